@@ -1,0 +1,1 @@
+"""Memory-efficient image-to-image translation in 2D and 3D with reversible GANs."""

@@ -1,0 +1,1 @@
+"""What each command does: the rooms of the package put together."""

@@ -1,0 +1,1 @@
+"""Images in and out of files, and how training draws from them."""

@@ -1,0 +1,73 @@
+"""The PatchGAN discriminator, in the paper's form and in the released code's."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from revgan.networks.layers import conv, init_weights, instance_norm
+
+DiscriminatorForm = Literal["paper", "patch70"]
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminators' architecture.
+
+    Attributes:
+        form: "paper" is Section 1.2's text: four 4x4 convolutions of stride 2, then a 1x1
+            convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
+            convolutions of stride 2, two of stride 1; it judges on a grid twice as fine.
+        width: channels of the first layer; each further one doubles them, up to 8 times.
+    """
+
+    form: DiscriminatorForm = "patch70"
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        if self.form not in ("paper", "patch70"):
+            raise ValueError(f"form must be paper or patch70, not {self.form!r}")
+        if self.width < 1:
+            raise ValueError(f"width must be 1 or more, not {self.width}")
+
+
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches as real or fake (Section 1.2, Figure 5; Isola et al., 2017).
+
+    Returns logits: the paper's Sigmoid belongs to the loss (`revgan.training.losses`), where the
+    two together are numerically stable.
+
+    Args: see `DiscriminatorConfig`; `in_channels` are those of the judged image.
+
+    Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `min_size` up.
+    """
+
+    min_size = 32  # below, the last normalised layer would have a single position
+
+    def __init__(
+        self,
+        spatial_dims: Literal[2, 3] = 2,
+        in_channels: int = 3,
+        width: int = 64,
+        form: DiscriminatorForm = "patch70",
+    ) -> None:
+        super().__init__()
+        self.config = DiscriminatorConfig(form, width)
+        last_stride, head_kernel = (2, 1) if form == "paper" else (1, 4)
+        channels = [in_channels, width, 2 * width, 4 * width, 8 * width]
+        strides = [2, 2, 2, last_stride]
+        layers: list[nn.Module] = []
+        for level, (before, after) in enumerate(pairwise(channels)):
+            layers.append(conv(spatial_dims, before, after, 4, strides[level]))
+            if level > 0:
+                layers.append(instance_norm(spatial_dims, after))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        layers.append(conv(spatial_dims, channels[-1], 1, head_kernel, 1))
+        self.layers = nn.Sequential(*layers)
+        init_weights(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logit of "real" per patch."""
+        logits: Tensor = self.layers(x)
+        return logits

@@ -1,0 +1,158 @@
+"""The RevGAN generator: two encoders and two decoders around one reversible core."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from revgan.networks.layers import (
+    ReflectConv,
+    init_weights,
+    instance_norm,
+    normalised,
+    upsampling_conv,
+)
+from revgan.reversible import AdditiveCoupling, ReversibleSequential
+
+Direction = Literal["AtoB", "BtoA"]
+Memory = Literal["naive", "reversible"]
+
+DOWNSAMPLINGS = 2
+"""The encoder halves the resolution twice (Section 1.1)."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator's architecture.
+
+    Attributes:
+        width: K, channels after the first convolution; the core has 4K.
+        depth: R, reversible blocks in the core.
+        memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
+            pass. Results are the same.
+        in_channels: channels of domain A.
+        out_channels: channels of domain B.
+        spatial_dims: 2 for images, 3 for volumes.
+    """
+
+    width: int = 32
+    depth: int = 6
+    memory: Memory = "reversible"
+    in_channels: int = 3
+    out_channels: int = 3
+    spatial_dims: Literal[2, 3] = 2
+
+    def __post_init__(self) -> None:
+        for name in ("width", "in_channels", "out_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.depth < 0:
+            raise ValueError(f"depth must be 0 or more, not {self.depth}")
+        if self.memory not in ("naive", "reversible"):
+            raise ValueError(f"memory must be naive or reversible, not {self.memory!r}")
+        if self.spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
+
+    def build(self) -> "RevGenerator":
+        """A generator of this architecture with fresh weights."""
+        return RevGenerator(**asdict(self))
+
+
+class RevGenerator(nn.Module):
+    """Translates A to B forwards and B to A backwards through one core (Section 1.1, Figure 1).
+
+    AtoB = decoder_b(core(encoder_a(x))); BtoA = decoder_a(core.inverse(encoder_b(y))).
+
+    Args: see `GeneratorConfig`.
+
+    Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
+    multiple of `size_multiple` and at least `min_size`. Values in [-1, 1].
+    """
+
+    size_multiple = 2**DOWNSAMPLINGS
+    min_size = 2 * size_multiple  # reflection needs two positions at the lowest resolution
+
+    def __init__(
+        self,
+        spatial_dims: Literal[2, 3] = 2,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 32,
+        depth: int = 6,
+        memory: Memory = "reversible",
+    ) -> None:
+        super().__init__()
+        self.config = GeneratorConfig(width, depth, memory, in_channels, out_channels, spatial_dims)
+        core_channels = width * 2**DOWNSAMPLINGS
+        self.encoder_a = _encoder(spatial_dims, in_channels, width)
+        self.encoder_b = _encoder(spatial_dims, out_channels, width)
+        self.core = ReversibleSequential(
+            *(
+                AdditiveCoupling(
+                    _residual_function(spatial_dims, core_channels // 2),
+                    _residual_function(spatial_dims, core_channels // 2),
+                )
+                for _ in range(depth)
+            ),
+            memory_saving=memory == "reversible",
+        )
+        self.decoder_a = _decoder(spatial_dims, in_channels, width)
+        self.decoder_b = _decoder(spatial_dims, out_channels, width)
+        init_weights(self)
+
+    def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
+        """Translates x.
+
+        Raises:
+            ValueError: the direction is unknown, or x has a shape that this generator can't take.
+        """
+        if direction not in ("AtoB", "BtoA"):
+            raise ValueError(f"direction must be AtoB or BtoA, not {direction!r}")
+        self._check_shape(x, direction)
+        if direction == "AtoB":
+            y: Tensor = self.decoder_b(self.core(self.encoder_a(x)))
+        else:
+            y = self.decoder_a(self.core.inverse(self.encoder_b(x)))
+        return y
+
+    def _check_shape(self, x: Tensor, direction: Direction) -> None:
+        config = self.config
+        channels = config.in_channels if direction == "AtoB" else config.out_channels
+        spatial = tuple(x.shape[2:])
+        fits = all(s % self.size_multiple == 0 and s >= self.min_size for s in spatial)
+        if x.ndim != config.spatial_dims + 2 or x.shape[1] != channels or not fits:
+            raise ValueError(
+                f"{direction} takes (batch, {channels}, *spatial) with {config.spatial_dims} "
+                f"spatial sizes, multiples of {self.size_multiple} from {self.min_size} up, "
+                f"not shape {tuple(x.shape)}"
+            )
+
+
+def _encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
+    """7x7 convolution to K channels, two 3x3 convolutions of stride 2, doubling the channels."""
+    layers = [normalised(spatial_dims, ReflectConv(spatial_dims, in_channels, width, 7))]
+    for level in range(DOWNSAMPLINGS):
+        channels = width * 2**level
+        down = ReflectConv(spatial_dims, channels, 2 * channels, 3, stride=2)
+        layers.append(normalised(spatial_dims, down))
+    return nn.Sequential(*layers)
+
+
+def _residual_function(spatial_dims: int, channels: int) -> nn.Sequential:
+    """The function f or g of a block (the paper's NN_1 and NN_2, Figure 2)."""
+    return nn.Sequential(
+        normalised(spatial_dims, ReflectConv(spatial_dims, channels, channels, 3)),
+        ReflectConv(spatial_dims, channels, channels, 3),
+        instance_norm(spatial_dims, channels),
+    )
+
+
+def _decoder(spatial_dims: int, out_channels: int, width: int) -> nn.Sequential:
+    """Two fractionally strided 3x3 convolutions, halving the channels, then 7x7 and tanh."""
+    layers: list[nn.Module] = []
+    for level in reversed(range(DOWNSAMPLINGS)):
+        channels = width * 2**level
+        up = upsampling_conv(spatial_dims, 2 * channels, channels)
+        layers.append(normalised(spatial_dims, up))
+    layers += [ReflectConv(spatial_dims, width, out_channels, 7), nn.Tanh()]
+    return nn.Sequential(*layers)

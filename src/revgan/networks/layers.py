@@ -1,0 +1,101 @@
+"""The convolution layers that generator and discriminator are made of, in 2D and 3D."""
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv, Norm
+from torch import Tensor, nn
+
+WEIGHT_STD = 0.02
+"""Convolution weights start from N(0, 0.02) (paper, Table 1)."""
+
+
+class ReflectConv(nn.Module):
+    """A convolution behind reflection padding that keeps the size at stride 1 (Section 1.1).
+
+    Autograd would keep the padded copy of the input for the backward pass, beside the input itself,
+    which the layer before keeps anyway. This layer keeps only the input and pads it once more when
+    the gradient is computed.
+
+    Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), divided by `stride` and
+    rounded up. Every spatial size must exceed ``kernel_size // 2``.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+    ) -> None:
+        super().__init__()
+        self.conv: nn.Module = Conv[Conv.CONV, spatial_dims](
+            in_channels, out_channels, kernel_size, stride=stride
+        )
+        self.out_channels = out_channels
+        self.padding = [kernel_size // 2] * (2 * spatial_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = self._pad(x)
+        version, address = x._version, padded.data_ptr()
+
+        def pack(saved: Tensor) -> Tensor | None:
+            return None if saved.data_ptr() == address else saved
+
+        def unpack(saved: Tensor | None) -> Tensor:
+            if saved is not None:
+                return saved
+            if x._version != version:
+                raise RuntimeError(
+                    "the input of a convolution was changed in place between its forward and its "
+                    "backward pass"
+                )
+            return self._pad(x)
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            y: Tensor = self.conv(padded)
+        return y
+
+    def _pad(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.padding, mode="reflect")
+
+
+def upsampling_conv(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
+    """A fractionally strided 3x3 convolution that doubles the size (Section 1.1)."""
+    conv: nn.Module = Conv[Conv.CONVTRANS, spatial_dims](
+        in_channels, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1
+    )
+    return conv
+
+
+def conv(
+    spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, stride: int
+) -> nn.Module:
+    """A zero-padded convolution, as in PatchGAN."""
+    padding = 0 if kernel_size == 1 else 1
+    layer: nn.Module = Conv[Conv.CONV, spatial_dims](
+        in_channels, out_channels, kernel_size, stride=stride, padding=padding
+    )
+    return layer
+
+
+def instance_norm(spatial_dims: int, channels: int) -> nn.Module:
+    """Instance normalisation by each sample's own statistics, without scale and shift."""
+    norm: nn.Module = Norm[Norm.INSTANCE, spatial_dims](channels)
+    return norm
+
+
+def normalised(spatial_dims: int, conv: nn.Module) -> nn.Sequential:
+    """The convolution, then instance norm and ReLU."""
+    channels = conv.out_channels
+    assert isinstance(channels, int)
+    return nn.Sequential(conv, instance_norm(spatial_dims, channels), nn.ReLU(inplace=True))
+
+
+def init_weights(module: nn.Module) -> None:
+    """Sets every convolution of a network to weights from N(0, 0.02) and zero bias (Table 1)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.conv._ConvNd):
+            nn.init.normal_(layer.weight, 0.0, WEIGHT_STD)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

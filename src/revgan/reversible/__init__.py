@@ -1,0 +1,22 @@
+"""Reversible networks whose training stores no activations, and whose inverse is exact.
+
+This package stands alone: it knows nothing of images or GANs. A network of your own becomes
+reversible by wrapping its residual functions:
+
+    core = ReversibleSequential(*(AdditiveCoupling(f(), g()) for _ in range(depth)))
+    y = core(x)
+    x = core.inverse(y)
+"""
+
+from revgan.reversible.couplings import AdditiveCoupling, AffineCoupling, Coupling
+from revgan.reversible.grid import grid_spacing, round_to_grid
+from revgan.reversible.sequential import ReversibleSequential
+
+__all__ = [
+    "AdditiveCoupling",
+    "AffineCoupling",
+    "Coupling",
+    "ReversibleSequential",
+    "grid_spacing",
+    "round_to_grid",
+]

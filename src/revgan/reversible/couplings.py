@@ -1,0 +1,131 @@
+"""Coupling layers: the invertible blocks of a reversible network.
+
+A coupling splits the channels of its input into halves and changes each by a function of the other
+(Dinh et al., NICE, 2014; Gomez et al., RevNet, 2017; the paper's Figure 2 shows f and g):
+
+    y1 = couple(x1, f(x2))        x2 = uncouple(y2, g(y1))
+    y2 = couple(x2, g(y1))        x1 = uncouple(y1, f(x2))
+
+f and g need no inverse. What combines a half with the other's features, `couple`, is the only thing
+a kind of coupling decides.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from revgan.reversible.grid import round_to_grid
+from revgan.reversible.steps import coupling_steps, inverted, run, split
+
+
+class Coupling(nn.Module, ABC):
+    """One reversible block: `forward` and `inverse` over (B, C, *spatial), C even.
+
+    Args:
+        f: maps the second half of the channels to features for the first.
+        g: maps the (new) first half to features for the second.
+
+    f and g keep the spatial shape. They may be any modules; tensors that they use and that require
+    a gradient must be among their parameters.
+    """
+
+    exact: bool = False
+    """Whether `uncouple` undoes `couple` bit for bit on inputs that lie on the grid."""
+
+    def __init__(self, f: nn.Module, g: nn.Module) -> None:
+        super().__init__()
+        self.f = f
+        self.g = g
+
+    @abstractmethod
+    def couple(self, target: Tensor, features: Tensor) -> Tensor:
+        """The new half, from the old half and the features computed of the other half."""
+
+    @abstractmethod
+    def uncouple(self, target: Tensor, features: Tensor) -> Tensor:
+        """The old half again: the inverse of `couple` at fixed features."""
+
+    def couple_vjp(
+        self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Pulls a gradient back through `couple` (or `uncouple`) to the target and the features."""
+        combine = self.uncouple if inverse else self.couple
+        with torch.enable_grad():
+            inputs = target.detach().requires_grad_(), features.detach().requires_grad_()
+            out = combine(*inputs)
+        grad_target, grad_features = torch.autograd.grad(out, inputs, grad)
+        return grad_target, grad_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x to y of the same shape, storing activations as any module does."""
+        halves = split(x, exact=self.exact)
+        return torch.cat(run(coupling_steps([self]), *halves), dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Maps y back to x."""
+        y1, y2 = split(y, exact=self.exact)
+        x2, x1 = run(inverted(coupling_steps([self])), y2, y1)
+        return torch.cat((x1, x2), dim=1)
+
+
+class AdditiveCoupling(Coupling):
+    """Additive coupling, the paper's choice: y1 = x1 + f(x2), y2 = x2 + g(y1).
+
+    Args:
+        f, g: see `Coupling`; their outputs have the shape of their inputs.
+        exact: rounds what is added to a fixed grid (`revgan.reversible.grid`), so that in float32
+            and float64 the inverse returns the block's rounded input bit for bit and gradients
+            recomputed through it equal stored ones.
+    """
+
+    def __init__(self, f: nn.Module, g: nn.Module, *, exact: bool = True) -> None:
+        super().__init__(f, g)
+        self.exact = exact
+
+    def _addend(self, target: Tensor, features: Tensor) -> Tensor:
+        features = features.to(target.dtype)
+        return round_to_grid(features) if self.exact else features
+
+    def couple(self, target: Tensor, features: Tensor) -> Tensor:
+        return target + self._addend(target, features)
+
+    def uncouple(self, target: Tensor, features: Tensor) -> Tensor:
+        return target - self._addend(target, features)
+
+    def couple_vjp(
+        self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        # A sum hands its gradient on unchanged; no need to differentiate it.
+        return grad, (-grad if inverse else grad).to(features.dtype)
+
+
+class AffineCoupling(Coupling):
+    """Affine coupling (Dinh et al., RealNVP, 2017; the paper's Section 3): y1 = s * x1 + t.
+
+    The scale s = sigmoid(a + 2) lies between 0 and 1, as in Glow (Kingma and Dhariwal, 2018), so
+    that a fresh block is near the identity and cannot overflow. Dividing by s amplifies rounding
+    errors: this coupling is not exact, and its inversion error grows with depth.
+
+    Args:
+        f, g: see `Coupling`; they return twice the channels of their input: first a, then t.
+    """
+
+    @staticmethod
+    def _scale_and_shift(target: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        if features.shape[1] != 2 * target.shape[1]:
+            raise ValueError(
+                f"f and g of an AffineCoupling must return {2 * target.shape[1]} channels (scale "
+                f"and shift) for {target.shape[1]}, not {features.shape[1]}"
+            )
+        raw_scale, shift = features.to(target.dtype).chunk(2, dim=1)
+        return F.sigmoid(raw_scale + 2), shift
+
+    def couple(self, target: Tensor, features: Tensor) -> Tensor:
+        scale, shift = self._scale_and_shift(target, features)
+        return target * scale + shift
+
+    def uncouple(self, target: Tensor, features: Tensor) -> Tensor:
+        scale, shift = self._scale_and_shift(target, features)
+        return (target - shift) / scale
