@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -26,8 +26,9 @@ class DiscriminatorConfig:
     width: int = 64
 
     def __post_init__(self) -> None:
-        if self.form not in ("paper", "patch70"):
-            raise ValueError(f"form must be paper or patch70, not {self.form!r}")
+        if self.form not in get_args(DiscriminatorForm):
+            known = " or ".join(get_args(DiscriminatorForm))
+            raise ValueError(f"form must be {known}, not {self.form!r}")
         if self.width < 1:
             raise ValueError(f"width must be 1 or more, not {self.width}")
 

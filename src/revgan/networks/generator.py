@@ -1,7 +1,7 @@
 """The RevGAN generator: two encoders and two decoders around one reversible core."""
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -30,32 +30,26 @@ class GeneratorConfig:
         depth: R, reversible blocks in the core.
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
             pass. Results are the same.
-        in_channels: channels of domain A.
-        out_channels: channels of domain B.
-        spatial_dims: 2 for images, 3 for volumes.
     """
 
     width: int = 32
     depth: int = 6
     memory: Memory = "reversible"
-    in_channels: int = 3
-    out_channels: int = 3
-    spatial_dims: Literal[2, 3] = 2
 
     def __post_init__(self) -> None:
-        for name in ("width", "in_channels", "out_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.width < 1:
+            raise ValueError(f"width must be 1 or more, not {self.width}")
         if self.depth < 0:
             raise ValueError(f"depth must be 0 or more, not {self.depth}")
-        if self.memory not in ("naive", "reversible"):
-            raise ValueError(f"memory must be naive or reversible, not {self.memory!r}")
-        if self.spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
+        if self.memory not in get_args(Memory):
+            known = " or ".join(get_args(Memory))
+            raise ValueError(f"memory must be {known}, not {self.memory!r}")
 
-    def build(self) -> "RevGenerator":
-        """A generator of this architecture with fresh weights."""
-        return RevGenerator(**asdict(self))
+    def build(
+        self, spatial_dims: Literal[2, 3], in_channels: int, out_channels: int
+    ) -> "RevGenerator":
+        """A generator with fresh weights between domains of these channels."""
+        return RevGenerator(spatial_dims, in_channels, out_channels, **asdict(self))
 
 
 class RevGenerator(nn.Module):
@@ -63,7 +57,11 @@ class RevGenerator(nn.Module):
 
     AtoB = decoder_b(core(encoder_a(x))); BtoA = decoder_a(core.inverse(encoder_b(y))).
 
-    Args: see `GeneratorConfig`.
+    Args:
+        spatial_dims: 2 for images, 3 for volumes.
+        in_channels: channels of domain A.
+        out_channels: channels of domain B.
+        width, depth, memory: see `GeneratorConfig`.
 
     Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
     multiple of `size_multiple` and at least `min_size`. Values in [-1, 1].
@@ -82,7 +80,16 @@ class RevGenerator(nn.Module):
         memory: Memory = "reversible",
     ) -> None:
         super().__init__()
-        self.config = GeneratorConfig(width, depth, memory, in_channels, out_channels, spatial_dims)
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, not {spatial_dims}")
+        if min(in_channels, out_channels) < 1:
+            raise ValueError(
+                f"in_channels and out_channels must be 1 or more, not {in_channels}, {out_channels}"
+            )
+        self.config = GeneratorConfig(width, depth, memory)
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.out_channels = out_channels
         core_channels = width * 2**DOWNSAMPLINGS
         self.encoder_a = _encoder(spatial_dims, in_channels, width)
         self.encoder_b = _encoder(spatial_dims, out_channels, width)
@@ -116,13 +123,12 @@ class RevGenerator(nn.Module):
         return y
 
     def _check_shape(self, x: Tensor, direction: Direction) -> None:
-        config = self.config
-        channels = config.in_channels if direction == "AtoB" else config.out_channels
+        channels = self.in_channels if direction == "AtoB" else self.out_channels
         spatial = tuple(x.shape[2:])
         fits = all(s % self.size_multiple == 0 and s >= self.min_size for s in spatial)
-        if x.ndim != config.spatial_dims + 2 or x.shape[1] != channels or not fits:
+        if x.ndim != self.spatial_dims + 2 or x.shape[1] != channels or not fits:
             raise ValueError(
-                f"{direction} takes (batch, {channels}, *spatial) with {config.spatial_dims} "
+                f"{direction} takes (batch, {channels}, *spatial) with {self.spatial_dims} "
                 f"spatial sizes, multiples of {self.size_multiple} from {self.min_size} up, "
                 f"not shape {tuple(x.shape)}"
             )

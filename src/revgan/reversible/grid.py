@@ -28,7 +28,7 @@ def grid_spacing(dtype: torch.dtype) -> float | None:
     if dtype not in (torch.float32, torch.float64):
         return None
     half_ulp_of_one: float = torch.finfo(dtype).eps / 2
-    return half_ulp_of_one * 2**RANGE_BITS
+    return half_ulp_of_one * float(2**RANGE_BITS)
 
 
 def round_to_grid(x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def round_to_grid(x: Tensor) -> Tensor:
     spacing = grid_spacing(x.dtype)
     if spacing is None:
         return x
-    rounded: Tensor = _StraightThroughRound.apply(x, spacing)
+    rounded: Tensor = _StraightThroughRound.apply(x, spacing)  # type: ignore[no-untyped-call]
     return rounded
 
 

@@ -70,7 +70,7 @@ class ReversibleSequential(nn.Module):
         # Parameters are inputs of the Function, so that autograd itself delivers their gradients
         # and hooks, data parallelism and torch.autograd.grad see them as usual.
         parameters = [p for p in self.parameters() if p.requires_grad]
-        out: tuple[Tensor, Tensor] = _Recompute.apply(
+        out: tuple[Tensor, Tensor] = _Recompute.apply(  # type: ignore[no-untyped-call]
             steps, parameters, target, source, *parameters
         )
         return out

@@ -10,7 +10,7 @@ of the joint loss; at most two passes of the generator are alive instead of six.
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +24,14 @@ Terms = dict[str, Tensor]
 """Weighted losses by name; their sum is what gets minimised."""
 
 
+ObjectiveKind = Literal["unpaired", "paired"]
+
+
 @dataclass(frozen=True)
-class ObjectiveConfig:
-    """What training minimises.
+class LossConfig:
+    """The losses and their weights.
 
     Attributes:
-        kind: "unpaired" learns from two unrelated sets of images (CycleGAN's losses), "paired"
-            from aligned pairs (pix2pix's losses); both directions are trained at once.
         adversarial: the form of the GAN loss, see `revgan.training.losses`.
         cycle_weight: weight of the L1 cycle-consistency loss (unpaired).
         identity_weight: weight of the identity loss as a fraction of `cycle_weight` (unpaired; 0
@@ -39,7 +40,6 @@ class ObjectiveConfig:
         pool_size: generated images kept for the discriminators (unpaired).
     """
 
-    kind: Literal["unpaired", "paired"] = "unpaired"
     adversarial: AdversarialForm = "least-squares"
     cycle_weight: float = 10.0
     identity_weight: float = 0.5
@@ -47,15 +47,12 @@ class ObjectiveConfig:
     pool_size: int = 50
 
     def __post_init__(self) -> None:
-        if self.kind not in ("unpaired", "paired"):
-            raise ValueError(f"kind must be unpaired or paired, not {self.kind!r}")
+        if self.adversarial not in get_args(AdversarialForm):
+            known = ", ".join(get_args(AdversarialForm))
+            raise ValueError(f"adversarial must be one of {known}, not {self.adversarial!r}")
         for name in ("cycle_weight", "identity_weight", "l1_weight", "pool_size"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-
-    def build(self) -> "Objective":
-        """The objective, with empty image pools."""
-        return UnpairedObjective(self) if self.kind == "unpaired" else PairedObjective(self)
 
 
 @dataclass
@@ -92,19 +89,20 @@ class _Cut:
     """A translation at which the graph is cut: losses reach `leaf`, `backward` takes them on."""
 
     def __init__(self, fake: Tensor) -> None:
-        self._fake = fake
-        self.leaf = fake.detach().requires_grad_()
+        self._fake = fake.float()  # under autocast, networks return 16 bits
+        self.leaf = self._fake.detach().requires_grad_()
 
     def backward(self) -> Tensor:
         """Backpropagates what has reached the leaf; returns the translation without its graph."""
-        self._fake.backward(self.leaf.grad)
+        with torch.autocast(self.leaf.device.type, enabled=False):
+            self._fake.backward(self.leaf.grad)
         return self.leaf.detach()
 
 
 class Objective(ABC):
     """Loss terms of generator and discriminators over one batch."""
 
-    def __init__(self, config: ObjectiveConfig) -> None:
+    def __init__(self, config: LossConfig) -> None:
         self.config = config
 
     @property
@@ -129,15 +127,24 @@ class Objective(ABC):
     def _fool(self, judge: nn.Module, judged: Tensor) -> Tensor:
         return adversarial_loss(judge(judged), real=True, form=self.config.adversarial)
 
-    def _tell(self, judge: nn.Module, judged: Tensor, *, real: bool) -> Tensor:
-        # Halved, so that the discriminator learns slower relative to the generator.
-        return 0.5 * adversarial_loss(judge(judged), real=real, form=self.config.adversarial)
+    def _tell_apart(self, name: str, judge: nn.Module, real: Tensor, fake: Tensor) -> Terms:
+        """The discriminator's losses, halved so that it learns slower relative to the generator.
+
+        Real and fake images go through it as one batch: instance norm keeps them apart, and the
+        weights, most of its memory traffic, are read once.
+        """
+        logits = judge(torch.cat((real, fake))).chunk(2)
+        form = self.config.adversarial
+        return {
+            f"{name}_real": 0.5 * adversarial_loss(logits[0], real=True, form=form),
+            f"{name}_fake": 0.5 * adversarial_loss(logits[1], real=False, form=form),
+        }
 
 
 class UnpairedObjective(Objective):
-    """GAN, cycle-consistency and identity losses in both directions (Zhu et al., CycleGAN, 2017)."""
+    """GAN, cycle-consistency and identity losses, both directions (Zhu et al., CycleGAN, 2017)."""
 
-    def __init__(self, config: ObjectiveConfig) -> None:
+    def __init__(self, config: LossConfig) -> None:
         super().__init__(config)
         self._pools = {"a": ImagePool(config.pool_size), "b": ImagePool(config.pool_size)}
 
@@ -181,12 +188,10 @@ class UnpairedObjective(Objective):
         self, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
     ) -> Iterator[Terms]:
         fake_a, fake_b = fakes.both()
-        yield {"d_a_real": self._tell(players.judge_a, batch.a, real=True)}
         fake_a = self._pools["a"].exchange(fake_a, draws)
-        yield {"d_a_fake": self._tell(players.judge_a, fake_a, real=False)}
-        yield {"d_b_real": self._tell(players.judge_b, batch.b, real=True)}
+        yield self._tell_apart("d_a", players.judge_a, batch.a, fake_a)
         fake_b = self._pools["b"].exchange(fake_b, draws)
-        yield {"d_b_fake": self._tell(players.judge_b, fake_b, real=False)}
+        yield self._tell_apart("d_b", players.judge_b, batch.b, fake_b)
 
 
 class PairedObjective(Objective):
@@ -224,5 +229,15 @@ class PairedObjective(Objective):
             ("d_a", players.judge_a, batch.b, batch.a, fake_a),
             ("d_b", players.judge_b, batch.a, batch.b, fake_b),
         ):
-            yield {f"{name}_real": self._tell(judge, torch.cat((x, real), dim=1), real=True)}
-            yield {f"{name}_fake": self._tell(judge, torch.cat((x, fake), dim=1), real=False)}
+            shown_real, shown_fake = torch.cat((x, real), dim=1), torch.cat((x, fake), dim=1)
+            yield self._tell_apart(name, judge, shown_real, shown_fake)
+
+
+def build_objective(kind: ObjectiveKind, config: LossConfig) -> Objective:
+    """The objective, with empty image pools.
+
+    Args:
+        kind: "unpaired" learns from two unrelated sets of images, "paired" from aligned pairs.
+        config: the weights.
+    """
+    return UnpairedObjective(config) if kind == "unpaired" else PairedObjective(config)

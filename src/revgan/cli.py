@@ -1,0 +1,73 @@
+"""The command line: parses and delegates.
+
+Each command is imported when it is called, so that ``revgan --help`` does not wait for PyTorch.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from revgan import __version__
+from revgan.errors import UserError
+
+COMMANDS = {
+    "demo": "train on real satellite and map tiles, translate, write a report",
+    "train": "train a model on your images, or resume a run",
+    "translate": "translate images with a trained model",
+    "evaluate": "scores, translated test images and a report of a run",
+}
+
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit status: 0; 1 for an error that the user can mend; 2 for a wrong command line; 128
+        and the signal's number where one stopped training.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if arguments else USAGE_ERROR
+    if arguments[0] in ("-V", "--version"):
+        print(f"revgan {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        return _fail(f"there is no command {name}; the commands are {known}", USAGE_ERROR)
+    try:
+        return _command(name)(rest)
+    except UserError as error:
+        return _fail(str(error), USAGE_ERROR if getattr(error, "usage", False) else 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    from revgan.commands import entry
+
+    command: Callable[[list[str]], int] = getattr(entry, name)
+    return command
+
+
+def _overview() -> str:
+    lines = [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: revgan COMMAND ...",
+            "",
+            "Memory-efficient image-to-image translation with reversible GANs.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "revgan COMMAND --help tells a command's options.",
+        ]
+    )
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"revgan: {message}", file=sys.stderr)
+    return status

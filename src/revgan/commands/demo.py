@@ -1,0 +1,37 @@
+"""`revgan demo`: train on the built-in Earth tiles, translate the held-out ones, write a report."""
+
+from itertools import count
+from pathlib import Path
+
+from rich.console import Console
+
+from revgan.commands.evaluate import run_evaluation
+from revgan.commands.train import run_training
+from revgan.evaluation.metrics import rows_to_rich
+from revgan.training.config import RunConfig
+from revgan.training.loop import Outcome
+from revgan.training.runs import RunFolder
+
+
+def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
+    """Trains, evaluates, and ends with the path of the report.
+
+    Args:
+        config: the preset `demo`, with the user's changes.
+        root: the run folder; by default runs/demo, or runs/demo-2 and so on.
+        console: for everything that is said.
+    """
+    run = RunFolder(root or _unused(Path("runs") / "demo"))
+    outcome = run_training(config, run, resume=False, console=console)
+    if outcome.finished:
+        evaluation = run_evaluation(config, run, console)
+        console.print(rows_to_rich(evaluation.rows))
+        console.print(f"The report: {run.report}", soft_wrap=True)
+    return outcome
+
+
+def _unused(root: Path) -> Path:
+    if not root.exists():
+        return root
+    numbered = (root.with_name(f"{root.name}-{number}") for number in count(2))
+    return next(path for path in numbered if not path.exists())

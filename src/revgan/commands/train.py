@@ -1,0 +1,73 @@
+"""`revgan train`: train a model on a folder of images, or go on with a run."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from revgan.data.sets import DataSet, open_data_set
+from revgan.errors import UserError
+from revgan.training.config import RunConfig
+from revgan.training.loop import Outcome, train
+from revgan.training.runs import RunFolder
+
+
+def new_run(config: RunConfig, root: Path | None) -> RunFolder:
+    """The folder of a new run, by default named after data and objective.
+
+    Raises:
+        UserError: the folder holds a run, or something else, already.
+    """
+    root = root or Path("runs") / f"{Path(config.data.path).name}-{config.objective}"
+    if RunFolder(root).config.exists():
+        raise UserError(
+            f"{root} holds a run already; go on with it by --resume {root}, or name another "
+            "folder with --run"
+        )
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} is in the way; name a new or empty folder with --run")
+    return RunFolder(root)
+
+
+def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Console) -> Outcome:
+    """Checks the data, trains, and says what came of it.
+
+    Raises:
+        UserError: something the user can mend is wrong with data, device, disk or checkpoint.
+    """
+    data = checked_data(config, console)
+    if not resume:
+        run.root.mkdir(parents=True, exist_ok=True)
+    console.print(_description(config, data), soft_wrap=True)
+    outcome = train(config, data, run, resume=resume, console=console)
+    if outcome.finished:
+        console.print(f"Trained {outcome.total} steps; the model is {run.model}", soft_wrap=True)
+    else:
+        console.print(
+            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; go on with: "
+            f"revgan train --resume {run.root}",
+            soft_wrap=True,
+        )
+    return outcome
+
+
+def checked_data(config: RunConfig, console: Console) -> DataSet:
+    """Opens the data set of a configuration behind a progress bar."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        return open_data_set(config.data, paired=config.paired, progress=show)
+
+
+def _description(config: RunConfig, data: DataSet) -> str:
+    generator, objective = config.generator, config.objective
+    return (
+        f"{objective} RevGAN, width {generator.width}, depth {generator.depth}, memory "
+        f"{generator.memory}; {len(data.a.train)} images of A, {len(data.b.train)} of B, "
+        f"{len(data.a.test)} and {len(data.b.test)} held out for the test"
+    )

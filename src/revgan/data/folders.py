@@ -1,0 +1,248 @@
+"""Folders of images as users of image translation have them, found and checked before training."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from revgan.data.images import (
+    SUFFIXES,
+    ImageArray,
+    ImageFormat,
+    convert_channels,
+    image_format,
+    read_image,
+    to_tensor,
+)
+from revgan.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """An image that can be read: a file, or one half of a file that holds A and B side by side.
+
+    Attributes:
+        path: the file.
+        half: the half of its width that is meant (left is A, right is B); none for all of it.
+    """
+
+    path: Path
+    half: Literal["left", "right"] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.path.stem
+
+    def __str__(self) -> str:
+        return str(self.path) if self.half is None else f"the {self.half} half of {self.path}"
+
+    def read(self) -> ImageArray:
+        """The image (H, W, C), see `read_image`; of a half, W is half the file's width.
+
+        Raises:
+            UserError: the file cannot be read, or is to be halved and has an odd width.
+        """
+        image = read_image(self.path)
+        if self.half is None:
+            return image
+        width = image.shape[1]
+        if width % 2:
+            raise UserError(
+                f"{self.path} has the odd width {width}; an image with A on the left and B on the "
+                "right needs two halves of equal width"
+            )
+        return image[:, : width // 2] if self.half == "left" else image[:, width // 2 :]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of both domains for training, or for testing.
+
+    Attributes:
+        a: images of A, ordered by name.
+        b: images of B, ordered by name.
+        aligned: a[i] and b[i] show the same thing: they are halves of one file, or have the same
+            name, as all images then do.
+    """
+
+    a: tuple[ImageRef, ...]
+    b: tuple[ImageRef, ...]
+    aligned: bool
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder of training images and, where there are any, test images."""
+
+    root: Path
+    train: Split
+    test: Split | None
+
+
+def find_images(folder: Path | str) -> list[Path]:
+    """The image files right inside a folder, ordered by name; hidden files are passed over.
+
+    Raises:
+        UserError: there is no such folder, or it holds no images.
+    """
+    folder = _existing_folder(folder)
+    images = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+    ]
+    if not images:
+        raise UserError(
+            f"{folder} holds no images; put files in it that end in {', '.join(SUFFIXES)}"
+        )
+    return sorted(images, key=lambda path: (path.stem, path.name))
+
+
+def open_folder(root: Path | str, paired: bool) -> ImageFolder:
+    """Finds the images of a folder in one of two layouts, without reading them.
+
+    Either `trainA` and `trainB` with images of A and B, or `train` with files that show A on the
+    left and B on the right. Test images are in folders called `test` or else `val` in place of
+    `train`, and may be missing.
+
+    Args:
+        root: the folder.
+        paired: images of A and B are pairs: in two folders, they go by the same names.
+
+    Raises:
+        UserError: no such folder, neither layout, no images, or images without partner if paired.
+    """
+    root = _existing_folder(root)
+    for open_split in (_open_two_folders, _open_side_by_side):
+        train = open_split(root, "train")
+        if train is not None:
+            test = open_split(root, "test") or open_split(root, "val")
+            for split in (train, test):
+                if paired and split is not None and not split.aligned:
+                    raise UserError(_pairing_problem(split))
+            return ImageFolder(root, train, test)
+    raise UserError(
+        f"{root} has no training images; it needs either the folders trainA and trainB, or a "
+        "folder train of images with A on the left and B on the right"
+    )
+
+
+def check_images(
+    refs: Sequence[ImageRef],
+    min_size: int,
+    channels: int | None,
+    progress: Callable[[int], None] | None = None,
+) -> ImageFormat:
+    """Decodes every image once, so that no bad file stops training midway.
+
+    Args:
+        refs: the images of a domain, at least one.
+        min_size: the least height and width in pixels.
+        channels: what they will be converted to (see `read_tensor`); none requires that all have
+            the same number of channels.
+        progress: called after each image with the number of images done.
+
+    Returns:
+        The format that the images have in common, with `channels` if that is given.
+
+    Raises:
+        UserError: names the first image that cannot be read, is too small, or has another bit
+            depth or other channels than the first.
+    """
+    if not refs:
+        raise ValueError("check_images needs at least one image")
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        # In order, whichever is decoded first, so that the same folder gives the same error.
+        formats = pool.map(lambda ref: _inspect(ref, min_size), refs)
+        first = next(formats)
+        for number, (ref, found) in enumerate(zip(refs, chain([first], formats), strict=True), 1):
+            _require_same(ref, found, refs[0], first, any_channels=channels is not None)
+            if progress is not None:
+                progress(number)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return first if channels is None else replace(first, channels=channels)
+
+
+def read_tensor(ref: ImageRef, channels: int) -> Tensor:
+    """The image as float32 (channels, H, W) in [-1, 1]; see `convert_channels`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return to_tensor(convert_channels(ref.read(), channels))
+
+
+def _existing_folder(folder: Path | str) -> Path:
+    folder = Path(folder)
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {problem}; give a folder of images")
+    return folder
+
+
+def _open_two_folders(root: Path, name: str) -> Split | None:
+    folders = root / f"{name}A", root / f"{name}B"
+    if not any(folder.is_dir() for folder in folders):
+        return None
+    a, b = (tuple(map(ImageRef, find_images(folder))) for folder in folders)
+    return Split(a, b, aligned=not _names_without_partner(a, b))
+
+
+def _open_side_by_side(root: Path, name: str) -> Split | None:
+    folder = root / name
+    if not folder.is_dir():
+        return None
+    files = find_images(folder)
+    a = tuple(ImageRef(file, "left") for file in files)
+    b = tuple(ImageRef(file, "right") for file in files)
+    return Split(a, b, aligned=True)
+
+
+def _names_without_partner(a: Sequence[ImageRef], b: Sequence[ImageRef]) -> list[str]:
+    """The names that don't occur exactly once in both."""
+    in_a, in_b = (Counter(ref.name for ref in refs) for refs in (a, b))
+    return [name for name in sorted(in_a | in_b) if (in_a[name], in_b[name]) != (1, 1)]
+
+
+def _pairing_problem(split: Split) -> str:
+    alone = _names_without_partner(split.a, split.b)
+    more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+    return (
+        f"{split.a[0].path.parent} holds {len(split.a)} images and {split.b[0].path.parent} "
+        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
+        f"{', '.join(alone[:3])}{more}"
+    )
+
+
+def _inspect(ref: ImageRef, min_size: int) -> ImageFormat:
+    image = ref.read()
+    height, width = image.shape[:2]
+    if min(height, width) < min_size:
+        raise UserError(
+            f"{ref} is {width} pixels wide and {height} high; both must be at least {min_size}"
+        )
+    return image_format(image)
+
+
+def _require_same(
+    ref: ImageRef, found: ImageFormat, first_ref: ImageRef, first: ImageFormat, any_channels: bool
+) -> None:
+    if found.bits != first.bits:
+        raise UserError(
+            f"{ref} has {found.bits} bits per sample, but {first_ref} has {first.bits}; save all "
+            "images of a domain with the same bit depth"
+        )
+    if found.channels != first.channels and not any_channels:
+        raise UserError(
+            f"{ref} has {found.channels} channels, but {first_ref} has {first.channels}; set "
+            "data.channels_a (or data.channels_b) to convert all"
+        )

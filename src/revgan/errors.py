@@ -1,0 +1,8 @@
+"""Errors that end a command."""
+
+
+class UserError(Exception):
+    """Something the user can mend, told in one sentence.
+
+    The message says what is wrong, where, and what would be right.
+    """

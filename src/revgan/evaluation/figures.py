@@ -1,0 +1,227 @@
+"""Pictures of tensors, and charts as SVG text that takes its ink from the page around it."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from revgan.memory import format_bytes
+
+INK = "#7f7e7d"
+"""Stands for the text colour while a chart is drawn; in the SVG it becomes `currentColor`."""
+
+BLUE, ORANGE = "#3d87c9", "#d9772b"
+"""Readable on light and on dark pages, and apart for the colour-blind."""
+
+MAX_POINTS = 400
+"""Points drawn of a curve: more than a chart has room for would only make the report heavy."""
+
+
+@dataclass(frozen=True)
+class _Series:
+    """How one of the losses in metrics.jsonl is drawn."""
+
+    name: str
+    label: str
+    colour: str
+    style: str = "-"
+
+
+# Colour tells where an image started (or the domain judged), dashes the second kind of loss.
+_PANELS = {
+    "Adversarial, generator": (
+        _Series("gan_AtoB", "A → B", BLUE),
+        _Series("gan_BtoA", "B → A", ORANGE),
+    ),
+    "Reconstruction, generator": (
+        _Series("l1_AtoB", "L1, A → B", BLUE),
+        _Series("l1_BtoA", "L1, B → A", ORANGE),
+        _Series("cycle_a", "cycle, A", BLUE),
+        _Series("cycle_b", "cycle, B", ORANGE),
+        _Series("identity_a", "identity, A", BLUE, "--"),
+        _Series("identity_b", "identity, B", ORANGE, "--"),
+    ),
+    "Adversarial, discriminators": (
+        _Series("d_a_real", "A, real", BLUE),
+        _Series("d_b_real", "B, real", ORANGE),
+        _Series("d_a_fake", "A, generated", BLUE, "--"),
+        _Series("d_b_fake", "B, generated", ORANGE, "--"),
+    ),
+}
+
+
+def tensor_to_uint8(x: Tensor) -> npt.NDArray[np.uint8]:
+    """An image for display.
+
+    Args:
+        x: (C, *spatial) in [-1, 1]. Of three or more channels the first three are shown as red,
+            green and blue, of fewer the first as grey; of a volume the middle slice of its first
+            spatial axis.
+
+    Returns:
+        (H, W, 3).
+
+    Raises:
+        ValueError: x has fewer than two spatial sizes, or more than three.
+    """
+    array: npt.NDArray[np.uint8] = (_displayed(x) * 255).round().byte().permute(1, 2, 0).numpy()
+    return array
+
+
+def _displayed(x: Tensor) -> Tensor:
+    """(3, H, W) in [0, 1]."""
+    if x.ndim not in (3, 4):
+        raise ValueError(f"a picture has shape (C, H, W) or (C, D, H, W), not {tuple(x.shape)}")
+    if x.ndim == 4:
+        x = x[:, x.shape[1] // 2]
+    colour = x[:3] if x.shape[0] >= 3 else x[:1].expand(3, -1, -1)
+    return colour.detach().cpu().float().add(1).div(2).clamp(0, 1)
+
+
+def image_grid(rows: Sequence[Sequence[Tensor]], pad: int = 2) -> Tensor:
+    """Pictures in rows and columns on white, for TensorBoard and sample files.
+
+    Args:
+        rows: images as `tensor_to_uint8` takes them; of different sizes, each stands at the top
+            left of its cell.
+        pad: white pixels between and around the cells.
+
+    Returns:
+        (3, H, W) in [0, 1].
+
+    Raises:
+        ValueError: there is no image, or see `tensor_to_uint8`.
+    """
+    cells = [[_displayed(image) for image in row] for row in rows]
+    if not any(cells):
+        raise ValueError("there are no images to put in a grid")
+    columns = max(map(len, cells))
+    heights = [max((image.shape[1] for image in row), default=0) for row in cells]
+    widths = [max(row[i].shape[2] for row in cells if i < len(row)) for i in range(columns)]
+    grid = torch.ones(3, sum(heights) + pad * (len(cells) + 1), sum(widths) + pad * (columns + 1))
+    top = pad
+    for row, height in zip(cells, heights, strict=True):
+        left = pad
+        for image, width in zip(row, widths, strict=False):
+            grid[:, top : top + image.shape[1], left : left + image.shape[2]] = image
+            left += width + pad
+        top += height + pad
+    return grid
+
+
+def loss_curves(history: Sequence[Mapping[str, float]]) -> str:
+    """The losses over training as SVG: a panel per kind, smoothed over the faint raw curve.
+
+    Args:
+        history: the lines of metrics.jsonl: "step" and the losses by the names that the objectives
+            give them. A loss may be missing from some lines; other entries are ignored.
+
+    Raises:
+        ValueError: no line has a loss.
+    """
+    names = {name for line in history for name in line}
+    panels = {
+        title: [series for series in all_series if series.name in names]
+        for title, all_series in _PANELS.items()
+    }
+    panels = {title: drawn for title, drawn in panels.items() if drawn}
+    if not panels:
+        raise ValueError("the history has no losses to draw")
+    figure = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, drawn) in zip(all_axes, panels.items(), strict=True):
+        for series in drawn:
+            _draw_curve(axes, series, [line for line in history if series.name in line])
+        _style_curves(axes, title)
+    return _svg(figure)
+
+
+def _draw_curve(axes: Axes, series: _Series, lines: Sequence[Mapping[str, float]]) -> None:
+    steps = [line["step"] for line in lines]
+    values = [line[series.name] for line in lines]
+    thin = slice(None, None, -(-len(lines) // MAX_POINTS))
+    axes.plot(steps[thin], values[thin], color=series.colour, alpha=0.22, linewidth=0.8)
+    axes.plot(
+        steps[thin],
+        _smoothed(values)[thin],
+        series.style,
+        color=series.colour,
+        linewidth=1.8,
+        label=series.label,
+    )
+
+
+def _smoothed(values: Iterable[float]) -> list[float]:
+    """The moving average over about a thirtieth of the curve, with weights that fade backwards."""
+    values = list(values)
+    decay = 1 - 1 / max(1.0, len(values) / 30)
+    total = weight = 0.0
+    averages = []
+    for value in values:
+        total, weight = decay * total + value, decay * weight + 1
+        averages.append(total / weight)
+    return averages
+
+
+def _style_curves(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
+    axes.set_xlabel("training step", color=INK, fontsize=10)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.8)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9, length=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.locator_params(axis="x", nbins=4, integer=True)
+    axes.locator_params(axis="y", nbins=5)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, -0.2),
+        ncols=2,
+        fontsize=9,
+        labelcolor=INK,
+        frameon=False,
+        borderaxespad=0,
+    )
+
+
+def memory_chart(naive: int, reversible: int) -> str:
+    """Two bars as SVG: the peaks, in bytes, of a step that stores or recomputes activations."""
+    figure = Figure(figsize=(5.4, 1.3), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(
+        ["naive", "reversible"], [naive, reversible], height=0.62, color=[ORANGE, BLUE]
+    )
+    axes.bar_label(
+        bars, [format_bytes(naive), format_bytes(reversible)], padding=6, color=INK, fontsize=11
+    )
+    axes.invert_yaxis()
+    axes.margins(x=0.2)  # room for the longer bar's label
+    axes.spines[:].set_visible(False)
+    axes.tick_params(axis="y", colors=INK, labelsize=11, length=0)
+    axes.xaxis.set_visible(False)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as one `<svg>` element that may stand beside others in a page."""
+    buffer = StringIO()
+    # The salt makes the same figure the same text. Text stays text: small, and found by a search.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "revgan"}):
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+        )
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    # Groups are numbered alike in every figure, and a page may have an id only once.
+    return re.sub(r'<g id="[^"]*"', "<g", svg)

@@ -1,0 +1,227 @@
+"""Distances between translations and the truth, beside two references that need no network.
+
+A score means little alone: on aligned domains an untouched input, or one even colour, may already
+be close to the truth. `score_direction` therefore scores all three.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+from torchmetrics.functional.regression import mean_absolute_error
+
+PSNR_CAP = 100.0
+"""The PSNR, in dB, of an image equal to the truth, where the ratio itself is infinite."""
+
+MIN_SIZE = 6
+"""SSIM's window of 11 is reflected by 5 at the border, which takes one position more than that."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over images of each image's distance to the truth.
+
+    Attributes:
+        mae: mean absolute error in grey levels of 0..255.
+        psnr: peak signal-to-noise ratio in dB; an image's counts `PSNR_CAP` at most.
+        ssim: structural similarity in [-1, 1] (Wang et al., 2004), by a Gaussian window of sigma
+            1.5 and 11 positions along each spatial axis, over the image with reflected borders.
+        count: the number of images.
+    """
+
+    mae: float
+    psnr: float
+    ssim: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a score table.
+
+    Attributes:
+        direction: the domains passed through: "AtoB", "BtoA", or a round trip such as "AtoBtoA".
+        method: what made the scored images.
+        scores: their scores.
+    """
+
+    direction: str
+    method: str
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score as a table shows it; `best` where no other method of its direction has a better."""
+
+    text: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    value: Callable[[Scores], float]
+    best: Callable[[Iterable[float]], float]
+    digits: int
+
+
+_COLUMNS = (
+    _Column("MAE (0-255)", lambda scores: scores.mae, min, 1),
+    _Column("PSNR (dB)", lambda scores: scores.psnr, max, 2),
+    _Column("SSIM", lambda scores: scores.ssim, max, 3),
+)
+
+HEADINGS = tuple(column.heading for column in _COLUMNS)
+"""What the cells of `table_cells` are, in order."""
+
+
+def score_pairs(pairs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
+    """Scores predictions against the truth, image by image, so that sizes may differ.
+
+    Args:
+        pairs: (prediction, truth), each (C, *spatial) in [-1, 1], with two or three spatial sizes
+            of `MIN_SIZE` or more.
+
+    Raises:
+        ValueError: there is no pair, or a pair's shapes differ or can't be scored.
+    """
+    values = [_score_pair(prediction, truth) for prediction, truth in pairs]
+    if not values:
+        raise ValueError("there are no images to score")
+    mae, psnr, ssim = torch.stack(values).mean(0).tolist()
+    return Scores(mae, psnr, ssim, len(values))
+
+
+def _score_pair(prediction: Tensor, truth: Tensor) -> Tensor:
+    """(MAE, PSNR, SSIM) of one image."""
+    spatial = truth.shape[1:]
+    if prediction.shape != truth.shape or len(spatial) not in (2, 3) or min(spatial) < MIN_SIZE:
+        raise ValueError(
+            f"a prediction and its truth must have the same shape (C, *spatial), with two or three "
+            f"spatial sizes of {MIN_SIZE} or more, not {tuple(prediction.shape)} and "
+            f"{tuple(truth.shape)}"
+        )
+    # On the CPU: a GPU may convolve float32 with the precision of TF32, and SSIM's variances, small
+    # differences of large numbers, would be lost.
+    x, y = (image.detach().cpu().float().add(1).div(2) for image in (prediction, truth))
+    ssim = structural_similarity_index_measure(x[None], y[None], data_range=1.0)
+    assert isinstance(ssim, Tensor)  # the full map comes with it only on request
+    return torch.stack(
+        (
+            255 * mean_absolute_error(x, y),
+            peak_signal_noise_ratio(x, y, data_range=1.0).clamp(max=PSNR_CAP),
+            ssim,
+        )
+    ).double()
+
+
+def match_channels(x: Tensor, channels: int) -> Tensor | None:
+    """The image (C, *spatial) with another number of channels, where that has a plain meaning.
+
+    Grey becomes colour by repetition and colour grey by its mean; None for any other change.
+    """
+    if x.shape[0] == channels:
+        return x
+    if (x.shape[0], channels) == (1, 3):
+        return x.expand(3, *x.shape[1:])
+    if (x.shape[0], channels) == (3, 1):
+        return x.mean(0, keepdim=True)
+    return None
+
+
+def mean_colour(images: Iterable[Tensor]) -> Tensor:
+    """The mean of each channel over all pixels of all images.
+
+    Args:
+        images: (C, *spatial) each, of any sizes.
+
+    Returns:
+        (C,), float32, on the CPU.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    total, pixels = torch.zeros((), dtype=torch.float64), 0
+    for image in images:
+        flat = image.detach().flatten(1)
+        total = total + flat.sum(1, dtype=torch.float64).cpu()
+        pixels += flat.shape[1]
+    if pixels == 0:
+        raise ValueError("there are no images to take the mean colour of")
+    return (total / pixels).float()
+
+
+def score_direction(
+    direction: str,
+    inputs: Sequence[Tensor],
+    translations: Sequence[Tensor],
+    truths: Sequence[Tensor],
+    mean_colour: Tensor,
+) -> list[Row]:
+    """Scores one direction's translations of aligned test images, and two references.
+
+    Args:
+        direction: "AtoB" or "BtoA".
+        inputs: images of the domain translated from, (C, *spatial) each in [-1, 1].
+        translations: what the model made of them.
+        truths: the images of the other domain that belong to them.
+        mean_colour: (C,), the mean colour of the other domain's training images.
+
+    Returns:
+        Rows "RevGAN", "input unchanged" (left out where `match_channels` knows no way between the
+        domains' channels), "mean training colour".
+
+    Raises:
+        ValueError: the numbers of images differ, or see `score_pairs`.
+    """
+    rows = [Row(direction, "RevGAN", score_pairs(zip(translations, truths, strict=True)))]
+    unchanged = [match_channels(x, truth.shape[0]) for x, truth in zip(inputs, truths, strict=True)]
+    matched = [x for x in unchanged if x is not None]
+    if len(matched) == len(truths):
+        scores = score_pairs(zip(matched, truths, strict=True))
+        rows.append(Row(direction, "input unchanged", scores))
+    even = (mean_colour.view(-1, *[1] * (y.ndim - 1)).expand(y.shape) for y in truths)
+    scores = score_pairs(zip(even, truths, strict=True))
+    rows.append(Row(direction, "mean training colour", scores))
+    return rows
+
+
+def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows as flat dicts: direction, method and the fields of `Scores`."""
+    return [
+        {"direction": row.direction, "method": row.method, **asdict(row.scores)} for row in rows
+    ]
+
+
+def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
+    """Each row's scores as text, in the order of `HEADINGS`, the best of each direction marked.
+
+    A direction's only row is best of nothing and gets no mark.
+    """
+    return [[_cell(row, column, rows) for column in _COLUMNS] for row in rows]
+
+
+def _cell(row: Row, column: _Column, rows: Sequence[Row]) -> Cell:
+    value = column.value(row.scores)
+    rivals = [column.value(other.scores) for other in rows if other.direction == row.direction]
+    return Cell(f"{value:.{column.digits}f}", len(rivals) > 1 and value == column.best(rivals))
+
+
+def rows_to_rich(rows: Sequence[Row]) -> Table:
+    """The score table for a terminal, the best value of each direction's columns in bold."""
+    table = Table("direction", "method")
+    for heading in (*HEADINGS, "images"):
+        table.add_column(heading, justify="right")
+    for row, cells in zip(rows, table_cells(rows), strict=True):
+        scores = (f"[bold]{cell.text}[/]" if cell.best else cell.text for cell in cells)
+        direction = row.direction.replace("to", " → ")
+        table.add_row(direction, row.method, *scores, str(row.scores.count))
+    return table

@@ -1,0 +1,158 @@
+"""The report of a training run: one self-contained HTML page."""
+
+import base64
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+from torch import Tensor
+
+from revgan.evaluation.figures import loss_curves, memory_chart, tensor_to_uint8
+from revgan.evaluation.metrics import HEADINGS, Row, table_cells
+from revgan.memory import format_bytes
+from revgan.networks.pretrained import write_text
+
+MAX_PICTURE = 512
+"""Pixels along a picture's longer side, beyond which it is reduced: the page has dozens."""
+
+SMALL_PICTURE = 128
+"""Pictures narrower than this are enlarged in the page, with their pixels left square."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One test image and what became of it; pictures as `tensor_to_uint8` takes them.
+
+    Attributes:
+        input: the image translated.
+        translation: the model's translation.
+        truth: the image that belongs to `input` in the other domain, where one is known.
+        round_trip: the translation translated back.
+    """
+
+    input: Tensor
+    translation: Tensor
+    truth: Tensor | None
+    round_trip: Tensor
+
+
+@dataclass(frozen=True)
+class MemoryComparison:
+    """Peaks, in bytes, of one training step in the two modes of memory.
+
+    Attributes:
+        naive: with every activation stored.
+        reversible: with the core's activations recomputed.
+        step: a sentence that says which step was measured, on what.
+    """
+
+    naive: int
+    reversible: int
+    step: str
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report shows. Texts are plain text: the page escapes them.
+
+    Attributes:
+        title: the page's heading.
+        summary: a paragraph under it.
+        examples: by direction, "AtoB" and "BtoA".
+        rows: scores on the test images, see `score_direction`; empty where these aren't aligned.
+        configuration: the run's configuration, as YAML.
+        versions: names and values of what the run depended on, see `library_versions`.
+        cycle_rows: scores of round trips, in directions "AtoBtoA" and "BtoAtoB".
+        history: lines of metrics.jsonl, see `loss_curves`.
+        memory: peaks of a training step, where they were measured.
+        domain_names: what to call A and B.
+    """
+
+    title: str
+    summary: str
+    examples: Mapping[str, Sequence[Example]]
+    rows: Sequence[Row]
+    configuration: str
+    versions: Mapping[str, str]
+    cycle_rows: Sequence[Row] = ()
+    history: Sequence[Mapping[str, float]] = ()
+    memory: MemoryComparison | None = None
+    domain_names: tuple[str, str] = ("A", "B")
+
+    def direction_name(self, direction: str) -> str:
+        """A direction in words: "AtoB" is "photo → map" where A is named photo and B map."""
+        names = dict(zip("AB", self.domain_names, strict=True))
+        return " → ".join(names[domain] for domain in direction.split("to"))
+
+
+def write_report(path: Path, content: ReportContent) -> None:
+    """Writes the page, or replaces it, in one step; whoever reads it never sees half of one.
+
+    Raises:
+        OSError: the file can't be written.
+        ValueError: an example can't be shown, or the history has no losses.
+    """
+    write_text(path, _render(content))
+
+
+def _render(content: ReportContent) -> str:
+    environment = Environment(
+        loader=PackageLoader("revgan", "evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["picture"] = _picture
+    environment.filters["size"] = format_bytes
+    environment.globals["headings"] = HEADINGS
+    environment.globals["cells"] = table_cells
+    memory = content.memory
+    return environment.get_template("report.html").render(
+        content=content,
+        curves=Markup(loss_curves(content.history)) if content.history else None,
+        bars=Markup(memory_chart(memory.naive, memory.reversible)) if memory else None,
+    )
+
+
+def _picture(x: Tensor, description: str) -> Markup:
+    """An `<img>` with the picture in it."""
+    image = Image.fromarray(tensor_to_uint8(x))
+    image.thumbnail((MAX_PICTURE, MAX_PICTURE))
+    buffer = BytesIO()
+    image.save(buffer, format="PNG")
+    return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(
+        base64.b64encode(buffer.getvalue()).decode("ascii"),
+        description,
+        Markup(' class="small"') if image.width < SMALL_PICTURE else "",
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """What a result depends on besides its configuration.
+
+    Versions of Python and of the libraries, operating system, processor or GPU, threads: nothing
+    that names the machine or its user.
+    """
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "monai", "accelerate", "revgan")},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_model(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _cpu_model() -> str:
+    """The processor's name; Linux has it in a file, where Python doesn't look."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,0 +1,104 @@
+"""A generator on disk: the `model/` folder that people copy, share and load."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from revgan.errors import UserError
+from revgan.networks.generator import RevGenerator
+
+WEIGHTS = "model.safetensors"
+ARCHITECTURE = "config.yaml"
+FORMAT_VERSION = 1
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes tensors as safetensors, atomically: a temporary file, flushed to disk, then a rename.
+
+    Raises:
+        OSError: the disk is full or not writable; what stood at `path` before is untouched.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small text file atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_generator(generator: RevGenerator, folder: Path) -> None:
+    """Writes weights and architecture; `load_generator` reads them back.
+
+    The folder may hold an older version of the same model: each file is replaced atomically, so a
+    reader finds a whole one at any time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    architecture = {
+        "format": FORMAT_VERSION,
+        "model": "RevGenerator",
+        "spatial_dims": generator.spatial_dims,
+        "in_channels": generator.in_channels,
+        "out_channels": generator.out_channels,
+        "width": generator.config.width,
+        "depth": generator.config.depth,
+    }
+    write_text(folder / ARCHITECTURE, yaml.safe_dump(architecture, sort_keys=False))
+    save_tensors(folder / WEIGHTS, generator.state_dict())
+
+
+def load_generator(folder: Path) -> RevGenerator:
+    """Reads a model folder.
+
+    Raises:
+        UserError: the folder is not one, or its files do not fit together.
+    """
+    for name in (ARCHITECTURE, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder} is no model folder: it has no {name}; give a run folder or its model/ "
+                "folder"
+            )
+    try:
+        arguments = _read_architecture(folder / ARCHITECTURE)
+        generator = RevGenerator(**arguments)
+        generator.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError, TypeError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the model in {folder} can't be loaded: {reason}") from error
+    return generator
+
+
+def _read_architecture(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or content.pop("model", None) != "RevGenerator":
+        raise ValueError(f"{path.name} describes no RevGenerator")
+    version = content.pop("format", None)
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path.name} has format {json.dumps(version)}, this revgan reads {FORMAT_VERSION}"
+        )
+    return content

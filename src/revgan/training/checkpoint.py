@@ -1,0 +1,103 @@
+"""Checkpoints: everything that a resumed run needs, written atomically, read without pickle."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from revgan.errors import UserError
+from revgan.networks.pretrained import save_tensors, write_text
+
+TENSORS = "state.safetensors"
+PROGRESS = "progress.json"
+
+
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, Tensor], scaler: dict[str, float], keep: int
+) -> Path:
+    """Writes ``folder/step-N`` as a whole or not at all, then drops all but the latest `keep`.
+
+    Args:
+        folder: the run's checkpoints.
+        step: steps done.
+        tensors: weights, moments and pools.
+        scaler: state of the fp16 gradient scaler; empty without one.
+        keep: how many checkpoints stay.
+
+    Raises:
+        UserError: the disk is full or not writable; earlier checkpoints are untouched.
+    """
+    final = folder / f"step-{step}"
+    if final.is_dir():
+        return final
+    building: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".step-", dir=folder))
+        save_tensors(building / TENSORS, tensors)
+        write_text(building / PROGRESS, json.dumps({"step": step, "scaler": scaler}))
+        building.chmod(0o755)
+        building.rename(final)
+        _flush(folder)
+    except OSError as error:
+        raise out_of_space(error, final, folder) from error
+    finally:
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+    for old in _steps(folder)[:-keep]:
+        shutil.rmtree(folder / f"step-{old}", ignore_errors=True)
+    return final
+
+
+def out_of_space(error: OSError, path: Path, checkpoints: Path) -> UserError:
+    """The user's error for a file that could not be written."""
+    full = error.errno == errno.ENOSPC or "No space left" in str(error)
+    reason = "no space is left on the disk" if full else (error.strerror or str(error))
+    whole = _steps(checkpoints)
+    last = f"step {whole[-1]} is the last whole checkpoint" if whole else "no checkpoint exists yet"
+    return UserError(
+        f"{path} could not be written: {reason}; {last}; make room and go on with --resume"
+    )
+
+
+def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, float]]:
+    """The latest checkpoint: steps done, tensors on the CPU, the scaler's state.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    steps = _steps(folder)
+    if not steps:
+        raise UserError(
+            f"{folder} holds no checkpoint to resume from; train anew in another run folder"
+        )
+    latest = folder / f"step-{steps[-1]}"
+    try:
+        progress = json.loads((latest / PROGRESS).read_text(encoding="utf-8"))
+        return int(progress["step"]), load_file(latest / TENSORS), progress["scaler"]
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise UserError(
+            f"the checkpoint {latest} can't be read ({' '.join(str(error).split())}); "
+            "remove it to resume from the one before"
+        ) from error
+
+
+def _steps(folder: Path) -> list[int]:
+    """Steps of the whole checkpoints, ascending."""
+    names = (path.name.removeprefix("step-") for path in folder.glob("step-*"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _flush(folder: Path) -> None:
+    """Makes a rename survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

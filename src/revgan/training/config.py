@@ -1,0 +1,141 @@
+"""The whole configuration of a run, as it stands in a run folder's config.yaml."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+
+from revgan.data.sets import DataConfig
+from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.objectives import LossConfig, ObjectiveKind
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam and its learning rate.
+
+    Attributes:
+        lr: learning rate, kept for the first half of training, then linear to 0 (Table 1).
+        beta1: decay of the gradient's mean.
+        beta2: decay of the squared gradient's mean.
+    """
+
+    lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ValueError(f"lr must be above 0, not {self.lr}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long training goes on and what it leaves on its way.
+
+    Attributes:
+        epochs: passes over the images of the larger domain.
+        steps: optimizer steps; if given, epochs don't count.
+        batch_size: samples per step and device.
+        seed: of weights, order, crops, flips and pool draws.
+        log_every: steps between lines of metrics.jsonl and TensorBoard scalars.
+        sample_every: steps between pictures of translated test images.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: the latest ones that stay on disk.
+    """
+
+    epochs: int = 200
+    steps: int | None = None
+    batch_size: int = 1
+    seed: int = 0
+    log_every: int = 10
+    sample_every: int = 500
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value, least = getattr(self, name), 0 if name == "seed" else 1
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be {least} or more, not {value}")
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Where training runs; nothing here changes what it computes beyond rounding.
+
+    Attributes:
+        device: "auto" takes a GPU if there is one.
+        precision: of the networks' insides; "auto" takes bf16 on GPUs that have it, else float32.
+        workers: processes that load images; none takes 4 on a GPU, 0 on the CPU.
+    """
+
+    device: Device = "auto"
+    precision: Precision = "auto"
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
+                )
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be none or 0 or more, not {self.workers}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run depends on.
+
+    Attributes:
+        objective: "unpaired" learns from two unrelated sets of images (CycleGAN's losses),
+            "paired" from aligned pairs (pix2pix's losses); both directions are trained at once.
+        data: which images.
+        generator: the generator's architecture.
+        discriminator: the discriminators' architecture.
+        losses: the losses and their weights.
+        optimizer: Adam and its learning rate.
+        training: duration and outputs.
+        runtime: device, precision, workers.
+    """
+
+    objective: ObjectiveKind = "unpaired"
+    data: DataConfig = field(default_factory=DataConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        if self.objective not in get_args(ObjectiveKind):
+            known = " or ".join(get_args(ObjectiveKind))
+            raise ValueError(f"objective must be {known}, not {self.objective!r}")
+
+    @property
+    def paired(self) -> bool:
+        """Whether the training images are aligned pairs."""
+        return self.objective == "paired"
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML; the command line reads it back with ``--config``."""
+        return yaml.safe_dump(asdict(self), sort_keys=False)
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset that comes with the package."""
+    return Path(__file__).parent.parent / "presets" / f"{name}.yaml"
+
+
+def preset_names() -> list[str]:
+    """Names that `preset_path` knows."""
+    return sorted(path.stem for path in preset_path("any").parent.glob("*.yaml"))

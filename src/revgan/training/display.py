@@ -1,0 +1,67 @@
+"""What a person sees while training runs."""
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Display:
+    """A progress bar with losses, speed and remaining time; plain lines where no terminal is.
+
+    Args:
+        console: where it is shown.
+        first: steps done before.
+        total: steps in all.
+        line_every: steps between plain lines.
+    """
+
+    def __init__(self, console: Console, first: int, total: int, line_every: int) -> None:
+        self._console = console
+        self._line_every = line_every
+        self._total = total
+        self._bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total, completed=first, speed="", losses="")
+
+    def __enter__(self) -> "Display":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, done: int) -> None:
+        """Moves the bar to `done` steps."""
+        self._bar.update(self._task, completed=done)
+
+    def show(self, done: int, losses: Mapping[str, float], images_per_second: float) -> None:
+        """Shows the losses, both directions and both discriminators summed."""
+        text = "  ".join(f"{name} {value:.3g}" for name, value in summary(losses).items())
+        speed = f"{images_per_second:.1f} images/s"
+        self._bar.update(self._task, losses=text, speed=speed)
+        if not self._console.is_terminal and done % self._line_every == 0:
+            self._console.print(f"step {done}/{self._total}  {speed}  {text}", soft_wrap=True)
+
+
+def summary(losses: Mapping[str, float]) -> dict[str, float]:
+    """The losses summed by kind: gan, cycle or l1, identity, and the discriminators' as d."""
+    sums: dict[str, float] = {}
+    for name, value in losses.items():
+        kind = name.split("_")[0]
+        sums[kind] = sums.get(kind, 0.0) + value
+    return sums

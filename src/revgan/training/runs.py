@@ -1,0 +1,90 @@
+"""A run's folder: what lies where."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from revgan.errors import UserError
+from revgan.networks.pretrained import write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside one run's folder."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's configuration."""
+        return self.root / "config.yaml"
+
+    @property
+    def model(self) -> Path:
+        """The trained generator: what people copy, share and load."""
+        return self.root / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Everything needed to resume, one folder per kept step."""
+        return self.root / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures of test images translated during training."""
+        return self.root / "samples"
+
+    @property
+    def metrics(self) -> Path:
+        """Losses and speed, one JSON object a line."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """The page with pictures, curves and scores."""
+        return self.root / "report.html"
+
+    @property
+    def scores(self) -> Path:
+        """The scores of `revgan evaluate`."""
+        return self.root / "scores.json"
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        return list(self._lines())
+
+    def forget_after(self, step: int) -> None:
+        """Drops lines of metrics.jsonl after `step`, which a resumed run will write again."""
+        kept = [json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step]
+        write_text(self.metrics, "".join(kept))
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        if not self.metrics.is_file():
+            return
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:  # the last line of a run that was killed
+                return
+
+
+def existing_run(root: Path) -> RunFolder:
+    """The run in a folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = RunFolder(root)
+    if not folder.config.is_file():
+        what = "has no config.yaml" if root.is_dir() else "does not exist"
+        raise UserError(
+            f"{root} is no run folder: it {what}; give a folder that revgan train or demo made"
+        )
+    return folder

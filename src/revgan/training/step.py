@@ -1,0 +1,184 @@
+"""One training step: the generator's terms, then the discriminators'."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from revgan.training.config import OptimizerConfig
+from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms
+
+
+class Trainer:
+    """The players, their optimizers, and how a batch moves them.
+
+    Args:
+        players: networks on the accelerator's device.
+        objective: yields the loss terms.
+        config: Adam and its learning rate.
+        total_steps: after which the learning rate is 0.
+        seed: of every random draw; a step's draws depend on (seed, step, rank) alone.
+        accelerator: precision and processes.
+    """
+
+    def __init__(
+        self,
+        players: Players,
+        objective: Objective,
+        config: OptimizerConfig,
+        total_steps: int,
+        seed: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self.players = players
+        self.objective = objective
+        self.config = config
+        self.total_steps = total_steps
+        self.seed = seed
+        self.accelerator = accelerator
+        self._judge_parameters = [
+            *players.judge_a.parameters(),
+            *players.judge_b.parameters(),
+        ]
+        self.optimizer_g = self._adam(players.generator.parameters())
+        self.optimizer_d = self._adam(self._judge_parameters)
+
+    def _adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        betas = (self.config.beta1, self.config.beta2)
+        # Fused: one pass over the weights, without temporaries of their size.
+        fused = self.accelerator.device.type in ("cpu", "cuda")
+        optimizer: Optimizer = self.accelerator.prepare_optimizer(
+            Adam(parameters, self.config.lr, betas, fused=fused)
+        )
+        return optimizer
+
+    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Trains on one batch; returns the losses, detached, by name.
+
+        Args:
+            batch: images of both domains on the device.
+            step: number of the step, from 0.
+        """
+        torch.manual_seed(self._step_seed(step))
+        draws = torch.Generator().manual_seed(self._step_seed(step))
+        learning_rate = self.config.lr * decay(step, self.total_steps)
+        fakes = Fakes()
+
+        with frozen(self._judge_parameters):
+            terms = self.objective.generator_terms(self.players, batch, fakes)
+            losses = self._minimise(terms, self.optimizer_g, learning_rate)
+
+        terms = self.objective.discriminator_terms(self.players, batch, fakes, draws)
+        losses |= self._minimise(terms, self.optimizer_d, learning_rate)
+        return losses
+
+    def _minimise(
+        self, terms: Iterator[Terms], optimizer: Optimizer, learning_rate: float
+    ) -> dict[str, Tensor]:
+        """Backpropagates each term before the next is computed, then moves the weights once."""
+        losses: dict[str, Tensor] = {}
+        for term in self._in_precision(terms):
+            self.accelerator.backward(torch.stack(list(term.values())).sum())
+            losses |= {name: loss.detach() for name, loss in term.items()}
+        self._average_gradients(optimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
+        optimizer.zero_grad()
+        return losses
+
+    def _in_precision(self, terms: Iterator[Terms]) -> Iterator[Terms]:
+        """Computes each term under autocast, and leaves it before the term is backpropagated."""
+        while True:
+            with self.accelerator.autocast():
+                term = next(terms, None)
+            if term is None:
+                return
+            yield term
+
+    def _average_gradients(self, optimizer: Optimizer) -> None:
+        """Averages gradients over processes: once, after the last term, for every weight.
+
+        A data-parallel wrapper would do so after each term, and would miss weights that the last
+        one does not touch.
+        """
+        if self.accelerator.num_processes == 1:
+            return
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    weight.grad = torch.zeros_like(weight)
+                torch.distributed.all_reduce(weight.grad)
+                weight.grad /= self.accelerator.num_processes
+
+    def _step_seed(self, step: int) -> int:
+        key = (self.seed, step, self.accelerator.process_index)
+        return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+    def state(self) -> dict[str, Any]:
+        """Every tensor that a resumed run needs, by name."""
+        tensors: dict[str, Tensor] = {}
+        for name, network in self._networks().items():
+            tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        for name, optimizer in self._optimizers().items():
+            for index, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
+        for name, pool in self.objective.pools.items():
+            tensors |= {f"pool_{name}.{i}": image for i, image in enumerate(pool.images)}
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Takes over what `state` returned.
+
+        Raises:
+            RuntimeError: the tensors belong to other networks.
+        """
+        for name, network in self._networks().items():
+            network.load_state_dict(_below(name, tensors))
+        for name, optimizer in self._optimizers().items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in _below(name, tensors).items():
+                index, moment = key.split(".")
+                state.setdefault(int(index), {})[moment] = value
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for name, pool in self.objective.pools.items():
+            images = _below(f"pool_{name}", tensors)
+            device = self.accelerator.device
+            pool.images = [images[str(i)].to(device) for i in range(len(images))]
+
+    def _networks(self) -> dict[str, nn.Module]:
+        players = self.players
+        return {"generator": players.generator, "a": players.judge_a, "b": players.judge_b}
+
+    def _optimizers(self) -> dict[str, Optimizer]:
+        return {"adam_g": self.optimizer_g, "adam_d": self.optimizer_d}
+
+
+def decay(step: int, total_steps: int) -> float:
+    """The learning rate's factor: 1 in the first half, then linear to 0 (Table 1)."""
+    second_half = total_steps - total_steps // 2
+    return min(1.0, (total_steps - step) / second_half)
+
+
+@contextmanager
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within, no gradients are computed for these weights."""
+    parameters = list(parameters)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}

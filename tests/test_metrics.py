@@ -1,0 +1,205 @@
+"""Scores: hand-computed cases, scikit-image as an independent judge, and the score table."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from revgan.evaluation.metrics import (
+    HEADINGS,
+    PSNR_CAP,
+    Row,
+    Scores,
+    match_channels,
+    mean_colour,
+    rows_to_json,
+    rows_to_rich,
+    score_direction,
+    score_pairs,
+    table_cells,
+)
+
+
+def noisy_pair(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A noisy copy of a random image in [-1, 1], and that image."""
+    draws = torch.Generator().manual_seed(seed)
+    truth = 2 * torch.rand(*shape, generator=draws) - 1
+    noise = 0.3 * torch.randn(*shape, generator=draws)
+    return (truth + noise).clamp(-1, 1), truth
+
+
+def as_unit_array(image: Tensor) -> np.ndarray:
+    return image.double().add(1).div(2).numpy()
+
+
+def reference_ssim(prediction: Tensor, truth: Tensor) -> float:
+    """scikit-image's SSIM in float64, over the image with reflected borders.
+
+    scikit-image itself averages over positions where the window lies inside the image, so the
+    reflection is put there before and cut off after.
+    """
+    margin = [(0, 0)] + [(5, 5)] * (truth.ndim - 1)
+    x, y = (np.pad(as_unit_array(image), margin, mode="reflect") for image in (prediction, truth))
+    _, similarity = structural_similarity(
+        x,
+        y,
+        channel_axis=0,
+        data_range=1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    inside = (slice(None), *[slice(5, -5)] * (truth.ndim - 1))
+    return float(similarity[inside].mean())
+
+
+def test_an_even_error_scores_as_computed_by_hand() -> None:
+    truth = torch.zeros(1, 16, 16)
+    scores = score_pairs([(truth + 0.2, truth)])
+    # 0.2 in [-1, 1] is 0.1 in [0, 1]: 25.5 grey levels, and -20 log10(0.1) dB. Both images are
+    # even, so SSIM is its luminance term alone: (2*0.6*0.5 + c1) / (0.6**2 + 0.5**2 + c1).
+    # Tolerances: a few units in float32's last place, for SSIM times 1/c2, about a thousand.
+    assert scores.mae == pytest.approx(25.5, rel=1e-6)
+    assert scores.psnr == pytest.approx(20.0, rel=1e-6)
+    assert scores.ssim == pytest.approx(0.6001 / 0.6101, abs=2e-4)
+    assert scores.count == 1
+
+
+def test_scores_are_means_over_images_not_over_pixels() -> None:
+    small, large = torch.zeros(1, 8, 8), torch.zeros(1, 16, 32)
+    scores = score_pairs([(small + 0.2, small), (large + 0.02, large)])
+    assert scores.mae == pytest.approx((25.5 + 2.55) / 2, rel=1e-6)
+    assert scores.psnr == pytest.approx((20 + 40) / 2, rel=1e-5)
+    assert scores.count == 2
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 33, 20), (3, 24, 24), (1, 12, 15, 18), (2, 10, 8, 9), (3, 8, 8)]
+)
+def test_scores_agree_with_scikit_image(shape: tuple[int, ...]) -> None:
+    prediction, truth = noisy_pair(*shape)
+    scores = score_pairs([(prediction, truth)])
+    x, y = as_unit_array(prediction), as_unit_array(truth)
+    assert scores.mae == pytest.approx(255 * np.abs(x - y).mean(), rel=1e-6)
+    assert scores.psnr == pytest.approx(peak_signal_noise_ratio(y, x, data_range=1), rel=1e-6)
+    # SSIM divides differences of squares near 1 by variances of 0.01 and more here: float32's
+    # 6e-8 becomes 6e-6 at a position, and averages out to below 1e-6.
+    assert scores.ssim == pytest.approx(reference_ssim(prediction, truth), abs=1e-6)
+
+
+def test_an_image_equal_to_the_truth_counts_as_the_cap() -> None:
+    prediction, truth = noisy_pair(3, 16, 16)
+    assert score_pairs([(truth, truth)]) == Scores(0.0, PSNR_CAP, pytest.approx(1, abs=1e-6), 1)
+    mixed = score_pairs([(truth, truth), (prediction, truth)])
+    alone = score_pairs([(prediction, truth)])
+    assert mixed.psnr == pytest.approx((PSNR_CAP + alone.psnr) / 2, rel=1e-6)
+
+
+def test_a_broken_translation_scores_nan() -> None:
+    truth = torch.zeros(1, 8, 8)
+    scores = score_pairs([(truth * math.nan, truth)])
+    assert math.isnan(scores.mae)
+    assert math.isnan(scores.psnr)
+    assert math.isnan(scores.ssim)
+
+
+def test_half_precision_is_scored_in_single_precision() -> None:
+    prediction, truth = (image.bfloat16() for image in noisy_pair(3, 16, 16))
+    assert score_pairs([(prediction, truth)]) == score_pairs([(prediction.float(), truth.float())])
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    with pytest.raises(ValueError, match="no images to score"):
+        score_pairs([])
+    with pytest.raises(ValueError, match=r"\(1, 8, 9\) and \(1, 8, 8\)"):
+        score_pairs([(torch.zeros(1, 8, 9), torch.zeros(1, 8, 8))])
+    with pytest.raises(ValueError, match="6 or more"):
+        score_pairs([(torch.zeros(1, 8, 5), torch.zeros(1, 8, 5))])
+    with pytest.raises(ValueError, match="two or three spatial sizes"):
+        score_pairs([(torch.zeros(8, 8), torch.zeros(8, 8))])
+
+
+def test_channels_are_matched_only_where_it_means_something() -> None:
+    colour = torch.stack([torch.full((4, 4), value) for value in (0.0, 0.3, 0.9)])
+    grey = match_channels(colour, 1)
+    assert grey is not None
+    torch.testing.assert_close(grey, torch.full((1, 4, 4), 0.4))
+    repeated = match_channels(grey, 3)
+    assert repeated is not None
+    assert torch.equal(repeated, torch.cat([grey, grey, grey]))
+    assert match_channels(colour, 3) is colour
+    assert match_channels(colour, 2) is None
+
+
+def test_mean_colour_weighs_every_pixel_alike() -> None:
+    small = torch.tensor([1.0, 0.0]).view(2, 1, 1).expand(2, 2, 2)
+    large = torch.tensor([0.0, 1.0]).view(2, 1, 1).expand(2, 3, 4)
+    assert torch.equal(mean_colour([small, large]), torch.tensor([0.25, 0.75]))
+    with pytest.raises(ValueError, match="no images"):
+        mean_colour([])
+
+
+def test_a_direction_is_scored_beside_both_references() -> None:
+    draws = torch.Generator().manual_seed(1)
+    truths = [2 * torch.rand(3, 9, 8 + i, generator=draws) - 1 for i in range(2)]
+    inputs = [truth.flip(0) for truth in truths]
+    colour = mean_colour(truths)
+    rows = score_direction("AtoB", inputs, truths, truths, colour)
+    assert [row.method for row in rows] == ["RevGAN", "input unchanged", "mean training colour"]
+    assert {row.direction for row in rows} == {"AtoB"}
+    assert rows[0].scores.mae == 0
+    assert rows[1].scores == score_pairs(zip(inputs, truths, strict=True))
+    even = [colour.view(3, 1, 1).expand_as(truth) for truth in truths]
+    assert rows[2].scores == score_pairs(zip(even, truths, strict=True))
+
+
+def test_the_unchanged_input_is_left_out_where_channels_have_no_counterpart() -> None:
+    truth = torch.zeros(3, 8, 8, 8)
+    rows = score_direction("BtoA", [truth[:2]], [truth], [truth], torch.zeros(3))
+    assert [row.method for row in rows] == ["RevGAN", "mean training colour"]
+
+
+ROWS = [
+    Row("AtoB", "RevGAN", Scores(5.0, 30.0, 0.8, 4)),
+    Row("AtoB", "input unchanged", Scores(9.0, 31.0, 0.7, 4)),
+    Row("BtoA", "RevGAN", Scores(50.0, 3.0, 0.1, 4)),
+]
+
+
+def test_the_best_of_each_direction_is_marked() -> None:
+    cells = table_cells(ROWS)
+    assert [[cell.best for cell in row] for row in cells] == [
+        [True, False, True],
+        [False, True, False],
+        [False, False, False],
+    ]
+    assert [cell.text for cell in cells[0]] == ["5.0", "30.00", "0.800"]
+
+
+def test_the_terminal_table_shows_every_row_and_bold_bests() -> None:
+    console = Console(width=120, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        console.print(rows_to_rich(ROWS))
+    lines = [line for line in capture.get().splitlines() if "→" in line]
+    assert len(lines) == len(ROWS)
+    assert "A → B" in lines[0]
+    assert "\x1b[1m5.0\x1b[0m" in lines[0].replace(" ", "")
+    assert "\x1b[1m" not in lines[2]
+    assert all(heading in capture.get() for heading in HEADINGS)
+
+
+def test_rows_survive_json() -> None:
+    assert json.loads(json.dumps(rows_to_json(ROWS)))[0] == {
+        "direction": "AtoB",
+        "method": "RevGAN",
+        "mae": 5.0,
+        "psnr": 30.0,
+        "ssim": 0.8,
+        "count": 4,
+    }
