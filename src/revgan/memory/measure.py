@@ -1,11 +1,15 @@
 """Measures the memory that one call needs at its peak, from the allocator's own records."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+# The profiler announces each start and stop on stderr unless its log level is raised.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from revgan.reversible.couplings import Coupling
 from revgan.reversible.steps import Step, coupling_steps, inverted, run, split
@@ -67,11 +67,13 @@ class ReversibleSequential(nn.Module):
     def _run(self, steps: list[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         if not (self.memory_saving and torch.is_grad_enabled()):
             return run(steps, target, source)
-        # Parameters are inputs of the Function, so that autograd itself delivers their gradients
-        # and hooks, data parallelism and torch.autograd.grad see them as usual.
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        # Weights are inputs of the Function, so that autograd itself delivers their gradients, and
+        # hooks, data parallelism and torch.autograd.grad see them as usual.
+        weights = list(self.parameters())
+        places = {weight: place for place, weight in enumerate(weights)}
+        used = [{name: places[w] for name, w in s.net.named_parameters()} for s in steps]
         out: tuple[Tensor, Tensor] = _Recompute.apply(  # type: ignore[no-untyped-call]
-            steps, parameters, target, source, *parameters
+            steps, used, target, source, *weights
         )
         return out
 
@@ -86,17 +88,27 @@ class _Recompute(torch.autograd.Function):
     def forward(
         ctx: Any,
         steps: list[Step],
-        parameters: list[nn.Parameter],
+        used: list[dict[str, int]],
         target: Tensor,
         source: Tensor,
-        *parameters_again: Tensor,
+        *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        ctx.steps = steps
-        ctx.parameters = parameters
+        """Walks the steps.
+
+        Args:
+            ctx: autograd's.
+            steps: the chain.
+            used: for each step, its net's weights: their names, and their places in `weights`.
+            target: the first half.
+            source: the second half.
+            weights: every weight of the chain once; blocks may share some.
+        """
+        ctx.steps, ctx.used = steps, used
         ctx.autocast = _autocast_state(target.device.type)
-        # The view is another tensor, so that an output is never an input, even without steps.
+        # A view is another tensor, so that an output is never an input, even without steps.
         target, source = run(steps, target.view_as(target), source.view_as(source))
-        ctx.save_for_backward(target, source)
+        # Saving the weights costs nothing, and lets autograd notice if they are changed meanwhile.
+        ctx.save_for_backward(target, source, *weights)
         return target, source
 
     @staticmethod
@@ -106,54 +118,45 @@ class _Recompute(torch.autograd.Function):
                 "second derivatives (create_graph=True) do not pass through a memory-saving "
                 'reversible core; set memory_saving=False (memory="naive" in RevGenerator)'
             )
-        (target, source), (grad_target, grad_source) = ctx.saved_tensors, grads
-        parameter_grads = _GradientSum(ctx.parameters)
+        (target, source, *weights), (grad_target, grad_source) = ctx.saved_tensors, grads
+        grad_weights: list[Tensor | None] = [None] * len(weights)
 
-        for step in reversed(ctx.steps):
+        for step, used in zip(reversed(ctx.steps), reversed(ctx.used), strict=True):
             # What came out of the step is (source, new target): name it so, then find the target.
             source, new_target = target, source
             grad_source, grad_new_target = grad_target, grad_source
 
-            source_leaf = source.detach().requires_grad_()
-            with torch.enable_grad(), _autocast(ctx.autocast):
-                features = step.net(source_leaf)
-            values = features.detach()
-            target = step.recover(new_target, values)
-
-            grad_target, grad_features = step.vjp(target, values, grad_new_target)
+            # Leaves of their own: the real weights' hooks wait for the sum over all uses.
+            leaves = {n: _leaf(weights[p], weights[p].requires_grad) for n, p in used.items()}
+            source_leaf = _leaf(source, True)
+            with torch.enable_grad(), torch.autocast(**ctx.autocast):
+                features = functional_call(step.net, leaves, source_leaf)
+            target = step.recover(new_target, features.detach())
+            grad_target, grad_features = step.vjp(target, features.detach(), grad_new_target)
             if not features.requires_grad:  # a constant: nothing flows back through it
                 continue
-            wanted = parameter_grads.among(step.net.parameters())
+
+            wanted = [n for n, leaf in leaves.items() if leaf.requires_grad]
+            inputs = [source_leaf, *(leaves[n] for n in wanted)]
             grad_leaf, *grad_wanted = torch.autograd.grad(
-                features, [source_leaf, *wanted], grad_features, allow_unused=True
+                features, inputs, grad_features, allow_unused=True
             )
-            if grad_leaf is not None:
-                grad_source = grad_source + grad_leaf
-            parameter_grads.add(wanted, grad_wanted)
+            grad_source = _sum(grad_source, grad_leaf)
+            for name, grad in zip(wanted, grad_wanted, strict=True):
+                grad_weights[used[name]] = _sum(grad_weights[used[name]], grad)
 
-        return None, None, grad_target, grad_source, *parameter_grads.in_order()
+        return None, None, grad_target, grad_source, *grad_weights
 
 
-class _GradientSum:
-    """Sums gradients per parameter, as blocks may share parameters."""
+def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
+    return x.detach().requires_grad_(requires_grad)
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self._sums: dict[nn.Parameter, Tensor | None] = dict.fromkeys(parameters)
 
-    def among(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-        """Those whose gradients are wanted."""
-        return [p for p in parameters if p in self._sums]
-
-    def add(self, parameters: Sequence[nn.Parameter], grads: Sequence[Tensor | None]) -> None:
-        for parameter, grad in zip(parameters, grads, strict=True):
-            before = self._sums[parameter]
-            if before is None or grad is None:
-                self._sums[parameter] = grad if before is None else before
-            else:
-                self._sums[parameter] = before + grad
-
-    def in_order(self) -> list[Tensor | None]:
-        return list(self._sums.values())
+def _sum(a: Any, b: Any) -> Any:
+    """The sum of two gradients, where None stands for zero."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
 
 
 def _autocast_state(device_type: str) -> dict[str, Any]:
@@ -162,7 +165,3 @@ def _autocast_state(device_type: str) -> dict[str, Any]:
         "dtype": torch.get_autocast_dtype(device_type),
         "enabled": torch.is_autocast_enabled(device_type),
     }
-
-
-def _autocast(state: dict[str, Any]) -> AbstractContextManager[None]:
-    return torch.autocast(**state)

@@ -1,0 +1,15 @@
+"""Shared by all tests: quiet, reproducible, no network."""
+
+import os
+
+# Before torch is imported anywhere: two test processes share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_in_every_run() -> None:
+    torch.manual_seed(0)
