@@ -213,7 +213,7 @@ def refs_of(folder, count, **options):
 def test_good_images_have_one_format_and_report_progress(tmp_path):
     refs = refs_of(tmp_path, 5, channels=2, dtype=np.uint16)
     done = []
-    assert check_images(refs, 8, None, done.append) == ImageFormat(channels=2, bits=16)
+    assert check_images(refs, 8, None, done.append).format == ImageFormat(channels=2, bits=16)
     assert done == [1, 2, 3, 4, 5]
 
 
@@ -288,7 +288,7 @@ def test_other_channels_are_refused_unless_all_are_converted(tmp_path):
     assert "4 channels" in message
     assert f"{refs[0].path} has 3" in message
     assert message.endswith("set data.channels_a (or data.channels_b) to convert all")
-    assert check_images(refs, 1, 1) == ImageFormat(channels=1, bits=8)
+    assert check_images(refs, 1, 1).format == ImageFormat(channels=1, bits=8)
 
 
 def test_checking_no_images_is_a_programming_error():

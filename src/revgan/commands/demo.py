@@ -6,11 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from revgan.commands.evaluate import run_evaluation
-from revgan.commands.train import run_training
+from revgan.commands.train import new_run, run_training
 from revgan.evaluation.metrics import rows_to_rich
 from revgan.training.config import RunConfig
 from revgan.training.loop import Outcome
-from revgan.training.runs import RunFolder
 
 
 def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
@@ -21,7 +20,7 @@ def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
         root: the run folder; by default runs/demo, or runs/demo-2 and so on.
         console: for everything that is said.
     """
-    run = RunFolder(root or _unused(Path("runs") / "demo"))
+    run = new_run(config, root or _unused(Path("runs") / "demo"))
     outcome = run_training(config, run, resume=False, console=console)
     if outcome.finished:
         evaluation = run_evaluation(config, run, console)

@@ -6,34 +6,58 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.options import Parser, preset_arguments
+from revgan.commands.options import (
+    Parser,
+    UsageError,
+    check_config_file,
+    option_values,
+    run_config,
+)
+from revgan.data.sets import BUILT_IN
+from revgan.devices import require_device
 from revgan.errors import UserError
 from revgan.networks import Direction
 from revgan.training.config import Device, RunConfig, preset_names
-from revgan.training.runs import existing_run
+from revgan.training.runs import RunFolder, existing_run
 
 
 def train(arguments: list[str]) -> int:
     """Trains on a folder, or resumes a run."""
     from revgan.commands.train import new_run, run_training
 
-    parser = _run_parser("train", "Train a model on your images, or go on with a run.")
+    resumed = option_values(arguments, "--resume")
+    parser = _run_parser("train", "Train a model on your images, or go on with a run.", arguments)
     parser.add_argument(
-        "images", nargs="?", help="a folder of images, or earth; the same as --data.path"
+        "images",
+        nargs="?",
+        help="a folder with trainA and trainB (testA and testB), or with train (test) of images "
+        "side by side; or earth, the built-in sample set; the same as --data.path",
     )
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
-    options = _parse_run(parser, arguments)
-    console = Console()
-    if options.resume is not None:
-        config, run = _run_config(parser, options), existing_run(Path(options.resume))
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with the run in this folder, with its own images and options; those given "
+        "besides change it",
+    )
+    if resumed:
+        run = existing_run(Path(resumed[-1]))
+        options = _parse_run(parser, ["--config", str(run.config), *arguments])
+        for name, given in (("DATA", options.images), ("--run", options.run)):
+            if given is not None:
+                raise UsageError(f"--resume goes on in the run's folder on its images; omit {name}")
+        if options.preset is not None:
+            raise UsageError("--resume goes on with the run's own options; omit --preset")
+        config = _run_config(options)
+        _require_images(config, run, "give the new place as --data.path")
     else:
+        options = _parse_run(parser, arguments)
         if options.images is not None:
             options["data.path"] = options.images
-        elif not any(a.split("=")[0] in ("--data.path", "--config") for a in arguments):
-            raise UserError("give a folder of images to train on, or earth for the sample set")
-        config = _run_config(parser, options)
+        elif not any(option_values(arguments, name) for name in ("--data.path", "--config")):
+            raise UsageError("give a folder of images to train on, or earth for the sample set")
+        config = _run_config(options)
         run = new_run(config, Path(options.run) if options.run else None)
-    outcome = run_training(config, run, resume=options.resume is not None, console=console)
+    outcome = run_training(config, run, resume=bool(resumed), console=Console())
     return _status(outcome.signal)
 
 
@@ -41,10 +65,12 @@ def demo(arguments: list[str]) -> int:
     """Trains on Earth tiles, evaluates and reports."""
     from revgan.commands.demo import run_demo
 
-    parser = _run_parser("demo", "Train on real satellite (A) and map (B) tiles, and report.")
-    options = _parse_run(parser, arguments, preset="demo")
+    parser = _run_parser(
+        "demo", "Train on real satellite (A) and map (B) tiles, and report.", arguments, "demo"
+    )
+    options = _parse_run(parser, arguments)
     root = Path(options.run) if options.run else None
-    outcome = run_demo(_run_config(parser, options), root, Console())
+    outcome = run_demo(_run_config(options), root, Console())
     return _status(outcome.signal)
 
 
@@ -55,10 +81,17 @@ def translate(arguments: list[str]) -> int:
     parser = Parser("translate", "Translate an image, or a folder of images.")
     parser.add_argument("run", help="a run folder or a model folder")
     parser.add_argument("input", help="an image (PNG, JPEG, TIFF) or a folder of images")
-    parser.add_argument("output", help="a file, or a folder for several images")
+    parser.add_argument(
+        "output",
+        help="a file, or a folder where images keep their names; folders are made; JPEGs whose "
+        "translation has an alpha channel, which JPEG can't hold, become PNGs",
+    )
     parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
-    parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    parser.add_argument(
+        "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
+    )
     options = parser.parse_args(arguments)
+    require_device(options.device, "--device")
     console = Console()
     written = run_translation(
         Path(options.run),
@@ -83,8 +116,10 @@ def evaluate(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     options = parser.parse_args(arguments)
     run = existing_run(Path(options.run))
-    run_parser = _run_parser("evaluate", "")
-    config = _run_config(run_parser, run_parser.parse_args(["--config", str(run.config)]))
+    config_arguments = ["--config", str(run.config)]
+    run_parser = _run_parser("evaluate", "", config_arguments)
+    config = _run_config(_parse_run(run_parser, config_arguments))
+    _require_images(config, run, f"write the new place as data.path into {run.config}")
     console = Console(stderr=options.json)
     evaluation = run_evaluation(config, run, console)
     if options.json:
@@ -99,30 +134,53 @@ def evaluate(arguments: list[str]) -> int:
     return 0
 
 
-def _run_parser(command: str, description: str) -> Parser:
+def _run_parser(
+    command: str, description: str, arguments: list[str], preset: str = "default"
+) -> Parser:
     """The options of a whole run: its folder, presets, and every field of `RunConfig`."""
-    parser = Parser(command, description)
-    parser.add_argument("--run", metavar="FOLDER", help="the run's new folder; below runs/ if not")
+    preset = [preset, *option_values(arguments, "--preset")][-1]
+    parser = Parser(command, f"{description} The defaults shown are those of the preset {preset}.")
     parser.add_argument(
-        "--preset", metavar="NAME", help=f"start from a preset: {', '.join(preset_names())}"
+        "--run", metavar="FOLDER", help="the folder to make for the run; by default one in runs/"
     )
-    parser.add_argument("--config", action="config", help="start from a YAML file")
-    parser.add_class_arguments(RunConfig, as_group=True)
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"where options start from: {', '.join(preset_names())}; --preset NAME --help shows "
+        "its values",
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        metavar="FILE",
+        help="a YAML file with options, such as the config.yaml of a run; later options override "
+        "it",
+    )
+    parser.add_run_options(preset)
     return parser
 
 
-def _parse_run(parser: Parser, arguments: list[str], preset: str = "default") -> Namespace:
-    return parser.parse_args(preset_arguments(arguments, preset) + arguments)
+def _parse_run(parser: Parser, arguments: list[str]) -> Namespace:
+    for path in option_values(arguments, "--config"):
+        check_config_file(Path(path))
+    return parser.parse_args(arguments)
 
 
-def _run_config(parser: Parser, options: Namespace) -> RunConfig:
-    fields = RunConfig.__dataclass_fields__
-    instances = parser.instantiate_options(options)
-    config = RunConfig(**{name: instances[name] for name in fields})
+def _run_config(options: Namespace) -> RunConfig:
+    config = run_config(options)
+    require_device(config.runtime.device, "runtime.device")
     path = Path(config.data.path)
-    if path.is_dir():  # so that the run can be resumed and evaluated from another folder
+    if (
+        config.data.path not in BUILT_IN and path.is_dir()
+    ):  # so that the run can be resumed and evaluated from another folder
         config = replace(config, data=replace(config.data, path=str(path.resolve())))
     return config
+
+
+def _require_images(config: RunConfig, run: RunFolder, remedy: str) -> None:
+    path = config.data.path
+    if path not in BUILT_IN and not Path(path).is_dir():
+        raise UserError(f"the images of the run {run.root} are no longer in {path}; {remedy}")
 
 
 def _status(signal: int | None) -> int:

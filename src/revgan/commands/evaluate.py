@@ -93,7 +93,11 @@ def evaluate(
         examples = [
             _translate(translator, source, target, refs[i], truths[i : i + 1], config, direction)
             for i in track(
-                range(len(refs)), f"translating {direction}", console=console, transient=True
+                range(len(refs)),
+                f"translating {direction}",
+                console=console,
+                transient=True,
+                disable=not console.is_terminal,
             )
         ]
         folder = run.root / "results" / direction

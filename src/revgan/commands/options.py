@@ -1,20 +1,34 @@
 """Command-line options whose mistakes are told in one sentence."""
 
 import re
+from argparse import SUPPRESS, Action
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
-from jsonargparse import ArgumentParser, Namespace
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from revgan.errors import UserError
-from revgan.training.config import preset_names, preset_path
+from revgan.training.config import RunConfig, preset_names, preset_path
 
 
 class UsageError(UserError):
     """The command line is wrong."""
 
     usage = True
+
+
+class HelpFormatter(DefaultHelpFormatter):
+    """Leaves out what the help says already: types beside a list of choices, absent defaults."""
+
+    def _get_help_string(self, action: Action) -> str:
+        text: str = super()._get_help_string(action)
+        if action.default is None:
+            text = text.replace(", default: %(default)s", "").replace(" (default: %(default)s)", "")
+        return text.replace("type: %(type)s, ", "") if "{" in str(action.metavar) else text
 
 
 class Parser(ArgumentParser):
@@ -26,85 +40,137 @@ class Parser(ArgumentParser):
     """
 
     def __init__(self, command: str, description: str) -> None:
-        super().__init__(prog=f"revgan {command}", description=description)
+        super().__init__(
+            prog=f"revgan {command}",
+            description=description,
+            allow_abbrev=False,
+            formatter_class=HelpFormatter,
+        )
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raises `UsageError`; called by jsonargparse with its report of several lines."""
-        raise UsageError(_sentence(message, self._option_names(), self.prog)) from ex
+        raise UsageError(self._sentence(message)) from ex
 
-    def instantiate_options(self, options: Namespace) -> Namespace:
-        """The options with dataclasses built, which validate themselves.
+    def add_run_options(self, preset: str | None) -> None:
+        """Every field of `RunConfig`, with a preset's values as defaults.
 
         Raises:
-            UsageError: a value is out of its range.
+            UsageError: there is no such preset.
         """
-        try:
-            instances: Namespace = self.instantiate(options)
-        except ValueError as error:
-            raise UsageError(" ".join(str(error).split())) from error
-        return instances
+        self.add_class_arguments(RunConfig, as_group=True)
+        for section in _sections():  # an option that takes a whole section invites mistakes
+            self._option_string_actions.pop(f"--{section}").help = SUPPRESS
+        if preset is not None:
+            if preset not in preset_names():
+                known = ", ".join(preset_names())
+                raise UsageError(f"there is no preset {preset!r}; the presets are {known}")
+            self.set_defaults(_read_config(preset_path(preset)))
 
-    def _option_names(self) -> list[str]:
-        return [name for name in self._option_string_actions if name.startswith("--")]
+    def _sentence(self, message: str) -> str:
+        """One sentence that says what would be right, for the report of jsonargparse."""
+        text = " ".join(message.split())
+        see = f"see {self.prog} --help"
+        if unknown := re.match(r"unrecognized arguments: (\S+)", text):
+            return self._unknown(unknown[1], see)
+        if without := re.match(r"argument (\S+): expected", text):
+            return f"{without[1]} needs a value; {see}"
+        value = re.match(r'Parser key "([\w.]+)":.*(?:Got|Given) value: (.*)$', text)
+        option = self._option_string_actions.get(f"--{value[1]}") if value else None
+        if value and option is not None:
+            return f"--{value[1]} must be {_accepted(option)}, not {value[2]!r}"
+        return f"{text.rstrip('.')}; {see}"
+
+    def _unknown(self, argument: str, see: str) -> str:
+        if not argument.startswith("-"):
+            return f"{self.prog} has no use for the argument {argument!r}; {see}"
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        near = get_close_matches(argument.partition("=")[0], known, n=1)
+        hint = f"did you mean {near[0]}" if near else see
+        return f"{self.prog} knows no option {argument}; {hint}"
 
 
-def preset_arguments(arguments: list[str], default: str) -> list[str]:
-    """The ``--config`` arguments that stand for a preset or for the run to resume.
-
-    They go before the user's own, which so override them.
+def run_config(options: Namespace) -> RunConfig:
+    """The configuration that the options describe.
 
     Raises:
-        UsageError: there is no such preset.
-        UserError: the folder to resume is no run.
+        UsageError: a value is out of its range.
     """
-    from revgan.training.runs import existing_run
-
-    resumed = _value(arguments, "--resume")
-    if resumed is not None:
-        return ["--config", str(existing_run(Path(resumed)).config)]
-    preset = _value(arguments, "--preset") or default
-    if preset not in preset_names():
-        raise UsageError(
-            f"there is no preset {preset}; the presets are {', '.join(preset_names())}"
-        )
-    return ["--config", str(preset_path(preset))]
+    sections = {}
+    for name, section in _sections().items():
+        try:
+            sections[name] = section(**options[name].as_dict())
+        except ValueError as error:  # its first word is the field
+            raise UsageError(f"--{name}.{error}") from error
+    return RunConfig(objective=options.objective, **sections)
 
 
-def _value(arguments: list[str], option: str) -> str | None:
-    """The value of ``--option value`` or ``--option=value``, if it is there."""
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+def option_values(arguments: list[str], option: str) -> list[str]:
+    """The values given as ``--option value`` or ``--option=value``."""
+    values = []
+    for place, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == option:
-            return value if equals else following
-    return None
+            values += [value] if equals else arguments[place + 1 : place + 2]
+    return values
 
 
-def _sentence(message: str, known: list[str], program: str) -> str:
-    """One sentence for the report of jsonargparse, which says what would be right."""
-    text = " ".join(message.split())
-    key = re.search(r'key "([^"]+)"', text)
-    where = f"--{key[1]}" if key else "an option"
-    given = re.search(r"(?:Got value|Given value): (.*)$", text)
-    if given and "Literal[" in text:
-        values = ", ".join(
-            re.findall(r"'([^']*)'", text.partition("Literal[")[2].partition("]")[0])
-        )
-        return f"{where} {given[1]} is unknown; it can be {values}"
-    if given and "<class" in text:
-        kinds = [_KINDS.get(kind, kind) for kind in re.findall(r"<class '(\w+)'>", text)]
-        return f"{where} {given[1]} is not valid; it must be {' or '.join(dict.fromkeys(kinds))}"
-    unknown = re.search(r"[Uu]nrecognized arguments: (\S+)", text)
-    if unknown:
-        near = get_close_matches(unknown[1].split("=")[0], known, n=1)
-        hint = f"did you mean {near[0]}" if near else f"see {program} --help"
-        return f"{program} knows no option {unknown[1]}; {hint}"
-    return f"{text.rstrip('.')} (see {program} --help)"
+def check_config_file(path: Path) -> None:
+    """Refuses a YAML file that holds anything but options.
+
+    Raises:
+        UsageError: it can't be read, is no YAML, or has unknown keys.
+    """
+    content = _read_config(path)
+    sections = _sections()
+    _check_keys(path, content, [field.name for field in fields(RunConfig)])
+    for name, section in sections.items():
+        if name in content:
+            _check_keys(path, content[name], [f.name for f in fields(section)], f"{name}.")
 
 
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "NoneType": "null",
-    "str": "a text",
+def _read_config(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"the configuration {path} can't be read ({error.strerror}); give a YAML file"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" from line {mark.line + 1} on" if mark else ""
+        raise UsageError(
+            f"{path} is no YAML{where}; write it like the config.yaml of a run"
+        ) from error
+
+
+def _check_keys(path: Path, content: Any, known: list[str], section: str = "") -> None:
+    if not isinstance(content, dict):
+        where = f"{section.rstrip('.')} in {path}" if section else str(path)
+        raise UsageError(f"{where} must hold options by name: {', '.join(known)}")
+    for key in content:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {section}{near[0]}" if near else f"use {', '.join(known)}"
+            raise UsageError(f"{path} has the unknown key {section}{key}; {hint}")
+
+
+def _sections() -> dict[str, Any]:
+    """The dataclasses within `RunConfig`, by field."""
+    return {field.name: field.type for field in fields(RunConfig) if is_dataclass(field.type)}
+
+
+def _accepted(option: Action) -> str:
+    """What an option's value may be, in words."""
+    hint = getattr(option, "_typehint", str)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    return " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
+
+
+_KINDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    NoneType: "null",
+    str: "a text",
 }

@@ -26,6 +26,9 @@ def new_run(config: RunConfig, root: Path | None) -> RunFolder:
         )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} is in the way; name a new or empty folder with --run")
+    for parent in root.parents:
+        if parent.is_file():
+            raise UserError(f"{parent} is a file; name a folder elsewhere with --run")
     return RunFolder(root)
 
 
@@ -36,12 +39,10 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
         UserError: something the user can mend is wrong with data, device, disk or checkpoint.
     """
     data = checked_data(config, console)
-    if not resume:
-        run.root.mkdir(parents=True, exist_ok=True)
     console.print(_description(config, data), soft_wrap=True)
     outcome = train(config, data, run, resume=resume, console=console)
     if outcome.finished:
-        console.print(f"Trained {outcome.total} steps; the model is {run.model}", soft_wrap=True)
+        console.print(f"Trained {outcome.steps} steps; the model is {run.model}", soft_wrap=True)
     else:
         console.print(
             f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; go on with: "

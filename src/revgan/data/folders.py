@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -134,12 +133,25 @@ def open_folder(root: Path | str, paired: bool) -> ImageFolder:
     )
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What decoding the images of a domain has shown.
+
+    Attributes:
+        format: what they have in common.
+        sizes: height and width of each in pixels.
+    """
+
+    format: ImageFormat
+    sizes: list[tuple[int, int]]
+
+
 def check_images(
     refs: Sequence[ImageRef],
     min_size: int,
     channels: int | None,
     progress: Callable[[int], None] | None = None,
-) -> ImageFormat:
+) -> Checked:
     """Decodes every image once, so that no bad file stops training midway.
 
     Args:
@@ -150,7 +162,7 @@ def check_images(
         progress: called after each image with the number of images done.
 
     Returns:
-        The format that the images have in common, with `channels` if that is given.
+        Their sizes, and the format that they have in common, with `channels` if that is given.
 
     Raises:
         UserError: names the first image that cannot be read, is too small, or has another bit
@@ -161,15 +173,19 @@ def check_images(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         # In order, whichever is decoded first, so that the same folder gives the same error.
-        formats = pool.map(lambda ref: _inspect(ref, min_size), refs)
-        first = next(formats)
-        for number, (ref, found) in enumerate(zip(refs, chain([first], formats), strict=True), 1):
-            _require_same(ref, found, refs[0], first, any_channels=channels is not None)
+        images = pool.map(lambda ref: _inspect(ref, min_size), refs)
+        formats: list[ImageFormat] = []
+        sizes: list[tuple[int, int]] = []
+        for ref, (found, size) in zip(refs, images, strict=True):
+            formats.append(found)
+            sizes.append(size)
+            _require_same(ref, found, refs[0], formats[0], any_channels=channels is not None)
             if progress is not None:
-                progress(number)
+                progress(len(sizes))
     finally:
         pool.shutdown(cancel_futures=True)
-    return first if channels is None else replace(first, channels=channels)
+    common = formats[0]
+    return Checked(common if channels is None else replace(common, channels=channels), sizes)
 
 
 def read_tensor(ref: ImageRef, channels: int) -> Tensor:
@@ -223,14 +239,14 @@ def _pairing_problem(split: Split) -> str:
     )
 
 
-def _inspect(ref: ImageRef, min_size: int) -> ImageFormat:
+def _inspect(ref: ImageRef, min_size: int) -> tuple[ImageFormat, tuple[int, int]]:
     image = ref.read()
     height, width = image.shape[:2]
     if min(height, width) < min_size:
         raise UserError(
             f"{ref} is {width} pixels wide and {height} high; both must be at least {min_size}"
         )
-    return image_format(image)
+    return image_format(image), (height, width)
 
 
 def _require_same(
@@ -243,6 +259,10 @@ def _require_same(
         )
     if found.channels != first.channels and not any_channels:
         raise UserError(
-            f"{ref} has {found.channels} channels, but {first_ref} has {first.channels}; set "
+            f"{ref} has {_channels(found)}, but {first_ref} has {first.channels}; set "
             "data.channels_a (or data.channels_b) to convert all"
         )
+
+
+def _channels(found: ImageFormat) -> str:
+    return "1 channel" if found.channels == 1 else f"{found.channels} channels"

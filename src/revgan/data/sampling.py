@@ -67,10 +67,10 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
 def load_image(ref: ImageRef, channels: int, config: DataConfig) -> Tensor:
     """One image at the configuration's size, (channels, H, W) in [-1, 1]."""
     image = read_tensor(ref, channels)
-    shorter = min(image.shape[1:])
-    if config.resize is None or config.resize == shorter:
+    height, width = image.shape[1:]
+    size = config.scaled(height, width)
+    if size == (height, width):
         return image
-    size = [round(side * config.resize / shorter) for side in image.shape[1:]]
     resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
     return resized[0].clamp_(-1, 1)
 

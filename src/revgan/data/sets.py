@@ -1,11 +1,18 @@
 """What training and evaluation draw from: the data set of a configuration, checked and opened."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from revgan.data.earth import cache_folder, write_earth
-from revgan.data.folders import ImageFolder, ImageRef, Split, check_images, open_folder
+from revgan.data.folders import (
+    Checked,
+    ImageFolder,
+    ImageRef,
+    Split,
+    check_images,
+    open_folder,
+)
 from revgan.data.images import ImageFormat
 from revgan.errors import UserError
 
@@ -18,10 +25,10 @@ class DataConfig:
 
     Attributes:
         path: a folder of images, or the name of a built-in set (earth).
-        resize: the shorter side in pixels after scaling; none keeps the size.
+        resize: the shorter side in pixels after scaling; null keeps the size.
         crop: side in pixels of the random square that training cuts out.
         flip: mirror half of the training samples left to right.
-        channels_a: channels that images of A are converted to; none takes them as they are.
+        channels_a: channels that images of A are converted to; null takes them as they are.
         channels_b: likewise for B.
     """
 
@@ -37,11 +44,18 @@ class DataConfig:
             raise ValueError(f"crop must be a multiple of 4 from 32 up, not {self.crop}")
         if self.resize is not None and self.resize < self.crop:
             raise ValueError(
-                f"resize must be none or at least crop ({self.crop}), not {self.resize}"
+                f"resize must be null or at least crop ({self.crop}), not {self.resize}"
             )
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (None, 1, 2, 3, 4):
-                raise ValueError(f"{name} must be none or 1 to 4, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be null or 1 to 4, not {getattr(self, name)}")
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """An image's height and width after `resize`."""
+        if self.resize is None:
+            return height, width
+        shorter = min(height, width)
+        return round(height * self.resize / shorter), round(width * self.resize / shorter)
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def locate(config: DataConfig, *, paired: bool) -> ImageFolder:
     Raises:
         UserError: no such folder or set, or its layout is not understood.
     """
-    if config.path in BUILT_IN and not Path(config.path).is_dir():
+    if config.path in BUILT_IN:
         return open_folder(write_earth(cache_folder(), paired=paired), paired)
     if not Path(config.path).exists():
         raise UserError(
@@ -97,24 +111,46 @@ def open_data_set(config: DataConfig, *, paired: bool, progress: Progress | None
         UserError: what is wrong with which image, or with the folder.
     """
     folder = locate(config, paired=paired)
-    test = folder.test or Split((), (), aligned=False)
+    train, test = folder.train, folder.test or Split((), (), aligned=False)
+    refs_a, refs_b = train.a + test.a, train.b + test.b
+    a = _check_domain("A", refs_a, config, config.channels_a, progress)
+    b = _check_domain("B", refs_b, config, config.channels_b, progress)
+    sizes = dict(zip(refs_a + refs_b, a.sizes + b.sizes, strict=True))
+    unequal_test = _unequal_pair(test, sizes, config)
+    unequal = _unequal_pair(train, sizes, config) or unequal_test
+    if paired and unequal is not None:
+        (height_a, width_a), (height_b, width_b) = (sizes[ref] for ref in unequal)
+        raise UserError(
+            f"{unequal[0]} is {width_a} x {height_a} pixels and {unequal[1]} {width_b} x "
+            f"{height_b}; to be paired, both need the same size"
+        )
     return DataSet(
-        a=_check_domain("A", folder.train.a, test.a, config, config.channels_a, progress),
-        b=_check_domain("B", folder.train.b, test.b, config, config.channels_b, progress),
-        train_aligned=folder.train.aligned,
-        test_aligned=test.aligned,
+        a=Domain(train.a, test.a, a.format),
+        b=Domain(train.b, test.b, b.format),
+        train_aligned=train.aligned,
+        # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
+        test_aligned=test.aligned and unequal_test is None,
     )
+
+
+def _unequal_pair(
+    split: Split, sizes: dict[ImageRef, tuple[int, int]], config: DataConfig
+) -> tuple[ImageRef, ImageRef] | None:
+    """The first of aligned pairs whose images are of different size after `resize`."""
+    pairs = zip(split.a, split.b, strict=True) if split.aligned else ()
+    for a, b in pairs:
+        if config.scaled(*sizes[a]) != config.scaled(*sizes[b]):
+            return a, b
+    return None
 
 
 def _check_domain(
     name: str,
-    train: tuple[ImageRef, ...],
-    test: tuple[ImageRef, ...],
+    refs: tuple[ImageRef, ...],
     config: DataConfig,
     channels: int | None,
     progress: Progress | None,
-) -> Domain:
-    refs = train + test
+) -> Checked:
     done = 0
 
     def count(_: int) -> None:
@@ -124,5 +160,4 @@ def _check_domain(
             progress(f"checking images of {name}", done, len(refs))
 
     min_size = 1 if config.resize is not None else config.crop
-    formats = check_images(refs, min_size, channels, count)
-    return Domain(train, test, replace(formats, channels=channels or formats.channels))
+    return check_images(refs, min_size, channels, count)

@@ -18,7 +18,7 @@ class StepMemory:
 
     Attributes:
         peak: the most that was allocated at one moment, above what was held before the call.
-        retained: what the call left allocated.
+        retained: what the call allocated and left.
     """
 
     peak: int
@@ -29,7 +29,8 @@ def measure_step(step: Callable[[], object], device: torch.device | str = "cpu")
     """Runs `step` once and measures its memory.
 
     Call a training step once before measuring it, so that optimizer states, which stay allocated
-    between steps, exist already.
+    between steps, exist already. On the CPU, the release of memory from before the call does not
+    show.
 
     Args:
         step: takes nothing; allocations of every thread count.

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -60,10 +62,25 @@ def out_of_space(error: OSError, path: Path, checkpoints: Path) -> UserError:
     full = error.errno == errno.ENOSPC or "No space left" in str(error)
     reason = "no space is left on the disk" if full else (error.strerror or str(error))
     whole = _steps(checkpoints)
-    last = f"step {whole[-1]} is the last whole checkpoint" if whole else "no checkpoint exists yet"
+    mended = "make room" if full else "make the place writable"
+    if not whole:
+        return UserError(
+            f"{path} could not be written: {reason}; {mended}, remove the run folder, train anew"
+        )
     return UserError(
-        f"{path} could not be written: {reason}; {last}; make room and go on with --resume"
+        f"{path} could not be written: {reason}; {mended} and go on with --resume from step "
+        f"{whole[-1]}, the last whole checkpoint"
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, an `OSError` without a file's name gets that of `path`."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, float]]:
@@ -81,10 +98,10 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, flo
     try:
         progress = json.loads((latest / PROGRESS).read_text(encoding="utf-8"))
         return int(progress["step"]), load_file(latest / TENSORS), progress["scaler"]
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
+        remedy = "remove it to resume from the one before" if len(steps) > 1 else "train anew"
         raise UserError(
-            f"the checkpoint {latest} can't be read ({' '.join(str(error).split())}); "
-            "remove it to resume from the one before"
+            f"the checkpoint {latest} can't be read ({' '.join(str(error).split())}); {remedy}"
         ) from error
 
 

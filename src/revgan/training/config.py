@@ -42,13 +42,13 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the images of the larger domain.
-        steps: optimizer steps; if given, epochs don't count.
+        steps: training steps in all; null trains for `epochs` instead.
         batch_size: samples per step and device.
-        seed: of weights, order, crops, flips and pool draws.
+        seed: of every random draw: weights, order, crops, flips, image pools.
         log_every: steps between lines of metrics.jsonl and TensorBoard scalars.
         sample_every: steps between pictures of translated test images.
         checkpoint_every: steps between checkpoints.
-        keep_checkpoints: the latest ones that stay on disk.
+        keep_checkpoints: how many of the latest checkpoints stay on disk.
     """
 
     epochs: int = 200
@@ -73,8 +73,9 @@ class RuntimeConfig:
 
     Attributes:
         device: "auto" takes a GPU if there is one.
-        precision: of the networks' insides; "auto" takes bf16 on GPUs that have it, else float32.
-        workers: processes that load images; none takes 4 on a GPU, 0 on the CPU.
+        precision: of the arithmetic within the networks; "auto" takes bf16 on GPUs that have
+            it, else float32.
+        workers: processes that load images; null takes 4 on a GPU, 0 on the CPU.
     """
 
     device: Device = "auto"
@@ -88,7 +89,7 @@ class RuntimeConfig:
                     f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
         if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers must be none or 0 or more, not {self.workers}")
+            raise ValueError(f"workers must be null, or 0 or more, not {self.workers}")
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,13 @@ class RunConfig:
     Attributes:
         objective: "unpaired" learns from two unrelated sets of images (CycleGAN's losses),
             "paired" from aligned pairs (pix2pix's losses); both directions are trained at once.
-        data: which images.
+        data: the images, and how they are brought to size.
         generator: the generator's architecture.
         discriminator: the discriminators' architecture.
-        losses: the losses and their weights.
-        optimizer: Adam and its learning rate.
-        training: duration and outputs.
-        runtime: device, precision, workers.
+        losses: the losses that are minimised, and their weights.
+        optimizer: the optimizer, Adam.
+        training: how long training goes on, and what it leaves on its way.
+        runtime: where training runs; nothing here changes what it computes beyond rounding.
     """
 
     objective: ObjectiveKind = "unpaired"

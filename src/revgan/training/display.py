@@ -1,6 +1,8 @@
 """What a person sees while training runs."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -65,3 +67,22 @@ def summary(losses: Mapping[str, float]) -> dict[str, float]:
         kind = name.split("_")[0]
         sums[kind] = sums.get(kind, 0.0) + value
     return sums
+
+
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Within, threads that can't write don't print a traceback.
+
+    TensorBoard's thread keeps its error and raises it in the main thread at the next write.
+    """
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not issubclass(arguments.exc_type, OSError):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 from PIL import Image
 from rich.console import Console
@@ -20,14 +22,15 @@ from torch.utils.data import DataLoader
 
 from revgan.data.sampling import Steps, TrainingSamples, load_image
 from revgan.data.sets import DataSet
+from revgan.devices import require_device
 from revgan.errors import UserError
 from revgan.evaluation.figures import image_grid
 from revgan.inference.translator import translate_padded
 from revgan.networks import Direction, PatchDiscriminator, RevGenerator
 from revgan.networks.pretrained import save_generator, write_text
-from revgan.training.checkpoint import load_checkpoint, out_of_space, save_checkpoint
+from revgan.training.checkpoint import load_checkpoint, out_of_space, save_checkpoint, writing
 from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.display import Display
+from revgan.training.display import Display, quiet_writers
 from revgan.training.interrupt import StopRequest, leave_signals_to_parent
 from revgan.training.objectives import Batch, Objective, Players, build_objective
 from revgan.training.runs import RunFolder
@@ -68,26 +71,50 @@ def train(
 
     Raises:
         UserError: the device is missing, the disk is full, or the checkpoint does not fit.
+        KeyboardInterrupt: a signal came before the first step; a new run leaves no folder then.
     """
+    with StopRequest() as stop, quiet_writers():
+        return _train(config, data, run, stop, resume=resume, console=console)
+
+
+def _train(
+    config: RunConfig,
+    data: DataSet,
+    run: RunFolder,
+    stop: StopRequest,
+    *,
+    resume: bool,
+    console: Console,
+) -> Outcome:
     accelerator = make_accelerator(config.runtime, run)
     samples = TrainingSamples(data, config.data, paired=config.paired, seed=config.training.seed)
     total = total_steps(config, samples.epoch_length, accelerator.num_processes)
     trainer = build_trainer(config, data, accelerator, total)
     first = _resume(trainer, run) if resume else 0
-
-    if accelerator.is_main_process:
-        run.samples.mkdir(parents=True, exist_ok=True)
-        write_text(run.config, config.to_yaml())
-        run.forget_after(first)
-    accelerator.init_trackers(
-        run.root.name, init_kwargs={"tensorboard": {"purge_step": first}} if first else {}
-    )
+    fresh = accelerator.is_main_process and not run.root.exists()
     try:
-        return _Loop(config, data, run, accelerator, trainer, samples, total, console).run(first)
+        if first >= total:
+            console.print(f"All {first} steps are done; a larger --training.steps goes on")
+            _save_model(trainer, run)  # in case no space was left for it
+            return Outcome(first, total, None)
+        if accelerator.is_main_process:
+            run.samples.mkdir(parents=True, exist_ok=True)
+            write_text(run.config, config.to_yaml())
+            run.forget_after(first)
+        accelerator.init_trackers(
+            run.root.name, init_kwargs={"tensorboard": {"purge_step": first}} if first else {}
+        )
+        try:
+            loop = _Loop(config, data, run, accelerator, trainer, samples, total, console)
+            return loop.run(first, stop)
+        finally:
+            with writing(run.tensorboard):
+                accelerator.end_training()
     except OSError as error:
         raise out_of_space(error, Path(error.filename or run.root), run.checkpoints) from error
     finally:
-        accelerator.end_training()
+        if fresh and not run.history() and not any(run.checkpoints.glob("step-*")):
+            shutil.rmtree(run.root, ignore_errors=True)  # nothing to keep: it failed at the start
 
 
 def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Accelerator:
@@ -96,25 +123,17 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     Raises:
         UserError: the device asked for is not there.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available.get(runtime.device, True):
-        usable = ["auto", "cpu", *(name for name, there in available.items() if there)]
-        raise UserError(
-            f"runtime.device {runtime.device} is not available on this machine; "
-            f"use one of {', '.join(usable)}"
-        )
+    require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
+    cuda = not cpu and torch.cuda.is_available()
     precision = {"float32": "no"}.get(runtime.precision, runtime.precision)
     if precision == "auto":
-        fast = not cpu and available["cuda"] and torch.cuda.is_bf16_supported()
-        precision = "bf16" if fast else "no"
-    if precision == "fp16" and (cpu or not available["cuda"]):
+        precision = "bf16" if cuda and torch.cuda.is_bf16_supported() else "no"
+    if precision == "fp16" and not cuda:
         raise UserError(
             "runtime.precision fp16 needs a CUDA device; use float32 or bf16 on this one"
         )
+    AcceleratorState._reset_state()  # it would refuse a precision other than a former call's
     if run is None:
         return Accelerator(cpu=cpu, mixed_precision=precision)
     return Accelerator(
@@ -157,7 +176,7 @@ def build_trainer(
 def _refuse_identity_loss(config: RunConfig, channels_a: int, channels_b: int) -> None:
     if config.losses.identity_weight > 0:
         raise UserError(
-            f"A has {channels_a} channels and B has {channels_b}, so an image can't be its own "
+            f"A and B have {channels_a} and {channels_b} channels, so an image can't be its own "
             "translation; set --losses.identity_weight 0"
         )
 
@@ -175,7 +194,7 @@ def _resume(trainer: Trainer, run: RunFolder) -> int:
     except (RuntimeError, KeyError) as error:
         raise UserError(
             f"the checkpoint of step {step} in {run.root} belongs to other networks than the "
-            "configuration describes; resume without changing the architecture"
+            "configuration describes; resume without changing architecture or objective"
         ) from error
     if scaler and trainer.accelerator.scaler is not None:
         trainer.accelerator.scaler.load_state_dict(scaler)
@@ -207,11 +226,13 @@ class _Loop:
         self.total = total
         self.console = console
 
-    def run(self, first: int) -> Outcome:
+    def run(self, first: int, stop: StopRequest) -> Outcome:
         step = first
         device = self.accelerator.device
         display = Display(self.console, first, self.total, self.config.sample_every)
-        with StopRequest() as stop, display:
+        if stop.signal is not None:
+            raise KeyboardInterrupt  # before the first step, there is nothing to keep
+        with display:
             clock = _Clock(self.config.batch_size * self.accelerator.num_processes)
             for a, b in self._loader(first):
                 batch = Batch(a.to(device, non_blocking=True), b.to(device, non_blocking=True))
@@ -272,11 +293,13 @@ class _Loop:
         learning_rate = self.trainer.config.lr * decay(step - 1, self.total)
         line: dict[str, Any] = {"step": step, **values}
         line |= {"lr": learning_rate, "images_per_s": round(speed, 3)}
-        with self.folder.metrics.open("a", encoding="utf-8") as file:
+        metrics = self.folder.metrics
+        with writing(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         scalars = {f"losses/{name}": value for name, value in values.items()}
         scalars |= {"lr": learning_rate, "images_per_s": speed}
-        self.accelerator.log(scalars, step=step)
+        with writing(self.folder.tensorboard):
+            self.accelerator.log(scalars, step=step)
 
     def _sample(self, step: int) -> None:
         """Translates the first test images both ways, for TensorBoard and samples/."""
@@ -318,7 +341,13 @@ class _Loop:
             scaler.state_dict() if scaler is not None else {},
             self.config.keep_checkpoints,
         )
-        save_generator(self.trainer.players.generator, self.folder.model)
+        _save_model(self.trainer, self.folder)
+
+
+def _save_model(trainer: Trainer, run: RunFolder) -> None:
+    if trainer.accelerator.is_main_process:
+        with writing(run.model):
+            save_generator(trainer.players.generator, run.model)
 
 
 class _Clock:

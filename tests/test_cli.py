@@ -1,0 +1,433 @@
+"""Every wrong input ends in one sentence, and leaves nothing behind."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from revgan.cli import main
+from revgan.data import folders
+from revgan.data.images import write_image
+from revgan.networks import pretrained
+from revgan.training import checkpoint, loop
+
+TINY = {
+    "training.steps": 2,
+    "generator.width": 2,
+    "generator.depth": 1,
+    "discriminator.width": 2,
+    "data.crop": 32,
+    "runtime.device": "cpu",
+}
+
+
+def save(path, size=(36, 40), channels=3, dtype=np.uint8):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    maximum = np.iinfo(dtype).max
+    pixels = np.random.default_rng(0).integers(0, maximum + 1, (*size, channels), dtype)
+    write_image(path, pixels)
+
+
+def make_images(root, channels=(3, 3), test=True, **options):
+    for split in ("train", "test") if test else ("train",):
+        for domain, count in zip("AB", channels, strict=True):
+            for name in ("0", "1"):
+                save(root / f"{split}{domain}" / f"{name}.png", channels=count, **options)
+    return root
+
+
+def train(images, run, *more, **changed):
+    """Trains a tiny model; options by name with __ for the dot; returns the exit status."""
+    options = TINY | {name.replace("__", "."): value for name, value in changed.items()}
+    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    return main(["train", str(images), "--run", str(run), *arguments, *map(str, more)])
+
+
+def refusal(capsys, *arguments, status=None):
+    """The one sentence on stderr that a command ends with."""
+    capsys.readouterr()
+    code = main([str(argument) for argument in arguments])
+    return sentence(capsys, code, status)
+
+
+def sentence(capsys, code, status=None):
+    error = capsys.readouterr().err
+    assert code == status if status else code != 0
+    assert error.startswith("revgan: ")
+    assert error.endswith("\n")
+    assert error.count("\n") == 1, error
+    return error.removeprefix("revgan: ").removesuffix("\n")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return make_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def trained(images):
+    run = images.parent / "trained-run"
+    shutil.rmtree(run, ignore_errors=True)
+    assert train(images, run) == 0
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A finished run of 2 steps that a test may spoil."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def files(folder):
+    return {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "tensorboard" not in path.parts
+    }
+
+
+# The command line
+
+
+def test_an_unknown_command_is_told_the_known_ones(capsys):
+    message = refusal(capsys, "trian", status=2)
+    assert all(name in message for name in ("trian", "demo", "train", "translate", "evaluate"))
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "translate", "evaluate"])
+def test_each_command_has_a_help(capsys, command):
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help"])
+    assert done.value.code == 0
+    help_text = capsys.readouterr().out
+    assert f"usage: revgan {command}" in help_text
+    assert "default: null" not in help_text
+    assert "Path to a configuration file" not in help_text
+
+
+def test_the_help_shows_the_defaults_of_the_preset(capsys):
+    for arguments, learning_rate in (([], "0.0002"), (["--preset", "paper"], "0.002")):
+        with pytest.raises(SystemExit):
+            main(["train", *arguments, "--help"])
+        assert f"default: {learning_rate})" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "give a folder of images"),
+        (["x", "--data.corp", "32"], "--data.corp; did you mean --data.crop"),
+        (["x", "--generator.widht=8"], "did you mean --generator.width"),
+        (["x", "--data", "y"], "did you mean --data.path"),
+        (["x", "--data.cro", "32"], "did you mean --data.crop"),
+        (["x", "y"], "no use for the argument 'y'"),
+        (["x", "--data.crop"], "--data.crop needs a value"),
+        (["x", "--data.crop", "abc"], "--data.crop must be a whole number, not 'abc'"),
+        (["x", "--data.crop", "a\nb"], "--data.crop must be a whole number, not 'a b'"),
+        (["x", "--data.crop", "33"], "--data.crop must be a multiple of 4"),
+        (["x", "--data.resize", "x"], "a whole number or null, not 'x'"),
+        (["x", "--data.flip", "maybe"], "true or false, not 'maybe'"),
+        (["x", "--data.channels_a", "7"], "--data.channels_a must be null or 1 to 4, not 7"),
+        (["x", "--optimizer.lr", "nan"], "--optimizer.lr must be a number, not 'nan'"),
+        (["x", "--optimizer.lr", "-1"], "--optimizer.lr must be above 0"),
+        (["x", "--generator.width", "0"], "--generator.width must be 1 or more"),
+        (["x", "--training.steps", "0"], "--training.steps must be 1 or more"),
+        (["x", "--objective", "pared"], "one of unpaired, paired, not 'pared'"),
+        (["x", "--runtime.device", "gpu"], "one of auto, cpu, cuda, mps, not 'gpu'"),
+        (["x", "--preset", "nope"], "the presets are default, demo, paper"),
+        (["x", "--preset="], "the presets are default, demo, paper"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_would_be_right(capsys, arguments, expected):
+    assert expected in refusal(capsys, "train", *arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "can't be read (No such file or directory)"),
+        (b"a: [1\nb: }", "is no YAML from line 2 on"),
+        (b"\xff\x00", "is no YAML"),
+        (b"", "must hold options by name: objective, data"),
+        (b"- 1\n- 2", "must hold options by name: objective, data"),
+        (b"nonsense: 3", "unknown key nonsense; use objective, data"),
+        (b"generator: {widht: 3}", "generator.widht; did you mean generator.width"),
+        (b"generator: 5", "must hold options by name: width, depth, memory"),
+        (b"generator:", "must hold options by name: width, depth, memory"),
+    ],
+)
+def test_a_configuration_file_that_is_none_is_refused(capsys, tmp_path, content, expected):
+    path = tmp_path / "c.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    message = refusal(capsys, "train", "x", "--config", path, status=2)
+    assert str(path) in message
+    assert expected in message
+
+
+def test_a_wrong_value_in_a_configuration_file_is_refused(capsys, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("data: {crop: hello}")
+    message = refusal(capsys, "train", "x", f"--config={path}", status=2)
+    assert "data.crop must be a whole number, not 'hello'" in message
+
+
+@pytest.mark.skipif(loop.torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize("option", ["--runtime.device=cuda", "--runtime.precision=fp16"])
+def test_a_device_that_is_not_there_is_refused(capsys, images, tmp_path, option):
+    message = sentence(capsys, train(images, tmp_path / "run", option))
+    assert "cpu" in message or "float32" in message
+    assert not (tmp_path / "run").exists()
+
+
+# Data
+
+
+def spoil_missing(root):
+    shutil.rmtree(root)
+
+
+def spoil_truncated(root):
+    path = root / "testB" / "1.png"
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def spoil_counts(root):
+    (root / "trainB" / "1.png").unlink()
+
+
+def spoil_names(root):
+    (root / "trainB" / "1.png").rename(root / "trainB" / "z.png")
+
+
+def spoil_one_test_folder(root):
+    shutil.rmtree(root / "testB")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (spoil_missing, "does not exist"),
+        (spoil_truncated, "testB/1.png cannot be decoded"),
+        (spoil_counts, "trainB 1"),
+        (spoil_names, "unlike 1, z"),
+        (spoil_one_test_folder, "testB does not exist"),
+        (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png is 40 pixels wide"),
+        (lambda root: save(root / "trainB" / "1.png", channels=1), "data.channels_b"),
+        (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
+        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "both need the same size"),
+        (lambda root: save(root / "testB" / "1.png", (36, 44)), "both need the same size"),
+    ],
+)
+def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil, expected):
+    images, run = make_images(tmp_path / "images"), tmp_path / "runs" / "run"
+    spoil(images)
+    assert expected in sentence(capsys, train(images, run, objective="paired"), 1)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsys, tmp_path):
+    images = make_images(tmp_path / "images", channels=(1, 3), dtype=np.uint16)
+    run = tmp_path / "run"
+    message = sentence(capsys, train(images, run))
+    assert "--losses.identity_weight 0" in message
+    assert not run.exists()
+    assert train(images, run, losses__identity_weight=0) == 0
+    target = tmp_path / "out.png"
+    assert main(["translate", str(run), str(images / "testA" / "0.png"), str(target)]) == 0
+    translated = folders.read_image(target)
+    assert translated.shape == (36, 40, 3)
+    assert translated.dtype == np.uint16
+
+
+def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path, monkeypatch):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folders, "read_image", interrupt)
+    assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(capsys, images, tmp_path, monkeypatch):
+    forget_after = loop.RunFolder.forget_after
+
+    def interrupted(self, step):
+        os.kill(os.getpid(), signal.SIGINT)
+        forget_after(self, step)
+
+    monkeypatch.setattr(loop.RunFolder, "forget_after", interrupted)
+    assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
+    assert not (tmp_path / "run").exists()
+
+
+# Run folders
+
+
+def test_a_run_folder_in_use_is_left_alone(capsys, run, images, tmp_path):
+    before = files(run)
+    assert "--resume" in sentence(capsys, train(images, run), 1)
+    assert "--resume" in refusal(capsys, "demo", "--run", run, status=1)
+    assert files(run) == before
+    (tmp_path / "file").touch()
+    assert "is in the way" in sentence(capsys, train(images, tmp_path / "file"), 1)
+    assert "is a file" in sentence(capsys, train(images, tmp_path / "file" / "run"), 1)
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(capsys, run):
+    before = files(run)
+    assert main(["train", "--resume", str(run)]) == 0
+    assert main(["train", "--resume", str(run), "--training.steps", "1"]) == 0
+    assert "All 2 steps are done" in capsys.readouterr().out
+    assert files(run) == before
+
+
+def test_a_finished_run_goes_on_when_steps_are_raised(run):
+    assert main(["train", "--resume", str(run), "--training.steps", "3"]) == 0
+    assert (run / "checkpoints" / "step-3").is_dir()
+    assert yaml.safe_load((run / "config.yaml").read_text())["training"]["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--preset", "paper"], "omit --preset"),
+        (["--run", "elsewhere"], "omit --run"),
+        (["other"], "omit DATA"),
+        (["--generator.width", "4"], "without changing architecture or objective"),
+        (["--discriminator.width", "4"], "without changing architecture or objective"),
+        (["--objective", "paired"], "without changing architecture or objective"),
+        (["--data.path", "/nowhere"], "no longer in /nowhere"),
+    ],
+)
+def test_resuming_as_something_else_is_refused(capsys, run, more, expected):
+    before = files(run)
+    assert expected in refusal(capsys, "train", *more, "--resume", run)
+    assert files(run) == before
+
+
+def test_resuming_what_is_no_run_is_refused(capsys, run, images, tmp_path):
+    assert "does not exist" in refusal(capsys, "train", "--resume", tmp_path / "no", status=1)
+    assert "has no config.yaml" in refusal(capsys, "train", "--resume", images, status=1)
+    state = run / "checkpoints" / "step-2" / checkpoint.TENSORS
+    state.write_bytes(state.read_bytes()[:100])
+    assert "step-2 can't be read" in refusal(capsys, "train", "--resume", run, status=1)
+    shutil.rmtree(run / "checkpoints")
+    assert "no checkpoint" in refusal(capsys, "train", "--resume", run, status=1)
+    (run / "config.yaml").write_text("a: [")
+    assert "config.yaml is no YAML" in refusal(capsys, "train", "--resume", run, status=2)
+
+
+# A full disk
+
+
+def full_after(function, calls):
+    """The function, which finds the disk full after some calls."""
+    left = iter(range(calls))
+
+    def limited(*arguments, **options):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return function(*arguments, **options)
+
+    return limited
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(capsys, run, monkeypatch):
+    monkeypatch.setattr(pretrained, "save_file", full_after(pretrained.save_file, 2))
+    arguments = ["--resume", run, "--training.steps", 6, "--training.checkpoint_every", 1]
+    message = refusal(capsys, "train", *arguments, status=1)
+    assert "step-4 could not be written: no space is left" in message
+    assert message.endswith("go on with --resume from step 3, the last whole checkpoint")
+    assert list(run.rglob(".*")) == []
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert (run / "checkpoints" / "step-6").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "calls", "named"),
+    [
+        (loop, "save_generator", 0, "model"),
+        (loop.json, "dumps", 1, "metrics.jsonl"),  # the first rewrites the line that is there
+        (loop.Accelerator, "log", 0, "tensorboard"),
+        (loop.Accelerator, "end_training", 0, "tensorboard"),
+    ],
+)
+def test_what_the_full_disk_cuts_short_is_named(
+    capsys, run, monkeypatch, owner, name, calls, named
+):
+    monkeypatch.setattr(owner, name, full_after(getattr(owner, name), calls))
+    message = refusal(capsys, "train", "--resume", run, "--training.steps", 3, status=1)
+    assert f"{run / named} could not be written: no space is left on the disk" in message
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(run)]) == 0
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_run(capsys, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "write_text", full_after(loop.write_text, 0))
+    assert "no space is left" in sentence(capsys, train(images, tmp_path / "run"), 1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_is_really_full_brings_no_traceback(images, tmp_path):
+    """TensorBoard writes in a thread, whose traceback only a real process shows."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    try:
+        options = [f"--{name}={value}" for name, value in TINY.items()]
+        options += ["--training.steps=60", "--training.log_every=1", f"--run={disk / 'run'}"]
+        command = [sys.executable, "-c", "import sys, revgan.cli; sys.exit(revgan.cli.main())"]
+        done = subprocess.run(
+            [*command, "train", str(images), *options], capture_output=True, text=True
+        )
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert done.returncode == 1
+    assert "no space is left on the disk" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# Evaluating
+
+
+def test_evaluate_prints_nothing_but_json_on_stdout(capsys, run):
+    assert main(["evaluate", str(run), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert {row["direction"] for row in json.loads(captured.out)["test"]} == {"AtoB", "BtoA"}
+    assert captured.err == ""
+
+
+def test_what_can_not_be_evaluated_is_refused(capsys, run, tmp_path):
+    assert "does not exist" in refusal(capsys, "evaluate", tmp_path / "no", status=1)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    images = make_images(tmp_path / "images", test=False)
+    config["data"]["path"] = str(images)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "has no test images" in refusal(capsys, "evaluate", run, status=1)
+    shutil.rmtree(images)
+    message = refusal(capsys, "evaluate", run, status=1)
+    assert f"no longer in {images}" in message
+    assert message.endswith(f"data.path into {run / 'config.yaml'}")
+    shutil.rmtree(run / "model")
+    make_images(images)
+    assert "is no model folder" in refusal(capsys, "evaluate", run, status=1)
+
+
+def test_unaligned_test_images_are_scored_by_round_trips(capsys, tmp_path):
+    images = make_images(tmp_path / "images")
+    (images / "testB" / "1.png").rename(images / "testB" / "z.png")
+    assert train(images, tmp_path / "run") == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    assert "only round trips" in capsys.readouterr().out

@@ -1,0 +1,90 @@
+"""The built-in Earth tiles."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from revgan.data import earth
+from revgan.data.folders import open_folder
+from revgan.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("earth")
+
+
+@pytest.fixture(scope="module")
+def tiles():
+    return list(earth.tiles(earth._world("shadedrelief.jpg")))
+
+
+def covered(tiles, *roles) -> np.ndarray:
+    mask = np.zeros(earth.WORLD_SIZE[::-1], dtype=bool)
+    for tile in tiles:
+        if tile.role in roles:
+            tile.cut(mask)[:] = True
+    return mask
+
+
+def test_no_test_pixel_is_seen_in_training(tiles):
+    test = covered(tiles, "test")
+    assert test.any()
+    assert not (test & covered(tiles, "train A", "train B")).any()
+
+
+def test_unpaired_domains_come_from_different_places(tiles):
+    a, b = covered(tiles, "train A"), covered(tiles, "train B")
+    assert not (a & b).any()
+    assert 0.5 < a.sum() / b.sum() < 2
+
+
+def test_paired_folders_show_the_same_places(root):
+    folder = open_folder(earth.write_earth(root, paired=True), paired=True)
+    assert folder.train.aligned
+    assert folder.test.aligned
+    assert (len(folder.train.a), len(folder.test.a)) == (488, 22)
+    assert folder.test.a[0].read().shape == (64, 64, 3)
+    # The same coast in both: where the map is blue, the satellite image is dark.
+    sea = np.concatenate([r.read().astype(int).reshape(-1, 3) for r in folder.test.b])
+    light = np.concatenate([r.read().mean(axis=2).reshape(-1) for r in folder.test.a])
+    is_sea = sea[:, 2] > sea[:, 0] + 40
+    assert light[is_sea].mean() + 30 < light[~is_sea].mean()
+
+
+def test_unpaired_training_folders_have_no_place_in_common(root):
+    folder = earth.write_earth(root, paired=False)
+    names = [{path.name for path in (folder / part).iterdir()} for part in ("trainA", "trainB")]
+    assert names[0]
+    assert names[1]
+    assert not names[0] & names[1]
+    assert open_folder(folder, paired=False).test.aligned
+
+
+def test_tiles_are_written_once(root):
+    folder = earth.write_earth(root, paired=True)
+    tile = next((folder / "testA").iterdir())
+    Image.new("RGB", (64, 64)).save(tile)
+    assert earth.write_earth(root, paired=True) == folder
+    assert not np.asarray(Image.open(tile)).any()
+
+
+def test_tiles_are_named_after_their_place():
+    assert earth.Tile(top=120, left=680, role="test").name == "N49E010"
+    assert earth.Tile(top=400, left=0, role="test").name == "S25W171"
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        earth.write_earth(tmp_path, paired=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(earth, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"revgan\[samples\]"):
+        earth.write_earth(tmp_path, paired=True)

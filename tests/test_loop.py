@@ -1,0 +1,177 @@
+"""Runs: what they leave, how they stop, and that resuming changes nothing."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from io import StringIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from revgan.data.sets import DataConfig, open_data_set
+from revgan.errors import UserError
+from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.config import OptimizerConfig, RunConfig, RuntimeConfig, TrainingConfig
+from revgan.training.loop import train
+from revgan.training.runs import RunFolder
+from revgan.training.step import Trainer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    draws = np.random.default_rng(0)
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (root / name).mkdir()
+        for number in range(3):
+            pixels = draws.integers(0, 256, (36, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+def configuration(folder, objective="unpaired", **training) -> RunConfig:
+    settings = {"steps": 6, "log_every": 2, "sample_every": 3, "checkpoint_every": 2}
+    return RunConfig(
+        objective=objective,
+        data=DataConfig(path=str(folder), crop=32),
+        generator=GeneratorConfig(width=4, depth=2),
+        discriminator=DiscriminatorConfig(width=4),
+        training=TrainingConfig(**(settings | training)),
+        runtime=RuntimeConfig(device="cpu"),
+    )
+
+
+def run(config: RunConfig, root, *, resume=False):
+    data = open_data_set(config.data, paired=config.paired)
+    output = StringIO()
+    root.mkdir(exist_ok=True)
+    outcome = train(config, data, RunFolder(root), resume=resume, console=Console(file=output))
+    return outcome, output.getvalue()
+
+
+def weights(root):
+    return load_file(root / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize("objective", ["unpaired", "paired"])
+def test_a_run_leaves_what_its_folder_promises(folder, tmp_path, objective):
+    config = configuration(folder, objective)
+    outcome, output = run(config, tmp_path)
+    assert outcome.finished
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "metrics.jsonl",
+        "model",
+        "samples",
+        "tensorboard",
+    ]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-4",
+        "step-6",
+    ]
+    assert len(list((tmp_path / "samples").glob("*.png"))) == 4
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert {"gan_AtoB", "d_a_real", "lr", "images_per_s"} <= lines[0].keys()
+    assert "step 6/6" in output
+
+
+def test_tensorboard_holds_scalars_and_pictures(folder, tmp_path):
+    run(configuration(folder), tmp_path)
+    events = EventAccumulator(str(next((tmp_path / "tensorboard").glob("**/events*"))))
+    events.Reload()
+    assert "losses/cycle_a" in events.Tags()["scalars"]
+    assert [event.step for event in events.Scalars("lr")] == [2, 4, 6]
+    assert len(events.Tags()["images"]) == 2
+
+
+@pytest.mark.parametrize("objective", ["unpaired", "paired"])
+def test_a_resumed_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch, objective):
+    config = configuration(folder, objective)
+    run(config, tmp_path / "through")
+    stop_after(monkeypatch, 3, signal.SIGTERM)
+    outcome, _ = run(config, tmp_path / "stopped")
+    assert (outcome.steps, outcome.signal, outcome.finished) == (3, signal.SIGTERM, False)
+    monkeypatch.undo()
+    assert run(config, tmp_path / "stopped", resume=True)[0].finished
+    through, resumed = weights(tmp_path / "through"), weights(tmp_path / "stopped")
+    assert all(np.array_equal(through[key], resumed[key]) for key in through)
+    histories = [RunFolder(tmp_path / name).history() for name in ("through", "stopped")]
+    for lines in histories:
+        for line in lines:
+            del line["images_per_s"]
+    assert histories[0] == histories[1]
+
+
+def test_the_number_of_workers_changes_nothing(folder, tmp_path):
+    config = configuration(folder, steps=3)
+    run(config, tmp_path / "none")
+    run(replace(config, runtime=RuntimeConfig(device="cpu", workers=2)), tmp_path / "two")
+    one, other = weights(tmp_path / "none"), weights(tmp_path / "two")
+    assert all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def stop_after(monkeypatch, steps: int, number: signal.Signals, times: int = 1) -> None:
+    """Makes the process receive a signal in the middle of a step."""
+    step = Trainer.step
+
+    def stopping(self, batch, at):
+        if at == steps - 1:
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+        return step(self, batch, at)
+
+    monkeypatch.setattr(Trainer, "step", stopping)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(
+    folder, tmp_path, monkeypatch, number
+):
+    before = signal.getsignal(number)
+    stop_after(monkeypatch, 1, number)
+    outcome, _ = run(configuration(folder), tmp_path)
+    assert (outcome.steps, outcome.signal) == (1, number)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-1"]
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_acts_at_once(folder, tmp_path, monkeypatch):
+    stop_after(monkeypatch, 1, signal.SIGINT, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(configuration(folder), tmp_path)
+
+
+def test_resuming_drops_what_was_logged_after_the_checkpoint(folder, tmp_path):
+    run(configuration(folder, steps=2), tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "gan_AtoB": 1.0}\n{"step": 6, "gan')
+    run(configuration(folder, steps=4), tmp_path, resume=True)
+    assert [line["step"] for line in RunFolder(tmp_path).history()] == [2, 4]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_in_one_sentence(folder, tmp_path):
+    config = replace(configuration(folder), optimizer=OptimizerConfig(lr=1e30))
+    with pytest.raises(UserError, match=r"lower --optimizer.lr") as error:
+        run(config, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_another_architecture_can_not_resume(folder, tmp_path):
+    config = configuration(folder, steps=2)
+    run(config, tmp_path)
+    wider = replace(config, generator=GeneratorConfig(width=8, depth=2))
+    with pytest.raises(UserError, match="belongs to other networks"):
+        run(wider, tmp_path, resume=True)
+
+
+def test_small_domains_of_a_larger_epoch_count_decide_the_steps(folder, tmp_path):
+    outcome, _ = run(configuration(folder, steps=None, epochs=2, batch_size=2), tmp_path)
+    assert outcome.total == 3  # 2 epochs of 3 images, 2 a step

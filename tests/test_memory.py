@@ -1,0 +1,82 @@
+"""Peaks of memory, counted from the allocator's events."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from revgan.memory import format_bytes, measure_step
+from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.reversible import AdditiveCoupling, ReversibleSequential
+from revgan.training.config import OptimizerConfig
+from revgan.training.objectives import Batch, LossConfig, Players, build_objective
+from revgan.training.step import Trainer
+
+MIB = 2**20
+
+
+def test_peak_is_what_is_alive_at_once_and_retained_what_is_left():
+    kept = []
+
+    def step():
+        a = torch.empty(MIB, dtype=torch.uint8)
+        b = torch.empty(2 * MIB, dtype=torch.uint8)
+        del a
+        kept.append(torch.empty(MIB // 2, dtype=torch.uint8))
+        del b
+        torch.empty(MIB, dtype=torch.uint8)
+
+    memory = measure_step(step)
+    assert memory.peak == 3 * MIB
+    assert memory.retained == MIB // 2
+
+
+def test_other_devices_are_refused():
+    with pytest.raises(ValueError, match="cpu and cuda"):
+        measure_step(lambda: None, "meta")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_peak_on_cuda():
+    memory = measure_step(lambda: torch.empty(MIB, dtype=torch.uint8, device="cuda"), "cuda")
+    assert (memory.peak, memory.retained) == (MIB, 0)
+
+
+def unpaired_step(depth: int, memory: str, size: int = 128):
+    objective = build_objective("unpaired", LossConfig())
+    players = Players(
+        RevGenerator(width=32, depth=depth, memory=memory),
+        PatchDiscriminator(),
+        PatchDiscriminator(),
+    )
+    trainer = Trainer(players, objective, OptimizerConfig(), 10, 0, Accelerator(cpu=True))
+    batch = Batch(*(torch.rand(1, 3, size, size) * 2 - 1 for _ in range(2)))
+    trainer.step(batch, 0)  # optimizer states stay allocated between steps from now on
+    return lambda: trainer.step(batch, 1)
+
+
+@pytest.mark.parametrize(("depth", "limit"), [(6, 50), (30, 70)])
+def test_an_unpaired_step_at_128_pixels_stays_below_its_limit(depth, limit):
+    assert measure_step(unpaired_step(depth, "reversible")).peak <= limit * MIB
+
+
+def test_the_cores_activations_do_not_grow_with_depth():
+    def peak(depth: int) -> int:
+        def function():
+            return torch.nn.Conv2d(8, 8, 3, padding=1).requires_grad_(False)
+
+        blocks = [AdditiveCoupling(function(), function()) for _ in range(depth)]
+        core = ReversibleSequential(*blocks)
+        x = torch.randn(1, 16, 64, 64, requires_grad=True)
+        return measure_step(lambda: core(x).sum().backward()).peak
+
+    # 25 KiB for a walk of 60 blocks: far below the 128 KiB of one half's features.
+    assert peak(60) <= peak(2) + 25 * 2**10
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(2**20, "1.0 MiB"), (220.4 * 2**20, "220 MiB"), (12 * 2**30, "12.0 GiB")],
+)
+def test_bytes_read_well(count, text):
+    assert format_bytes(count) == text

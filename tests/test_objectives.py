@@ -1,0 +1,141 @@
+"""The objectives: their terms, and the gradients of terms backpropagated one by one."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.training.objectives import Batch, Fakes, LossConfig, Players, build_objective
+
+SIZE = 32
+
+
+def make(kind: str, **losses):
+    objective = build_objective(kind, LossConfig(**losses))
+    judged = objective.judged_channels(3, 3)
+    judges = [PatchDiscriminator(in_channels=judged, width=4) for _ in range(2)]
+    players = Players(RevGenerator(width=4, depth=2), *judges)
+    a, b = (torch.rand(2, 3, SIZE, SIZE) * 2 - 1 for _ in range(2))
+    return objective, players, Batch(a, b)
+
+
+def generator_gradients(players: Players) -> list[torch.Tensor]:
+    return [p.grad.clone() for p in players.generator.parameters()]
+
+
+def backpropagate(terms) -> dict[str, float]:
+    losses = {}
+    for term in terms:
+        sum(term.values()).backward()
+        losses |= {name: loss.item() for name, loss in term.items()}
+    return losses
+
+
+def unpaired_loss(players: Players, batch: Batch) -> torch.Tensor:
+    """CycleGAN's objective for both generators, written as one sum."""
+    net = players.generator
+    fake_b, fake_a = net(batch.a, "AtoB"), net(batch.b, "BtoA")
+    gan = F.mse_loss(players.judge_b(fake_b), torch.ones(2, 1, 2, 2)) + F.mse_loss(
+        players.judge_a(fake_a), torch.ones(2, 1, 2, 2)
+    )
+    cycle = F.l1_loss(net(fake_b, "BtoA"), batch.a) + F.l1_loss(net(fake_a, "AtoB"), batch.b)
+    identity = F.l1_loss(net(batch.a, "BtoA"), batch.a) + F.l1_loss(net(batch.b, "AtoB"), batch.b)
+    return gan + 10 * cycle + 10 * 0.5 * identity
+
+
+def paired_loss(players: Players, batch: Batch) -> torch.Tensor:
+    """Pix2pix's objective in both directions, written as one sum."""
+    net = players.generator
+    fake_b, fake_a = net(batch.a, "AtoB"), net(batch.b, "BtoA")
+    gan = F.mse_loss(
+        players.judge_b(torch.cat((batch.a, fake_b), 1)), torch.ones(2, 1, 2, 2)
+    ) + F.mse_loss(players.judge_a(torch.cat((batch.b, fake_a), 1)), torch.ones(2, 1, 2, 2))
+    return gan + 100 * (F.l1_loss(fake_b, batch.b) + F.l1_loss(fake_a, batch.a))
+
+
+@pytest.mark.parametrize(
+    ("kind", "joint_loss"), [("unpaired", unpaired_loss), ("paired", paired_loss)]
+)
+def test_terms_one_by_one_have_the_gradient_of_the_joint_loss(kind, joint_loss):
+    objective, players, batch = make(kind)
+    losses = backpropagate(objective.generator_terms(players, batch, Fakes()))
+    one_by_one = generator_gradients(players)
+    players.generator.zero_grad()
+    joint = joint_loss(players, batch)
+    joint.backward()
+    assert sum(losses.values()) == pytest.approx(joint.item(), rel=1e-6)
+    for ours, theirs in zip(one_by_one, generator_gradients(players), strict=True):
+        # The same terms, summed in another order; biases before a normalisation have gradient 0.
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_terms_are_named_after_their_losses():
+    objective, players, batch = make("unpaired")
+    fakes = Fakes()
+    names = backpropagate(objective.generator_terms(players, batch, fakes))
+    assert list(names) == [
+        "identity_a",
+        "identity_b",
+        "gan_AtoB",
+        "cycle_a",
+        "gan_BtoA",
+        "cycle_b",
+    ]
+    names = backpropagate(objective.discriminator_terms(players, batch, fakes, torch.Generator()))
+    assert list(names) == ["d_a_real", "d_a_fake", "d_b_real", "d_b_fake"]
+
+
+@pytest.mark.parametrize("kind", ["unpaired", "paired"])
+def test_discriminators_learn_to_tell_real_from_fake_and_nothing_else(kind):
+    objective, players, batch = make(kind)
+    fakes = Fakes()
+    backpropagate(objective.generator_terms(players, batch, fakes))
+    for player in (players.generator, players.judge_a, players.judge_b):
+        player.zero_grad()
+    losses = backpropagate(objective.discriminator_terms(players, batch, fakes, torch.Generator()))
+    shown = (
+        [batch.b, fakes.b]
+        if kind == "unpaired"
+        else [torch.cat((batch.a, image), 1) for image in (batch.b, fakes.b)]
+    )
+    real, fake = (players.judge_b(image) for image in shown)
+    assert losses["d_b_real"] == pytest.approx(0.5 * (real - 1).square().mean().item(), rel=1e-5)
+    assert losses["d_b_fake"] == pytest.approx(0.5 * fake.square().mean().item(), rel=1e-5)
+    assert all(p.grad is None for p in players.generator.parameters())
+    assert all(p.grad is not None for p in players.judge_a.parameters())
+
+
+def test_without_identity_weight_its_passes_are_left_out():
+    objective, players, batch = make("unpaired", identity_weight=0.0)
+    names = backpropagate(objective.generator_terms(players, batch, Fakes()))
+    assert not any(name.startswith("identity") for name in names)
+
+
+def test_only_the_unpaired_objective_keeps_images():
+    assert {name: pool.size for name, pool in make("unpaired")[0].pools.items()} == {
+        "a": 50,
+        "b": 50,
+    }
+    assert make("paired")[0].pools == {}
+
+
+def test_domains_of_different_channels_train_paired():
+    objective = build_objective("paired", LossConfig())
+    players = Players(
+        RevGenerator(in_channels=1, out_channels=3, width=4, depth=1),
+        PatchDiscriminator(in_channels=objective.judged_channels(1, 3), width=4),
+        PatchDiscriminator(in_channels=objective.judged_channels(3, 1), width=4),
+    )
+    batch = Batch(torch.rand(1, 1, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE))
+    fakes = Fakes()
+    backpropagate(objective.generator_terms(players, batch, fakes))
+    backpropagate(objective.discriminator_terms(players, batch, fakes, torch.Generator()))
+    assert (fakes.a.shape[1], fakes.b.shape[1]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "options", [{"adversarial": "hinge"}, {"cycle_weight": -1.0}, {"pool_size": -1}]
+)
+def test_impossible_losses_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        LossConfig(**options)

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from revgan.data.images import ImageFormat, write_image
+from revgan.data.sets import DataConfig, locate, open_data_set
+from revgan.errors import UserError
+
+
+def make_images(root, sizes, channels=3):
+    """Images by folder and name, such as {"trainA/0": (36, 40)}."""
+    for name, size in sizes.items():
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, np.zeros((*size, channels), np.uint8))
+    return root
+
+
+SAME = {"trainA/0": (36, 40), "trainB/0": (36, 40), "testA/0": (36, 40), "testB/0": (36, 40)}
+
+
+def config(root, **options):
+    return DataConfig(path=str(root), **{"crop": 32} | options)
+
+
+def refusal(root, paired=True, **options):
+    with pytest.raises(UserError) as caught:
+        open_data_set(config(root, **options), paired=paired)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"crop": 34}, "crop must be a multiple of 4 from 32 up, not 34"),
+        ({"crop": 28}, "not 28"),
+        ({"crop": 64, "resize": 60}, "resize must be null or at least crop"),
+        ({"channels_a": 5}, "channels_a must be null or 1 to 4, not 5"),
+        ({"channels_b": 0}, "channels_b must be null or 1 to 4, not 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, expected):
+    with pytest.raises(ValueError, match=expected):
+        DataConfig(**options)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_good_folder_opens_and_reports_progress(tmp_path, paired):
+    seen = []
+    data = open_data_set(
+        config(make_images(tmp_path, SAME)),
+        paired=paired,
+        progress=lambda *report: seen.append(report),
+    )
+    assert data.a.format == ImageFormat(channels=3, bits=8)
+    assert [ref.path.name for ref in (*data.a.train, *data.b.test)] == ["0.png", "0.png"]
+    assert data.train_aligned
+    assert data.test_aligned
+    a, b = "checking images of A", "checking images of B"
+    assert seen == [(a, 1, 2), (a, 2, 2), (b, 1, 2), (b, 2, 2)]
+
+
+def test_channels_are_those_asked_for(tmp_path):
+    make_images(tmp_path, SAME)
+    data = open_data_set(config(tmp_path, channels_b=1), paired=True)
+    assert (data.a.format.channels, data.b.format.channels) == (3, 1)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_pairs_of_unequal_size_are_refused_by_both_names(tmp_path, split):
+    make_images(tmp_path, SAME | {f"{split}B/0": (40, 36)})
+    message = refusal(tmp_path)
+    assert f"{tmp_path / split}A/0.png is 40 x 36 pixels" in message
+    assert f"{tmp_path / split}B/0.png 36 x 40" in message
+
+
+def test_pairs_that_are_equal_after_resizing_are_taken(tmp_path):
+    make_images(tmp_path, SAME | {"trainB/0": (72, 80)})
+    assert "same size" in refusal(tmp_path)
+    assert open_data_set(config(tmp_path, resize=32), paired=True).train_aligned
+
+
+def test_unpaired_images_of_equal_name_but_unequal_size_are_not_aligned(tmp_path):
+    make_images(tmp_path, SAME | {"trainB/0": (40, 36), "testB/0": (40, 36)})
+    data = open_data_set(config(tmp_path), paired=False)
+    assert not data.test_aligned
+
+
+def test_an_extreme_shape_is_fine_where_it_is_resized(tmp_path):
+    make_images(tmp_path, SAME | {"trainA/1": (2, 90)})
+    assert "at least 32" in refusal(tmp_path, paired=False)
+    data = open_data_set(config(tmp_path, resize=32), paired=False)
+    assert len(data.a.train) == 2
+
+
+def test_a_bad_test_image_is_refused_before_training(tmp_path):
+    make_images(tmp_path, SAME)
+    (tmp_path / "testA" / "0.png").write_bytes(b"")
+    assert "testA/0.png is an empty file" in refusal(tmp_path)
+
+
+def test_a_missing_folder_is_told_the_built_in_sets(tmp_path):
+    with pytest.raises(UserError, match=r"does not exist; give a folder .*: earth$"):
+        locate(config(tmp_path / "no"), paired=False)

@@ -1,0 +1,80 @@
+"""Translating tensors and arrays of any size with a trained model."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from revgan import Translator
+from revgan.inference import translate_padded
+from revgan.networks import RevGenerator
+from revgan.networks.pretrained import save_generator
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return RevGenerator(in_channels=1, out_channels=3, width=4, depth=2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40))
+def test_any_size_comes_back_in_its_size(height, width):
+    net = RevGenerator(width=2, depth=1)
+    y = translate_padded(net, torch.zeros(1, 3, height, width), "AtoB")
+    assert y.shape == (1, 3, height, width)
+
+
+def test_a_size_that_fits_is_not_padded(net):
+    x = torch.randn(1, 1, 16, 20)
+    assert torch.equal(translate_padded(net, x, "AtoB"), net(x))
+
+
+def test_tensors_keep_their_batch_axis_and_arrays_their_bit_depth(net):
+    translator = Translator(net)
+    assert translator(torch.zeros(1, 17, 15)).shape == (3, 17, 15)
+    assert translator(torch.zeros(2, 3, 17, 15), "BtoA").shape == (2, 1, 17, 15)
+    for dtype in (np.uint8, np.uint16):
+        translated = translator(np.zeros((17, 15, 3), dtype), direction="BtoA")
+        assert (translated.shape, translated.dtype) == ((17, 15, 1), dtype)
+
+
+def test_grey_pixels_need_no_channel_axis_and_colours_are_converted(net):
+    translator = Translator(net)
+    grey = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    expected = translator(grey[:, :, np.newaxis])
+    assert np.array_equal(translator(grey), expected)
+    assert np.array_equal(translator(Image.fromarray(grey)), expected)
+    assert np.array_equal(translator(np.stack([grey] * 3, axis=2)), expected)
+
+
+def test_pixels_and_tensors_are_translated_alike(net):
+    translator = Translator(net)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 1), dtype=np.uint8)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+    translated = ((translator(tensor) + 1) * 127.5).round().permute(1, 2, 0)
+    assert np.array_equal(translator(pixels), translated.numpy().astype(np.uint8))
+
+
+@pytest.mark.parametrize("inside", ["", "model"])
+def test_a_run_folder_and_its_model_folder_both_load(net, tmp_path, inside):
+    save_generator(net, tmp_path / "model")
+    translator = Translator.from_pretrained(tmp_path / inside, device="cpu")
+    x = torch.randn(1, 1, 16, 16)
+    assert torch.equal(translator(x), net(x).detach())
+
+
+@pytest.mark.parametrize(
+    ("image", "direction"),
+    [
+        (np.zeros((8, 8), np.float32), "AtoB"),
+        (np.zeros((2, 8, 8, 3), np.uint8), "AtoB"),
+        (torch.zeros(2, 16, 16), "AtoB"),
+        (torch.zeros(1, 16, 16), "there"),
+    ],
+)
+def test_what_is_no_image_is_refused(net, image, direction):
+    with pytest.raises(ValueError, match=r"image|takes|direction"):
+        Translator(net)(image, direction)
