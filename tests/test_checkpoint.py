@@ -37,7 +37,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_no_litter(tmp_path, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, broken, fail)
-    with pytest.raises(UserError, match="no space is left on the disk; .* step 1, the last whole"):
+    with pytest.raises(UserError, match=r"no space is left on the disk; .* step 1, the last whole"):
         save_checkpoint(tmp_path, 2, tensors(2), {}, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
     assert load_checkpoint(tmp_path)[0] == 1

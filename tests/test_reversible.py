@@ -309,3 +309,33 @@ def test_a_single_coupling_is_a_network_too():
     x = round_to_grid(torch.randn(1, 6, 4, 4))
     assert torch.equal(block(x), ReversibleSequential(block)(x))
     assert torch.equal(block.inverse(block(x)), x)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_dropout_is_recomputed_with_the_same_units(direction):
+    def function():
+        return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Dropout(0.5), nn.Conv2d(3, 3, 1))
+
+    core = ReversibleSequential(*(AdditiveCoupling(function(), function()) for _ in range(3)))
+    x = torch.randn(1, 6, 8, 8)
+    results, states = [], []
+    for c in (core, naive_twin(core)):
+        torch.manual_seed(7)
+        results.append(gradients(c, x, direction)[1])
+        states.append(torch.get_rng_state())
+    assert all(itertools.starmap(torch.equal, zip(*results, strict=True)))
+    assert torch.equal(*states)
+
+
+def test_running_statistics_are_updated_once():
+    def function():
+        return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))
+
+    core = ReversibleSequential(*(AdditiveCoupling(function(), function()) for _ in range(3)))
+    twin = naive_twin(core)
+    x = torch.randn(2, 6, 8, 8)
+    results = [gradients(c, x, "forward")[1] for c in (core, twin)]
+    assert all(itertools.starmap(torch.equal, zip(*results, strict=True)))
+    for ours, theirs in zip(core.buffers(), twin.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert core.state_dict()["blocks.0.f.1.num_batches_tracked"] == 1

@@ -1,5 +1,7 @@
 """One training step, and the state that continues it."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -101,7 +103,7 @@ def test_the_learning_rate_never_rises_and_ends_at_zero(total):
     factors = [decay(step, total) for step in range(total + 1)]
     assert factors[0] == 1
     assert factors[-1] == 0
-    assert all(a >= b for a, b in zip(factors, factors[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors))
 
 
 def test_frozen_weights_thaw_again_even_after_an_error():

@@ -30,9 +30,10 @@ from revgan.networks import Direction
 from revgan.networks.generator import Memory
 from revgan.networks.pretrained import write_text
 from revgan.training.config import RunConfig
-from revgan.training.loop import build_trainer, make_accelerator, spread
 from revgan.training.objectives import Batch
+from revgan.training.pictures import spread
 from revgan.training.runs import RunFolder
+from revgan.training.setup import build_trainer, make_accelerator
 
 EXAMPLES = 8
 """Test images shown in the report, per direction."""

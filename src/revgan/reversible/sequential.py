@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from revgan.reversible.couplings import Coupling
+from revgan.reversible.randomness import drawn_since, random_state, replaying
 from revgan.reversible.steps import Step, coupling_steps, inverted, run, split
 
 
@@ -105,8 +106,14 @@ class _Recompute(torch.autograd.Function):
         """
         ctx.steps, ctx.used = steps, used
         ctx.autocast = _autocast_state(target.device.type)
+        ctx.randomness = []
         # A view is another tensor, so that an output is never an input, even without steps.
-        target, source = run(steps, target.view_as(target), source.view_as(source))
+        target, source = target.view_as(target), source.view_as(source)
+        for step in steps:
+            before = random_state(source.device)
+            target, source = run([step], target, source)
+            # Most nets draw nothing, and then nothing needs to be kept.
+            ctx.randomness.append(before if drawn_since(before, source.device) else None)
         # Saving the weights costs nothing, and lets autograd notice if they are changed meanwhile.
         ctx.save_for_backward(target, source, *weights)
         return target, source
@@ -121,7 +128,8 @@ class _Recompute(torch.autograd.Function):
         (target, source, *weights), (grad_target, grad_source) = ctx.saved_tensors, grads
         grad_weights: list[Tensor | None] = [None] * len(weights)
 
-        for step, used in zip(reversed(ctx.steps), reversed(ctx.used), strict=True):
+        walk = list(zip(ctx.steps, ctx.used, ctx.randomness, strict=True))
+        for step, used, randomness in reversed(walk):
             # What came out of the step is (source, new target): name it so, then find the target.
             source, new_target = target, source
             grad_source, grad_new_target = grad_target, grad_source
@@ -129,8 +137,14 @@ class _Recompute(torch.autograd.Function):
             # Leaves of their own: the real weights' hooks wait for the sum over all uses.
             leaves = {n: _leaf(weights[p], weights[p].requires_grad) for n, p in used.items()}
             source_leaf = _leaf(source, True)
-            with torch.enable_grad(), torch.autocast(**ctx.autocast):
-                features = functional_call(step.net, leaves, source_leaf)
+            # Copies of the buffers: normalisation statistics were updated in the forward pass.
+            buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
+            with (
+                torch.enable_grad(),
+                torch.autocast(**ctx.autocast),
+                replaying(randomness, source.device),
+            ):
+                features = functional_call(step.net, leaves | buffers, source_leaf)
             target = step.recover(new_target, features.detach())
             grad_target, grad_features = step.vjp(target, features.detach(), grad_new_target)
             if not features.requires_grad:  # a constant: nothing flows back through it

@@ -1,6 +1,7 @@
 """What a person sees while training runs."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -67,6 +68,27 @@ def summary(losses: Mapping[str, float]) -> dict[str, float]:
         kind = name.split("_")[0]
         sums[kind] = sums.get(kind, 0.0) + value
     return sums
+
+
+class Clock:
+    """Measures speed.
+
+    Args:
+        images_per_step: of each domain, over all processes.
+    """
+
+    def __init__(self, images_per_step: int) -> None:
+        self._images_per_step = images_per_step
+        self._step: int | None = None
+        self._time = time.perf_counter()
+
+    def images_per_second(self, step: int) -> float:
+        """Of the steps since the last call, now that `step` steps are done."""
+        now = time.perf_counter()
+        steps = step - self._step if self._step is not None else 1
+        speed = steps * self._images_per_step / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        return speed
 
 
 @contextmanager

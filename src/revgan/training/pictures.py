@@ -1,0 +1,67 @@
+"""Pictures of test images translated during training."""
+
+from collections.abc import Sequence
+from typing import TypeVar, get_args
+
+import numpy as np
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor
+
+from revgan.data.sampling import load_image
+from revgan.data.sets import DataConfig, DataSet
+from revgan.evaluation.figures import image_grid
+from revgan.inference import translate_padded
+from revgan.networks import Direction, RevGenerator
+from revgan.training.checkpoint import writing
+from revgan.training.runs import RunFolder
+
+ROWS = 4
+"""Test images in each picture."""
+
+_T = TypeVar("_T")
+
+
+def save_pictures(
+    generator: RevGenerator,
+    data: DataSet,
+    config: DataConfig,
+    run: RunFolder,
+    accelerator: Accelerator,
+    step: int,
+) -> None:
+    """Translates some test images there and back, for TensorBoard and the run's samples/.
+
+    Without test images, training images stand in.
+    """
+    for direction in get_args(Direction):
+        domain = data.a if direction == "AtoB" else data.b
+        refs = spread(domain.test or domain.train, ROWS)
+        images = [load_image(ref, domain.format.channels, config) for ref in refs]
+        grid = image_grid([_there_and_back(generator, x, direction, accelerator) for x in images])
+        pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
+        with writing(run.samples):
+            Image.fromarray(pixels).save(run.samples / f"step-{step:06d}-{direction}.png")
+        with writing(run.tensorboard):
+            accelerator.get_tracker("tensorboard").log_images(
+                {f"{direction}: input, translation, round trip": pixels[np.newaxis]},
+                step=step,
+                dataformats="NHWC",
+            )
+
+
+def _there_and_back(
+    generator: RevGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
+) -> list[Tensor]:
+    back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
+    x = x.to(accelerator.device)
+    with accelerator.autocast():
+        there = translate_padded(generator, x[None], direction)
+        again = translate_padded(generator, there, back)
+    return [image.float().cpu() for image in (x, there[0], again[0])]
+
+
+def spread(items: Sequence[_T], count: int) -> list[_T]:
+    """Up to `count` items, evenly spread over all."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]

@@ -1,0 +1,102 @@
+"""What a run starts from: device, networks, and the state of an earlier checkpoint."""
+
+import math
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import ProjectConfiguration
+
+from revgan.data.sets import DataSet
+from revgan.devices import require_device
+from revgan.errors import UserError
+from revgan.networks import PatchDiscriminator
+from revgan.training.checkpoint import load_checkpoint
+from revgan.training.config import RunConfig, RuntimeConfig
+from revgan.training.objectives import Objective, Players, build_objective
+from revgan.training.runs import RunFolder
+from revgan.training.step import Trainer
+
+
+def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Accelerator:
+    """Device, precision, processes and trackers.
+
+    Raises:
+        UserError: the device asked for is not there.
+    """
+    require_device(runtime.device, "runtime.device")
+    cpu = runtime.device == "cpu"
+    cuda = not cpu and torch.cuda.is_available()
+    precision = {"float32": "no"}.get(runtime.precision, runtime.precision)
+    if precision == "auto":
+        precision = "bf16" if cuda and torch.cuda.is_bf16_supported() else "no"
+    if precision == "fp16" and not cuda:
+        raise UserError(
+            "runtime.precision fp16 needs a CUDA device; use float32 or bf16 on this one"
+        )
+    AcceleratorState._reset_state()  # it would refuse a precision other than a former call's
+    if run is None:
+        return Accelerator(cpu=cpu, mixed_precision=precision)
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=precision,
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(
+            project_dir=str(run.root), logging_dir=str(run.tensorboard)
+        ),
+    )
+
+
+def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:
+    """Steps of the whole training."""
+    if config.training.steps is not None:
+        return config.training.steps
+    images = config.training.epochs * epoch_length
+    return math.ceil(images / (config.training.batch_size * processes))
+
+
+def build_trainer(
+    config: RunConfig, data: DataSet, accelerator: Accelerator, total: int
+) -> Trainer:
+    """Fresh networks for the channels of a data set, on the device, with their optimizers."""
+    torch.manual_seed(config.training.seed)
+    objective = build_objective(config.objective, config.losses)
+    channels_a, channels_b = data.a.format.channels, data.b.format.channels
+    if config.objective == "unpaired" and channels_a != channels_b:
+        _refuse_identity_loss(config, channels_a, channels_b)
+    players = Players(
+        generator=config.generator.build(2, channels_a, channels_b),
+        judge_a=_judge(config, objective, channels_a, channels_b),
+        judge_b=_judge(config, objective, channels_b, channels_a),
+    )
+    for network in (players.generator, players.judge_a, players.judge_b):
+        network.to(accelerator.device)
+    return Trainer(players, objective, config.optimizer, total, config.training.seed, accelerator)
+
+
+def _refuse_identity_loss(config: RunConfig, channels_a: int, channels_b: int) -> None:
+    if config.losses.identity_weight > 0:
+        raise UserError(
+            f"A and B have {channels_a} and {channels_b} channels, so an image can't be its own "
+            "translation; set --losses.identity_weight 0"
+        )
+
+
+def _judge(config: RunConfig, objective: Objective, own: int, other: int) -> PatchDiscriminator:
+    form, width = config.discriminator.form, config.discriminator.width
+    return PatchDiscriminator(2, objective.judged_channels(own, other), width, form)
+
+
+def load_resumed(trainer: Trainer, run: RunFolder) -> int:
+    """Loads the latest checkpoint into the trainer; returns its step."""
+    step, tensors, scaler = load_checkpoint(run.checkpoints)
+    try:
+        trainer.load_state(tensors)
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"the checkpoint of step {step} in {run.root} belongs to other networks than the "
+            "configuration describes; resume without changing architecture or objective"
+        ) from error
+    if scaler and trainer.accelerator.scaler is not None:
+        trainer.accelerator.scaler.load_state_dict(scaler)
+    return step
