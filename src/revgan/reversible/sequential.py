@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from revgan.reversible.couplings import Coupling
 from revgan.reversible.randomness import drawn_since, random_state, replaying
 from revgan.reversible.steps import Step, coupling_steps, inverted, run, split
+from revgan.reversible.weights import Slot, lending, slots
 
 
 class ReversibleSequential(nn.Module):
@@ -71,8 +71,8 @@ class ReversibleSequential(nn.Module):
         # Weights are inputs of the Function, so that autograd itself delivers their gradients, and
         # hooks, data parallelism and torch.autograd.grad see them as usual.
         weights = list(self.parameters())
-        places = {weight: place for place, weight in enumerate(weights)}
-        used = [{name: places[w] for name, w in s.net.named_parameters()} for s in steps]
+        numbers: dict[Tensor, int] = {weight: number for number, weight in enumerate(weights)}
+        used = [slots(step.net, numbers) for step in steps]
         out: tuple[Tensor, Tensor] = _Recompute.apply(  # type: ignore[no-untyped-call]
             steps, used, target, source, *weights
         )
@@ -89,7 +89,7 @@ class _Recompute(torch.autograd.Function):
     def forward(
         ctx: Any,
         steps: list[Step],
-        used: list[dict[str, int]],
+        used: list[list[Slot]],
         target: Tensor,
         source: Tensor,
         *weights: Tensor,
@@ -99,7 +99,7 @@ class _Recompute(torch.autograd.Function):
         Args:
             ctx: autograd's.
             steps: the chain.
-            used: for each step, its net's weights: their names, and their places in `weights`.
+            used: for each step, where its net keeps which of `weights`.
             target: the first half.
             source: the second half.
             weights: every weight of the chain once; blocks may share some.
@@ -135,16 +135,15 @@ class _Recompute(torch.autograd.Function):
             grad_source, grad_new_target = grad_target, grad_source
 
             # Leaves of their own: the real weights' hooks wait for the sum over all uses.
-            leaves = {n: _leaf(weights[p], weights[p].requires_grad) for n, p in used.items()}
+            leaves = {n: _leaf(weights[n], weights[n].requires_grad) for n in _numbers(used)}
             source_leaf = _leaf(source, True)
-            # Copies of the buffers: normalisation statistics were updated in the forward pass.
-            buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
             with (
                 torch.enable_grad(),
                 torch.autocast(**ctx.autocast),
                 replaying(randomness, source.device),
+                lending(used, leaves, step.net),
             ):
-                features = functional_call(step.net, leaves | buffers, source_leaf)
+                features = step.net(source_leaf)
             target = step.recover(new_target, features.detach())
             grad_target, grad_features = step.vjp(target, features.detach(), grad_new_target)
             if not features.requires_grad:  # a constant: nothing flows back through it
@@ -156,10 +155,15 @@ class _Recompute(torch.autograd.Function):
                 features, inputs, grad_features, allow_unused=True
             )
             grad_source = _sum(grad_source, grad_leaf)
-            for name, grad in zip(wanted, grad_wanted, strict=True):
-                grad_weights[used[name]] = _sum(grad_weights[used[name]], grad)
+            for number, grad in zip(wanted, grad_wanted, strict=True):
+                grad_weights[number] = _sum(grad_weights[number], grad)
 
         return None, None, grad_target, grad_source, *grad_weights
+
+
+def _numbers(used: list[Slot]) -> list[int]:
+    """The weights in these slots, each once."""
+    return list(dict.fromkeys(slot.weight for slot in used))
 
 
 def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
