@@ -300,7 +300,7 @@ def test_a_finished_run_goes_on_when_steps_are_raised(run):
     [
         (["--preset", "paper"], "omit --preset"),
         (["--run", "elsewhere"], "omit --run"),
-        (["other"], "omit DATA"),
+        (["other"], "omit the folder of images"),
         (["--generator.width", "4"], "without changing architecture or objective"),
         (["--discriminator.width", "4"], "without changing architecture or objective"),
         (["--objective", "paired"], "without changing architecture or objective"),

@@ -16,7 +16,7 @@ def test_spacing_leaves_ten_bits_before_the_point():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_short_types_have_no_grid_and_pass_unchanged(dtype):
+def test_16_bit_types_have_no_grid_and_pass_unchanged(dtype):
     x = torch.randn(5).to(dtype)
     assert grid_spacing(dtype) is None
     assert torch.equal(round_to_grid(x), x)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from revgan.networks import GeneratorConfig, PatchDiscriminator, RevGenerator
+from revgan.networks import GeneratorConfig, PatchDiscriminator, ResnetGenerator, RevGenerator
 from revgan.networks.layers import ReflectConv
 from revgan.reversible import round_to_grid
 
@@ -32,6 +32,21 @@ def count(module: nn.Module) -> int:
 def test_generator_has_the_parameters_of_the_papers_tables(width, depth, parameters):
     with torch.device("meta"):
         assert count(RevGenerator(width=width, depth=depth)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    [(6, 3_930_118), (9, 5_701_126), (12, 7_472_134), (18, 11_014_150), (30, 18_098_182)],
+)
+def test_cyclegans_two_generators_have_the_parameters_of_the_papers_tables(depth, parameters):
+    with torch.device("meta"):
+        assert 2 * count(ResnetGenerator(width=32, depth=depth)) == parameters
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_the_resnet_generator_translates_images_and_volumes(spatial_dims):
+    net = ResnetGenerator(spatial_dims, in_channels=1, out_channels=2, width=4, depth=2)
+    assert net(torch.randn(1, 1, *[16] * spatial_dims)).shape == (1, 2, *[16] * spatial_dims)
 
 
 @pytest.mark.parametrize("form", ["paper", "patch70"])

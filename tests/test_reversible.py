@@ -295,6 +295,28 @@ def test_autocast_keeps_the_stream_in_float32_and_exact():
         assert torch.allclose(grad, other, rtol=1e-2, atol=1e-2 * float(other.abs().max()))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_16_bit_input_becomes_an_exact_float32_stream(dtype):
+    # As the encoder hands it over under autocast.
+    core = additive_core(6)
+    x = torch.randn(1, 6, 8, 8).to(dtype)
+    y, grads = gradients(core, x, "forward")
+    assert y.dtype == torch.float32
+    assert torch.equal(core.inverse(y), round_to_grid(x.float()))
+    _, naive = gradients(naive_twin(core), x, "forward")
+    assert all(itertools.starmap(torch.equal, zip(grads, naive, strict=True)))
+
+
+def test_a_coupling_with_weights_of_its_own_is_refused():
+    class Scaled(AdditiveCoupling):
+        def __init__(self, f, g):
+            super().__init__(f, g)
+            self.scale = nn.Parameter(torch.ones(1))
+
+    with pytest.raises(TypeError, match="in f and g"):
+        ReversibleSequential(Scaled(nn.Identity(), nn.Identity()))
+
+
 def test_state_is_that_of_the_blocks():
     core, other = additive_core(2), additive_core(2)
     other.load_state_dict(core.state_dict())

@@ -18,6 +18,11 @@ COMMANDS = {
 
 USAGE_ERROR = 2
 
+_OUT_OF_MEMORY = (
+    "the device's memory is not enough; lower data.crop, training.batch_size, generator.width or "
+    "discriminator.width, or translate smaller images"
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -40,7 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _command(name)(rest)
     except UserError as error:
-        return _fail(str(error), USAGE_ERROR if getattr(error, "usage", False) else 1)
+        return _fail(str(error), error.status)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return _fail(f"{error.filename or 'a file'} can't be read or written: {reason}", 1)
+    except MemoryError:
+        return _fail(_OUT_OF_MEMORY, 1)
+    except RuntimeError as error:
+        # PyTorch has an out-of-memory error for GPUs only; on the CPU it is a plain RuntimeError.
+        if "memory" not in str(error):
+            raise
+        return _fail(_OUT_OF_MEMORY, 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
 

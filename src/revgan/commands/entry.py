@@ -42,7 +42,7 @@ def train(arguments: list[str]) -> int:
     if resumed:
         run = existing_run(Path(resumed[-1]))
         options = _parse_run(parser, ["--config", str(run.config), *arguments])
-        for name, given in (("DATA", options.images), ("--run", options.run)):
+        for name, given in (("the folder of images", options.images), ("--run", options.run)):
             if given is not None:
                 raise UsageError(f"--resume goes on in the run's folder on its images; omit {name}")
         if options.preset is not None:
@@ -53,8 +53,6 @@ def train(arguments: list[str]) -> int:
         options = _parse_run(parser, arguments)
         if options.images is not None:
             options["data.path"] = options.images
-        elif not any(option_values(arguments, name) for name in ("--data.path", "--config")):
-            raise UsageError("give a folder of images to train on, or earth for the sample set")
         config = _run_config(options)
         run = new_run(config, Path(options.run) if options.run else None)
     outcome = run_training(config, run, resume=bool(resumed), console=Console())
@@ -114,9 +112,11 @@ def evaluate(arguments: list[str]) -> int:
     parser = Parser("evaluate", "Score a run on its test images and write its report.")
     parser.add_argument("run", help="a run folder")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    parser.add_argument("--device", type=Device, default="auto", help="where to run")
     options = parser.parse_args(arguments)
     run = existing_run(Path(options.run))
-    config_arguments = ["--config", str(run.config)]
+    runtime = [f"--runtime.device={options.device}", "--runtime.precision=float32"]
+    config_arguments = ["--config", str(run.config), *runtime]
     run_parser = _run_parser("evaluate", "", config_arguments)
     config = _run_config(_parse_run(run_parser, config_arguments))
     _require_images(config, run, f"write the new place as data.path into {run.config}")
@@ -168,11 +168,12 @@ def _parse_run(parser: Parser, arguments: list[str]) -> Namespace:
 
 def _run_config(options: Namespace) -> RunConfig:
     config = run_config(options)
+    if not config.data.path:
+        raise UsageError("give a folder of images to train on, or earth for the sample set")
     require_device(config.runtime.device, "runtime.device")
     path = Path(config.data.path)
-    if (
-        config.data.path not in BUILT_IN and path.is_dir()
-    ):  # so that the run can be resumed and evaluated from another folder
+    # Absolute, so that the run can be resumed and evaluated from another folder.
+    if config.data.path not in BUILT_IN and path.is_dir():
         config = replace(config, data=replace(config.data, path=str(path.resolve())))
     return config
 

@@ -1,9 +1,11 @@
 """`revgan evaluate`: scores, translated test images and the report of a run."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import get_args
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args, overload
 
 import torch
 from rich.console import Console
@@ -14,7 +16,7 @@ from revgan.commands.train import checked_data
 from revgan.data.folders import ImageRef
 from revgan.data.images import to_array, write_image
 from revgan.data.sampling import load_image
-from revgan.data.sets import DataConfig, DataSet, Domain
+from revgan.data.sets import DataConfig, DataSet
 from revgan.errors import UserError
 from revgan.evaluation.metrics import Row, mean_colour, rows_to_json, score_direction, score_pairs
 from revgan.evaluation.report import (
@@ -84,67 +86,97 @@ def run_evaluation(config: RunConfig, run: RunFolder, console: Console) -> Evalu
 def evaluate(
     translator: Translator, data: DataSet, config: DataConfig, run: RunFolder, console: Console
 ) -> Evaluation:
-    """Translates every test image there and back, keeps the results, and scores them."""
+    """Translates every test image there and back, writes the results, and scores what it wrote."""
     evaluation = Evaluation([], [], {})
     for direction in get_args(Direction):
         source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
-        refs, truths = source.test, target.test if data.test_aligned else ()
-        if not refs:
+        if not source.test:
             continue
-        examples = [
-            _translate(translator, source, target, refs[i], truths[i : i + 1], config, direction)
-            for i in track(
-                range(len(refs)),
-                f"translating {direction}",
-                console=console,
-                transient=True,
-                disable=not console.is_terminal,
-            )
-        ]
-        folder = run.root / "results" / direction
-        folder.mkdir(parents=True, exist_ok=True)
-        for ref, example in zip(refs, examples, strict=True):
-            pixels = to_array(example.translation, target.format.bits)
-            write_image(folder / f"{ref.name}.png", pixels)
-        round_trips = score_pairs((e.round_trip, e.input) for e in examples)
-        cycle = f"{direction}to{direction[0]}"
-        evaluation.cycle_rows.append(Row(cycle, "RevGAN", round_trips))
-        evaluation.examples[direction] = spread(examples, EXAMPLES)
-        if truths:
-            colour = mean_colour(_training_images(target, config))
-            evaluation.rows.extend(_score(direction, examples, colour))
+        test = _Test(
+            direction,
+            inputs=_Images(source.test, source.format.channels, config),
+            truths=_Images(target.test, target.format.channels, config),
+            aligned=data.test_aligned,
+            results=_result_files(run.root / "results" / direction, source.test),
+            bits=target.format.bits,
+        )
+        round_trips = score_pairs(test.round_trips(translator, console))
+        evaluation.cycle_rows.append(Row(f"{direction}to{direction[0]}", "RevGAN", round_trips))
+        evaluation.examples[direction] = test.examples
+        if data.test_aligned:
+            colour = mean_colour(_Images(target.train, target.format.channels, config))
+            written = [ImageRef(path) for path in test.results]
+            translations = _Images(written, target.format.channels, config)
+            rows = score_direction(direction, test.inputs, translations, test.truths, colour)
+            evaluation.rows.extend(rows)
     return evaluation
 
 
-def _translate(
-    translator: Translator,
-    source: Domain,
-    target: Domain,
-    ref: ImageRef,
-    truth: Sequence[ImageRef],
-    config: DataConfig,
-    direction: Direction,
-) -> Example:
-    back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
-    image = load_image(ref, source.format.channels, config)
-    translation = translator(image, direction)
-    return Example(
-        input=image,
-        translation=translation,
-        truth=load_image(truth[0], target.format.channels, config) if truth else None,
-        round_trip=translator(translation, back),
-    )
+@dataclass(frozen=True)
+class _Images(Sequence[Tensor]):
+    """Images that are read when they are looked at, so that a large test set needs no memory."""
+
+    refs: Sequence[ImageRef]
+    channels: int
+    config: DataConfig
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "_Images": ...
+
+    def __getitem__(self, index: int | slice) -> "Tensor | _Images":
+        if isinstance(index, slice):
+            return replace(self, refs=self.refs[index])
+        return load_image(self.refs[index], self.channels, self.config)
 
 
-def _score(direction: str, examples: list[Example], colour: Tensor) -> list[Row]:
-    truths = [example.truth for example in examples if example.truth is not None]
-    inputs = [example.input for example in examples]
-    translations = [example.translation for example in examples]
-    return score_direction(direction, inputs, translations, truths, colour)
+@dataclass(frozen=True)
+class _Test:
+    """The test of one direction: images in, files out, and some examples kept for the report."""
+
+    direction: Direction
+    inputs: _Images
+    truths: _Images
+    aligned: bool
+    results: list[Path]
+    bits: Literal[8, 16]
+    examples: list[Example] = field(default_factory=list)
+
+    def round_trips(
+        self, translator: Translator, console: Console
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Translates and writes each image; yields what comes back of it, and the image."""
+        back: Direction = "BtoA" if self.direction == "AtoB" else "AtoB"
+        shown = spread(range(len(self.inputs)), EXAMPLES)
+        for number in track(
+            range(len(self.inputs)),
+            f"translating {self.direction}",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ):
+            image = self.inputs[number]
+            translation = translator(image, self.direction)
+            round_trip = translator(translation, back)
+            write_image(self.results[number], to_array(translation, self.bits))
+            if number in shown:
+                truth = self.truths[number] if self.aligned else None
+                self.examples.append(Example(image, translation, truth, round_trip))
+            yield round_trip, image
 
 
-def _training_images(domain: Domain, config: DataConfig) -> list[Tensor]:
-    return [load_image(ref, domain.format.channels, config) for ref in domain.train]
+def _result_files(folder: Path, refs: Sequence[ImageRef]) -> list[Path]:
+    """A PNG file in the folder, which is made, for each image; named after it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [ref.name for ref in refs]
+    if len(set(names)) < len(names):  # x.png beside x.jpg
+        names = [f"{number:05d}-{name}" for number, name in enumerate(names)]
+    return [folder / f"{name}.png" for name in names]
 
 
 def _content(
@@ -158,8 +190,8 @@ def _content(
         summary=(
             f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
             f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are of "
-            f"{len(data.a.test)} test images of A and {len(data.b.test)} of B, none of which was "
-            "seen in training."
+            f"{len(data.a.test)} test images of A and {len(data.b.test)} of B, which training did "
+            "not use."
         ),
         examples=evaluation.examples,
         rows=evaluation.rows,
@@ -191,12 +223,21 @@ def compare_memory(config: RunConfig, data: DataSet) -> MemoryComparison | None:
         trainer.step(batch, 0)  # brings the optimizers' states to life
         return measure_step(lambda: trainer.step(batch, 1), device).peak
 
+    reversible = peak("reversible")
+    # A block's activations are less than the whole reversible step needs.
+    at_most = reversible * (1 + config.generator.depth)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     return MemoryComparison(
-        naive=peak("naive"),
-        reversible=peak("reversible"),
+        naive=peak("naive") if at_most < _free_memory(device) else None,
+        reversible=reversible,
         step=(
             f"One {config.objective} training step of this configuration, {batch_size} x {crop} x "
             f"{crop} pixels, measured on {where}: the peak above what is held between steps."
         ),
     )
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -18,7 +18,7 @@ from revgan.training.config import RunConfig, preset_names, preset_path
 class UsageError(UserError):
     """The command line is wrong."""
 
-    usage = True
+    status = 2
 
 
 class HelpFormatter(DefaultHelpFormatter):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,22 @@ from PIL import Image
 from revgan.errors import UserError
 
 TILE = 64
-"""Side of a tile in pixels; one pixel is 16' of latitude and longitude, 30 km at the equator."""
+"""Side of a tile in pixels; one pixel is 20' of latitude and longitude, 37 km at the equator."""
 
-WORLD_SIZE = (1350, 675)
-BLOCK = 135
+WORLD_SIZE = (1080, 540)
+BLOCK = 108
 """The Earth is cut into blocks of 36 x 36 degrees; a block belongs to training or to the test."""
 
-TRAIN_OFFSETS = (0, 18, 36, 53, 71)
-TEST_OFFSETS = (0, 71)
-MIN_CONTRAST = 0.04
-"""Tiles whose map has a smaller standard deviation (of 0..1) are open sea or bare ice."""
+TRAIN_OFFSETS = (0, 11, 22, 33, 44)
+TEST_OFFSETS = (0, 44)
+SEA_SHARE = (0.1, 0.9)
+"""Tiles show a coast. Instance normalisation takes the overall colour away from an image, so a tile
+of nothing but land (or sea) can't be told from other ones."""
 
-POLAR_ROWS = 34
+POLAR_ROWS = 27
 """Rows at the top and bottom (80 degrees up) that the projection tears apart."""
+
+_Value = TypeVar("_Value", bound=np.generic)
 
 Role = Literal["test", "train A", "train B"]
 
@@ -50,7 +53,7 @@ def write_earth(root: Path, *, paired: bool) -> Path:
     Raises:
         UserError: the package with the pictures is not installed.
     """
-    folder = root / f"earth-v1-{'paired' if paired else 'unpaired'}"
+    folder = root / f"earth-{WORLD_SIZE[0]}-{'paired' if paired else 'unpaired'}"
     if folder.is_dir():
         return folder
     satellite, relief = _world("bmng.jpg"), _world("shadedrelief.jpg")
@@ -96,14 +99,15 @@ class Tile:
         north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
         return f"{north}{abs(latitude):02.0f}{east}{abs(longitude):03.0f}"
 
-    def cut(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The tile's part of a (H, W, 3) world picture."""
+    def cut(self, picture: NDArray[_Value]) -> NDArray[_Value]:
+        """The tile's part of a world picture (H, W) or (H, W, C)."""
         return picture[self.top : self.top + TILE, self.left : self.left + TILE]
 
 
 def tiles(relief: NDArray[np.uint8]) -> Iterator[Tile]:
-    """All tiles with coast or relief; each lies within one block and has that block's role."""
-    grey = relief.mean(axis=2) / 255
+    """All tiles with a coast; each lies within one block of the Earth and has that block's role."""
+    red, blue = relief[..., 0].astype(int), relief[..., 2].astype(int)
+    sea = blue - red > 40
     for row in range(WORLD_SIZE[1] // BLOCK):
         for column in range(WORLD_SIZE[0] // BLOCK):
             role = _role(row, column)
@@ -111,12 +115,12 @@ def tiles(relief: NDArray[np.uint8]) -> Iterator[Tile]:
             for down in offsets:
                 for right in offsets:
                     tile = Tile(row * BLOCK + down, column * BLOCK + right, role)
-                    if _is_temperate(tile) and tile.cut(grey).std() > MIN_CONTRAST:
+                    if _is_temperate(tile) and SEA_SHARE[0] < tile.cut(sea).mean() < SEA_SHARE[1]:
                         yield tile
 
 
 def _role(row: int, column: int) -> Role:
-    if (column + 2 * row) % 5 == 4:  # a knight's move apart: every climate is in both parts
+    if (column + 2 * row) % 5 == 0:  # a knight's move apart: every climate is in both parts
         return "test"
     return "train A" if (column + row) % 2 else "train B"
 

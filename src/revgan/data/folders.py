@@ -244,7 +244,8 @@ def _inspect(ref: ImageRef, min_size: int) -> tuple[ImageFormat, tuple[int, int]
     height, width = image.shape[:2]
     if min(height, width) < min_size:
         raise UserError(
-            f"{ref} is {width} pixels wide and {height} high; both must be at least {min_size}"
+            f"{ref} is {width} pixels wide and {height} high; both must be at least {min_size}, "
+            "or data.crop smaller, or data.resize set"
         )
     return image_format(image), (height, width)
 

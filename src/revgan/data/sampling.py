@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-import torch
 from monai.transforms import Compose, RandFlipd, RandSpatialCropd
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,7 +60,8 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
             steps.append(RandFlipd(keys, prob=0.5, spatial_axis=1))
         seed = int(_random(self.seed, number, 2 + stream).integers(2**32))
         augmented = Compose(steps).set_random_state(seed)(images)
-        return {key: torch.as_tensor(augmented[key]).contiguous() for key in keys}
+        # MONAI's tensors carry metadata, which every operation on them would copy.
+        return {key: augmented[key].as_tensor().contiguous() for key in keys}
 
 
 def load_image(ref: ImageRef, channels: int, config: DataConfig) -> Tensor:

@@ -32,7 +32,7 @@ class DataConfig:
         channels_b: likewise for B.
     """
 
-    path: str = "earth"
+    path: str = ""
     resize: int | None = None
     crop: int = 256
     flip: bool = True

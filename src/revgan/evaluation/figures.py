@@ -192,16 +192,20 @@ def _style_curves(axes: Axes, title: str) -> None:
     )
 
 
-def memory_chart(naive: int, reversible: int) -> str:
-    """Two bars as SVG: the peaks, in bytes, of a step that stores or recomputes activations."""
+def memory_chart(naive: int | None, reversible: int) -> str:
+    """Two bars as SVG: the peaks, in bytes, of a step that stores or recomputes activations.
+
+    Args:
+        naive: the peak with every activation stored; None where it was not measured.
+        reversible: the peak with the core's activations recomputed.
+    """
     figure = Figure(figsize=(5.4, 1.3), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(
-        ["naive", "reversible"], [naive, reversible], height=0.62, color=[ORANGE, BLUE]
+        ["naive", "reversible"], [naive or 0, reversible], height=0.62, color=[ORANGE, BLUE]
     )
-    axes.bar_label(
-        bars, [format_bytes(naive), format_bytes(reversible)], padding=6, color=INK, fontsize=11
-    )
+    labels = [format_bytes(naive) if naive else "too large to measure", format_bytes(reversible)]
+    axes.bar_label(bars, labels, padding=6, color=INK, fontsize=11)
     axes.invert_yaxis()
     axes.margins(x=0.2)  # room for the longer bar's label
     axes.spines[:].set_visible(False)

@@ -48,12 +48,12 @@ class MemoryComparison:
     """Peaks, in bytes, of one training step in the two modes of memory.
 
     Attributes:
-        naive: with every activation stored.
+        naive: with every activation stored; None if that may not fit.
         reversible: with the core's activations recomputed.
         step: a sentence that says which step was measured, on what.
     """
 
-    naive: int
+    naive: int | None
     reversible: int
     step: str
 

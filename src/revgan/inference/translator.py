@@ -66,7 +66,7 @@ class Translator:
         Args:
             image: a tensor (C, H, W) or a batch (B, C, H, W) in [-1, 1]; or pixels (H, W) or
                 (H, W, C) in uint8 or uint16, as an array or anything NumPy takes for one, such as
-                a PIL image. ImageArray whose channels differ from the model's are converted.
+                a PIL image. Images whose channels differ from the model's are converted.
             direction: "AtoB" or "BtoA".
 
         Returns:

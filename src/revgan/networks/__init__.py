@@ -2,11 +2,13 @@
 
 from revgan.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from revgan.networks.generator import Direction, GeneratorConfig, RevGenerator
+from revgan.networks.resnet import ResnetGenerator
 
 __all__ = [
     "Direction",
     "DiscriminatorConfig",
     "GeneratorConfig",
     "PatchDiscriminator",
+    "ResnetGenerator",
     "RevGenerator",
 ]

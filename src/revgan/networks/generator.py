@@ -91,20 +91,20 @@ class RevGenerator(nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         core_channels = width * 2**DOWNSAMPLINGS
-        self.encoder_a = _encoder(spatial_dims, in_channels, width)
-        self.encoder_b = _encoder(spatial_dims, out_channels, width)
+        self.encoder_a = encoder(spatial_dims, in_channels, width)
+        self.encoder_b = encoder(spatial_dims, out_channels, width)
         self.core = ReversibleSequential(
             *(
                 AdditiveCoupling(
-                    _residual_function(spatial_dims, core_channels // 2),
-                    _residual_function(spatial_dims, core_channels // 2),
+                    residual_function(spatial_dims, core_channels // 2),
+                    residual_function(spatial_dims, core_channels // 2),
                 )
                 for _ in range(depth)
             ),
             memory_saving=memory == "reversible",
         )
-        self.decoder_a = _decoder(spatial_dims, in_channels, width)
-        self.decoder_b = _decoder(spatial_dims, out_channels, width)
+        self.decoder_a = decoder(spatial_dims, in_channels, width)
+        self.decoder_b = decoder(spatial_dims, out_channels, width)
         init_weights(self)
 
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
@@ -134,7 +134,7 @@ class RevGenerator(nn.Module):
             )
 
 
-def _encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
+def encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
     """7x7 convolution to K channels, two 3x3 convolutions of stride 2, doubling the channels."""
     layers = [normalised(spatial_dims, ReflectConv(spatial_dims, in_channels, width, 7))]
     for level in range(DOWNSAMPLINGS):
@@ -144,7 +144,7 @@ def _encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _residual_function(spatial_dims: int, channels: int) -> nn.Sequential:
+def residual_function(spatial_dims: int, channels: int) -> nn.Sequential:
     """The function f or g of a block (the paper's NN_1 and NN_2, Figure 2)."""
     return nn.Sequential(
         normalised(spatial_dims, ReflectConv(spatial_dims, channels, channels, 3)),
@@ -153,7 +153,7 @@ def _residual_function(spatial_dims: int, channels: int) -> nn.Sequential:
     )
 
 
-def _decoder(spatial_dims: int, out_channels: int, width: int) -> nn.Sequential:
+def decoder(spatial_dims: int, out_channels: int, width: int) -> nn.Sequential:
     """Two fractionally strided 3x3 convolutions, halving the channels, then 7x7 and tanh."""
     layers: list[nn.Module] = []
     for level in reversed(range(DOWNSAMPLINGS)):

@@ -22,8 +22,8 @@ result is as good as without the grid, but no longer bit-exact.
 def grid_spacing(dtype: torch.dtype) -> float | None:
     """The distance between two grid points: 2**-14 in float32, 2**-43 in float64.
 
-    None for the 16-bit types, whose significands are too short for a useful grid: a residual
-    stream kept in them is not exact.
+    None for the 16-bit types, whose significands are too short for a useful grid: an exact residual
+    stream is kept in float32 instead.
     """
     if dtype not in (torch.float32, torch.float64):
         return None

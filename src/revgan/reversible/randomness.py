@@ -11,10 +11,14 @@ RandomState = tuple[Tensor, ...]
 
 
 def random_state(device: torch.device) -> RandomState:
-    """The state of the CPU's generator, and of the device's if it is a CUDA device."""
-    if device.type == "cuda":
-        return torch.get_rng_state(), torch.cuda.get_rng_state(device)
-    return (torch.get_rng_state(),)
+    """The state of the CPU's generator, and of the device's own where it has one."""
+    match device.type:
+        case "cuda":
+            return torch.get_rng_state(), torch.cuda.get_rng_state(device)
+        case "mps":
+            return torch.get_rng_state(), torch.mps.get_rng_state()
+        case _:
+            return (torch.get_rng_state(),)
 
 
 def drawn_since(state: RandomState, device: torch.device) -> bool:
@@ -40,3 +44,5 @@ def _set_random_state(state: RandomState, device: torch.device) -> None:
     torch.set_rng_state(state[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state[1], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state[1])

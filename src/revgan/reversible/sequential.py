@@ -33,6 +33,7 @@ class ReversibleSequential(nn.Module):
     Shapes: (B, C, *spatial) to the same, C even, in both directions.
 
     Raises:
+        TypeError: a coupling has weights besides those of f and g.
         ValueError: the number of channels is odd.
         RuntimeError: a second derivative (``create_graph=True``) is taken through a memory-saving
             run.
@@ -40,6 +41,11 @@ class ReversibleSequential(nn.Module):
 
     def __init__(self, *blocks: Coupling, memory_saving: bool = True) -> None:
         super().__init__()
+        if any(block._parameters for block in blocks):
+            raise TypeError(
+                "a coupling keeps its weights in f and g; of its own it can't have any, since "
+                "they would get no gradient"
+            )
         self.blocks = nn.ModuleList(blocks)
         self.memory_saving = memory_saving
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from revgan.reversible.grid import round_to_grid
+from revgan.reversible.grid import grid_spacing, round_to_grid
 
 if TYPE_CHECKING:
     from revgan.reversible.couplings import Coupling
@@ -62,6 +62,9 @@ def run(steps: Iterable[Step], target: Tensor, source: Tensor) -> tuple[Tensor, 
 def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
     """The halves of the channels of (B, C, *spatial), put on the grid where `exact`.
 
+    16-bit floating point has no useful grid: such an input, as it comes under autocast, becomes
+    float32, and the residual stream stays so while f and g run in 16 bits.
+
     Raises:
         ValueError: C is odd.
     """
@@ -70,5 +73,7 @@ def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
             f"a reversible block splits its channels into halves, so it needs (batch, channels, "
             f"...) with an even number of channels, not shape {tuple(x.shape)}"
         )
+    if exact and grid_spacing(x.dtype) is None:
+        x = x.float()
     x1, x2 = x.chunk(2, dim=1)
     return (round_to_grid(x1), round_to_grid(x2)) if exact else (x1, x2)

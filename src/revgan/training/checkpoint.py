@@ -48,7 +48,7 @@ def save_checkpoint(
         building.rename(final)
         _flush(folder)
     except OSError as error:
-        raise out_of_space(error, final, folder) from error
+        raise not_written(error, final, folder) from error
     finally:
         if building is not None:
             shutil.rmtree(building, ignore_errors=True)
@@ -57,7 +57,7 @@ def save_checkpoint(
     return final
 
 
-def out_of_space(error: OSError, path: Path, checkpoints: Path) -> UserError:
+def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
     """The user's error for a file that could not be written."""
     full = error.errno == errno.ENOSPC or "No space left" in str(error)
     reason = "no space is left on the disk" if full else (error.strerror or str(error))

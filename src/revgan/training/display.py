@@ -17,12 +17,13 @@ class Display:
         console: where it is shown.
         first: steps done before.
         total: steps in all.
-        line_every: steps between plain lines.
+        line_every: steps between plain lines, at least.
     """
 
     def __init__(self, console: Console, first: int, total: int, line_every: int) -> None:
         self._console = console
         self._line_every = line_every
+        self._last_line = first
         self._total = total
         self._bar = Progress(
             TextColumn("step"),
@@ -57,7 +58,9 @@ class Display:
         text = "  ".join(f"{name} {value:.3g}" for name, value in summary(losses).items())
         speed = f"{images_per_second:.1f} images/s"
         self._bar.update(self._task, losses=text, speed=speed)
-        if not self._console.is_terminal and done % self._line_every == 0:
+        due = done - self._last_line >= self._line_every or done == self._total
+        if not self._console.is_terminal and due:
+            self._last_line = done
             self._console.print(f"step {done}/{self._total}  {speed}  {text}", soft_wrap=True)
 
 
@@ -75,18 +78,18 @@ class Clock:
 
     Args:
         images_per_step: of each domain, over all processes.
+        first: steps done before.
     """
 
-    def __init__(self, images_per_step: int) -> None:
+    def __init__(self, images_per_step: int, first: int) -> None:
         self._images_per_step = images_per_step
-        self._step: int | None = None
+        self._step = first
         self._time = time.perf_counter()
 
     def images_per_second(self, step: int) -> float:
         """Of the steps since the last call, now that `step` steps are done."""
         now = time.perf_counter()
-        steps = step - self._step if self._step is not None else 1
-        speed = steps * self._images_per_step / max(now - self._time, 1e-9)
+        speed = (step - self._step) * self._images_per_step / max(now - self._time, 1e-9)
         self._step, self._time = step, now
         return speed
 

@@ -5,19 +5,21 @@ from types import FrameType, TracebackType
 
 
 class StopRequest:
-    """Within the context, the first SIGINT or SIGTERM is noted; a second one acts at once.
+    """Within the context, the first SIGINT or SIGTERM is noted; a second Ctrl-C acts at once.
+
+    A repeated SIGTERM does not: launchers pass on what their whole group received already.
 
     Attributes:
         signal: what was received, or None.
     """
 
-    _watched = (signal.SIGINT, signal.SIGTERM)
+    watched = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._note) for number in self._watched}
+        self._before = {number: signal.signal(number, self._note) for number in self.watched}
         return self
 
     def __exit__(
@@ -30,11 +32,15 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
+        self.signal = self.signal or signal.Signals(number)
 
 
 def leave_signals_to_parent(worker: int) -> None:
-    """Makes a loader's worker process ignore Ctrl-C, which a terminal sends to it as well."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Makes a loader's worker process ignore signals that are sent to the whole group.
+
+    A terminal's Ctrl-C and a scheduler's SIGTERM reach workers as well; they end with the parent.
+    """
+    for number in StopRequest.watched:
+        signal.signal(number, signal.SIG_IGN)

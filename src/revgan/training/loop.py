@@ -4,6 +4,8 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import DataSet
 from revgan.errors import UserError
 from revgan.networks.pretrained import save_generator, write_text
-from revgan.training.checkpoint import out_of_space, save_checkpoint, writing
+from revgan.training.checkpoint import not_written, save_checkpoint, writing
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display, quiet_writers
 from revgan.training.interrupt import StopRequest, leave_signals_to_parent
@@ -26,7 +28,7 @@ from revgan.training.objectives import Batch
 from revgan.training.pictures import save_pictures
 from revgan.training.runs import RunFolder
 from revgan.training.setup import build_trainer, load_resumed, make_accelerator, total_steps
-from revgan.training.step import Trainer, decay
+from revgan.training.step import Trainer
 
 
 @dataclass(frozen=True)
@@ -77,92 +79,92 @@ def _train(
     samples = TrainingSamples(data, config.data, paired=config.paired, seed=config.training.seed)
     total = total_steps(config, samples.epoch_length, accelerator.num_processes)
     trainer = build_trainer(config, data, accelerator, total)
-    first = load_resumed(trainer, run) if resume else 0
+    first = load_resumed(trainer, config, run) if resume else 0
+    if first >= total:
+        console.print(f"All {first} steps are done; a larger --training.steps goes on")
+        _save_model(trainer, run)  # in case no space was left for it
+        return Outcome(first, total, None)
+    with _outputs(config, run, accelerator, first):
+        return _Loop(config, data, run, trainer, samples, console).run(first, stop)
+
+
+@contextmanager
+def _outputs(
+    config: RunConfig, run: RunFolder, accelerator: Accelerator, first: int
+) -> Iterator[None]:
+    """Opens what a run writes, and closes it; removes a new folder that got nothing to keep."""
     fresh = accelerator.is_main_process and not run.root.exists()
     try:
-        if first >= total:
-            console.print(f"All {first} steps are done; a larger --training.steps goes on")
-            _save_model(trainer, run)  # in case no space was left for it
-            return Outcome(first, total, None)
         if accelerator.is_main_process:
             run.samples.mkdir(parents=True, exist_ok=True)
             write_text(run.config, config.to_yaml())
             run.forget_after(first)
-        accelerator.init_trackers(
-            run.root.name, init_kwargs={"tensorboard": {"purge_step": first}} if first else {}
-        )
+        repeated = {"tensorboard": {"purge_step": first}} if first else {}
+        accelerator.init_trackers(run.root.name, init_kwargs=repeated)
         try:
-            loop = _Loop(config, data, run, accelerator, trainer, samples, total, console)
-            return loop.run(first, stop)
+            yield
         finally:
             with writing(run.tensorboard):
                 accelerator.end_training()
     except OSError as error:
-        raise out_of_space(error, Path(error.filename or run.root), run.checkpoints) from error
+        raise not_written(error, Path(error.filename or run.root), run.checkpoints) from error
     finally:
         if fresh and not run.history() and not any(run.checkpoints.glob("step-*")):
-            shutil.rmtree(run.root, ignore_errors=True)  # nothing to keep: it failed at the start
+            shutil.rmtree(run.root, ignore_errors=True)
 
 
 class _Loop:
-    """The state of a running training, and what it does at which step."""
+    """The steps of a training, and what is written after which of them."""
 
     def __init__(
         self,
         config: RunConfig,
         data: DataSet,
         run: RunFolder,
-        accelerator: Accelerator,
         trainer: Trainer,
         samples: TrainingSamples,
-        total: int,
         console: Console,
     ) -> None:
-        self.config = config.training
-        self.data_config = config.data
+        self.config = config
         self.data = data
         self.folder = run
-        self.accelerator = accelerator
         self.trainer = trainer
+        self.accelerator = trainer.accelerator
         self.samples = samples
-        self.workers = config.runtime.workers
-        self.total = total
         self.console = console
 
     def run(self, first: int, stop: StopRequest) -> Outcome:
-        step = first
+        every, total, step = self.config.training, self.trainer.total_steps, first
         device = self.accelerator.device
-        display = Display(self.console, first, self.total, self.config.sample_every)
+        clock = Clock(every.batch_size * self.accelerator.num_processes, first)
         if stop.signal is not None:
             raise KeyboardInterrupt  # before the first step, there is nothing to keep
-        with display:
-            clock = Clock(self.config.batch_size * self.accelerator.num_processes)
+        with Display(self.console, first, total, every.sample_every) as display:
             for a, b in self._loader(first):
                 batch = Batch(a.to(device, non_blocking=True), b.to(device, non_blocking=True))
                 losses = self.trainer.step(batch, step)
                 step += 1
                 display.advance(step)
-                if step % self.config.log_every == 0 or step == self.total:
-                    self._log(step, losses, clock, display)
-                if step % self.config.sample_every == 0:
+                stopping = self._agreed(stop.signal is not None)
+                if step % every.log_every == 0 or step == total:
+                    self._log(step, self._values(losses, step), clock, display)
+                if step % every.sample_every == 0:
                     self._show(step)
-                if self._agreed(stop.signal is not None):
-                    break
-                if step % self.config.checkpoint_every == 0:
+                if stopping or step == total or step % every.checkpoint_every == 0:
+                    self._values(losses, step)
                     self._save(step)
-            # A signal that comes now must not cut the last checkpoint short.
-            self._save(step)
-        return Outcome(step, self.total, stop.signal)
+                if stopping:
+                    break
+        return Outcome(step, total, stop.signal)
 
     def _loader(self, first: int) -> DataLoader[tuple[Tensor, Tensor]]:
-        accelerator = self.accelerator
-        workers = self.workers
+        accelerator, workers = self.accelerator, self.config.runtime.workers
         if workers is None:
             workers = 0 if accelerator.device.type == "cpu" else min(4, os.cpu_count() or 1)
         steps = Steps(
             first,
-            self.total,
-            self.config.batch_size,
+            self.trainer.total_steps,
+            self.config.training.batch_size,
             accelerator.process_index,
             accelerator.num_processes,
         )
@@ -181,19 +183,28 @@ class _Loop:
         flag = torch.tensor(float(stop), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag) > 0)
 
-    def _log(self, step: int, losses: dict[str, Tensor], clock: Clock, display: Display) -> None:
-        values = {name: float(loss) for name, loss in losses.items()}
-        if not all(math.isfinite(value) for value in values.values()):
-            bad = next(name for name, value in values.items() if not math.isfinite(value))
-            raise UserError(
-                f"the loss {bad} is {values[bad]} at step {step}; lower --optimizer.lr or use "
-                "--runtime.precision float32, and resume from the last checkpoint"
-            )
+    def _values(self, losses: dict[str, Tensor], step: int) -> dict[str, float]:
+        """The losses as numbers, averaged over processes.
+
+        Raises:
+            UserError: one is infinite or no number; nothing of this step should be kept.
+        """
+        means = self.accelerator.reduce(torch.stack(list(losses.values())), reduction="mean")
+        values = dict(zip(losses, means.tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"the loss {name} is {value} at step {step}; lower --optimizer.lr or use "
+                    "--runtime.precision float32, and resume from the last checkpoint"
+                )
+        return values
+
+    def _log(self, step: int, values: dict[str, float], clock: Clock, display: Display) -> None:
         speed = clock.images_per_second(step)
         display.show(step, values, speed)
         if not self.accelerator.is_main_process:
             return
-        learning_rate = self.trainer.config.lr * decay(step - 1, self.total)
+        learning_rate = self.trainer.learning_rate(step - 1)
         line: dict[str, Any] = {"step": step, **values}
         line |= {"lr": learning_rate, "images_per_s": round(speed, 3)}
         metrics = self.folder.metrics
@@ -208,7 +219,7 @@ class _Loop:
         if self.accelerator.is_main_process:
             generator = self.trainer.players.generator
             save_pictures(
-                generator, self.data, self.data_config, self.folder, self.accelerator, step
+                generator, self.data, self.config.data, self.folder, self.accelerator, step
             )
 
     def _save(self, step: int) -> None:
@@ -220,7 +231,7 @@ class _Loop:
             step,
             self.trainer.state(),
             scaler.state_dict() if scaler is not None else {},
-            self.config.keep_checkpoints,
+            self.config.training.keep_checkpoints,
         )
         _save_model(self.trainer, self.folder)
 

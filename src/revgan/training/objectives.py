@@ -89,7 +89,8 @@ class _Cut:
     """A translation at which the graph is cut: losses reach `leaf`, `backward` takes them on."""
 
     def __init__(self, fake: Tensor) -> None:
-        self._fake = fake.float()  # under autocast, networks return 16 bits
+        # Under autocast, networks return 16 bits.
+        self._fake = fake.to(torch.promote_types(fake.dtype, torch.float32))
         self.leaf = self._fake.detach().requires_grad_()
 
     def backward(self) -> Tensor:
@@ -100,15 +101,15 @@ class _Cut:
 
 
 class Objective(ABC):
-    """Loss terms of generator and discriminators over one batch."""
+    """Loss terms of generator and discriminators over one batch.
+
+    Attributes:
+        pools: image pools by domain, where the objective has any; part of a checkpoint.
+    """
 
     def __init__(self, config: LossConfig) -> None:
         self.config = config
-
-    @property
-    @abstractmethod
-    def pools(self) -> dict[str, ImagePool]:
-        """Image pools by domain; part of a checkpoint."""
+        self.pools: dict[str, ImagePool] = {}
 
     @abstractmethod
     def judged_channels(self, own: int, other: int) -> int:
@@ -146,11 +147,7 @@ class UnpairedObjective(Objective):
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__(config)
-        self._pools = {"a": ImagePool(config.pool_size), "b": ImagePool(config.pool_size)}
-
-    @property
-    def pools(self) -> dict[str, ImagePool]:
-        return self._pools
+        self.pools = {"a": ImagePool(config.pool_size), "b": ImagePool(config.pool_size)}
 
     def judged_channels(self, own: int, other: int) -> int:
         return own
@@ -188,9 +185,9 @@ class UnpairedObjective(Objective):
         self, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
     ) -> Iterator[Terms]:
         fake_a, fake_b = fakes.both()
-        fake_a = self._pools["a"].exchange(fake_a, draws)
+        fake_a = self.pools["a"].exchange(fake_a, draws)
         yield self._tell_apart("d_a", players.judge_a, batch.a, fake_a)
-        fake_b = self._pools["b"].exchange(fake_b, draws)
+        fake_b = self.pools["b"].exchange(fake_b, draws)
         yield self._tell_apart("d_b", players.judge_b, batch.b, fake_b)
 
 
@@ -199,10 +196,6 @@ class PairedObjective(Objective):
 
     The discriminators see a translation together with the image that it was made from.
     """
-
-    @property
-    def pools(self) -> dict[str, ImagePool]:
-        return {}
 
     def judged_channels(self, own: int, other: int) -> int:
         return own + other

@@ -37,7 +37,7 @@ def save_pictures(
     for direction in get_args(Direction):
         domain = data.a if direction == "AtoB" else data.b
         refs = spread(domain.test or domain.train, ROWS)
-        images = [load_image(ref, domain.format.channels, config) for ref in refs]
+        images = [_middle(load_image(ref, domain.format.channels, config), config) for ref in refs]
         grid = image_grid([_there_and_back(generator, x, direction, accelerator) for x in images])
         pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
         with writing(run.samples):
@@ -48,6 +48,12 @@ def save_pictures(
                 step=step,
                 dataformats="NHWC",
             )
+
+
+def _middle(image: Tensor, config: DataConfig) -> Tensor:
+    """At most twice the crop, so that a picture needs no more memory than training does."""
+    top, left = (max(0, (side - 2 * config.crop) // 2) for side in image.shape[1:])
+    return image[:, top : top + 2 * config.crop, left : left + 2 * config.crop]
 
 
 def _there_and_back(

@@ -30,11 +30,8 @@ class ImagePool:
         if len(self.images) < self.size:
             self.images.append(image.clone())
             return image
-        keep_new, slot = torch.rand((), generator=generator), self._draw_slot(generator)
-        if keep_new < 0.5:
+        if torch.rand((), generator=generator) < 0.5:
             return image
+        slot = int(torch.randint(self.size, (), generator=generator))
         older, self.images[slot] = self.images[slot], image.clone()
         return older
-
-    def _draw_slot(self, generator: torch.Generator) -> int:
-        return int(torch.randint(self.size, (), generator=generator))

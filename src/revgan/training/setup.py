@@ -87,7 +87,7 @@ def _judge(config: RunConfig, objective: Objective, own: int, other: int) -> Pat
     return PatchDiscriminator(2, objective.judged_channels(own, other), width, form)
 
 
-def load_resumed(trainer: Trainer, run: RunFolder) -> int:
+def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
     """Loads the latest checkpoint into the trainer; returns its step."""
     step, tensors, scaler = load_checkpoint(run.checkpoints)
     try:
@@ -97,6 +97,8 @@ def load_resumed(trainer: Trainer, run: RunFolder) -> int:
             f"the checkpoint of step {step} in {run.root} belongs to other networks than the "
             "configuration describes; resume without changing architecture or objective"
         ) from error
+    for pool in trainer.objective.pools.values():  # pictures of another crop can't be judged beside
+        pool.images = [image for image in pool.images if image.shape[-1] == config.data.crop]
     if scaler and trainer.accelerator.scaler is not None:
         trainer.accelerator.scaler.load_state_dict(scaler)
     return step

@@ -66,7 +66,7 @@ class Trainer:
         """
         torch.manual_seed(self._step_seed(step))
         draws = torch.Generator().manual_seed(self._step_seed(step))
-        learning_rate = self.config.lr * decay(step, self.total_steps)
+        learning_rate = self.learning_rate(step)
         fakes = Fakes()
 
         with frozen(self._judge_parameters):
@@ -76,6 +76,10 @@ class Trainer:
         terms = self.objective.discriminator_terms(self.players, batch, fakes, draws)
         losses |= self._minimise(terms, self.optimizer_d, learning_rate)
         return losses
+
+    def learning_rate(self, step: int) -> float:
+        """Adam's learning rate in a step."""
+        return self.config.lr * decay(step, self.total_steps)
 
     def _minimise(
         self, terms: Iterator[Terms], optimizer: Optimizer, learning_rate: float

@@ -1,0 +1,7 @@
+"""``python -m revgan`` and ``accelerate launch -m revgan``."""
+
+import sys
+
+from revgan.cli import main
+
+sys.exit(main())

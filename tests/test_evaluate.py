@@ -1,0 +1,105 @@
+"""The demo and the evaluation: what they write, and which way round."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from revgan.cli import main
+from revgan.commands.evaluate import evaluate
+from revgan.data.sets import DataConfig, open_data_set
+from revgan.training.runs import RunFolder
+
+TINY = [
+    "--training.steps=2",
+    "--training.batch_size=1",
+    "--generator.width=4",
+    "--generator.depth=1",
+    "--discriminator.width=4",
+    "--runtime.device=cpu",
+]
+
+
+@pytest.mark.parametrize("objective", ["paired", "unpaired"])
+def test_the_demo_ends_with_a_report(capsys, tmp_path, monkeypatch, objective):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    assert main(["demo", "--objective", objective, f"--run={run}", *TINY]) == 0
+    output = capsys.readouterr().out
+    assert output.rstrip().endswith(f"The report: {run / 'report.html'}")
+    assert "PSNR" in output
+    page = (run / "report.html").read_text()
+    assert page.count("data:image/png") == 2 * 8 * 4  # ways, examples, columns
+    assert "satellite → map" in page
+    for direction in ("AtoB", "BtoA"):
+        written = {path.name for path in (run / "results" / direction).iterdir()}
+        cached = tmp_path / "cache" / "revgan" / f"earth-1080-{objective}"
+        assert written == {path.name for path in (cached / "testA").iterdir()}
+    rows = json.loads((run / "scores.json").read_text())["test"]
+    assert [row["method"] for row in rows if row["direction"] == "BtoA"] == [
+        "RevGAN",
+        "input unchanged",
+        "mean training colour",
+    ]
+
+
+class KnowsTheTruth:
+    """Stands in for a model that makes B by adding 60 grey levels, and A by taking off 30."""
+
+    def __call__(self, image, direction):
+        return image + 2 * (60 if direction == "AtoB" else -30) / 255
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, grey in (("trainA", 10), ("testA", 10), ("trainB", 90), ("testB", 70)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.full((36, 40), grey + number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number:02}.png")
+    return tmp_path / "images"
+
+
+def evaluated(folder, tmp_path):
+    config = DataConfig(path=str(folder), crop=32)
+    data = open_data_set(config, paired=False)
+    console = Console(quiet=True)
+    return evaluate(KnowsTheTruth(), data, config, RunFolder(tmp_path / "run"), console)
+
+
+def test_each_direction_is_scored_against_its_own_truth(folder, tmp_path):
+    evaluation = evaluated(folder, tmp_path)
+    scores = {(row.direction, row.method): row.scores for row in evaluation.rows}
+    assert scores["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
+    assert scores["BtoA", "RevGAN"].mae == pytest.approx(30, abs=1e-3)
+    assert scores["AtoB", "input unchanged"].mae == pytest.approx(60, abs=1e-3)
+    # Training images of B have 95.5 grey levels on average, those of the test from 70 to 81.
+    assert scores["AtoB", "mean training colour"].mae == pytest.approx(20, abs=1e-3)
+    assert scores["AtoB", "RevGAN"].count == 12
+    assert {(row.direction, round(row.scores.mae, 3)) for row in evaluation.cycle_rows} == {
+        ("AtoBtoA", 30.0),
+        ("BtoAtoB", 30.0),
+    }
+
+
+def test_translations_are_written_under_the_names_of_their_images(folder, tmp_path):
+    evaluated(folder, tmp_path)
+    written = np.asarray(Image.open(tmp_path / "run" / "results" / "AtoB" / "03.png"))
+    assert (written == 73).all()
+
+
+def test_examples_are_spread_over_the_test_images(folder, tmp_path):
+    examples = evaluated(folder, tmp_path).examples["AtoB"]
+    greys = [round((float(example.input[0, 0, 0]) + 1) * 127.5) - 10 for example in examples]
+    assert greys == [0, 1, 3, 4, 6, 7, 9, 10]
+    assert all(example.truth is not None for example in examples)
+
+
+def test_images_that_share_a_name_do_not_overwrite_each_other(folder, tmp_path):
+    for name in ("testA", "testB"):
+        Image.open(folder / name / "00.png").save(folder / name / "00.tif")
+    evaluation = evaluated(folder, tmp_path)
+    assert len(list((tmp_path / "run" / "results" / "AtoB").iterdir())) == 13
+    assert evaluation.rows == []  # two images of one name can't be matched
