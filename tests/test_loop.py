@@ -1,6 +1,7 @@
 """Runs: what they leave, how they stop, and that resuming changes nothing."""
 
 import json
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -175,3 +176,42 @@ def test_another_architecture_can_not_resume(folder, tmp_path):
 def test_small_domains_of_a_larger_epoch_count_decide_the_steps(folder, tmp_path):
     outcome, _ = run(configuration(folder, steps=None, epochs=2, batch_size=2), tmp_path)
     assert outcome.total == 3  # 2 epochs of 3 images, 2 a step
+
+
+def test_a_signal_to_the_whole_group_leaves_the_loaders_workers_at_work(
+    folder, tmp_path, monkeypatch
+):
+    step = Trainer.step
+
+    def stopping(self, batch, at):
+        if at == 0:
+            workers = multiprocessing.active_children()
+            assert len(workers) == 1
+            for pid in [os.getpid(), *(worker.pid for worker in workers)]:
+                os.kill(pid, signal.SIGTERM)
+        return step(self, batch, at)
+
+    monkeypatch.setattr(Trainer, "step", stopping)
+    config = replace(configuration(folder), runtime=RuntimeConfig(device="cpu", workers=1))
+    outcome, _ = run(config, tmp_path)
+    assert (outcome.steps, outcome.signal) == (1, signal.SIGTERM)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-1"]
+
+
+def test_a_repeated_sigterm_does_not_cut_the_checkpoint_short(folder, tmp_path, monkeypatch):
+    stop_after(monkeypatch, 1, signal.SIGTERM, times=2)
+    assert run(configuration(folder), tmp_path)[0].steps == 1
+
+
+def test_resuming_with_another_crop_forgets_pooled_images_of_the_old_one(folder, tmp_path):
+    run(configuration(folder, steps=2), tmp_path)
+    config = configuration(folder, steps=4)
+    config = replace(config, data=replace(config.data, crop=36))
+    assert run(config, tmp_path, resume=True)[0].finished
+
+
+def test_weights_that_are_no_numbers_are_never_saved(folder, tmp_path):
+    config = configuration(folder, log_every=1000, checkpoint_every=2, steps=8)
+    with pytest.raises(UserError, match=r"lower --optimizer.lr"):
+        run(replace(config, optimizer=OptimizerConfig(lr=1e30)), tmp_path)
+    assert not list(tmp_path.glob("checkpoints/step-*"))
