@@ -55,7 +55,6 @@ def test_a_good_folder_opens_and_reports_progress(tmp_path, paired):
     )
     assert data.a.format == ImageFormat(channels=3, bits=8)
     assert [ref.path.name for ref in (*data.a.train, *data.b.test)] == ["0.png", "0.png"]
-    assert data.train_aligned
     assert data.test_aligned
     a, b = "checking images of A", "checking images of B"
     assert seen == [(a, 1, 2), (a, 2, 2), (b, 1, 2), (b, 2, 2)]
@@ -78,7 +77,7 @@ def test_pairs_of_unequal_size_are_refused_by_both_names(tmp_path, split):
 def test_pairs_that_are_equal_after_resizing_are_taken(tmp_path):
     make_images(tmp_path, SAME | {"trainB/0": (72, 80)})
     assert "same size" in refusal(tmp_path)
-    assert open_data_set(config(tmp_path, resize=32), paired=True).train_aligned
+    assert open_data_set(config(tmp_path, resize=32), paired=True).a.train
 
 
 def test_unpaired_images_of_equal_name_but_unequal_size_are_not_aligned(tmp_path):

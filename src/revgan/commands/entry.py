@@ -31,7 +31,8 @@ def train(arguments: list[str]) -> int:
         "images",
         nargs="?",
         help="a folder with trainA and trainB (testA and testB), or with train (test) of images "
-        "side by side; or earth, the built-in sample set; the same as --data.path",
+        "side by side; or earth, the built-in sample set of 64 x 64 tiles (with --data.crop 64); "
+        "the same as --data.path",
     )
     parser.add_argument(
         "--resume",

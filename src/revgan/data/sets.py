@@ -15,6 +15,7 @@ from revgan.data.folders import (
 )
 from revgan.data.images import ImageFormat
 from revgan.errors import UserError
+from revgan.networks import PatchDiscriminator, RevGenerator
 
 BUILT_IN = ("earth",)
 
@@ -40,8 +41,11 @@ class DataConfig:
     channels_b: int | None = None
 
     def __post_init__(self) -> None:
-        if self.crop < 32 or self.crop % 4:
-            raise ValueError(f"crop must be a multiple of 4 from 32 up, not {self.crop}")
+        least, multiple = PatchDiscriminator.min_size, RevGenerator.size_multiple
+        if self.crop < least or self.crop % multiple:
+            raise ValueError(
+                f"crop must be a multiple of {multiple} from {least} up, not {self.crop}"
+            )
         if self.resize is not None and self.resize < self.crop:
             raise ValueError(
                 f"resize must be null or at least crop ({self.crop}), not {self.resize}"
@@ -72,13 +76,11 @@ class DataSet:
     """Images of both domains, decoded once and found good.
 
     Attributes:
-        train_aligned: a.train[i] and b.train[i] show the same.
         test_aligned: a.test[i] and b.test[i] show the same.
     """
 
     a: Domain
     b: Domain
-    train_aligned: bool
     test_aligned: bool
 
 
@@ -127,7 +129,6 @@ def open_data_set(config: DataConfig, *, paired: bool, progress: Progress | None
     return DataSet(
         a=Domain(train.a, test.a, a.format),
         b=Domain(train.b, test.b, b.format),
-        train_aligned=train.aligned,
         # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
         test_aligned=test.aligned and unequal_test is None,
     )
