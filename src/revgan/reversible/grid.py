@@ -40,6 +40,7 @@ def round_to_grid(x: Tensor) -> Tensor:
     spacing = grid_spacing(x.dtype)
     if spacing is None:
         return x
+    # PyTorch leaves Function.apply without types.
     rounded: Tensor = _StraightThroughRound.apply(x, spacing)  # type: ignore[no-untyped-call]
     return rounded
 

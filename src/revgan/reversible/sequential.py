@@ -79,6 +79,7 @@ class ReversibleSequential(nn.Module):
         weights = list(self.parameters())
         numbers: dict[Tensor, int] = {weight: number for number, weight in enumerate(weights)}
         used = [slots(step.net, numbers) for step in steps]
+        # PyTorch leaves Function.apply without types.
         out: tuple[Tensor, Tensor] = _Recompute.apply(  # type: ignore[no-untyped-call]
             steps, used, target, source, *weights
         )

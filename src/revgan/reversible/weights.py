@@ -28,6 +28,7 @@ class Slot:
 
 def slots(net: nn.Module, numbers: Mapping[Tensor, int]) -> list[Slot]:
     """Every slot of a net; a weight that is shared within it has several."""
+    # PyTorch declares the dictionary for Parameters; during a loan it holds plain tensors.
     return [
         Slot(module._parameters, name, numbers[weight])  # type: ignore[arg-type]
         for module in net.modules()
