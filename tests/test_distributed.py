@@ -1,6 +1,7 @@
 """Two processes train as one with the joined batch."""
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -52,8 +53,15 @@ def process(rank: int, kind: str, port: str, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize(("kind", "port"), [("unpaired", "29611"), ("paired", "29612")])
-def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, port):
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["unpaired", "paired"])
+def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind):
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(process, (kind, port, folder), nprocs=2)
         shares = [torch.load(Path(folder) / f"{r}.pt", weights_only=True) for r in range(2)]
