@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from revgan.reversible.couplings import Coupling
 from revgan.reversible.randomness import drawn_since, random_state, replaying
 from revgan.reversible.steps import Step, coupling_steps, inverted, run, split
-from revgan.reversible.weights import Slot, lending, slots
 
 
 class ReversibleSequential(nn.Module):
@@ -78,7 +78,7 @@ class ReversibleSequential(nn.Module):
         # hooks, data parallelism and torch.autograd.grad see them as usual.
         weights = list(self.parameters())
         numbers: dict[Tensor, int] = {weight: number for number, weight in enumerate(weights)}
-        used = [slots(step.net, numbers) for step in steps]
+        used = [{n: numbers[w] for n, w in step.net.named_parameters()} for step in steps]
         # PyTorch leaves Function.apply without types.
         out: tuple[Tensor, Tensor] = _Recompute.apply(  # type: ignore[no-untyped-call]
             steps, used, target, source, *weights
@@ -96,7 +96,7 @@ class _Recompute(torch.autograd.Function):
     def forward(
         ctx: Any,
         steps: list[Step],
-        used: list[list[Slot]],
+        used: list[dict[str, int]],
         target: Tensor,
         source: Tensor,
         *weights: Tensor,
@@ -106,7 +106,7 @@ class _Recompute(torch.autograd.Function):
         Args:
             ctx: autograd's.
             steps: the chain.
-            used: for each step, where its net keeps which of `weights`.
+            used: for each step, its net's weights: their names and their numbers in `weights`.
             target: the first half.
             source: the second half.
             weights: every weight of the chain once; blocks may share some.
@@ -142,15 +142,16 @@ class _Recompute(torch.autograd.Function):
             grad_source, grad_new_target = grad_target, grad_source
 
             # Leaves of their own: the real weights' hooks wait for the sum over all uses.
-            leaves = {n: _leaf(weights[n], weights[n].requires_grad) for n in _numbers(used)}
+            leaves = {n: _leaf(weights[i], weights[i].requires_grad) for n, i in used.items()}
             source_leaf = _leaf(source, True)
+            # Copies of the buffers: normalisation statistics were updated in the forward pass.
+            buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
             with (
                 torch.enable_grad(),
                 torch.autocast(**ctx.autocast),
                 replaying(randomness, source.device),
-                lending(used, leaves, step.net),
             ):
-                features = step.net(source_leaf)
+                features = functional_call(step.net, leaves | buffers, source_leaf)
             target = step.recover(new_target, features.detach())
             grad_target, grad_features = step.vjp(target, features.detach(), grad_new_target)
             if not features.requires_grad:  # a constant: nothing flows back through it
@@ -162,15 +163,10 @@ class _Recompute(torch.autograd.Function):
                 features, inputs, grad_features, allow_unused=True
             )
             grad_source = _sum(grad_source, grad_leaf)
-            for number, grad in zip(wanted, grad_wanted, strict=True):
-                grad_weights[number] = _sum(grad_weights[number], grad)
+            for name, grad in zip(wanted, grad_wanted, strict=True):
+                grad_weights[used[name]] = _sum(grad_weights[used[name]], grad)
 
         return None, None, grad_target, grad_source, *grad_weights
-
-
-def _numbers(used: list[Slot]) -> list[int]:
-    """The weights in these slots, each once."""
-    return list(dict.fromkeys(slot.weight for slot in used))
 
 
 def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
