@@ -431,3 +431,26 @@ def test_unaligned_test_images_are_scored_by_round_trips(capsys, tmp_path):
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "run")]) == 0
     assert "only round trips" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("a memory-saving reversible core has no second derivative"), False),
+    ],
+)
+def test_memory_that_is_not_enough_is_told_and_nothing_else_taken_for_it(
+    capsys, images, tmp_path, monkeypatch, error, told
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(loop.Trainer, "step", fail)
+    if told:
+        assert "memory is not enough" in sentence(capsys, train(images, tmp_path / "run"), 1)
+    else:
+        with pytest.raises(RuntimeError, match="second derivative"):
+            train(images, tmp_path / "run")

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_OUT_OF_MEMORY, 1)
     except RuntimeError as error:
         # PyTorch has an out-of-memory error for GPUs only; on the CPU it is a plain RuntimeError.
-        if "memory" not in str(error):
+        if not any(phrase in str(error) for phrase in ("out of memory", "can't allocate memory")):
             raise
         return _fail(_OUT_OF_MEMORY, 1)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args, overload
 
 import torch
+from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -26,11 +27,11 @@ from revgan.evaluation.report import (
     library_versions,
     write_report,
 )
+from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.memory import measure_step
 from revgan.networks import Direction
 from revgan.networks.generator import Memory
-from revgan.networks.pretrained import write_text
 from revgan.training.config import RunConfig
 from revgan.training.objectives import Batch
 from revgan.training.pictures import spread
@@ -79,7 +80,8 @@ def run_evaluation(config: RunConfig, run: RunFolder, console: Console) -> Evalu
         )
     evaluation = evaluate(translator, data, config.data, run, console)
     write_text(run.scores, evaluation.to_json() + "\n")
-    write_report(run.report, _content(config, run, data, evaluation))
+    memory = compare_memory(config, data, accelerator)
+    write_report(run.report, _content(config, run, data, evaluation, memory))
     return evaluation
 
 
@@ -180,7 +182,11 @@ def _result_files(folder: Path, refs: Sequence[ImageRef]) -> list[Path]:
 
 
 def _content(
-    config: RunConfig, run: RunFolder, data: DataSet, evaluation: Evaluation
+    config: RunConfig,
+    run: RunFolder,
+    data: DataSet,
+    evaluation: Evaluation,
+    memory: MemoryComparison | None,
 ) -> ReportContent:
     history = run.history()
     done = history[-1]["step"] if history else 0
@@ -197,16 +203,17 @@ def _content(
         rows=evaluation.rows,
         cycle_rows=evaluation.cycle_rows,
         history=history,
-        memory=compare_memory(config, data),
+        memory=memory,
         configuration=run.config.read_text(encoding="utf-8"),
         versions=library_versions(),
         domain_names=names,
     )
 
 
-def compare_memory(config: RunConfig, data: DataSet) -> MemoryComparison | None:
+def compare_memory(
+    config: RunConfig, data: DataSet, accelerator: Accelerator
+) -> MemoryComparison | None:
     """Measures one training step of the configuration in both memory modes; None where it can't."""
-    accelerator = make_accelerator(config.runtime)
     device = accelerator.device
     if device.type not in ("cpu", "cuda"):
         return None
@@ -226,13 +233,15 @@ def compare_memory(config: RunConfig, data: DataSet) -> MemoryComparison | None:
     reversible = peak("reversible")
     # A block's activations are less than the whole reversible step needs.
     at_most = reversible * (1 + config.generator.depth)
+    precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     return MemoryComparison(
         naive=peak("naive") if at_most < _free_memory(device) else None,
         reversible=reversible,
         step=(
             f"One {config.objective} training step of this configuration, {batch_size} x {crop} x "
-            f"{crop} pixels, measured on {where}: the peak above what is held between steps."
+            f"{crop} pixels, measured in {precision} on {where}: the peak above what is held "
+            "between steps."
         ),
     )
 

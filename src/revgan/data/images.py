@@ -3,13 +3,11 @@
 An image is an array (H, W, C) of uint8 or uint16: grey, grey and alpha, RGB or RGBA.
 """
 
-import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 import imagecodecs
 import numpy as np
@@ -22,6 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 
 from revgan.errors import UserError
+from revgan.files import replacing
 
 ImageArray = npt.NDArray[np.uint8 | np.uint16]
 """An image (H, W, C) of uint8 or uint16 with 1 to 4 channels."""
@@ -105,17 +104,13 @@ def write_image(path: Path | str, array: ImageArray) -> None:
     path = Path(path)
     _require_suffix(path)
     image_format(array)
-    unfinished = path.with_name(f".{uuid4().hex}.part")
     try:
-        unfinished.write_bytes(_encode(path, array))
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(_encode(path, array))
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({_reason(error)}); choose a writable folder with space left"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
 
 
 def to_tensor(array: ImageArray) -> Tensor:

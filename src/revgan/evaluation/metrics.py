@@ -6,7 +6,7 @@ be close to the truth. `score_direction` therefore scores all three.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.table import Table
@@ -183,11 +183,13 @@ def score_direction(
         ValueError: the numbers of images differ, or see `score_pairs`.
     """
     rows = [Row(direction, "RevGAN", score_pairs(zip(translations, truths, strict=True)))]
-    unchanged = [match_channels(x, truth.shape[0]) for x, truth in zip(inputs, truths, strict=True)]
-    matched = [x for x in unchanged if x is not None]
-    if len(matched) == len(truths):
-        scores = score_pairs(zip(matched, truths, strict=True))
-        rows.append(Row(direction, "input unchanged", scores))
+    if match_channels(inputs[0], truths[0].shape[0]) is not None:
+        # One pair at a time: the sequences may read their images from files.
+        matched = (
+            (cast(Tensor, match_channels(x, y.shape[0])), y)
+            for x, y in zip(inputs, truths, strict=True)
+        )
+        rows.append(Row(direction, "input unchanged", score_pairs(matched)))
     even = (mean_colour.view(-1, *[1] * (y.ndim - 1)).expand(y.shape) for y in truths)
     scores = score_pairs(zip(even, truths, strict=True))
     rows.append(Row(direction, "mean training colour", scores))

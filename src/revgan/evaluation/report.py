@@ -16,8 +16,8 @@ from torch import Tensor
 
 from revgan.evaluation.figures import loss_curves, memory_chart, tensor_to_uint8
 from revgan.evaluation.metrics import HEADINGS, Row, table_cells
+from revgan.files import write_text
 from revgan.memory import format_bytes
-from revgan.networks.pretrained import write_text
 
 MAX_PICTURE = 512
 """Pixels along a picture's longer side, beyond which it is reduced: the page has dozens."""

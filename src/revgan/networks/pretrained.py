@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from revgan.errors import UserError
+from revgan.files import replacing, write_text
 from revgan.networks.generator import RevGenerator
 
 WEIGHTS = "model.safetensors"
@@ -20,34 +20,18 @@ FORMAT_VERSION = 1
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes tensors as safetensors, atomically: a temporary file, flushed to disk, then a rename.
+    """Writes tensors as safetensors, whole or not at all, and flushed to the disk.
 
     Raises:
         OSError: the disk is full or not writable; what stood at `path` before is untouched.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
     try:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with replacing(path) as unfinished:
+            save_file({key: value.contiguous() for key, value in tensors.items()}, unfinished)
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a small text file atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_generator(generator: RevGenerator, folder: Path) -> None:

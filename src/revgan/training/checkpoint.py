@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from revgan.errors import UserError
-from revgan.networks.pretrained import save_tensors, write_text
+from revgan.files import write_text
+from revgan.networks.pretrained import save_tensors
 
 TENSORS = "state.safetensors"
 PROGRESS = "progress.json"

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import DataSet
 from revgan.errors import UserError
-from revgan.networks.pretrained import save_generator, write_text
+from revgan.files import write_text
+from revgan.networks.pretrained import save_generator
 from revgan.training.checkpoint import not_written, save_checkpoint, writing
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display, quiet_writers

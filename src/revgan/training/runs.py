@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from revgan.errors import UserError
-from revgan.networks.pretrained import write_text
+from revgan.files import write_text
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,32 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; at the end of the context it takes the place of `path`.
+
+    After an error it is removed, and what stood at `path` before is untouched.
+    """
+    unfinished = path.with_name(f".{uuid4().hex}.part")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
