@@ -30,7 +30,7 @@ def gradients_of_a_step(kind: str, batch: Batch) -> dict[str, torch.Tensor]:
     players = Players(*(net.double() for net in (RevGenerator(width=4, depth=2), *judges)))
     trainer = Trainer(players, objective, OptimizerConfig(), 10, 0, Accelerator(cpu=True))
     found = {}
-    for name, optimizer in (("g", trainer.optimizer_g), ("d", trainer.optimizer_d)):
+    for name, optimizer in trainer._optimizers.items():
         # The weights stay, so that the discriminators judge the same generator's work.
         def take(name=name, optimizer=optimizer):
             for group in optimizer.param_groups:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from revgan.networks.layers import conv, init_weights, instance_norm
+from revgan.networks.layers import InstanceNorm, conv, init_weights
 
 DiscriminatorForm = Literal["paper", "patch70"]
 
@@ -62,7 +62,7 @@ class PatchDiscriminator(nn.Module):
         for level, (before, after) in enumerate(pairwise(channels)):
             layers.append(conv(spatial_dims, before, after, 4, strides[level]))
             if level > 0:
-                layers.append(instance_norm(spatial_dims, after))
+                layers.append(InstanceNorm())
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(conv(spatial_dims, channels[-1], 1, head_kernel, 1))
         self.layers = nn.Sequential(*layers)

@@ -3,19 +3,21 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from revgan.networks.layers import (
     ReflectConv,
     init_weights,
-    instance_norm,
+    InstanceNorm,
     normalised,
     upsampling_conv,
 )
 from revgan.reversible import AdditiveCoupling, ReversibleSequential
 
 Direction = Literal["AtoB", "BtoA"]
-Memory = Literal["naive", "reversible"]
+Memory = Literal["naive", "reversible", "lean"]
 
 DOWNSAMPLINGS = 2
 """The encoder halves the resolution twice (Section 1.1)."""
@@ -29,12 +31,15 @@ class GeneratorConfig:
         width: K, channels after the first convolution; the core has 4K.
         depth: R, reversible blocks in the core.
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
-            pass. Results are the same.
+            pass; "lean" recomputes those of encoders and decoders as well. Results are the same.
+        stored_blocks: how many blocks of the core store their activations all the same, unless
+            `memory` is "naive" and all do.
     """
 
     width: int = 32
     depth: int = 6
     memory: Memory = "reversible"
+    stored_blocks: int = 0
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -42,8 +47,12 @@ class GeneratorConfig:
         if self.depth < 0:
             raise ValueError(f"depth must be 0 or more, not {self.depth}")
         if self.memory not in get_args(Memory):
-            known = " or ".join(get_args(Memory))
-            raise ValueError(f"memory must be {known}, not {self.memory!r}")
+            known = ", ".join(get_args(Memory))
+            raise ValueError(f"memory must be one of {known}, not {self.memory!r}")
+        if not 0 <= self.stored_blocks <= self.depth:
+            raise ValueError(
+                f"stored_blocks must be from 0 to depth, {self.depth}, not {self.stored_blocks}"
+            )
 
     def build(
         self, spatial_dims: Literal[2, 3], in_channels: int, out_channels: int
@@ -61,7 +70,7 @@ class RevGenerator(nn.Module):
         spatial_dims: 2 for images, 3 for volumes.
         in_channels: channels of domain A.
         out_channels: channels of domain B.
-        width, depth, memory: see `GeneratorConfig`.
+        width, depth, memory, stored_blocks: see `GeneratorConfig`.
 
     Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
     multiple of `size_multiple` and at least `min_size`. Values in [-1, 1].
@@ -78,6 +87,7 @@ class RevGenerator(nn.Module):
         width: int = 32,
         depth: int = 6,
         memory: Memory = "reversible",
+        stored_blocks: int = 0,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -86,7 +96,7 @@ class RevGenerator(nn.Module):
             raise ValueError(
                 f"in_channels and out_channels must be 1 or more, not {in_channels}, {out_channels}"
             )
-        self.config = GeneratorConfig(width, depth, memory)
+        self.config = GeneratorConfig(width, depth, memory, stored_blocks)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -101,7 +111,8 @@ class RevGenerator(nn.Module):
                 )
                 for _ in range(depth)
             ),
-            memory_saving=memory == "reversible",
+            memory_saving=memory != "naive",
+            stored_blocks=stored_blocks,
         )
         self.decoder_a = decoder(spatial_dims, in_channels, width)
         self.decoder_b = decoder(spatial_dims, out_channels, width)
@@ -117,9 +128,16 @@ class RevGenerator(nn.Module):
             raise ValueError(f"direction must be AtoB or BtoA, not {direction!r}")
         self._check_shape(x, direction)
         if direction == "AtoB":
-            y: Tensor = self.decoder_b(self.core(self.encoder_a(x)))
+            return self._run(self.decoder_b, self.core(self._run(self.encoder_a, x)))
+        return self._run(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
+
+    def _run(self, coder: nn.Module, x: Tensor) -> Tensor:
+        """Runs an encoder or a decoder, and has it recomputed in the backward pass if lean."""
+        if self.config.memory == "lean" and torch.is_grad_enabled():
+            # Encoders and decoders draw no random numbers.
+            y: Tensor = checkpoint(coder, x, use_reentrant=False, preserve_rng_state=False)
         else:
-            y = self.decoder_a(self.core.inverse(self.encoder_b(x)))
+            y = coder(x)
         return y
 
     def _check_shape(self, x: Tensor, direction: Direction) -> None:
@@ -136,20 +154,20 @@ class RevGenerator(nn.Module):
 
 def encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
     """7x7 convolution to K channels, two 3x3 convolutions of stride 2, doubling the channels."""
-    layers = [normalised(spatial_dims, ReflectConv(spatial_dims, in_channels, width, 7))]
+    layers = [normalised(ReflectConv(spatial_dims, in_channels, width, 7))]
     for level in range(DOWNSAMPLINGS):
         channels = width * 2**level
         down = ReflectConv(spatial_dims, channels, 2 * channels, 3, stride=2)
-        layers.append(normalised(spatial_dims, down))
+        layers.append(normalised(down))
     return nn.Sequential(*layers)
 
 
 def residual_function(spatial_dims: int, channels: int) -> nn.Sequential:
     """The function f or g of a block (the paper's NN_1 and NN_2, Figure 2)."""
     return nn.Sequential(
-        normalised(spatial_dims, ReflectConv(spatial_dims, channels, channels, 3)),
+        normalised(ReflectConv(spatial_dims, channels, channels, 3)),
         ReflectConv(spatial_dims, channels, channels, 3),
-        instance_norm(spatial_dims, channels),
+        InstanceNorm(),
     )
 
 
@@ -159,6 +177,6 @@ def decoder(spatial_dims: int, out_channels: int, width: int) -> nn.Sequential:
     for level in reversed(range(DOWNSAMPLINGS)):
         channels = width * 2**level
         up = upsampling_conv(spatial_dims, 2 * channels, channels)
-        layers.append(normalised(spatial_dims, up))
+        layers.append(normalised(up))
     layers += [ReflectConv(spatial_dims, width, out_channels, 7), nn.Tanh()]
     return nn.Sequential(*layers)

@@ -23,7 +23,7 @@ from revgan.training.pool import ImagePool
 Terms = dict[str, Tensor]
 """Weighted losses by name; their sum is what gets minimised."""
 
-
+Domain = Literal["a", "b"]
 ObjectiveKind = Literal["unpaired", "paired"]
 
 
@@ -62,6 +62,10 @@ class Batch:
     a: Tensor
     b: Tensor
 
+    def of(self, domain: Domain) -> Tensor:
+        """The images of a domain."""
+        return self.a if domain == "a" else self.b
+
 
 @dataclass
 class Fakes:
@@ -70,10 +74,12 @@ class Fakes:
     a: Tensor | None = None
     b: Tensor | None = None
 
-    def both(self) -> tuple[Tensor, Tensor]:
-        if self.a is None or self.b is None:
+    def of(self, domain: Domain) -> Tensor:
+        """The translations into a domain."""
+        made = self.a if domain == "a" else self.b
+        if made is None:
             raise RuntimeError("the generator's terms come before the discriminators'")
-        return self.a, self.b
+        return made
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,10 @@ class Players:
     generator: RevGenerator
     judge_a: nn.Module
     judge_b: nn.Module
+
+    def judge(self, domain: Domain) -> nn.Module:
+        """The discriminator of a domain."""
+        return self.judge_a if domain == "a" else self.judge_b
 
 
 class _Cut:
@@ -121,24 +131,26 @@ class Objective(ABC):
 
     @abstractmethod
     def discriminator_terms(
-        self, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
+        self, domain: Domain, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
     ) -> Iterator[Terms]:
-        """Yields the discriminators' terms; `draws` decides what the pools exchange."""
+        """Yields the terms of a domain's discriminator; `draws` decides what its pool exchanges."""
 
     def _fool(self, judge: nn.Module, judged: Tensor) -> Tensor:
         return adversarial_loss(judge(judged), real=True, form=self.config.adversarial)
 
-    def _tell_apart(self, name: str, judge: nn.Module, real: Tensor, fake: Tensor) -> Terms:
+    def _tell_apart(
+        self, domain: Domain, judge: nn.Module, real: Tensor, fake: Tensor
+    ) -> Iterator[Terms]:
         """The discriminator's losses, halved so that it learns slower relative to the generator.
 
         Real and fake images go through it as one batch: instance norm keeps them apart, and the
-        weights, most of its memory traffic, are read once.
+        weights and their gradients, most of its memory, are there once.
         """
         logits = judge(torch.cat((real, fake))).chunk(2)
         form = self.config.adversarial
-        return {
-            f"{name}_real": 0.5 * adversarial_loss(logits[0], real=True, form=form),
-            f"{name}_fake": 0.5 * adversarial_loss(logits[1], real=False, form=form),
+        yield {
+            f"d_{domain}_real": 0.5 * adversarial_loss(logits[0], real=True, form=form),
+            f"d_{domain}_fake": 0.5 * adversarial_loss(logits[1], real=False, form=form),
         }
 
 
@@ -182,13 +194,10 @@ class UnpairedObjective(Objective):
         return self.config.cycle_weight * F.l1_loss(cycled, origin)
 
     def discriminator_terms(
-        self, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
+        self, domain: Domain, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
     ) -> Iterator[Terms]:
-        fake_a, fake_b = fakes.both()
-        fake_a = self.pools["a"].exchange(fake_a, draws)
-        yield self._tell_apart("d_a", players.judge_a, batch.a, fake_a)
-        fake_b = self.pools["b"].exchange(fake_b, draws)
-        yield self._tell_apart("d_b", players.judge_b, batch.b, fake_b)
+        fake = self.pools[domain].exchange(fakes.of(domain), draws)
+        yield from self._tell_apart(domain, players.judge(domain), batch.of(domain), fake)
 
 
 class PairedObjective(Objective):
@@ -215,15 +224,12 @@ class PairedObjective(Objective):
         return fake.backward()
 
     def discriminator_terms(
-        self, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
+        self, domain: Domain, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
     ) -> Iterator[Terms]:
-        fake_a, fake_b = fakes.both()
-        for name, judge, x, real, fake in (
-            ("d_a", players.judge_a, batch.b, batch.a, fake_a),
-            ("d_b", players.judge_b, batch.a, batch.b, fake_b),
-        ):
-            shown_real, shown_fake = torch.cat((x, real), dim=1), torch.cat((x, fake), dim=1)
-            yield self._tell_apart(name, judge, shown_real, shown_fake)
+        x, real = batch.of("b" if domain == "a" else "a"), batch.of(domain)
+        shown_real = torch.cat((x, real), dim=1)
+        shown_fake = torch.cat((x, fakes.of(domain)), dim=1)
+        yield from self._tell_apart(domain, players.judge(domain), shown_real, shown_fake)
 
 
 def build_objective(kind: ObjectiveKind, config: LossConfig) -> Objective:

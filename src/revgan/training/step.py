@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from revgan.training.config import OptimizerConfig
-from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms
+from revgan.training.objectives import Batch, Domain, Fakes, Objective, Players, Terms
 
 
 class Trainer:
@@ -41,12 +41,9 @@ class Trainer:
         self.total_steps = total_steps
         self.seed = seed
         self.accelerator = accelerator
-        self._judge_parameters = [
-            *players.judge_a.parameters(),
-            *players.judge_b.parameters(),
-        ]
-        self.optimizer_g = self._adam(players.generator.parameters())
-        self.optimizer_d = self._adam(self._judge_parameters)
+        self._optimizers = {
+            name: self._adam(network.parameters()) for name, network in self._networks().items()
+        }
 
     def _adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         betas = (self.config.beta1, self.config.beta2)
@@ -69,12 +66,15 @@ class Trainer:
         learning_rate = self.learning_rate(step)
         fakes = Fakes()
 
-        with frozen(self._judge_parameters):
+        with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
             terms = self.objective.generator_terms(self.players, batch, fakes)
-            losses = self._minimise(terms, self.optimizer_g, learning_rate)
+            losses = self._minimise(terms, "generator", learning_rate)
 
-        terms = self.objective.discriminator_terms(self.players, batch, fakes, draws)
-        losses |= self._minimise(terms, self.optimizer_d, learning_rate)
+        # One after the other, so that the gradients of only one network are alive at a time.
+        domains: tuple[Domain, ...] = ("a", "b")
+        for domain in domains:
+            terms = self.objective.discriminator_terms(domain, self.players, batch, fakes, draws)
+            losses |= self._minimise(terms, domain, learning_rate)
         return losses
 
     def learning_rate(self, step: int) -> float:
@@ -82,9 +82,10 @@ class Trainer:
         return self.config.lr * decay(step, self.total_steps)
 
     def _minimise(
-        self, terms: Iterator[Terms], optimizer: Optimizer, learning_rate: float
+        self, terms: Iterator[Terms], network: str, learning_rate: float
     ) -> dict[str, Tensor]:
         """Backpropagates each term before the next is computed, then moves the weights once."""
+        optimizer = self._optimizers[network]
         losses: dict[str, Tensor] = {}
         for term in self._in_precision(terms):
             self.accelerator.backward(torch.stack(list(term.values())).sum())
@@ -129,9 +130,9 @@ class Trainer:
         tensors: dict[str, Tensor] = {}
         for name, network in self._networks().items():
             tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
-        for name, optimizer in self._optimizers().items():
+        for name, optimizer in self._optimizers.items():
             for index, moments in optimizer.state_dict()["state"].items():
-                tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
+                tensors |= {f"adam_{name}.{index}.{key}": value for key, value in moments.items()}
         for name, pool in self.objective.pools.items():
             tensors |= {f"pool_{name}.{i}": image for i, image in enumerate(pool.images)}
         return tensors
@@ -144,9 +145,9 @@ class Trainer:
         """
         for name, network in self._networks().items():
             network.load_state_dict(_below(name, tensors))
-        for name, optimizer in self._optimizers().items():
+        for name, optimizer in self._optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _below(name, tensors).items():
+            for key, value in _below(f"adam_{name}", tensors).items():
                 index, moment = key.split(".")
                 state.setdefault(int(index), {})[moment] = value
             groups = optimizer.state_dict()["param_groups"]
@@ -159,9 +160,6 @@ class Trainer:
     def _networks(self) -> dict[str, nn.Module]:
         players = self.players
         return {"generator": players.generator, "a": players.judge_a, "b": players.judge_b}
-
-    def _optimizers(self) -> dict[str, Optimizer]:
-        return {"adam_g": self.optimizer_g, "adam_d": self.optimizer_d}
 
 
 def decay(step: int, total_steps: int) -> float:
