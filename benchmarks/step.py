@@ -35,7 +35,7 @@ def make_step(objective, mode, size, width, depth, accelerator):
         PatchDiscriminator(in_channels=judged),
         PatchDiscriminator(in_channels=judged),
     )
-    players = Players(*(network.to(accelerator.device) for network in networks))
+    players = Players(*(network for network in networks))
     trainer = Trainer(players, losses, OptimizerConfig(), 1000, 0, accelerator)
     images = [torch.rand(1, 3, size, size, device=accelerator.device) * 2 - 1 for _ in range(2)]
     batch = Batch(*images)

@@ -1,5 +1,6 @@
 """What a training step costs: measured peaks of allocated memory."""
 
-from revgan.memory.measure import StepMemory, format_bytes, measure_step
+from revgan.memory.measure import StepMemory, measure_step
+from revgan.memory.sizes import format_bytes, parse_bytes
 
-__all__ = ["StepMemory", "format_bytes", "measure_step"]
+__all__ = ["StepMemory", "format_bytes", "measure_step", "parse_bytes"]

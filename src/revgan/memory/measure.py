@@ -70,11 +70,3 @@ def _measure_cuda(step: Callable[[], object], device: torch.device) -> StepMemor
     torch.cuda.synchronize(device)
     peak = torch.cuda.max_memory_allocated(device)
     return StepMemory(peak - before, torch.cuda.memory_allocated(device) - before)
-
-
-def format_bytes(count: float) -> str:
-    """Bytes as MiB, or GiB from 10,000 MiB up, to three digits at least."""
-    mib = count / 2**20
-    if mib >= 10_000:
-        return f"{mib / 1024:.1f} GiB"
-    return f"{mib:.1f} MiB" if mib < 100 else f"{mib:,.0f} MiB"

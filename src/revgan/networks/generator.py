@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from revgan.networks.layers import (
+    InstanceNorm,
     ReflectConv,
     init_weights,
-    InstanceNorm,
     normalised,
     upsampling_conv,
 )
@@ -18,6 +18,7 @@ from revgan.reversible import AdditiveCoupling, ReversibleSequential
 
 Direction = Literal["AtoB", "BtoA"]
 Memory = Literal["naive", "reversible", "lean"]
+MemoryChoice = Literal["auto", "naive", "reversible", "lean"]
 
 DOWNSAMPLINGS = 2
 """The encoder halves the resolution twice (Section 1.1)."""
@@ -31,14 +32,15 @@ class GeneratorConfig:
         width: K, channels after the first convolution; the core has 4K.
         depth: R, reversible blocks in the core.
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
-            pass; "lean" recomputes those of encoders and decoders as well. Results are the same.
-        stored_blocks: how many blocks of the core store their activations all the same, unless
-            `memory` is "naive" and all do.
+            pass; "lean" recomputes those of encoders and decoders as well. "auto" takes the fastest
+            that fits into the device's free memory. Results are the same.
+        stored_blocks: how many blocks of the core store their activations all the same: faster than
+            none, smaller than "naive", where all do. "auto" decides this too.
     """
 
     width: int = 32
     depth: int = 6
-    memory: Memory = "reversible"
+    memory: MemoryChoice = "reversible"
     stored_blocks: int = 0
 
     def __post_init__(self) -> None:
@@ -46,8 +48,8 @@ class GeneratorConfig:
             raise ValueError(f"width must be 1 or more, not {self.width}")
         if self.depth < 0:
             raise ValueError(f"depth must be 0 or more, not {self.depth}")
-        if self.memory not in get_args(Memory):
-            known = ", ".join(get_args(Memory))
+        if self.memory not in get_args(MemoryChoice):
+            known = ", ".join(get_args(MemoryChoice))
             raise ValueError(f"memory must be one of {known}, not {self.memory!r}")
         if not 0 <= self.stored_blocks <= self.depth:
             raise ValueError(
@@ -57,7 +59,11 @@ class GeneratorConfig:
     def build(
         self, spatial_dims: Literal[2, 3], in_channels: int, out_channels: int
     ) -> "RevGenerator":
-        """A generator with fresh weights between domains of these channels."""
+        """A generator with fresh weights between domains of these channels.
+
+        Raises:
+            ValueError: `memory` is still "auto"; the planner (`revgan.training.planning`) decides.
+        """
         return RevGenerator(spatial_dims, in_channels, out_channels, **asdict(self))
 
 
@@ -97,6 +103,8 @@ class RevGenerator(nn.Module):
                 f"in_channels and out_channels must be 1 or more, not {in_channels}, {out_channels}"
             )
         self.config = GeneratorConfig(width, depth, memory, stored_blocks)
+        if self.config.memory == "auto":
+            raise ValueError("memory auto is for the planner to decide; name a mode")
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -134,7 +142,6 @@ class RevGenerator(nn.Module):
     def _run(self, coder: nn.Module, x: Tensor) -> Tensor:
         """Runs an encoder or a decoder, and has it recomputed in the backward pass if lean."""
         if self.config.memory == "lean" and torch.is_grad_enabled():
-            # Encoders and decoders draw no random numbers.
             y: Tensor = checkpoint(coder, x, use_reentrant=False, preserve_rng_state=False)
         else:
             y = coder(x)

@@ -112,4 +112,4 @@ def init_weights(module: nn.Module) -> None:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
             last = torch.channels_last if layer.weight.ndim == 4 else torch.channels_last_3d
-            layer.to(memory_format=last)
+            layer.weight = nn.Parameter(layer.weight.detach().contiguous(memory_format=last))

@@ -108,9 +108,7 @@ class _Walk:
     halves: tuple[Tensor, Tensor] | None = None
 
 
-def _run_recomputed(
-    steps: list[Step], target: Tensor, source: Tensor
-) -> tuple[Tensor, Tensor]:
+def _run_recomputed(steps: list[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     """Walks the steps; for the backward pass, nothing is kept but the halves at the end.
 
     Each step is a node of its own in autograd's graph, so that its weights' gradients are added to

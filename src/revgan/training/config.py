@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import yaml
 
 from revgan.data.sets import DataConfig
+from revgan.memory import parse_bytes
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.training.objectives import LossConfig, ObjectiveKind
 
@@ -76,11 +77,14 @@ class RuntimeConfig:
         precision: of the arithmetic within the networks; "auto" takes bf16 on GPUs that have
             it, else float32.
         workers: processes that load images; null takes 4 on a GPU, 0 on the CPU.
+        memory_budget: how much of the device's memory training may take, such as 8GiB, for
+            generator.memory auto; null takes what is free.
     """
 
     device: Device = "auto"
     precision: Precision = "auto"
     workers: int | None = None
+    memory_budget: str | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):
@@ -90,6 +94,10 @@ class RuntimeConfig:
                 )
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be null, or 0 or more, not {self.workers}")
+        if self.memory_budget is not None and parse_bytes(self.memory_budget) is None:
+            raise ValueError(
+                f"memory_budget must be a size such as 8GiB or 500MB, not {self.memory_budget!r}"
+            )
 
 
 @dataclass(frozen=True)

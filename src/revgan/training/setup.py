@@ -1,6 +1,7 @@
 """What a run starts from: device, networks, and the state of an earlier checkpoint."""
 
 import math
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -59,18 +60,39 @@ def build_trainer(
     config: RunConfig, data: DataSet, accelerator: Accelerator, total: int
 ) -> Trainer:
     """Fresh networks for the channels of a data set, on the device, with their optimizers."""
+    channels = data.a.format.channels, data.b.format.channels
+    return make_trainer(config, 2, channels, accelerator, total)
+
+
+def make_trainer(
+    config: RunConfig,
+    spatial_dims: Literal[2, 3],
+    channels: tuple[int, int],
+    accelerator: Accelerator,
+    total: int,
+) -> Trainer:
+    """Fresh networks on the device, with their optimizers.
+
+    Args:
+        config: of the run; `generator.memory` is not "auto" any more.
+        spatial_dims: 2 for images, 3 for volumes.
+        channels: of A and B.
+        accelerator: device, precision and processes.
+        total: steps of the whole training.
+    """
     torch.manual_seed(config.training.seed)
     objective = build_objective(config.objective, config.losses)
-    channels_a, channels_b = data.a.format.channels, data.b.format.channels
+    channels_a, channels_b = channels
     if config.objective == "unpaired" and channels_a != channels_b:
         _refuse_identity_loss(config, channels_a, channels_b)
     players = Players(
-        generator=config.generator.build(2, channels_a, channels_b),
-        judge_a=_judge(config, objective, channels_a, channels_b),
-        judge_b=_judge(config, objective, channels_b, channels_a),
+        generator=config.generator.build(spatial_dims, channels_a, channels_b),
+        judge_a=_judge(config, objective, spatial_dims, channels_a, channels_b),
+        judge_b=_judge(config, objective, spatial_dims, channels_b, channels_a),
     )
-    for network in (players.generator, players.judge_a, players.judge_b):
-        network.to(accelerator.device)
+    if accelerator.device.type != "cpu":  # they are there already, and fake ones can't be moved
+        for network in (players.generator, players.judge_a, players.judge_b):
+            network.to(accelerator.device)
     return Trainer(players, objective, config.optimizer, total, config.training.seed, accelerator)
 
 
@@ -82,9 +104,11 @@ def _refuse_identity_loss(config: RunConfig, channels_a: int, channels_b: int) -
         )
 
 
-def _judge(config: RunConfig, objective: Objective, own: int, other: int) -> PatchDiscriminator:
+def _judge(
+    config: RunConfig, objective: Objective, spatial_dims: Literal[2, 3], own: int, other: int
+) -> PatchDiscriminator:
     form, width = config.discriminator.form, config.discriminator.width
-    return PatchDiscriminator(2, objective.judged_channels(own, other), width, form)
+    return PatchDiscriminator(spatial_dims, objective.judged_channels(own, other), width, form)
 
 
 def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
