@@ -69,6 +69,15 @@ def test_terms_one_by_one_have_the_gradient_of_the_joint_loss(kind, joint_loss):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def judge(objective, players, batch, fakes):
+    draws = torch.Generator()
+    losses = {}
+    for domain in ("a", "b"):
+        terms = objective.discriminator_terms(domain, players, batch, fakes, draws)
+        losses |= backpropagate(terms)
+    return losses
+
+
 def test_terms_are_named_after_their_losses():
     objective, players, batch = make("unpaired")
     fakes = Fakes()
@@ -81,7 +90,7 @@ def test_terms_are_named_after_their_losses():
         "gan_BtoA",
         "cycle_b",
     ]
-    names = backpropagate(objective.discriminator_terms(players, batch, fakes, torch.Generator()))
+    names = judge(objective, players, batch, fakes)
     assert list(names) == ["d_a_real", "d_a_fake", "d_b_real", "d_b_fake"]
 
 
@@ -92,7 +101,7 @@ def test_discriminators_learn_to_tell_real_from_fake_and_nothing_else(kind):
     backpropagate(objective.generator_terms(players, batch, fakes))
     for player in (players.generator, players.judge_a, players.judge_b):
         player.zero_grad()
-    losses = backpropagate(objective.discriminator_terms(players, batch, fakes, torch.Generator()))
+    losses = judge(objective, players, batch, fakes)
     shown = (
         [batch.b, fakes.b]
         if kind == "unpaired"
@@ -129,7 +138,7 @@ def test_domains_of_different_channels_train_paired():
     batch = Batch(torch.rand(1, 1, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE))
     fakes = Fakes()
     backpropagate(objective.generator_terms(players, batch, fakes))
-    backpropagate(objective.discriminator_terms(players, batch, fakes, torch.Generator()))
+    judge(objective, players, batch, fakes)
     assert (fakes.a.shape[1], fakes.b.shape[1]) == (1, 3)
 
 

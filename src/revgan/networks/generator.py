@@ -136,8 +136,10 @@ class RevGenerator(nn.Module):
             raise ValueError(f"direction must be AtoB or BtoA, not {direction!r}")
         self._check_shape(x, direction)
         if direction == "AtoB":
-            return self._run(self.decoder_b, self.core(self._run(self.encoder_a, x)))
-        return self._run(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
+            y = self._run(self.decoder_b, self.core(self._run(self.encoder_a, x)))
+        else:
+            y = self._run(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
+        return y.contiguous()  # inside, the channels are last
 
     def _run(self, coder: nn.Module, x: Tensor) -> Tensor:
         """Runs an encoder or a decoder, and has it recomputed in the backward pass if lean."""

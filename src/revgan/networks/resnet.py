@@ -48,4 +48,4 @@ class ResnetGenerator(nn.Module):
         for block in self.blocks:
             x = x + block(x)
         y: Tensor = self.decoder(x)
-        return y
+        return y.contiguous()  # inside, the channels are last

@@ -146,9 +146,12 @@ class Trainer:
         for name, network in self._networks().items():
             network.load_state_dict(_below(name, tensors))
         for name, optimizer in self._optimizers.items():
+            weights = optimizer.param_groups[0]["params"]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(f"adam_{name}", tensors).items():
                 index, moment = key.split(".")
+                if value.ndim:  # the fused step wants the moments laid out as the weights are
+                    value = torch.empty_like(weights[int(index)]).copy_(value)
                 state.setdefault(int(index), {})[moment] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
