@@ -180,7 +180,7 @@ def test_reflect_conv_notices_an_input_changed_in_place():
     x = torch.randn(1, 3, 8, 8)
     loss = layer(x).sum()
     x.zero_()
-    with pytest.raises(RuntimeError, match="changed in place"):
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
 

@@ -1,5 +1,7 @@
 """The convolution layers that generator and discriminator are made of, in 2D and 3D."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
@@ -32,36 +34,61 @@ class ReflectConv(nn.Module):
         self.conv: nn.Module = Conv[Conv.CONV, spatial_dims](
             in_channels, out_channels, kernel_size, stride=stride
         )
-        self.out_channels = out_channels
         self.padding = [kernel_size // 2] * (2 * spatial_dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = self._pad(x)
-        if not torch.is_grad_enabled():
-            plain: Tensor = self.conv(padded)
-            return plain
-        # What is saved is another tensor object over the same storage.
-        version, storage = x._version, padded.untyped_storage()._cdata
-
-        def pack(saved: Tensor) -> Tensor | None:
-            return None if saved.untyped_storage()._cdata == storage else saved
-
-        def unpack(saved: Tensor | None) -> Tensor:
-            if saved is not None:
-                return saved
-            if x._version != version:
-                raise RuntimeError(
-                    "the input of a convolution was changed in place between its forward and its "
-                    "backward pass"
-                )
-            return self._pad(x)
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-            y: Tensor = self.conv(padded)
+        inputs = [x, *self.conv.parameters()]  # its weight and its bias
+        device = x.device.type
+        if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+            inputs = [t.to(torch.get_autocast_dtype(device)) for t in inputs]
+        with torch.autocast(device, enabled=False):  # it would pad in float32
+            # PyTorch leaves Function.apply without types.
+            y: Tensor = _PaddedConv.apply(  # type: ignore[no-untyped-call]
+                *inputs, self.padding, self.conv.stride
+            )
         return y
 
-    def _pad(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.padding, mode="reflect")
+
+class _PaddedConv(torch.autograd.Function):
+    """Padding and convolution as one node that keeps the input before padding."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: list[int], stride: list[int]
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.padding, ctx.stride = padding, stride
+        return torch.convolution(_reflected(x, padding), weight, bias, *_geometry(stride))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # Operators that autograd can differentiate once more.
+        x, weight = ctx.saved_tensors
+        padded = _reflected(x, ctx.padding)
+        grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
+            grad, padded, weight, [len(weight)], *_geometry(ctx.stride), ctx.needs_input_grad[:3]
+        )
+        del padded
+        grad_x = None if grad_padded is None else _unreflected(grad_padded, x, ctx.padding)
+        return grad_x, *grad_weights, None, None
+
+
+def _geometry(stride: list[int]) -> tuple[Any, ...]:
+    """The arguments of a convolution without padding: ..., dilation, transposed, ..., groups."""
+    zeros, ones = [0] * len(stride), [1] * len(stride)
+    return stride, zeros, ones, False, zeros, 1
+
+
+def _reflected(x: Tensor, padding: list[int]) -> Tensor:
+    return F.pad(x, padding, mode="reflect")
+
+
+def _unreflected(grad: Tensor, x: Tensor, padding: list[int]) -> Tensor:
+    """The gradient of x, from the gradient of `_reflected(x)`."""
+    aten = torch.ops.aten
+    backward = aten.reflection_pad2d_backward if x.ndim == 4 else aten.reflection_pad3d_backward
+    grad_x: Tensor = backward(grad, x, padding)
+    return grad_x
 
 
 def upsampling_conv(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
