@@ -1,7 +1,10 @@
 """Generator and discriminator as the paper describes them, in 2D and 3D."""
 
+import itertools
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from revgan.networks import GeneratorConfig, PatchDiscriminator, ResnetGenerator, RevGenerator
@@ -157,8 +160,9 @@ def test_impossible_architectures_are_refused(options):
         RevGenerator(**options)
 
 
-def test_reflect_conv_equals_a_padded_convolution_with_the_same_gradients():
-    layer = ReflectConv(2, 3, 5, 7, stride=2)
+@pytest.mark.parametrize("keep", ["input", "padded"])
+def test_reflect_conv_equals_a_padded_convolution_with_the_same_gradients(keep):
+    layer = ReflectConv(2, 3, 5, 7, stride=2, keep=keep)
     plain = nn.Conv2d(3, 5, 7, stride=2, padding=3, padding_mode="reflect")
     plain.load_state_dict(layer.conv.state_dict())
     x = torch.randn(2, 3, 12, 10, requires_grad=True)
@@ -169,10 +173,51 @@ def test_reflect_conv_equals_a_padded_convolution_with_the_same_gradients():
     assert all(torch.equal(a, b) for a, b in zip(ours, other, strict=True))
 
 
-def test_reflect_conv_has_second_derivatives():
-    layer = ReflectConv(2, 1, 1, 3).double()
-    x = torch.randn(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_reflect_conv_has_first_and_second_derivatives(spatial_dims):
+    layer = ReflectConv(spatial_dims, 1, 1, 3, stride=2).double()
+    x = torch.randn(1, 1, *[4] * spatial_dims, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: layer(t).tanh(), x)
     assert torch.autograd.gradgradcheck(lambda t: layer(t).tanh(), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_reflect_conv_keeps_changes_no_bit(dtype):
+    layer = ReflectConv(2, 8, 8, 3)
+    x = torch.randn(2, 8, 6, 6, requires_grad=True)
+
+    def run(keep):
+        layer.keep = keep
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            y = layer(x)
+        return y, *torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()])
+
+    assert all(itertools.starmap(torch.equal, zip(run("input"), run("padded"), strict=True)))
+
+
+def test_instance_norm_is_that_of_pytorch():
+    for x in (torch.randn(1, 3, 5, 4), torch.randn(3, 2, 4, 4, 4)):
+        # The same arithmetic, in an order that depends on the layout of the channels.
+        assert torch.allclose(InstanceNorm()(x), F.instance_norm(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_memory_modes_give_the_same_bits(spatial_dims, direction):
+    x = torch.rand(1, 3, *[16] * spatial_dims) * 2 - 1
+
+    def run(memory, stored_blocks=0):
+        torch.manual_seed(0)
+        net = RevGenerator(
+            spatial_dims, width=4, depth=3, memory=memory, stored_blocks=stored_blocks
+        )
+        y = net(x, direction)
+        y.square().mean().backward()
+        return y, *(p.grad for p in net.parameters() if p.grad is not None)
+
+    naive = run("naive")
+    for setting in (("reversible",), ("reversible", 1), ("reversible", 3), ("lean",)):
+        assert all(itertools.starmap(torch.equal, zip(run(*setting), naive, strict=True))), setting
 
 
 def test_reflect_conv_notices_an_input_changed_in_place():

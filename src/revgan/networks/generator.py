@@ -111,11 +111,13 @@ class RevGenerator(nn.Module):
         core_channels = width * 2**DOWNSAMPLINGS
         self.encoder_a = encoder(spatial_dims, in_channels, width)
         self.encoder_b = encoder(spatial_dims, out_channels, width)
+        # What the core recomputes, it drops at once.
+        keep: Literal["input", "padded"] = "input" if memory == "naive" else "padded"
         self.core = ReversibleSequential(
             *(
                 AdditiveCoupling(
-                    residual_function(spatial_dims, core_channels // 2),
-                    residual_function(spatial_dims, core_channels // 2),
+                    residual_function(spatial_dims, core_channels // 2, keep),
+                    residual_function(spatial_dims, core_channels // 2, keep),
                 )
                 for _ in range(depth)
             ),
@@ -163,19 +165,26 @@ class RevGenerator(nn.Module):
 
 def encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
     """7x7 convolution to K channels, two 3x3 convolutions of stride 2, doubling the channels."""
-    layers = [normalised(ReflectConv(spatial_dims, in_channels, width, 7))]
+    layers = normalised(ReflectConv(spatial_dims, in_channels, width, 7))
     for level in range(DOWNSAMPLINGS):
         channels = width * 2**level
-        down = ReflectConv(spatial_dims, channels, 2 * channels, 3, stride=2)
-        layers.append(normalised(down))
+        layers += normalised(ReflectConv(spatial_dims, channels, 2 * channels, 3, stride=2))
     return nn.Sequential(*layers)
 
 
-def residual_function(spatial_dims: int, channels: int) -> nn.Sequential:
-    """The function f or g of a block (the paper's NN_1 and NN_2, Figure 2)."""
+def residual_function(
+    spatial_dims: int, channels: int, keep: Literal["input", "padded"] = "input"
+) -> nn.Sequential:
+    """The function f or g of a block (the paper's NN_1 and NN_2, Figure 2).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: of input and output.
+        keep: see `ReflectConv`.
+    """
     return nn.Sequential(
-        normalised(ReflectConv(spatial_dims, channels, channels, 3)),
-        ReflectConv(spatial_dims, channels, channels, 3),
+        *normalised(ReflectConv(spatial_dims, channels, channels, 3, keep=keep)),
+        ReflectConv(spatial_dims, channels, channels, 3, keep=keep),
         InstanceNorm(),
     )
 
@@ -185,7 +194,5 @@ def decoder(spatial_dims: int, out_channels: int, width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for level in reversed(range(DOWNSAMPLINGS)):
         channels = width * 2**level
-        up = upsampling_conv(spatial_dims, 2 * channels, channels)
-        layers.append(normalised(up))
-    layers += [ReflectConv(spatial_dims, width, out_channels, 7), nn.Tanh()]
-    return nn.Sequential(*layers)
+        layers += normalised(upsampling_conv(spatial_dims, 2 * channels, channels))
+    return nn.Sequential(*layers, ReflectConv(spatial_dims, width, out_channels, 7), nn.Tanh())

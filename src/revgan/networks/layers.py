@@ -1,6 +1,6 @@
 """The convolution layers that generator and discriminator are made of, in 2D and 3D."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,18 @@ from torch import Tensor, nn
 WEIGHT_STD = 0.02
 """Convolution weights start from N(0, 0.02) (paper, Table 1)."""
 
+Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], bool, tuple[int, ...], int]
+"""A convolution's stride, padding, dilation, whether transposed, output padding, and groups."""
+
 
 class ReflectConv(nn.Module):
     """A convolution behind reflection padding that keeps the size at stride 1 (Section 1.1).
 
-    Autograd would keep the padded copy of the input for the backward pass, beside the input itself,
-    which the layer before keeps anyway. This layer keeps only the input and pads it once more when
-    the gradient is computed.
+    Args:
+        spatial_dims, in_channels, out_channels, kernel_size, stride: as for any convolution.
+        keep: what is kept for the backward pass. Autograd would keep the "padded" copy of the
+            input, which is quick, and right where activations live for a moment only. "input" keeps
+            the input instead, which the layer before keeps anyway, and pads it once more.
 
     Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), divided by `stride` and
     rounded up. Every spatial size must exceed ``kernel_size // 2``.
@@ -29,23 +34,32 @@ class ReflectConv(nn.Module):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
+        keep: Literal["input", "padded"] = "input",
     ) -> None:
         super().__init__()
         self.conv: nn.Module = Conv[Conv.CONV, spatial_dims](
             in_channels, out_channels, kernel_size, stride=stride
         )
         self.padding = [kernel_size // 2] * (2 * spatial_dims)
+        self.geometry = _geometry((stride,) * spatial_dims)
+        self.keep = keep
 
     def forward(self, x: Tensor) -> Tensor:
         inputs = [x, *self.conv.parameters()]  # its weight and its bias
         device = x.device.type
-        if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-            inputs = [t.to(torch.get_autocast_dtype(device)) for t in inputs]
+        if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
+            return self._convolve(*inputs)
+        low_precision = [t.to(torch.get_autocast_dtype(device)) for t in inputs]
         with torch.autocast(device, enabled=False):  # it would pad in float32
-            # PyTorch leaves Function.apply without types.
-            y: Tensor = _PaddedConv.apply(  # type: ignore[no-untyped-call]
-                *inputs, self.padding, self.conv.stride
-            )
+            return self._convolve(*low_precision)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if self.keep == "padded" or not torch.is_grad_enabled():
+            return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)
+        # PyTorch leaves Function.apply without types.
+        y: Tensor = _PaddedConv.apply(  # type: ignore[no-untyped-call]
+            x, weight, bias, self.padding, self.geometry
+        )
         return y
 
 
@@ -54,11 +68,11 @@ class _PaddedConv(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: list[int], stride: list[int]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: list[int], geometry: Geometry
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.padding, ctx.stride = padding, stride
-        return torch.convolution(_reflected(x, padding), weight, bias, *_geometry(stride))
+        ctx.padding, ctx.geometry = padding, geometry
+        return torch.convolution(_reflected(x, padding), weight, bias, *geometry)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -66,16 +80,15 @@ class _PaddedConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         padded = _reflected(x, ctx.padding)
         grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
-            grad, padded, weight, [len(weight)], *_geometry(ctx.stride), ctx.needs_input_grad[:3]
+            grad, padded, weight, [len(weight)], *ctx.geometry, ctx.needs_input_grad[:3]
         )
         del padded
         grad_x = None if grad_padded is None else _unreflected(grad_padded, x, ctx.padding)
         return grad_x, *grad_weights, None, None
 
 
-def _geometry(stride: list[int]) -> tuple[Any, ...]:
-    """The arguments of a convolution without padding: ..., dilation, transposed, ..., groups."""
-    zeros, ones = [0] * len(stride), [1] * len(stride)
+def _geometry(stride: tuple[int, ...]) -> Geometry:
+    zeros, ones = (0,) * len(stride), (1,) * len(stride)
     return stride, zeros, ones, False, zeros, 1
 
 
@@ -118,13 +131,14 @@ class InstanceNorm(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        samples = [F.batch_norm(sample, None, None, training=True) for sample in x.split(1)]
-        return samples[0] if len(samples) == 1 else torch.cat(samples)
+        if len(x) == 1:
+            return F.batch_norm(x, None, None, training=True)
+        return torch.cat([self(sample) for sample in x.split(1)])
 
 
-def normalised(conv: nn.Module) -> nn.Sequential:
+def normalised(conv: nn.Module) -> list[nn.Module]:
     """The convolution, then instance norm and ReLU."""
-    return nn.Sequential(conv, InstanceNorm(), nn.ReLU(inplace=True))
+    return [conv, InstanceNorm(), nn.ReLU(inplace=True)]
 
 
 def init_weights(module: nn.Module) -> None:
