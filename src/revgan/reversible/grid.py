@@ -9,18 +9,22 @@ stream is rounded to such a grid first; inside, addition and subtraction are exa
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-RANGE_BITS = 10
-"""The residual stream adds exactly while its values stay below ``2**RANGE_BITS`` = 1024.
+RANGE_BITS = 8
+"""The residual stream adds exactly while its values stay below ``2**RANGE_BITS`` = 256.
 
-Instance-normalised functions over N positions are bounded by sqrt(N) each; a trained network's
-stream stays below 100. Past the range the sums are rounded as in ordinary floating point: the
-result is as good as without the grid, but no longer bit-exact.
+The finer the grid, the closer gradients are to those of real numbers; the coarser, the larger the
+range. In float32, 2**-16 is about as close as float32 without a grid, and 2**-14 four times farther
+(docs/engine.md); the streams of fresh and trained networks stay below 100. Past the range, where a
+sum has no bit left for the grid's last one, it is rounded as in ordinary floating point, by half a
+unit in its last place: the result is finite and as good as without the grid, and an inverse returns
+the input to within those roundings, but no longer bit for bit.
 """
 
 
 def grid_spacing(dtype: torch.dtype) -> float | None:
-    """The distance between two grid points: 2**-14 in float32, 2**-43 in float64.
+    """The distance between two grid points: 2**-16 in float32, 2**-45 in float64.
 
     None for the 16-bit types, whose significands are too short for a useful grid: an exact residual
     stream is kept in float32 instead.
@@ -40,16 +44,24 @@ def round_to_grid(x: Tensor) -> Tensor:
     spacing = grid_spacing(x.dtype)
     if spacing is None:
         return x
+    dual = forward_ad.unpack_dual(x).tangent is not None
+    if dual or torch._C._are_functorch_transforms_active():
+        # The same in plain operations, for derivatives that a compilable Function can't have.
+        return x + (_rounded(x, spacing) - x).detach()
     # PyTorch leaves Function.apply without types.
     rounded: Tensor = _StraightThroughRound.apply(x, spacing)  # type: ignore[no-untyped-call]
     return rounded
 
 
+def _rounded(x: Tensor, spacing: float) -> Tensor:
+    # The spacing is a power of two, so both products are exact.
+    return (x * (1 / spacing)).round_().mul_(spacing)
+
+
 class _StraightThroughRound(torch.autograd.Function):
     @staticmethod
     def forward(ctx: object, x: Tensor, spacing: float) -> Tensor:
-        # The spacing is a power of two, so both products are exact.
-        return (x * (1 / spacing)).round_().mul_(spacing)
+        return _rounded(x, spacing)
 
     @staticmethod
     def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, None]:

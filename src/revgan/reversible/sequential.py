@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from revgan.reversible.couplings import Coupling
-from revgan.reversible.randomness import drawn_since, random_state, replaying
+from revgan.reversible.replay import leaf, own_weights, record
 from revgan.reversible.steps import Step, coupling_steps, inverted, run, split
 
 
@@ -24,7 +22,7 @@ class ReversibleSequential(nn.Module):
     run; where every coupling is exact, bit for bit.
 
     Where every coupling is exact, the input is rounded to the grid of `revgan.reversible.grid`
-    (to multiples of 2**-14 in float32), so ``core.inverse(core(x))`` returns the rounded x, and x
+    (to multiples of 2**-16 in float32), so ``core.inverse(core(x))`` returns the rounded x, and x
     itself if it lies on the grid, as every output of a core does.
 
     Args:
@@ -38,8 +36,9 @@ class ReversibleSequential(nn.Module):
     Raises:
         TypeError: a coupling has weights besides those of f and g.
         ValueError: the number of channels is odd, or `stored_blocks` is out of range.
-        RuntimeError: a second derivative (``create_graph=True``) is taken through a memory-saving
-            run.
+        RuntimeError: a memory-saving run is differentiated twice (``create_graph=True``), in
+            forward mode or by `torch.func`; or switched between train() and eval() before its
+            backward pass.
     """
 
     def __init__(
@@ -85,135 +84,115 @@ class ReversibleSequential(nn.Module):
     def _run(self, steps: list[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         if not (self.memory_saving and torch.is_grad_enabled()):
             return run(steps, target, source)
-        # The last blocks of a run are the first that the backward pass needs and frees.
-        recomputed = len(steps) - 2 * self.stored_blocks
-        target, source = _run_recomputed(steps[:recomputed], target, source)
-        return run(steps[recomputed:], target, source)
+        return _run_saving_memory(steps, 2 * self.stored_blocks, target, source)
 
     def extra_repr(self) -> str:
         stored = f", stored_blocks={self.stored_blocks}" if self.stored_blocks else ""
         return f"memory_saving={self.memory_saving}{stored}"
 
 
-@dataclass
-class _Walk:
-    """What the steps of one run share.
-
-    Attributes:
-        autocast: the forward pass's autocast state.
-        halves: in the backward pass, (target, source) as they come out of the step that is next.
-    """
-
-    autocast: dict[str, Any]
-    halves: tuple[Tensor, Tensor] | None = None
+_FIRST_DERIVATIVES_ONLY = (
+    "a memory-saving reversible core has first derivatives only, by backward(); for second ones "
+    "(create_graph=True), forward mode and torch.func set memory_saving=False "
+    '(memory="naive" in RevGenerator)'
+)
 
 
-def _run_recomputed(steps: list[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+# torch.compile would trace a recording but not its replay. It compiles what surrounds the core, and
+# nets may be compiled themselves. (The public torch.compiler.disable imports the whole compiler.)
+@torch._disable_dynamo  # type: ignore[attr-defined]
+def _run_saving_memory(
+    steps: list[Step], stored: int, target: Tensor, source: Tensor
+) -> tuple[Tensor, Tensor]:
     """Walks the steps; for the backward pass, nothing is kept but the halves at the end.
 
     Each step is a node of its own in autograd's graph, so that its weights' gradients are added to
-    `.grad`, and freed, before the step before it is recomputed.
+    `.grad`, and freed, before the step before it is recomputed. The last `stored` steps, which are
+    the first that the backward pass needs and frees, store their activations all the same.
     """
-    walk = _Walk(_autocast_state(target.device.type))
-    for step in steps:
-        # Weights are inputs of the Function, so that autograd itself delivers their gradients, and
-        # hooks, data parallelism and torch.autograd.grad see them as usual.
-        named = dict(step.net.named_parameters())
-        # PyTorch leaves Function.apply without types.
-        new: Tensor = _Recompute.apply(  # type: ignore[no-untyped-call]
-            walk, step, step is steps[-1], tuple(named), target, source, *named.values()
-        )
-        target, source = source, new
-    return target, source
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+    recomputed = len(steps) - stored
+    with own_weights:
+        for i, step in enumerate(steps[:recomputed], start=1):
+            # Weights are inputs of the Function, so that autograd itself delivers their gradients,
+            # and hooks, data parallelism and torch.autograd.grad see them as usual.
+            # PyTorch leaves Function.apply without types.
+            new: Tensor = _Recompute.apply(  # type: ignore[no-untyped-call]
+                step, i == recomputed, target, source, *step.net.parameters()
+            )
+            target, source = source, new
+        return run(steps[recomputed:], target, source)
 
 
 class _Recompute(torch.autograd.Function):
     """One step, whose backward pass computes the step's input from its output.
 
-    The chain's last step keeps its output. Each backward pass hands the halves that it has found on
-    to the step before, through the walk: autograd reaches the steps in reverse order, as each
-    one's output is the next one's source.
+    The chain's last step keeps its output. Each backward pass hands the halves that it finds on to
+    the step before: autograd reaches the steps in reverse order, as each one's output is the next
+    one's source.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        walk: _Walk,
-        step: Step,
-        last: bool,
-        names: tuple[str, ...],
-        target: Tensor,
-        source: Tensor,
-        *weights: Tensor,
+        ctx: Any, step: Step, last: bool, target: Tensor, source: Tensor, *weights: Tensor
     ) -> Tensor:
         """The target after the step.
 
         Args:
-            ctx: autograd's.
-            walk: what the steps share.
+            ctx: autograd's; it is the step's node in the graph.
             step: this step.
             last: whether the chain ends here.
-            names: of the net's weights.
             target: the half that changes.
             source: the half that the net sees.
             weights: the net's, each once.
         """
-        before = random_state(source.device)
-        new = step.combine(target, step.net(source))
-        ctx.walk, ctx.step, ctx.names = walk, step, names
-        # Most nets draw nothing, and then nothing needs to be kept.
-        ctx.randomness = before if drawn_since(before, source.device) else None
+        features, ctx.recording = record(step, source)
+        new = step.combine(target, features)
+        ctx.last = last
+        # (new, source) as the step after found them, by backward pass: several may be under way.
+        ctx.handed_over = {}
         # Saving the weights costs nothing, and lets autograd notice if they are changed meanwhile.
-        ctx.save_for_backward(*((source, new) if last else ()), *weights)
+        ctx.save_for_backward(*((new, source) if last else ()), *weights)
         return new
 
     @staticmethod
     def backward(ctx: Any, grad_new: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError(
-                "second derivatives (create_graph=True) do not pass through a memory-saving "
-                'reversible core; set memory_saving=False (memory="naive" in RevGenerator)'
-            )
-        walk, step, names = ctx.walk, ctx.step, ctx.names
-        saved, count = ctx.saved_tensors, len(names)
-        weights = saved[len(saved) - count :]
-        source, new = saved[:2] if len(saved) > count else walk.halves
-        walk.halves = None
+            raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+        step, saved, this_pass = ctx.recording.step, ctx.saved_tensors, _backward_pass()
+        if ctx.last:
+            (new, source), weights = saved[:2], saved[2:]
+        else:
+            (new, source), weights = ctx.handed_over.pop(this_pass), saved
 
         # Leaves of their own: the real weights' hooks wait for the sum over all uses.
-        leaves = {n: _leaf(w, w.requires_grad) for n, w in zip(names, weights, strict=True)}
-        source_leaf = _leaf(source, True)
-        # Copies of the buffers: normalisation statistics were updated in the forward pass.
-        buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
-        with (
-            torch.enable_grad(),
-            torch.autocast(**walk.autocast),
-            replaying(ctx.randomness, source.device),
-        ):
-            features = functional_call(step.net, leaves | buffers, source_leaf)
+        leaves = [leaf(w, w.requires_grad) for w in weights]
+        source_leaf = leaf(source, True)
+        features = ctx.recording.replay(source_leaf, leaves)
         target = step.recover(new, features.detach())
-        if any(ctx.needs_input_grad[4:6]):
-            walk.halves = target, source
+        earlier = ctx.next_functions[1][0]  # the node that made the source
+        if isinstance(earlier, type(ctx)) and torch._C._will_engine_execute_node(earlier):
+            earlier.handed_over[this_pass] = source, target
 
         grad_target, grad_features = step.vjp(target, features.detach(), grad_new)
-        wanted = {n: leaf for n, leaf in leaves.items() if leaf.requires_grad}
-        grads: dict[str, Tensor | None] = {}
-        grad_source = None
-        if features.requires_grad:  # otherwise a constant: nothing flows back through it
-            grad_source, *grad_wanted = torch.autograd.grad(
-                features, [source_leaf, *wanted.values()], grad_features, allow_unused=True
-            )
-            grads = dict(zip(wanted, grad_wanted, strict=True))
-        return None, None, None, None, grad_target, grad_source, *(grads.get(n) for n in names)
+        return None, None, grad_target, *_gradients(features, [source_leaf, *leaves], grad_features)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
 
 
-def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
-    return x.detach().requires_grad_(requires_grad)
+def _backward_pass() -> int:
+    """A number of the backward pass that is running in this thread."""
+    number: int = torch._C._current_graph_task_id()
+    return number
 
 
-def _autocast_state(device_type: str) -> dict[str, Any]:
-    return {
-        "device_type": device_type,
-        "dtype": torch.get_autocast_dtype(device_type),
-        "enabled": torch.is_autocast_enabled(device_type),
-    }
+def _gradients(y: Tensor, inputs: list[Tensor], grad: Tensor) -> list[Tensor | None]:
+    """The gradients of the inputs; None where y doesn't depend on one, or none is required."""
+    if not y.requires_grad:  # a constant
+        return [None] * len(inputs)
+    wanted = [x for x in inputs if x.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, grad, allow_unused=True))
+    return [next(found) if x.requires_grad else None for x in inputs]

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from revgan.reversible.grid import grid_spacing, round_to_grid
 
@@ -27,6 +29,21 @@ class Step:
     coupling: Coupling
     net: nn.Module
     inverse: bool = False
+
+    def features(self, source: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
+        """What the net computes of the source, in 16 bits if its weights have 16.
+
+        Args:
+            source: the half that the net sees.
+            state: parameters and buffers, by name, to use in place of the net's own.
+        """
+        weight = next(self.net.parameters(), source)
+        if weight.dtype in (torch.float16, torch.bfloat16):
+            source = source.to(weight.dtype)
+        features: Tensor = (
+            self.net(source) if state is None else functional_call(self.net, state, source)
+        )
+        return features
 
     def combine(self, target: Tensor, features: Tensor) -> Tensor:
         """The target after this step."""
@@ -55,25 +72,30 @@ def inverted(steps: Sequence[Step]) -> list[Step]:
 def run(steps: Iterable[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     """Walks the steps under whatever gradient mode is on."""
     for step in steps:
-        target, source = source, step.combine(target, step.net(source))
+        # A net that uses its input more than once sums those gradients first, as a recomputation
+        # does, where it has a view of its own: sums in another order would differ in their bits.
+        target, source = source, step.combine(target, step.features(source.view_as(source)))
     return target, source
 
 
 def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
     """The halves of the channels of (B, C, *spatial), put on the grid where `exact`.
 
-    16-bit floating point has no useful grid: such an input, as it comes under autocast, becomes
-    float32, and the residual stream stays so while f and g run in 16 bits.
+    16-bit floating point, as it comes under autocast, becomes float32: its sums are too coarse to
+    be undone. The residual stream stays so, while f and g run in 16 bits.
 
     Raises:
         ValueError: C is odd.
+        TypeError: x does not hold real floating-point numbers.
     """
     if x.ndim < 2 or x.shape[1] % 2:
         raise ValueError(
             f"a reversible block splits its channels into halves, so it needs (batch, channels, "
             f"...) with an even number of channels, not shape {tuple(x.shape)}"
         )
-    if exact and grid_spacing(x.dtype) is None:
+    if not x.is_floating_point():
+        raise TypeError(f"a reversible block takes floating-point numbers, not {x.dtype}")
+    if grid_spacing(x.dtype) is None:
         x = x.float()
     x1, x2 = x.chunk(2, dim=1)
     return (round_to_grid(x1), round_to_grid(x2)) if exact else (x1, x2)

@@ -1,0 +1,101 @@
+"""Evaluating a net a second time with the same result, whatever has happened in between.
+
+A net's features depend on more than its input and weights: on the random numbers that it draws, on
+its buffers (batch and spectral normalisation change theirs as they run), on autocast, on train() or
+eval(), and, through the kernels that PyTorch picks, on whether gradients are recorded. Were any of
+them different the second time, a reversible network would not get its activations back, and its
+gradients would be silently wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from revgan.reversible.randomness import RandomState, drawn_since, random_state, replaying
+from revgan.reversible.steps import Step
+
+own_weights = RLock()
+"""A replay lends a net other tensors for its own; no other thread may use the net meanwhile."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One evaluation of a step's net: what its features depended on besides input and weights.
+
+    Attributes:
+        step: the step.
+        modes: of each of the net's modules, whether it was in training.
+        buffers: copies of the net's buffers from before.
+        random_state: of the global generators before; None if the net drew nothing.
+        autocast: arguments of `torch.autocast`.
+    """
+
+    step: Step
+    modes: list[bool]
+    buffers: dict[str, Tensor]
+    random_state: RandomState | None
+    autocast: dict[str, Any]
+
+    def replay(self, source: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """Computes the features again, differentiably in `source` and `weights`.
+
+        The weights stand for the net's own, in the order of its parameters. The net's buffers and
+        the global generators are left as they are.
+
+        Raises:
+            RuntimeError: the net has been switched between train() and eval().
+        """
+        if self.modes != _modes(self.step.net):
+            raise RuntimeError(
+                "a reversible core was switched between train() and eval() after a forward pass "
+                "that its backward pass has yet to recompute; switch after the backward pass"
+            )
+        names = [name for name, _ in self.step.net.named_parameters()]
+        state = dict(zip(names, weights, strict=True))
+        state |= {name: buffer.clone() for name, buffer in self.buffers.items()}
+        with (
+            own_weights,
+            torch.enable_grad(),
+            torch.autocast(**self.autocast),
+            replaying(self.random_state, source.device),
+        ):
+            return self.step.features(source, state)
+
+
+def record(step: Step, source: Tensor) -> tuple[Tensor, Recording]:
+    """The step's features of the source, and what it takes to compute them again."""
+    buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
+    before = random_state(source.device)
+    # With gradients, as in the replay: compiled nets and attention compute other bits without. As a
+    # view: autocast keeps casts of leaves that require a gradient, as weights do.
+    with torch.enable_grad():
+        features = step.features(leaf(source, True).view_as(source)).detach()
+    # Most nets draw nothing, and then nothing needs to be kept.
+    state = before if drawn_since(before, source.device) else None
+    autocast = _autocast_state(source.device.type)
+    return features, Recording(step, _modes(step.net), buffers, state, autocast)
+
+
+def leaf(x: Tensor, requires_grad: bool) -> Tensor:
+    """The same values as the start of a graph of their own."""
+    return x.detach().requires_grad_(requires_grad)
+
+
+def _modes(net: nn.Module) -> list[bool]:
+    return [module.training for module in net.modules()]
+
+
+def _autocast_state(device_type: str) -> dict[str, Any]:
+    return {
+        "device_type": device_type,
+        "dtype": torch.get_autocast_dtype(device_type),
+        "enabled": torch.is_autocast_enabled(device_type),
+        # Casts of leaves would be kept to the end of an autocast around the backward pass.
+        "cache_enabled": False,
+    }

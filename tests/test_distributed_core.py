@@ -1,0 +1,67 @@
+"""A network with a reversible core under PyTorch's own data parallelism."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cores import additive_core, run
+
+
+class BothWays(nn.Module):
+    """Uses its core in both directions, as a cycle does."""
+
+    def __init__(self, stored_blocks: int) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.before, self.after = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 3, 1)
+        self.core = additive_core(3, stored_blocks=stored_blocks)
+
+    def forward(self, x):
+        there = run(self.core, torch.tanh(self.before(x)), "forward")
+        return self.after(run(self.core, torch.relu(there), "inverse"))
+
+
+def images() -> torch.Tensor:
+    return torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+def gradients(network: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    network(x).square().mean().backward()
+    return [weight.grad for weight in network.parameters()]
+
+
+def process(rank: int, stored_blocks: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    network = DistributedDataParallel(BothWays(stored_blocks).double())
+    torch.save(gradients(network, images()[rank : rank + 1]), Path(folder) / f"{rank}.pt")
+    # See test_distributed.py: without the interpreter's teardown, which a gloo thread may abort.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+    os._exit(0)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("stored_blocks", [0, 1])
+def test_gradients_of_two_processes_are_those_of_the_joined_batch(stored_blocks):
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(process, (stored_blocks, free_port(), folder), nprocs=2)
+        shares = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    joined = gradients(BothWays(stored_blocks).double(), images())
+    for ours, other, expected in zip(*shares, joined, strict=True):
+        assert torch.equal(ours, other)
+        # In float64, so that nothing but the order of sums differs.
+        assert torch.allclose(ours, expected, rtol=1e-10, atol=1e-12)
