@@ -72,10 +72,9 @@ def record(step: Step, source: Tensor) -> tuple[Tensor, Recording]:
     """The step's features of the source, and what it takes to compute them again."""
     buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
     before = random_state(source.device)
-    # With gradients, as in the replay: compiled nets and attention compute other bits without. As a
-    # view: autocast keeps casts of leaves that require a gradient, as weights do.
+    # With gradients, as in the replay: compiled nets and attention compute other bits without.
     with torch.enable_grad():
-        features = step.features(leaf(source, True).view_as(source)).detach()
+        features = step.features(leaf(source, True)).detach()
     # Most nets draw nothing, and then nothing needs to be kept.
     state = before if drawn_since(before, source.device) else None
     autocast = _autocast_state(source.device.type)

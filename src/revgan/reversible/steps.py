@@ -37,6 +37,7 @@ class Step:
             source: the half that the net sees.
             state: parameters and buffers, by name, to use in place of the net's own.
         """
+        source = _in_layout(source)
         weight = next(self.net.parameters(), source)
         if weight.dtype in (torch.float16, torch.bfloat16):
             source = source.to(weight.dtype)
@@ -72,10 +73,33 @@ def inverted(steps: Sequence[Step]) -> list[Step]:
 def run(steps: Iterable[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     """Walks the steps under whatever gradient mode is on."""
     for step in steps:
-        # A net that uses its input more than once sums those gradients first, as a recomputation
-        # does, where it has a view of its own: sums in another order would differ in their bits.
-        target, source = source, step.combine(target, step.features(source.view_as(source)))
+        target, source = source, step.combine(target, step.features(source))
     return target, source
+
+
+def _in_layout(x: Tensor) -> Tensor:
+    """X with strides that follow from its shape and from whether its channels lie last in memory.
+
+    Kernels are chosen by strides, and a half that was computed back must meet the same kernels, but
+    its strides may differ from the first time: along axes of size 1 they mean nothing.
+
+    Returns:
+        A tensor of its own, as a rule a view. So a net that uses its input more than once sums
+        those gradients first, as a recomputation does, and autocast does not keep its cast, as it
+        does for leaves.
+    """
+    if torch._C._are_functorch_transforms_active():  # vmap has no layout, and nothing is replayed
+        return x.view_as(x)
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
+    channels_last = x.is_contiguous(memory_format=last) and not x.is_contiguous()
+    axes = (0, *range(2, x.ndim), 1) if channels_last else range(x.ndim)
+    strides, stride = [0] * x.ndim, 1
+    for axis in reversed(axes):
+        strides[axis] = stride
+        stride *= max(x.shape[axis], 1)
+    if x.stride() == tuple(strides):
+        return x.view_as(x)
+    return x.clone(memory_format=last if channels_last else torch.contiguous_format)
 
 
 def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
