@@ -40,7 +40,7 @@ def configuration(folder, objective="unpaired", **training) -> RunConfig:
     return RunConfig(
         objective=objective,
         data=DataConfig(path=str(folder), crop=32),
-        generator=GeneratorConfig(width=4, depth=2),
+        generator=GeneratorConfig(width=4, depth=2, memory="reversible"),
         discriminator=DiscriminatorConfig(width=4),
         training=TrainingConfig(**(settings | training)),
         runtime=RuntimeConfig(device="cpu"),

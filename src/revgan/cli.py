@@ -7,20 +7,22 @@ import sys
 from collections.abc import Callable, Sequence
 
 from revgan import __version__
-from revgan.errors import UserError
+from revgan.errors import UserError, out_of_memory
 
 COMMANDS = {
     "demo": "train on real satellite and map tiles, translate, write a report",
     "train": "train a model on your images, or resume a run",
     "translate": "translate images with a trained model",
     "evaluate": "scores, translated test images and a report of a run",
+    "plan": "predict the memory that a training needs, and what fits",
+    "benchmark": "measure ways to train, side by side: time, memory, arithmetic, gradients",
 }
 
 USAGE_ERROR = 2
 
 _OUT_OF_MEMORY = (
-    "the device's memory is not enough; lower data.crop, training.batch_size, generator.width or "
-    "discriminator.width, or translate smaller images"
+    "the device's memory is not enough; revgan plan tells what fits: lower data.crop, "
+    "training.batch_size, generator.width or discriminator.width, or translate smaller images"
 )
 
 
@@ -49,11 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         reason = error.strerror or str(error)
         return _fail(f"{error.filename or 'a file'} can't be read or written: {reason}", 1)
-    except MemoryError:
-        return _fail(_OUT_OF_MEMORY, 1)
-    except RuntimeError as error:
-        # PyTorch has an out-of-memory error for GPUs only; on the CPU it is a plain RuntimeError.
-        if not any(phrase in str(error) for phrase in ("out of memory", "can't allocate memory")):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
         return _fail(_OUT_OF_MEMORY, 1)
     except KeyboardInterrupt:

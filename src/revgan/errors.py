@@ -11,3 +11,14 @@ class UserError(Exception):
     """
 
     status = 1
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch or Python could not get the memory that it asked for.
+
+    PyTorch has an error of its own for GPUs only; on the CPU it raises a plain RuntimeError.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    phrases = ("out of memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)

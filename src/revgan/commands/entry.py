@@ -1,7 +1,9 @@
 """Each command's options, and how they call it."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -135,15 +137,83 @@ def evaluate(arguments: list[str]) -> int:
     return 0
 
 
+def benchmark(arguments: list[str]) -> int:
+    """Measures ways to train, side by side."""
+    from revgan.commands.benchmark import add_options, run_benchmark
+
+    parser = Parser(
+        "benchmark",
+        "Measure ways to train the same RevGAN side by side: time, memory, arithmetic, and the "
+        "gradient's error. An interrupted benchmark goes on when it is started again.",
+    )
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    require_device(options.device, "--device")
+    run_benchmark(options, shlex.join(["revgan", "benchmark", *arguments]), Console())
+    return 0
+
+
+def plan(arguments: list[str]) -> int:
+    """Predicts memory, and what fits."""
+    from revgan.commands.plan import make_plan, planned_workload, print_plan
+
+    parser = _run_parser(
+        "plan",
+        "Predict the memory that a training needs, and the largest size, depth and batch that fit, "
+        "before anything runs.",
+        arguments,
+        makes_run=False,
+    )
+    parser.add_argument("run_folder", nargs="?", help="a run folder, for its options")
+    parser.add_argument("--spatial-dims", type=Literal[2, 3], default=2, help="images or volumes")
+    parser.add_argument(
+        "--channels",
+        type=int,
+        nargs=2,
+        metavar=("A", "B"),
+        default=[3, 3],
+        help="of the domains A and B",
+    )
+    parser.add_argument(
+        "--size", type=int | None, help="side of the training images; by default data.crop"
+    )
+    parser.add_argument("--json", action="store_true", help="print the plan in bytes, as JSON")
+    options = _parse_run(parser, arguments)
+    if options.run_folder is not None:
+        if options.preset is not None:
+            raise UsageError("a run folder has options of its own; omit --preset")
+        run = existing_run(Path(options.run_folder))
+        options = _parse_run(parser, ["--config", str(run.config), *arguments])
+    workload = planned_workload(
+        run_config(options), options.spatial_dims, tuple(options.channels), options.size
+    )
+    console = Console(stderr=options.json)
+    with console.status("Predicting: each try takes seconds at a great depth"):
+        result = make_plan(workload)
+    if options.json:
+        print(result.to_json())
+    else:
+        print_plan(result, console)
+    return 0
+
+
 def _run_parser(
-    command: str, description: str, arguments: list[str], preset: str = "default"
+    command: str,
+    description: str,
+    arguments: list[str],
+    preset: str = "default",
+    *,
+    makes_run: bool = True,
 ) -> Parser:
     """The options of a whole run: its folder, presets, and every field of `RunConfig`."""
     preset = [preset, *option_values(arguments, "--preset")][-1]
     parser = Parser(command, f"{description} The defaults shown are those of the preset {preset}.")
-    parser.add_argument(
-        "--run", metavar="FOLDER", help="the folder to make for the run; by default one in runs/"
-    )
+    if makes_run:
+        parser.add_argument(
+            "--run",
+            metavar="FOLDER",
+            help="the folder to make for the run; by default one in runs/",
+        )
     parser.add_argument(
         "--preset",
         metavar="NAME",
@@ -172,6 +242,11 @@ def _run_config(options: Namespace) -> RunConfig:
     if not config.data.path:
         raise UsageError("give a folder of images to train on, or earth for the sample set")
     require_device(config.runtime.device, "runtime.device")
+    if config.runtime.memory_budget is not None and config.generator.memory != "auto":
+        raise UsageError(
+            "--memory-budget is for generator.memory auto to use, not for "
+            f"{config.generator.memory}; give --generator.memory auto, or no budget"
+        )
     path = Path(config.data.path)
     # Absolute, so that the run can be resumed and evaluated from another folder.
     if config.data.path not in BUILT_IN and path.is_dir():

@@ -1,7 +1,6 @@
 """`revgan evaluate`: scores, translated test images and the report of a run."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,12 +30,13 @@ from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.memory import measure_step
 from revgan.networks import Direction
-from revgan.networks.generator import Memory
 from revgan.training.config import RunConfig
 from revgan.training.objectives import Batch
 from revgan.training.pictures import spread
+from revgan.training.planning import free_budget
 from revgan.training.runs import RunFolder
 from revgan.training.setup import build_trainer, make_accelerator
+from revgan.training.workload import Workload, predict_training
 
 EXAMPLES = 8
 """Test images shown in the report, per direction."""
@@ -213,7 +213,10 @@ def _content(
 def compare_memory(
     config: RunConfig, data: DataSet, accelerator: Accelerator
 ) -> MemoryComparison | None:
-    """Measures one training step of the configuration in both memory modes; None where it can't."""
+    """Measures one training step in both memory modes; None on devices that can't be measured.
+
+    Naive only where it fits into the free memory.
+    """
     device = accelerator.device
     if device.type not in ("cpu", "cuda"):
         return None
@@ -224,29 +227,25 @@ def compare_memory(
     ]
     batch = Batch(*images)
 
-    def peak(memory: Memory) -> int:
-        generator = replace(config.generator, memory=memory)
-        trainer = build_trainer(replace(config, generator=generator), data, accelerator, total=2)
+    channels = data.a.format.channels, data.b.format.channels
+    workload = Workload(config, crop, channels=channels, device_type=device.type)
+    naive = workload.with_generator(memory="naive", stored_blocks=0)
+    reversible = workload.with_generator(memory="reversible", stored_blocks=0)
+
+    def peak(workload: Workload) -> int:
+        trainer = build_trainer(workload.config, data, accelerator, total=2)
         trainer.step(batch, 0)  # brings the optimizers' states to life
         return measure_step(lambda: trainer.step(batch, 1), device).peak
 
-    reversible = peak("reversible")
-    # A block's activations are less than the whole reversible step needs.
-    at_most = reversible * (1 + config.generator.depth)
+    naive_fits = predict_training(naive).total <= free_budget(device)
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     return MemoryComparison(
-        naive=peak("naive") if at_most < _free_memory(device) else None,
-        reversible=reversible,
+        naive=peak(naive) if naive_fits else None,
+        reversible=peak(reversible),
         step=(
             f"One {config.objective} training step of this configuration, {batch_size} x {crop} x "
             f"{crop} pixels, measured in {precision} on {where}: the peak above what is held "
             "between steps."
         ),
     )
-
-
-def _free_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

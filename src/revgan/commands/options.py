@@ -60,11 +60,17 @@ class Parser(ArgumentParser):
         self.add_class_arguments(RunConfig, as_group=True)
         for section in _sections():  # an option that takes a whole section invites mistakes
             self._option_string_actions.pop(f"--{section}").help = SUPPRESS
+        self._add_short_form("--memory-budget", "--runtime.memory_budget")
         if preset is not None:
             if preset not in preset_names():
                 known = ", ".join(preset_names())
                 raise UsageError(f"there is no preset {preset!r}; the presets are {known}")
             self.set_defaults(_read_config(preset_path(preset)))
+
+    def _add_short_form(self, short: str, option: str) -> None:
+        action = self._option_string_actions[option]
+        action.option_strings = [*action.option_strings, short]
+        self._option_string_actions[short] = action
 
     def _sentence(self, message: str) -> str:
         """One sentence that says what would be right, for the report of jsonargparse."""
@@ -74,10 +80,13 @@ class Parser(ArgumentParser):
             return self._unknown(unknown[1], see)
         if without := re.match(r"argument (\S+): expected", text):
             return f"{without[1]} needs a value; {see}"
-        value = re.match(r'Parser key "([\w.]+)":.*(?:Got|Given) value: (.*)$', text)
-        option = self._option_string_actions.get(f"--{value[1]}") if value else None
-        if value and option is not None:
-            return f"--{value[1]} must be {_accepted(option)}, not {value[2]!r}"
+        value = re.match(
+            r'Parser key "([\w.]+)"(?: element \d+)?:.*(?:Got|Given) value: (.*)$', text
+        )
+        for option in self._option_string_actions.values():
+            if value and option.dest == value[1]:
+                name = option.option_strings[0]
+                return f"{name} must be {_accepted(option)}, not {value[2]!r}"
         return f"{text.rstrip('.')}; {see}"
 
     def _unknown(self, argument: str, see: str) -> str:
@@ -163,7 +172,7 @@ def _accepted(option: Action) -> str:
     """What an option's value may be, in words."""
     hint = getattr(option, "_typehint", str)
     if get_origin(hint) is Literal:
-        return f"one of {', '.join(get_args(hint))}"
+        return f"one of {', '.join(map(str, get_args(hint)))}"
     return " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
 
 

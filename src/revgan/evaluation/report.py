@@ -145,12 +145,12 @@ def library_versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "monai", "accelerate", "revgan")},
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_model(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model(),
         "threads": str(torch.get_num_threads()),
     }
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """The processor's name; Linux has it in a file, where Python doesn't look."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

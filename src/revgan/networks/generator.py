@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from revgan.networks.layers import (
     InstanceNorm,
+    Keep,
     ReflectConv,
     init_weights,
     normalised,
@@ -40,7 +41,7 @@ class GeneratorConfig:
 
     width: int = 32
     depth: int = 6
-    memory: MemoryChoice = "reversible"
+    memory: MemoryChoice = "auto"
     stored_blocks: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +83,12 @@ class RevGenerator(nn.Module):
     multiple of `size_multiple` and at least `min_size`. Values in [-1, 1].
     """
 
+    encoder_a: nn.Sequential
+    encoder_b: nn.Sequential
+    core: ReversibleSequential
+    decoder_a: nn.Sequential
+    decoder_b: nn.Sequential
+
     size_multiple = 2**DOWNSAMPLINGS
     min_size = 2 * size_multiple  # reflection needs two positions at the lowest resolution
 
@@ -112,7 +119,7 @@ class RevGenerator(nn.Module):
         self.encoder_a = encoder(spatial_dims, in_channels, width)
         self.encoder_b = encoder(spatial_dims, out_channels, width)
         # What the core recomputes, it drops at once.
-        keep: Literal["input", "padded"] = "input" if memory == "naive" else "padded"
+        keep: Keep = "input" if memory == "naive" else "padded"
         self.core = ReversibleSequential(
             *(
                 AdditiveCoupling(
@@ -124,8 +131,9 @@ class RevGenerator(nn.Module):
             memory_saving=memory != "naive",
             stored_blocks=stored_blocks,
         )
-        self.decoder_a = decoder(spatial_dims, in_channels, width)
-        self.decoder_b = decoder(spatial_dims, out_channels, width)
+        keep = "padded" if memory == "lean" else "input"
+        self.decoder_a = decoder(spatial_dims, in_channels, width, keep)
+        self.decoder_b = decoder(spatial_dims, out_channels, width, keep)
         init_weights(self)
 
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
@@ -138,17 +146,23 @@ class RevGenerator(nn.Module):
             raise ValueError(f"direction must be AtoB or BtoA, not {direction!r}")
         self._check_shape(x, direction)
         if direction == "AtoB":
-            y = self._run(self.decoder_b, self.core(self._run(self.encoder_a, x)))
+            y = self._decode(self.decoder_b, self.core(self._run(self.encoder_a, x)))
         else:
-            y = self._run(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
+            y = self._decode(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
         return y.contiguous()  # inside, the channels are last
 
-    def _run(self, coder: nn.Module, x: Tensor) -> Tensor:
-        """Runs an encoder or a decoder, and has it recomputed in the backward pass if lean."""
+    def _decode(self, decoder: nn.Sequential, x: Tensor) -> Tensor:
+        # Tanh keeps its small output. So the recomputation may end before the last convolution, the
+        # dearest of the decoder, as soon as that has its input.
+        y: Tensor = decoder[-1](self._run(decoder[:-1], x))
+        return y
+
+    def _run(self, layers: nn.Module, x: Tensor) -> Tensor:
+        """Runs layers of an encoder or a decoder; if lean, the backward pass runs them again."""
         if self.config.memory == "lean" and torch.is_grad_enabled():
-            y: Tensor = checkpoint(coder, x, use_reentrant=False, preserve_rng_state=False)
+            y: Tensor = checkpoint(layers, x, use_reentrant=False, preserve_rng_state=False)
         else:
-            y = coder(x)
+            y = layers(x)
         return y
 
     def _check_shape(self, x: Tensor, direction: Direction) -> None:
@@ -172,9 +186,7 @@ def encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def residual_function(
-    spatial_dims: int, channels: int, keep: Literal["input", "padded"] = "input"
-) -> nn.Sequential:
+def residual_function(spatial_dims: int, channels: int, keep: Keep = "input") -> nn.Sequential:
     """The function f or g of a block (the paper's NN_1 and NN_2, Figure 2).
 
     Args:
@@ -189,10 +201,20 @@ def residual_function(
     )
 
 
-def decoder(spatial_dims: int, out_channels: int, width: int) -> nn.Sequential:
-    """Two fractionally strided 3x3 convolutions, halving the channels, then 7x7 and tanh."""
+def decoder(
+    spatial_dims: int, out_channels: int, width: int, keep: Keep = "input"
+) -> nn.Sequential:
+    """Two fractionally strided 3x3 convolutions, halving the channels, then 7x7 and tanh.
+
+    Args:
+        spatial_dims: 2 or 3.
+        out_channels: of the image.
+        width: channels before the last convolution.
+        keep: see `ReflectConv`; of the last convolution.
+    """
     layers: list[nn.Module] = []
     for level in reversed(range(DOWNSAMPLINGS)):
         channels = width * 2**level
         layers += normalised(upsampling_conv(spatial_dims, 2 * channels, channels))
-    return nn.Sequential(*layers, ReflectConv(spatial_dims, width, out_channels, 7), nn.Tanh())
+    last = ReflectConv(spatial_dims, width, out_channels, 7, keep=keep)
+    return nn.Sequential(*layers, last, nn.Tanh())

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 WEIGHT_STD = 0.02
 """Convolution weights start from N(0, 0.02) (paper, Table 1)."""
 
+Keep = Literal["input", "padded"]
+
 Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], bool, tuple[int, ...], int]
 """A convolution's stride, padding, dilation, whether transposed, output padding, and groups."""
 
@@ -34,7 +36,7 @@ class ReflectConv(nn.Module):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
-        keep: Literal["input", "padded"] = "input",
+        keep: Keep = "input",
     ) -> None:
         super().__init__()
         self.conv: nn.Module = Conv[Conv.CONV, spatial_dims](
@@ -145,7 +147,7 @@ def init_weights(module: nn.Module) -> None:
     """Sets every convolution of a network to weights from N(0, 0.02) and zero bias (Table 1).
 
     The weights are laid out with the channels last, and activations follow: convolutions, norms and
-    padding are faster so (`benchmarks/results/layout-cpu.json`).
+    padding are faster so (`benchmarks/layout.py`).
     """
     for layer in module.modules():
         if isinstance(layer, nn.modules.conv._ConvNd):

@@ -27,6 +27,7 @@ from revgan.training.display import Clock, Display, quiet_writers
 from revgan.training.interrupt import StopRequest, leave_signals_to_parent
 from revgan.training.objectives import Batch
 from revgan.training.pictures import save_pictures
+from revgan.training.planning import decide_memory
 from revgan.training.runs import RunFolder
 from revgan.training.setup import build_trainer, load_resumed, make_accelerator, total_steps
 from revgan.training.step import Trainer
@@ -79,7 +80,9 @@ def _train(
     accelerator = make_accelerator(config.runtime, run)
     samples = TrainingSamples(data, config.data, paired=config.paired, seed=config.training.seed)
     total = total_steps(config, samples.epoch_length, accelerator.num_processes)
-    trainer = build_trainer(config, data, accelerator, total)
+    channels = data.a.format.channels, data.b.format.channels
+    planned = decide_memory(config, channels, accelerator, console)
+    trainer = build_trainer(planned, data, accelerator, total)
     first = load_resumed(trainer, config, run) if resume else 0
     if first >= total:
         console.print(f"All {first} steps are done; a larger --training.steps goes on")

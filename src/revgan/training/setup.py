@@ -13,7 +13,7 @@ from revgan.devices import require_device
 from revgan.errors import UserError
 from revgan.networks import PatchDiscriminator
 from revgan.training.checkpoint import load_checkpoint
-from revgan.training.config import RunConfig, RuntimeConfig
+from revgan.training.config import Precision, RunConfig, RuntimeConfig
 from revgan.training.objectives import Objective, Players, build_objective
 from revgan.training.runs import RunFolder
 from revgan.training.step import Trainer
@@ -27,14 +27,7 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     """
     require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
-    cuda = not cpu and torch.cuda.is_available()
-    precision = {"float32": "no"}.get(runtime.precision, runtime.precision)
-    if precision == "auto":
-        precision = "bf16" if cuda and torch.cuda.is_bf16_supported() else "no"
-    if precision == "fp16" and not cuda:
-        raise UserError(
-            "runtime.precision fp16 needs a CUDA device; use float32 or bf16 on this one"
-        )
+    precision = mixed_precision(runtime.precision, cuda=not cpu and torch.cuda.is_available())
     AcceleratorState._reset_state()  # it would refuse a precision other than a former call's
     if run is None:
         return Accelerator(cpu=cpu, mixed_precision=precision)
@@ -46,6 +39,23 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
             project_dir=str(run.root), logging_dir=str(run.tensorboard)
         ),
     )
+
+
+def mixed_precision(precision: Precision, *, cuda: bool) -> str:
+    """What accelerate calls the precision: no, bf16 or fp16.
+
+    Raises:
+        UserError: fp16 away from CUDA.
+    """
+    if precision == "fp16" and not cuda:
+        raise UserError(
+            "runtime.precision fp16 needs a CUDA device; use float32 or bf16 on this one"
+        )
+    if precision == "auto":
+        # Without a GPU to ask, the plan is for one that has bf16, as all have had since 2020.
+        modern = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
+        return "bf16" if cuda and modern else "no"
+    return "no" if precision == "float32" else precision
 
 
 def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:

@@ -1,0 +1,213 @@
+"""The results of `revgan benchmark`: JSON to go on from, tables, and a plot."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rich import box
+from rich.table import Table
+
+from revgan.errors import UserError
+from revgan.evaluation.charts import Panel, Points, line_chart, save_figure
+from revgan.files import write_text
+from revgan.training.benchmark import Row
+from revgan.training.variants import Case, VariantName
+
+HEADINGS = (
+    "depth",
+    "variant",
+    "ms per step",
+    "peak MiB",
+    "core MiB",
+    "GMAC",
+    "float64 error",
+    "naive error",
+)
+
+LEGEND = """\
+Time is the median of a training step, with the first and third quartile. Peak memory is above what
+is held between steps. Core memory is what one forward pass of the core leaves for the backward
+pass. GMAC are 10^9 multiply-accumulates of a step's convolutions. Errors are relative L2 distances
+of the generator's gradient (all weights) from the one in float64, and from the one of the naive
+variant in the same precision, both with every activation stored.
+"""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all rows in one folder have in common, so that they can be compared.
+
+    Attributes:
+        machine: device, cores, threads and platform.
+        versions: of Python and the libraries that matter.
+        precision: "float32" or "bf16".
+        repeats: timed steps per variant.
+    """
+
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+    precision: str
+    repeats: int
+
+
+class Results:
+    """What is in a folder: `results.json`, `table.md`, and the plot as PNG and SVG.
+
+    Args:
+        folder: where the files are, or will be.
+        conditions: those of rows to come.
+        command: the command line as it was typed.
+
+    Raises:
+        UserError: the folder holds results under other conditions, or something else of that name.
+    """
+
+    def __init__(self, folder: Path, conditions: Conditions, command: str) -> None:
+        self.folder = folder
+        self.conditions = conditions
+        self.command = command
+        path = folder / "results.json"
+        self.rows = _read_rows(path, conditions) if path.exists() else []
+
+    def of(self, case: Case) -> list[Row]:
+        """What is there of a case."""
+        return [row for row in self.rows if row.case == case]
+
+    def replace(self, case: Case, rows: Sequence[Row]) -> None:
+        """Takes a case's rows in, in place of those that are there, and writes every file."""
+        self.rows = [row for row in self.rows if row.case != case] + list(rows)
+        self.rows.sort(key=_order)
+        content = {
+            "command": self.command,
+            "date": date.today().isoformat(),
+            **asdict(self.conditions),
+            "rows": [_to_flat(row) for row in self.rows],
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "results.json", json.dumps(content, indent=2) + "\n")
+        write_text(self.folder / "table.md", _markdown(self.rows))
+        figure = line_chart(
+            [_panels(*group) for group in _groups(self.rows)], get_args(VariantName)
+        )
+        for suffix in ("png", "svg"):
+            save_figure(figure, self.folder / f"plot.{suffix}")
+
+    def tables(self) -> Iterator[Table]:
+        """A table for a terminal per objective, size and width."""
+        for title, rows in _groups(self.rows):
+            table = Table(title=title, caption="\n".join(_failures(rows)), caption_justify="left")
+            table.box, table.padding, table.show_edge = box.SIMPLE, (0, 1, 0, 0), False
+            for heading in HEADINGS:  # in narrow columns, so that each row is one line
+                justify: Literal["left", "right"] = "left" if heading == "variant" else "right"
+                table.add_column("\n".join(heading.rsplit(" ", 1)), justify=justify)
+            for row in rows:
+                table.add_row(*_cells(row))
+            yield table
+
+
+def _read_rows(path: Path, conditions: Conditions) -> list[Row]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [_from_flat(row) for row in content["rows"]]
+        found = _named(Conditions(**{f.name: content[f.name] for f in fields(Conditions)}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} holds no results of revgan benchmark; name another folder with --output"
+        ) from error
+    for name, value in _named(conditions).items():
+        # A package that is new here has no rows there.
+        if found.get(name, value) != value:
+            raise UserError(
+                f"{path} was measured with {name} {found[name]}, not {value}; name another folder "
+                "with --output"
+            )
+    return rows
+
+
+def _named(conditions: Conditions) -> dict[str, str | int]:
+    return {
+        **conditions.machine,
+        **conditions.versions,
+        "precision": conditions.precision,
+        "repeats": conditions.repeats,
+    }
+
+
+def _to_flat(row: Row) -> dict[str, Any]:
+    flat = asdict(row)
+    case: dict[str, Any] = flat.pop("case")
+    return case | flat
+
+
+def _from_flat(flat: dict[str, Any]) -> Row:
+    case = {field.name: flat[field.name] for field in fields(Case)}
+    return Row(Case(**case), **{name: flat[name] for name in flat if name not in case})
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    case, place = row.case, get_args(VariantName).index(row.variant)
+    return case.spatial_dims, case.objective, case.size, case.width, case.depth, place
+
+
+def _groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Rows that differ only in depth and variant, and what they have in common."""
+    for title, group in groupby(rows, key=lambda row: row.case.title):
+        yield title, list(group)
+
+
+def _panels(title: str, rows: Sequence[Row]) -> list[Panel]:
+    depth = "depth (reversible blocks)"
+    mib = _lines(rows, lambda row: row.peak_bytes and row.peak_bytes / 2**20)
+    seconds = _lines(rows, lambda row: row.median_s)
+    return [
+        Panel(title, depth, "peak memory of a step (MiB)", mib),
+        Panel(title, depth, "time per step (s)", seconds),
+    ]
+
+
+def _lines(rows: Sequence[Row], value: Callable[[Row], float | None]) -> dict[str, Points]:
+    """What was measured of each variant, over depth."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        y = value(row)
+        if y is not None:
+            lines.setdefault(row.variant, []).append((row.case.depth, y))
+    return dict(lines)
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    alignment = ["---" if heading == "variant" else "---:" for heading in HEADINGS]
+    sections = [LEGEND]
+    for title, group in _groups(rows):
+        table = [HEADINGS, alignment, *map(_cells, group)]
+        lines = [f"| {' | '.join(cells)} |" for cells in table]
+        failures = [f"- {failure}" for failure in _failures(group)]
+        sections.append("\n".join([f"### {title}", "", *lines, "", *failures, ""]))
+    return "\n".join(sections)
+
+
+def _cells(row: Row) -> list[str]:
+    """What a table shows of a row, in the order of `HEADINGS`."""
+    values = {
+        "{:.4g}": [row.peak_bytes and row.peak_bytes / 2**20],
+        "{:.3g}": [row.core_bytes and row.core_bytes / 2**20, row.gmac],
+        "{:.2g}": [row.gradient_error, row.naive_error],
+    }
+    cells = ["-" if v is None else form.format(v) for form, vs in values.items() for v in vs]
+    return [str(row.case.depth), row.variant, _time(row), *cells]
+
+
+def _time(row: Row) -> str:
+    if row.failure is not None:
+        return "failed"
+    median, q1, q3 = (f"{1000 * (s or 0):.3g}" for s in (row.median_s, row.q1_s, row.q3_s))
+    return f"{median} ({q1}-{q3})"
+
+
+def _failures(rows: Sequence[Row]) -> list[str]:
+    """Why variants failed."""
+    return [f"{r.variant}, depth {r.case.depth}: {r.failure}" for r in rows if r.failure]

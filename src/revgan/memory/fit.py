@@ -1,0 +1,70 @@
+"""How much memory there is, and the largest number of something that fits into it."""
+
+from collections.abc import Callable
+
+import psutil  # type: ignore[import-untyped]  # its types come apart from it
+import torch
+
+_TOLERANCE = 2e-3
+"""By how much of the budget the search trusts its own interpolation."""
+
+_INTERPOLATIONS = 5
+"""After so many known needs, the search halves the range instead."""
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a device has free now; away from CUDA, what programs get without swapping."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)
+
+
+def largest_fitting(
+    need: Callable[[int], int],
+    budget: int,
+    known: dict[int, int],
+    *,
+    fixed: int = 0,
+    power: int = 1,
+    step: int = 1,
+    least: int = 1,
+    limit: int,
+) -> int | None:
+    """The largest n whose need is within a budget; None if not even the least is.
+
+    Needs grow about as ``fixed + c * n**power``. Each guess interpolates so between needs found
+    before, so that few are asked for: they take seconds each.
+
+    Args:
+        need: bytes for an n; never falls as n grows.
+        budget: bytes that there are.
+        known: some needs, one at least.
+        fixed: what does not grow, as far as `known` alone doesn't tell.
+        power: how needs grow.
+        step: n is a multiple of it, as are `least` and `limit`.
+        least: smallest n that makes sense.
+        limit: largest n that is tried.
+    """
+    known, trusted = dict(known), False
+    while True:
+        low = max((n for n, bytes_ in known.items() if bytes_ <= budget), default=least - step)
+        high = min((n for n, bytes_ in known.items() if bytes_ > budget), default=limit + step)
+        curve = _curve(known, budget, fixed, power)
+        if low + step >= high or (trusted and curve(low + step) > budget * (1 + _TOLERANCE)):
+            return low if low >= least else None
+        guess = max((n for n in range(low, high, step) if curve(n) <= budget), default=low)
+        guess = max(guess, low + step)
+        if len(known) > _INTERPOLATIONS:
+            guess = low + (high - low) // (2 * step) * step
+        known[guess] = need(guess)
+        trusted = abs(known[guess] - curve(guess)) < budget * _TOLERANCE / 2
+
+
+def _curve(known: dict[int, int], budget: int, fixed: int, power: int) -> Callable[[int], float]:
+    """The curve of growth through the two needs nearest to the budget, or through the only one."""
+    (a, need_a), *others = sorted(known.items(), key=lambda item: abs(item[1] - budget))
+    slope = (need_a - fixed) / max(a, 1) ** power
+    if others and others[0][1] != need_a:
+        b, need_b = others[0]
+        slope = (need_b - need_a) / (b**power - a**power)
+    return lambda n: need_a + slope * (n**power - a**power)

@@ -1,0 +1,135 @@
+"""Ways to train the same RevGAN, for `revgan benchmark` to measure side by side.
+
+All start from the same weights, whose names they share, and minimise the same losses on the same
+images. The memory modes of `RevGenerator` are variants, and so are other people's cores in its
+place: what makes blocks reversible, or checkpoints them, differs, and f and g do not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import torch
+from accelerate import Accelerator
+
+from revgan.networks import GeneratorConfig
+from revgan.networks.generator import Memory
+from revgan.reversible import ReversibleSequential
+from revgan.training.config import RunConfig
+from revgan.training.cores import CheckpointCore, MemcnnCore, RevtorchCore
+from revgan.training.joint import make_joint_step
+from revgan.training.objectives import Batch, LossConfig, ObjectiveKind, Players
+from revgan.training.setup import make_trainer
+
+VariantName = Literal["joint", "naive", "checkpoint", "memcnn", "revtorch", "reversible", "lean"]
+PACKAGES = ("memcnn", "revtorch")
+"""Variants that are a package of that name, which may be missing."""
+
+CORES: dict[VariantName, type[ReversibleSequential]] = {
+    "checkpoint": CheckpointCore,
+    "memcnn": MemcnnCore,
+    "revtorch": RevtorchCore,
+}
+"""Variants with another core."""
+
+OFF_GRID = ("joint", *PACKAGES)
+"""Variants whose residual stream is ordinary floating point, not on our grid."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained: the size of a step.
+
+    Attributes:
+        objective: whose losses.
+        spatial_dims: 2 for images of 3 channels, 3 for volumes of 1.
+        size: positions along each spatial axis.
+        width: K, channels after the generator's first convolution.
+        depth: R, reversible blocks in the core.
+    """
+
+    objective: ObjectiveKind
+    spatial_dims: Literal[2, 3]
+    size: int
+    width: int
+    depth: int
+
+    @property
+    def channels(self) -> int:
+        """Channels of either domain."""
+        return 3 if self.spatial_dims == 2 else 1
+
+    @property
+    def title(self) -> str:
+        """All but the depth, in words."""
+        shape = " x ".join([str(self.size)] * self.spatial_dims)
+        return f"{self.objective}, {shape}, width {self.width}"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train: the networks, and a step that takes them further.
+
+    Attributes:
+        players: the networks; their weights' names are the same in each variant.
+        step: trains on the same images each time; between steps, no gradients are held.
+    """
+
+    players: Players
+    step: Callable[[], object]
+
+
+def installed_variants() -> list[VariantName]:
+    """All variants but those whose package is missing."""
+    return [v for v in get_args(VariantName) if v not in PACKAGES or find_spec(v)]
+
+
+def build_variant(
+    name: VariantName,
+    case: Case,
+    accelerator: Accelerator,
+    *,
+    dtype: torch.dtype = torch.float32,
+    exact: bool = True,
+) -> Variant:
+    """A variant with fresh weights, the same for all variants of a case, and its images.
+
+    Args:
+        name: which.
+        case: what is trained.
+        accelerator: device and precision.
+        dtype: of weights and images.
+        exact: whether our own core keeps its residual stream on the grid.
+    """
+    # The image pool stays empty, so that each step is the same.
+    config = RunConfig(
+        objective=case.objective,
+        generator=GeneratorConfig(case.width, case.depth, _memory(name)),
+        losses=LossConfig(pool_size=0),
+    )
+    channels = case.channels, case.channels
+    trainer = make_trainer(config, case.spatial_dims, channels, accelerator, total=1)
+    players = trainer.players
+    for network in (players.generator, players.judge_a, players.judge_b):
+        network.to(dtype)
+    batch = _images(case, accelerator.device, dtype)
+    generator = players.generator
+    for block in generator.core:
+        block.exact = exact and name not in OFF_GRID
+    if name in CORES:
+        generator.core = CORES[name](*generator.core)
+    if name == "joint":
+        return Variant(players, make_joint_step(players, config, accelerator, batch))
+    return Variant(players, lambda: trainer.step(batch, 0))
+
+
+def _memory(name: VariantName) -> Memory:
+    return name if name in ("reversible", "lean") else "naive"
+
+
+def _images(case: Case, device: torch.device, dtype: torch.dtype) -> Batch:
+    draws = torch.Generator().manual_seed(0)
+    shape = (1, case.channels, *[case.size] * case.spatial_dims)
+    images = [torch.rand(shape, generator=draws) * 2 - 1 for _ in "ab"]
+    return Batch(*(image.to(device, dtype) for image in images))

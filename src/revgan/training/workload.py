@@ -1,0 +1,145 @@
+"""What a training or a translation needs of memory, found without running it.
+
+Nothing here is a formula for the networks: the real training step runs under fake tensors
+(`revgan.memory.predict_step`), on the CPU whatever the device will be.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim import Optimizer
+
+from revgan.inference.translator import translate_padded
+from revgan.memory import StepPrediction, predict_step
+from revgan.training.config import RunConfig, RuntimeConfig
+from revgan.training.objectives import Batch
+from revgan.training.pool import ImagePool
+from revgan.training.setup import make_trainer, mixed_precision
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A training, or its generator's translations, whose memory is asked for.
+
+    Attributes:
+        config: of the run.
+        size: side of the training images or volumes, whatever `config.data.crop` says.
+        spatial_dims: 2 for images, 3 for volumes.
+        channels: of A and B.
+        device_type: "cpu", "cuda" or "mps".
+    """
+
+    config: RunConfig
+    size: int
+    spatial_dims: Literal[2, 3] = 2
+    channels: tuple[int, int] = (3, 3)
+    device_type: str = "cpu"
+
+    def with_generator(self, **changes: Any) -> "Workload":
+        """The same with another generator."""
+        generator = replace(self.config.generator, **changes)
+        return replace(self, config=replace(self.config, generator=generator))
+
+    def with_batch(self, batch_size: int) -> "Workload":
+        """The same with another batch size."""
+        training = replace(self.config.training, batch_size=batch_size)
+        return replace(self, config=replace(self.config, training=training))
+
+    def images(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """A batch of each domain."""
+        a, b = (torch.empty(batch_size, c, *self._spatial) for c in self.channels)
+        return a, b
+
+    @property
+    def _spatial(self) -> list[int]:
+        return [self.size] * self.spatial_dims
+
+    @property
+    def precision(self) -> str:
+        """The precision of training, as `mixed_precision` calls it."""
+        return mixed_precision(self.config.runtime.precision, cuda=self.device_type == "cuda")
+
+
+@lru_cache
+def predict_training(workload: Workload) -> StepPrediction:
+    """What one training step needs, image pools filled; `generator.memory` is not "auto"."""
+    return predict_step(lambda: _training_step(workload), cpu_kernels=workload.device_type == "cpu")
+
+
+@lru_cache
+def predict_translation(workload: Workload) -> StepPrediction:
+    """What translating one whole image needs, in the direction that needs more."""
+
+    def make_step() -> Callable[[], object]:
+        generator = workload.with_generator(memory="naive", stored_blocks=0).config.generator
+        network = generator.build(workload.spatial_dims, *workload.channels)
+        a, b = workload.images(1)
+
+        def step() -> None:
+            translate_padded(network, a, "AtoB")
+            translate_padded(network, b, "BtoA")
+
+        return step
+
+    return predict_step(make_step, cpu_kernels=workload.device_type == "cpu")
+
+
+def _training_step(workload: Workload) -> Callable[[], object]:
+    accelerator = cast(Accelerator, _StandIn(bf16=workload.precision != "no"))
+    trainer = make_trainer(
+        workload.config, workload.spatial_dims, workload.channels, accelerator, total=2
+    )
+    batch = Batch(*workload.images(workload.config.training.batch_size))
+    for pool, images in zip(trainer.objective.pools.values(), (batch.a, batch.b), strict=False):
+        _fill(pool, images)
+    return lambda: trainer.step(batch, 0)
+
+
+def _fill(pool: ImagePool, batch: Tensor) -> None:
+    """Fills a pool as far as a batch leaves room, since which images it exchanges is random."""
+    if pool.size:
+        pool.size = max(pool.size, len(batch))
+        pool.images = [torch.empty_like(batch[0]) for _ in range(pool.size - len(batch))]
+
+
+class _StandIn:
+    """Takes the accelerator's place under fake tensors: one process, on the CPU."""
+
+    device = torch.device("cpu")
+    num_processes = 1
+    process_index = 0
+
+    def __init__(self, bf16: bool) -> None:
+        self._bf16 = bf16
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Computes in bf16, if so wanted; fp16 takes the same memory."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._bf16)
+
+    def backward(self, loss: Tensor) -> None:
+        """Backpropagates."""
+        loss.backward()
+
+    def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Brings the optimizer's states to life, as a first step would."""
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        optimizer.zero_grad()
+        return optimizer
+
+
+def device_type(runtime: RuntimeConfig) -> str:
+    """The kind of device that training would run on, though it may not be there."""
+    if runtime.device != "auto":
+        return runtime.device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

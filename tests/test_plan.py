@@ -1,0 +1,136 @@
+"""`revgan plan` and memory budgets on the command line."""
+
+import json
+
+import pytest
+
+from revgan.cli import main
+from revgan.training import planning, workload
+from revgan.training.config import RunConfig
+from test_cli import make_images, refusal, sentence, train
+
+TINY = [
+    "--runtime.device=cpu",
+    "--size=32",
+    "--generator.width=4",
+    "--generator.depth=1",
+    "--discriminator.width=4",
+]
+
+
+def plan(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["plan", *TINY, *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_plan_shows_needs_and_what_fits(capsys):
+    output = plan(capsys, "--memory-budget=2.3MiB")
+    assert output.startswith("unpaired RevGAN, width 4, depth 1, 1 x 32 x 32, float32 on cpu\n")
+    for mode in ("naive", "reversible", "lean", "translation"):
+        assert f"│ {mode} " in output
+    assert "Within 2.3 MiB:" in output
+    assert "generator.memory auto takes           │ naive" in output
+    assert "largest size, training in lean" in output
+
+
+def test_json_has_every_number_in_bytes(capsys):
+    content = json.loads(
+        plan(capsys, "--json", "--memory-budget=21MiB", "--spatial-dims=3", "--channels", "1", "1")
+    )
+    assert content["spatial_dims"] == 3
+    assert content["budget"] == 21 * 2**20
+    assert list(content["training"]) == ["naive", "reversible", "lean"]
+    for needed in (*content["training"].values(), content["translation"]):
+        total = needed.pop("total")
+        assert list(needed) == ["parameters", "gradients", "optimizer_states", "activations"]
+        assert sum(needed.values()) == total
+    assert content["auto"] in ("naive", "reversible", "lean")
+    largest = content["largest"]
+    assert largest["memory"] == "lean"
+    assert largest["size"] >= 32
+    assert largest["translated_size"] > largest["size"]
+    assert min(largest["depth"], largest["batch_size"]) >= 1
+
+
+def test_without_a_budget_the_free_memory_is_taken_less_a_margin(capsys, monkeypatch):
+    monkeypatch.setattr(planning, "free_memory", lambda device: 2.5 * 2**20)
+    assert json.loads(plan(capsys, "--json"))["budget"] == int(2.25 * 2**20)
+
+
+def test_a_gpu_that_is_not_there_can_be_planned_for(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    output = plan(capsys, "--runtime.device=cuda")
+    assert "bf16 on cuda" in output
+    assert "give --memory-budget" in output
+    assert "Within" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--size", "30"], "--size must be a multiple of 4 from 32 up, not 30"),
+        (["--channels", "0", "3"], "--channels must be 1 or more, not 0"),
+        (["--spatial-dims", "4"], "--spatial-dims must be one of 2, 3, not '4'"),
+        (["--run", "x"], "knows no option --run"),
+        (["--memory-budget", "much"], "must be a size such as 8GiB or 500MB, not 'much'"),
+        (["--channels", "1", "3"], "set --losses.identity_weight 0"),
+        (["nowhere"], "nowhere is no run folder"),
+    ],
+)
+def test_a_wrong_question_is_told_what_would_be_right(capsys, arguments, expected):
+    assert expected in refusal(capsys, "plan", *TINY, *arguments)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return make_images(tmp_path / "images")
+
+
+def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
+    assert train(images, tmp_path / "run", generator__memory="lean") == 0
+    capsys.readouterr()
+    assert main(["plan", str(tmp_path / "run"), "--json", "--memory-budget=1.7MiB"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["generator"] == {"width": 2, "depth": 1, "memory": "lean", "stored_blocks": 0}
+    assert content["size"] == 32
+    message = refusal(capsys, "plan", tmp_path / "run", "--preset", "paper")
+    assert message == "a run folder has options of its own; omit --preset"
+
+
+def test_training_decides_auto_by_the_budget_and_the_run_keeps_auto(capsys, images, tmp_path):
+    run = tmp_path / "run"
+    assert train(images, run, "--memory-budget", "1GiB") == 0
+    assert "\nmemory auto: naive, " in capsys.readouterr().out
+    config = (run / "config.yaml").read_text()
+    assert "memory: auto" in config
+    assert "memory_budget: 1GiB" in config
+
+
+def test_a_budget_that_fits_nothing_ends_before_the_run_begins(capsys, images, tmp_path):
+    capsys.readouterr()
+    code = train(images, tmp_path / "run", "--memory-budget", "1MiB")
+    assert "and there are 1.0 MiB" in sentence(capsys, code, status=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_budget_for_a_named_mode_is_refused(capsys, images):
+    message = refusal(
+        capsys, "train", images, "--memory-budget=1GiB", "--generator.memory=lean", status=2
+    )
+    assert message == (
+        "--memory-budget is for generator.memory auto to use, not for lean; give "
+        "--generator.memory auto, or no budget"
+    )
+
+
+def test_a_named_mode_is_trained_without_the_planner(images, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(workload, "predict_step", refuse)
+    assert train(images, tmp_path / "run", generator__memory="reversible") == 0
+
+
+def test_auto_is_the_default():
+    assert RunConfig().generator.memory == "auto"
