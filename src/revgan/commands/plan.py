@@ -179,7 +179,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(_needs(plan))
     step = plan.training["lean"]
     images = step.held - step.parameters - step.optimizer_states
-    console.print(f"Activations include {format_bytes(images)} of images: batch and image pools.")
+    pools = " and image pools" if workload.device_type == "cpu" else ""
+    console.print(f"Activations include {format_bytes(images)} of images: batch{pools}.")
     if plan.budget is None:
         console.print("There is no such device here to ask for its memory: give --memory-budget")
     elif plan.largest is not None:

@@ -119,7 +119,7 @@ class RevGenerator(nn.Module):
         self.encoder_a = encoder(spatial_dims, in_channels, width)
         self.encoder_b = encoder(spatial_dims, out_channels, width)
         # What the core recomputes, it drops at once.
-        keep: Keep = "input" if memory == "naive" else "padded"
+        keep: Keep = "input" if memory == "naive" or stored_blocks else "padded"
         self.core = ReversibleSequential(
             *(
                 AdditiveCoupling(

@@ -154,5 +154,6 @@ def init_weights(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, 0.0, WEIGHT_STD)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-            last = torch.channels_last if layer.weight.ndim == 4 else torch.channels_last_3d
-            layer.weight = nn.Parameter(layer.weight.detach().contiguous(memory_format=last))
+            # With every stride set: a single channel's says nothing of the layout otherwise.
+            last = layer.weight.detach().movedim(1, -1).clone(memory_format=torch.contiguous_format)
+            layer.weight = nn.Parameter(last.movedim(-1, 1))

@@ -89,7 +89,7 @@ def _in_layout(x: Tensor) -> Tensor:
         does for leaves.
     """
     if torch._C._are_functorch_transforms_active():  # vmap has no layout, and nothing is replayed
-        return x.view_as(x)
+        return x[...]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
     channels_last = x.is_contiguous(memory_format=last) and not x.is_contiguous()
     axes = (0, *range(2, x.ndim), 1) if channels_last else range(x.ndim)
@@ -98,7 +98,7 @@ def _in_layout(x: Tensor) -> Tensor:
         strides[axis] = stride
         stride *= max(x.shape[axis], 1)
     if x.stride() == tuple(strides):
-        return x.view_as(x)
+        return x[...]  # not view_as, which changes the stride of an axis of size 1
     return x.clone(memory_format=last if channels_last else torch.contiguous_format)
 
 

@@ -8,7 +8,8 @@ class ImagePool:
     """Shows the discriminator older fakes half of the time (Shrivastava et al., 2017).
 
     While the pool fills, images pass through and are kept. Once it is full, each image is, with
-    probability 1/2, stored in exchange for a random older one, which is returned in its place.
+    probability 1/2, stored in exchange for a random older one, which is returned in its place. The
+    pool lies in the computer's main memory, as a GPU's is dear.
 
     Args:
         size: how many images are kept; with 0, every image passes through.
@@ -28,10 +29,10 @@ class ImagePool:
 
     def _exchange_one(self, image: Tensor, generator: torch.Generator) -> Tensor:
         if len(self.images) < self.size:
-            self.images.append(image.clone())
+            self.images.append(image.to("cpu", copy=True))
             return image
         if torch.rand((), generator=generator) < 0.5:
             return image
         slot = int(torch.randint(self.size, (), generator=generator))
-        older, self.images[slot] = self.images[slot], image.clone()
-        return older
+        older, self.images[slot] = self.images[slot], image.to("cpu", copy=True)
+        return older.to(image.device)

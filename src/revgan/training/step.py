@@ -157,8 +157,7 @@ class Trainer:
             optimizer.load_state_dict({"state": state, "param_groups": groups})
         for name, pool in self.objective.pools.items():
             images = _below(f"pool_{name}", tensors)
-            device = self.accelerator.device
-            pool.images = [images[str(i)].to(device) for i in range(len(images))]
+            pool.images = [images[str(i)] for i in range(len(images))]
 
     def _networks(self) -> dict[str, nn.Module]:
         players = self.players

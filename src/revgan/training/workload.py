@@ -97,14 +97,17 @@ def _training_step(workload: Workload) -> Callable[[], object]:
     )
     batch = Batch(*workload.images(workload.config.training.batch_size))
     for pool, images in zip(trainer.objective.pools.values(), (batch.a, batch.b), strict=False):
-        _fill(pool, images)
+        _fill(pool, images, on_device=workload.device_type == "cpu")
     return lambda: trainer.step(batch, 0)
 
 
-def _fill(pool: ImagePool, batch: Tensor) -> None:
-    """Fills a pool as far as a batch leaves room, since which images it exchanges is random."""
+def _fill(pool: ImagePool, batch: Tensor, *, on_device: bool) -> None:
+    """Fills a pool as far as a batch leaves room, since which images it exchanges is random.
+
+    A pool lies in main memory, which takes from no GPU's.
+    """
     if pool.size:
-        pool.size = max(pool.size, len(batch))
+        pool.size = max(pool.size, len(batch)) if on_device else len(batch)
         pool.images = [torch.empty_like(batch[0]) for _ in range(pool.size - len(batch))]
 
 
