@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 WEIGHT_STD = 0.02
 """Convolution weights start from N(0, 0.02) (paper, Table 1)."""
@@ -39,7 +40,7 @@ class ReflectConv(nn.Module):
         keep: Keep = "input",
     ) -> None:
         super().__init__()
-        self.conv: nn.Module = Conv[Conv.CONV, spatial_dims](
+        self.conv: _ConvNd = Conv[Conv.CONV, spatial_dims](
             in_channels, out_channels, kernel_size, stride=stride
         )
         self.padding = [kernel_size // 2] * (2 * spatial_dims)
@@ -47,11 +48,12 @@ class ReflectConv(nn.Module):
         self.keep = keep
 
     def forward(self, x: Tensor) -> Tensor:
-        inputs = [x, *self.conv.parameters()]  # its weight and its bias
+        assert self.conv.bias is not None
+        inputs = x, self.conv.weight, self.conv.bias
         device = x.device.type
         if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
             return self._convolve(*inputs)
-        low_precision = [t.to(torch.get_autocast_dtype(device)) for t in inputs]
+        low_precision = (t.to(torch.get_autocast_dtype(device)) for t in inputs)
         with torch.autocast(device, enabled=False):  # it would pad in float32
             return self._convolve(*low_precision)
 
@@ -150,7 +152,7 @@ def init_weights(module: nn.Module) -> None:
     padding are faster so (`benchmarks/layout.py`).
     """
     for layer in module.modules():
-        if isinstance(layer, nn.modules.conv._ConvNd):
+        if isinstance(layer, _ConvNd):
             nn.init.normal_(layer.weight, 0.0, WEIGHT_STD)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

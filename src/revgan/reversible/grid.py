@@ -48,6 +48,8 @@ def round_to_grid(x: Tensor) -> Tensor:
     if dual or torch._C._are_functorch_transforms_active():
         # The same in plain operations, for derivatives that a compilable Function can't have.
         return x + (_rounded(x, spacing) - x).detach()
+    if not torch.is_grad_enabled():
+        return _rounded(x, spacing)
     # PyTorch leaves Function.apply without types.
     rounded: Tensor = _StraightThroughRound.apply(x, spacing)  # type: ignore[no-untyped-call]
     return rounded

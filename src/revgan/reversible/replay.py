@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from threading import RLock
 from typing import Any
 
@@ -24,7 +25,7 @@ own_weights = RLock()
 """A replay lends a net other tensors for its own; no other thread may use the net meanwhile."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recording:
     """One evaluation of a step's net: what its features depended on besides input and weights.
 
@@ -42,30 +43,40 @@ class Recording:
     random_state: RandomState | None
     autocast: dict[str, Any]
 
-    def replay(self, source: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """Computes the features again, differentiably in `source` and `weights`.
+    def replay(self, source: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """Computes the features again, differentiably.
 
-        The weights stand for the net's own, in the order of its parameters. The net's buffers and
-        the global generators are left as they are.
+        The net's buffers and the global generators are left as they are.
+
+        Args:
+            source: what the net saw.
+            weights: the net's parameters, in their order, as they were.
+
+        Returns:
+            The features, and the weights, or leaves in their place, that these depend on.
 
         Raises:
             RuntimeError: the net has been switched between train() and eval().
         """
-        if self.modes != _modes(self.step.net):
+        net = self.step.net
+        if self.modes != _modes(net):
             raise RuntimeError(
                 "a reversible core was switched between train() and eval() after a forward pass "
                 "that its backward pass has yet to recompute; switch after the backward pass"
             )
-        names = [name for name, _ in self.step.net.named_parameters()]
-        state = dict(zip(names, weights, strict=True))
-        state |= {name: buffer.clone() for name, buffer in self.buffers.items()}
+        state = None
+        if self.buffers or _replaced_or_hooked(weights, net):
+            # Hooks of the net's own weights wait for the sum over all uses.
+            weights = [leaf(w, w.requires_grad) for w in weights]
+            state = dict(zip((name for name, _ in net.named_parameters()), weights, strict=True))
+            state |= {name: buffer.clone() for name, buffer in self.buffers.items()}
         with (
             own_weights,
             torch.enable_grad(),
             torch.autocast(**self.autocast),
             replaying(self.random_state, source.device),
         ):
-            return self.step.features(source, state)
+            return self.step.features(source, state), weights
 
 
 def record(step: Step, source: Tensor) -> tuple[Tensor, Recording]:
@@ -79,6 +90,14 @@ def record(step: Step, source: Tensor) -> tuple[Tensor, Recording]:
     state = before if drawn_since(before, source.device) else None
     autocast = _autocast_state(source.device.type)
     return features, Recording(step, _modes(step.net), buffers, state, autocast)
+
+
+def _replaced_or_hooked(weights: Sequence[Tensor], net: nn.Module) -> bool:
+    """Whether gradients of `weights` can't be taken from the net as it stands."""
+    return any(
+        weight is not own or own._backward_hooks
+        for weight, own in zip_longest(weights, net.parameters())
+    )
 
 
 def leaf(x: Tensor, requires_grad: bool) -> Tensor:

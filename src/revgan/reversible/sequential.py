@@ -166,17 +166,20 @@ class _Recompute(torch.autograd.Function):
         else:
             (new, source), weights = ctx.handed_over.pop(this_pass), saved
 
-        # Leaves of their own: the real weights' hooks wait for the sum over all uses.
-        leaves = [leaf(w, w.requires_grad) for w in weights]
         source_leaf = leaf(source, True)
-        features = ctx.recording.replay(source_leaf, leaves)
+        features, weights = ctx.recording.replay(source_leaf, weights)
         target = step.recover(new, features.detach())
         earlier = ctx.next_functions[1][0]  # the node that made the source
         if isinstance(earlier, type(ctx)) and torch._C._will_engine_execute_node(earlier):
             earlier.handed_over[this_pass] = source, target
 
         grad_target, grad_features = step.vjp(target, features.detach(), grad_new)
-        return None, None, grad_target, *_gradients(features, [source_leaf, *leaves], grad_features)
+        return (
+            None,
+            None,
+            grad_target,
+            *_gradients(features, [source_leaf, *weights], grad_features),
+        )
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:

@@ -53,7 +53,8 @@ class Step:
 
     def recover(self, target: Tensor, features: Tensor) -> Tensor:
         """The target before this step, from the target after it."""
-        return replace(self, inverse=not self.inverse).combine(target, features)
+        uncouple = self.coupling.couple if self.inverse else self.coupling.uncouple
+        return uncouple(target, features)
 
     def vjp(self, target: Tensor, features: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients of the target before this step and of the features."""

@@ -89,7 +89,9 @@ def _use_plain_layers(network: nn.Module) -> None:
     for name, layer in network.named_children():
         if isinstance(layer, ReflectConv):
             pad = nn.ReflectionPad2d if len(layer.padding) == 4 else nn.ReflectionPad3d
-            named = OrderedDict(pad=pad(layer.padding[0]), conv=layer.conv)
+            named: OrderedDict[str, nn.Module] = OrderedDict(
+                pad=pad(layer.padding[0]), conv=layer.conv
+            )
             setattr(network, name, nn.Sequential(named))
         elif isinstance(layer, InstanceNorm):
             setattr(network, name, _PlainInstanceNorm())
