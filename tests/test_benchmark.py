@@ -84,7 +84,7 @@ def test_each_variant_is_measured_in_each_case(results):
 
 def test_results_say_what_they_were_measured_with(results):
     content = json.loads((results / "results.json").read_text())
-    assert content["command"].startswith("revgan benchmark --sizes 32")
+    assert content["last_command"].startswith("revgan benchmark --sizes 32")
     assert content["versions"]["torch"] == torch.__version__
     assert content["machine"].keys() == {"device", "cores", "threads", "platform"}
     assert content["precision"] == "float32"

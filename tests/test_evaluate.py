@@ -8,9 +8,15 @@ from PIL import Image
 from rich.console import Console
 
 from revgan.cli import main
-from revgan.commands.evaluate import evaluate
+from revgan.commands import evaluate as command
+from revgan.commands.evaluate import compare_memory, evaluate
 from revgan.data.sets import DataConfig, open_data_set
+from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.config import RunConfig, RuntimeConfig
+from revgan.training.objectives import LossConfig
 from revgan.training.runs import RunFolder
+from revgan.training.setup import make_accelerator
+from revgan.training.workload import Workload, predict_training
 
 TINY = [
     "--training.steps=2",
@@ -103,3 +109,33 @@ def test_images_that_share_a_name_do_not_overwrite_each_other(folder, tmp_path):
     evaluation = evaluated(folder, tmp_path)
     assert len(list((tmp_path / "run" / "results" / "AtoB").iterdir())) == 13
     assert evaluation.rows == []  # two images of one name can't be matched
+
+
+@pytest.mark.parametrize("mode", ["naive", "reversible", "none"])
+def test_memory_is_compared_only_where_the_step_fits(folder, monkeypatch, mode):
+    data = DataConfig(path=str(folder), crop=32)
+    generator = GeneratorConfig(width=4, depth=6)
+    runtime = RuntimeConfig(device="cpu")
+    config = RunConfig(
+        data=data,
+        generator=generator,
+        discriminator=DiscriminatorConfig(width=4),
+        losses=LossConfig(pool_size=1),
+        runtime=runtime,
+    )
+    needs = {
+        name: predict_training(
+            Workload(config, 32, channels=(1, 1)).with_generator(memory=name)
+        ).total
+        for name in ("naive", "reversible")
+    }
+    assert needs["reversible"] < needs["naive"]
+    monkeypatch.setattr(
+        command, "free_budget", lambda device: needs.get(mode, needs["reversible"] - 1)
+    )
+    compared = compare_memory(config, open_data_set(data, paired=False), make_accelerator(runtime))
+    if mode == "none":
+        assert compared is None
+    else:
+        assert compared.reversible > 0
+        assert (compared.naive is None) == (mode == "reversible")

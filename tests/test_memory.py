@@ -55,9 +55,13 @@ def unpaired_step(depth: int, memory: str, size: int = 128):
     return lambda: trainer.step(batch, 1)
 
 
-@pytest.mark.parametrize(("depth", "limit"), [(6, 50), (30, 70)])
-def test_an_unpaired_step_at_128_pixels_stays_below_its_limit(depth, limit):
-    assert measure_step(unpaired_step(depth, "reversible")).peak <= limit * MIB
+@pytest.mark.parametrize(
+    ("memory", "depth", "limit"),
+    [("reversible", 6, 40), ("reversible", 30, 55), ("lean", 6, 33), ("lean", 30, 33)],
+)
+def test_an_unpaired_step_at_128_pixels_stays_below_its_limit(memory, depth, limit):
+    # 38.5, 52.0, 31.2 and 31.8 MiB as measured; a tenth more would be an activation too many.
+    assert measure_step(unpaired_step(depth, memory)).peak <= limit * MIB
 
 
 @pytest.mark.parametrize("autocast", ["off", "forward", "forward and backward"])

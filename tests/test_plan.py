@@ -45,7 +45,7 @@ def test_json_has_every_number_in_bytes(capsys):
         total = needed.pop("total")
         assert list(needed) == ["parameters", "gradients", "optimizer_states", "activations"]
         assert sum(needed.values()) == total
-    assert content["auto"] in ("naive", "reversible", "lean")
+    assert content["auto"] == "lean with 1 of 1 blocks stored"
     largest = content["largest"]
     assert largest["memory"] == "lean"
     assert largest["size"] >= 32
@@ -120,8 +120,56 @@ def test_a_budget_for_a_named_mode_is_refused(capsys, images):
     )
     assert message == (
         "--memory-budget is for generator.memory auto to use, not for lean; give "
-        "--generator.memory auto, or no budget"
+        "--generator.memory auto, or --memory-budget null"
     )
+
+
+def test_a_run_with_a_budget_goes_on_in_a_named_mode_as_the_refusal_says(capsys, images, tmp_path):
+    run = tmp_path / "run"
+    assert train(images, run, "--memory-budget", "1GiB") == 0
+    go_on = ["train", "--resume", str(run), "--generator.memory=lean", "--training.steps=3"]
+    assert refusal(capsys, *go_on, status=2).endswith("or --memory-budget null")
+    assert main([*go_on, "--memory-budget", "null"]) == 0
+    assert "memory_budget: null" in (run / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("memory", ["auto", "naive"])
+def test_stored_blocks_are_refused_where_they_would_do_nothing(capsys, memory):
+    message = refusal(
+        capsys,
+        "plan",
+        *TINY,
+        f"--generator.memory={memory}",
+        "--generator.stored_blocks=1",
+        status=2,
+    )
+    assert message == (
+        f"--generator.stored_blocks must be 0 with memory {memory}, not 1; only reversible and "
+        "lean take such a number"
+    )
+
+
+def test_a_run_is_planned_with_the_channels_of_its_model(capsys, tmp_path):
+    images = make_images(tmp_path / "images", channels=(1, 3))
+    run = tmp_path / "run"
+    assert train(images, run, losses__identity_weight=0, generator__memory="naive") == 0
+    ask = ["plan", str(run), "--json", "--memory-budget=1MiB"]
+
+    def planned(*more):
+        capsys.readouterr()
+        assert main([*ask, *more]) == 0
+        content = json.loads(capsys.readouterr().out)
+        return content["spatial_dims"], content["channels"]
+
+    assert planned() == (2, [1, 3])
+    assert planned("--channels", "2", "2") == (2, [2, 2])
+    model = run / "model" / "config.yaml"
+    model.write_text(model.read_text().replace("spatial_dims: 2", "spatial_dims: 3"))
+    assert planned() == (3, [1, 3])
+    model.write_text("model: other")
+    assert "config.yaml can't be read" in refusal(capsys, *ask, status=1)
+    model.unlink()
+    assert planned() == (2, [3, 3])
 
 
 def test_a_named_mode_is_trained_without_the_planner(images, tmp_path, monkeypatch):

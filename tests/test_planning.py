@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from revgan.errors import UserError
 from revgan.inference.translator import translate_padded
-from revgan.memory import format_bytes, largest_fitting, measure_step
+from revgan.memory import fit, format_bytes, free_memory, largest_fitting, measure_step
+from revgan.memory.fit import container_memory_left
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.training import planning
 from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
@@ -126,13 +128,17 @@ def test_the_fastest_setting_that_fits_is_chosen(needs):
 
     assert needs["lean"] < needs["reversible"] < needs["naive"]
     assert chosen(needs["naive"]) == "naive"
-    stored = [
-        predict_training(workload(memory="reversible", stored_blocks=n)).total for n in range(5)
-    ]
-    most = max(n for n in range(5) if stored[n] < needs["naive"])
-    assert chosen(needs["naive"] - 1) == f"reversible with {most} of 4 blocks stored"
+
+    def most(memory, budget):
+        stored = [predict_training(workload(memory=memory, stored_blocks=n)) for n in range(5)]
+        return max(n for n in range(5) if stored[n].total <= budget)
+
+    budget = needs["naive"] - 1
+    assert chosen(budget) == f"reversible with {most('reversible', budget)} of 4 blocks stored"
     assert chosen(needs["reversible"] + 1) == "reversible"
-    assert chosen(needs["reversible"] - 1) == "lean"
+    budget = needs["reversible"] - 1
+    assert most("lean", budget) > 0
+    assert chosen(budget) == f"lean with {most('lean', budget)} of 4 blocks stored"
     assert chosen(needs["lean"]) == "lean"
 
 
@@ -202,12 +208,47 @@ def accelerator():
 def test_auto_is_decided_by_the_free_memory_less_a_margin(accelerator, needs, monkeypatch):
     config = workload(memory="auto").config
     config = replace(config, data=replace(config.data, crop=64))
-    monkeypatch.setattr(planning, "free_memory", lambda device: int(needs["lean"] / 0.85))
+    monkeypatch.setattr(planning, "free_memory", lambda device: int(needs["lean"] / 0.899))
     console = Console(record=True, width=80)
     decided = decide_memory(config, (3, 3), accelerator, console)
     assert decided == replace(config, generator=replace(config.generator, memory="lean"))
-    have, free = format_bytes(needs["lean"]), format_bytes(0.9 * needs["lean"] / 0.85)
+    have, free = format_bytes(needs["lean"]), format_bytes(0.9 * needs["lean"] / 0.899)
     assert console.export_text() == f"memory auto: lean, {have} of {free}\n"
+
+
+def test_processes_on_one_machine_share_a_given_budget(accelerator, needs, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    config = workload(memory="auto").config
+    runtime = replace(config.runtime, memory_budget=f"{2 * needs['naive'] / 2**20 + 0.01}MiB")
+    config = replace(config, data=replace(config.data, crop=64), runtime=runtime)
+    assert decide_memory(config, (3, 3), accelerator, Console()).generator.memory == "naive"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert decide_memory(config, (3, 3), accelerator, Console()).generator.memory != "naive"
+
+
+@pytest.mark.parametrize(("kind", "share"), [("cpu", 0.9), ("xpu", 0.9), ("cuda", 0.85)])
+def test_every_kind_of_device_has_a_margin(monkeypatch, kind, share):
+    monkeypatch.setattr(planning, "free_memory", lambda device: 1000)
+    assert planning.free_budget(torch.device(kind)) == 1000 * share
+
+
+def test_a_containers_limit_counts_without_its_cached_files(tmp_path):
+    assert container_memory_left(tmp_path) is None
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 200\n")
+    assert container_memory_left(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert container_memory_left(tmp_path) == 1000 - 700 + 200
+    (tmp_path / "memory.max").write_text("400\n")
+    assert container_memory_left(tmp_path) == 0
+
+
+@pytest.mark.parametrize("left", [None, 2**10, 2**60])
+def test_free_memory_is_the_machines_within_the_containers(monkeypatch, left):
+    monkeypatch.setattr(fit, "container_memory_left", lambda: left)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**30))
+    assert free_memory(torch.device("cpu")) == min(2**30, left or 2**30)
 
 
 def test_a_named_mode_needs_no_planner(accelerator, monkeypatch):

@@ -265,11 +265,12 @@ def test_channels_that_have_no_halves_are_named(shape):
         additive_core(1)(torch.zeros(shape))
 
 
-def test_a_coupling_with_weights_of_its_own_is_refused():
+@pytest.mark.parametrize("own", [nn.Parameter(torch.ones(1)), nn.LayerNorm(3)])
+def test_a_coupling_with_weights_of_its_own_is_refused(own):
     class Scaled(AdditiveCoupling):
         def __init__(self, f, g):
             super().__init__(f, g)
-            self.scale = nn.Parameter(torch.ones(1))
+            self.scale = own
 
     with pytest.raises(TypeError, match="in f and g"):
         ReversibleSequential(Scaled(nn.Identity(), nn.Identity()))

@@ -1,5 +1,6 @@
 """The results of `revgan benchmark`: JSON to go on from, tables, and a plot."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -79,11 +80,12 @@ class Results:
 
     def replace(self, case: Case, rows: Sequence[Row]) -> None:
         """Takes a case's rows in, in place of those that are there, and writes every file."""
-        self.rows = [row for row in self.rows if row.case != case] + list(rows)
+        today = date.today().isoformat()
+        dated = [dataclasses.replace(row, date=today) for row in rows]
+        self.rows = [row for row in self.rows if row.case != case] + dated
         self.rows.sort(key=_order)
         content = {
-            "command": self.command,
-            "date": date.today().isoformat(),
+            "last_command": self.command,
             **asdict(self.conditions),
             "rows": [_to_flat(row) for row in self.rows],
         }

@@ -155,7 +155,7 @@ def benchmark(arguments: list[str]) -> int:
 
 def plan(arguments: list[str]) -> int:
     """Predicts memory, and what fits."""
-    from revgan.commands.plan import make_plan, planned_workload, print_plan
+    from revgan.commands.plan import Domains, make_plan, planned_workload, print_plan, run_domains
 
     parser = _run_parser(
         "plan",
@@ -165,28 +165,35 @@ def plan(arguments: list[str]) -> int:
         makes_run=False,
     )
     parser.add_argument("run_folder", nargs="?", help="a run folder, for its options")
-    parser.add_argument("--spatial-dims", type=Literal[2, 3], default=2, help="images or volumes")
+    parser.add_argument(
+        "--spatial-dims",
+        type=Literal[2, 3],
+        help="images or volumes; by default the run's, else 2",
+    )
     parser.add_argument(
         "--channels",
         type=int,
         nargs=2,
         metavar=("A", "B"),
-        default=[3, 3],
-        help="of the domains A and B",
+        help="of the domains A and B; by default the run's, else 3 3",
     )
     parser.add_argument(
         "--size", type=int | None, help="side of the training images; by default data.crop"
     )
     parser.add_argument("--json", action="store_true", help="print the plan in bytes, as JSON")
     options = _parse_run(parser, arguments)
+    domains = Domains()
     if options.run_folder is not None:
         if options.preset is not None:
             raise UsageError("a run folder has options of its own; omit --preset")
         run = existing_run(Path(options.run_folder))
         options = _parse_run(parser, ["--config", str(run.config), *arguments])
-    workload = planned_workload(
-        run_config(options), options.spatial_dims, tuple(options.channels), options.size
-    )
+        domains = run_domains(run)
+    if options.spatial_dims is not None:
+        domains = replace(domains, spatial_dims=options.spatial_dims)
+    if options.channels is not None:
+        domains = replace(domains, channels=tuple(options.channels))
+    workload = planned_workload(run_config(options), domains, options.size)
     console = Console(stderr=options.json)
     with console.status("Predicting: each try takes seconds at a great depth"):
         result = make_plan(workload)
@@ -245,7 +252,7 @@ def _run_config(options: Namespace) -> RunConfig:
     if config.runtime.memory_budget is not None and config.generator.memory != "auto":
         raise UsageError(
             "--memory-budget is for generator.memory auto to use, not for "
-            f"{config.generator.memory}; give --generator.memory auto, or no budget"
+            f"{config.generator.memory}; give --generator.memory auto, or --memory-budget null"
         )
     path = Path(config.data.path)
     # Absolute, so that the run can be resumed and evaluated from another folder.

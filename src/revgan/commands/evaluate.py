@@ -213,31 +213,29 @@ def _content(
 def compare_memory(
     config: RunConfig, data: DataSet, accelerator: Accelerator
 ) -> MemoryComparison | None:
-    """Measures one training step in both memory modes; None on devices that can't be measured.
+    """Measures one training step in both memory modes, each where it fits into the free memory.
 
-    Naive only where it fits into the free memory.
+    None where not even reversible fits, and on devices that can't be measured.
     """
     device = accelerator.device
     if device.type not in ("cpu", "cuda"):
         return None
     crop, batch_size = config.data.crop, config.training.batch_size
-    images = [
-        torch.rand(batch_size, domain.format.channels, crop, crop, device=device) * 2 - 1
-        for domain in (data.a, data.b)
-    ]
-    batch = Batch(*images)
-
     channels = data.a.format.channels, data.b.format.channels
     workload = Workload(config, crop, channels=channels, device_type=device.type)
     naive = workload.with_generator(memory="naive", stored_blocks=0)
     reversible = workload.with_generator(memory="reversible", stored_blocks=0)
+    budget = free_budget(device)
+    if predict_training(reversible).total > budget:
+        return None
+    batch = Batch(*(torch.rand(batch_size, c, crop, crop, device=device) * 2 - 1 for c in channels))
 
     def peak(workload: Workload) -> int:
         trainer = build_trainer(workload.config, data, accelerator, total=2)
         trainer.step(batch, 0)  # brings the optimizers' states to life
         return measure_step(lambda: trainer.step(batch, 1), device).peak
 
-    naive_fits = predict_training(naive).total <= free_budget(device)
+    naive_fits = predict_training(naive).total <= budget
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     return MemoryComparison(

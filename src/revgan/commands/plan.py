@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from revgan.errors import UserError
 from revgan.memory import StepPrediction, format_bytes, parse_bytes
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.networks.generator import Memory
+from revgan.networks.pretrained import ARCHITECTURE, read_architecture
 from revgan.training.config import RunConfig
 from revgan.training.planning import (
     LARGEST_BATCH,
@@ -24,12 +26,26 @@ from revgan.training.planning import (
     largest_depth,
     largest_size,
 )
+from revgan.training.runs import RunFolder
 from revgan.training.workload import (
     Workload,
     device_type,
     predict_training,
     predict_translation,
 )
+
+
+@dataclass(frozen=True)
+class Domains:
+    """What the networks depend on besides a run's configuration.
+
+    Attributes:
+        spatial_dims: 2 for images, 3 for volumes.
+        channels: of A and B.
+    """
+
+    spatial_dims: Literal[2, 3] = 2
+    channels: tuple[int, int] = (3, 3)
 
 
 @dataclass(frozen=True)
@@ -93,12 +109,27 @@ class Plan:
         return json.dumps(content, indent=2)
 
 
-def planned_workload(
-    config: RunConfig,
-    spatial_dims: Literal[2, 3],
-    channels: tuple[int, int],
-    size: int | None,
-) -> Workload:
+def run_domains(run: RunFolder) -> Domains:
+    """The domains of a run's model; images of three channels as long as it has none.
+
+    Raises:
+        UserError: the model's config.yaml can't be read.
+    """
+    path = run.model / ARCHITECTURE
+    if not path.is_file():
+        return Domains()
+    try:
+        model = read_architecture(path)
+        channels = model["in_channels"], model["out_channels"]
+        return Domains(model["spatial_dims"], channels)
+    except (ValueError, KeyError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} can't be read ({reason}); plan with --config {run.config} instead of the run"
+        ) from error
+
+
+def planned_workload(config: RunConfig, domains: Domains, size: int | None) -> Workload:
     """What the options of `revgan plan` ask about.
 
     Raises:
@@ -107,10 +138,10 @@ def planned_workload(
     multiple, least = RevGenerator.size_multiple, PatchDiscriminator.min_size
     if size is not None and (size % multiple or size < least):
         raise UsageError(f"--size must be a multiple of {multiple} from {least} up, not {size}")
-    if min(channels) < 1:
-        raise UsageError(f"--channels must be 1 or more, not {min(channels)}")
-    kind = device_type(config.runtime)
-    return Workload(config, size or config.data.crop, spatial_dims, channels, kind)
+    if min(domains.channels) < 1:
+        raise UsageError(f"--channels must be 1 or more, not {min(domains.channels)}")
+    size, kind = size or config.data.crop, device_type(config.runtime)
+    return Workload(config, size, domains.spatial_dims, domains.channels, kind)
 
 
 def make_plan(workload: Workload) -> Plan:

@@ -64,6 +64,8 @@ def line_chart(rows: Sequence[Sequence[Panel]], names: Sequence[str]) -> Figure:
                 )
             _style(axes, panel)
     shown = [name for name in names if name in handles]
+    if not shown:
+        return figure
     figure.legend(
         [handles[name] for name in shown],
         shown,

@@ -1,6 +1,7 @@
 """How much memory there is, and the largest number of something that fits into it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its types come apart from it
 import torch
@@ -13,10 +14,34 @@ _INTERPOLATIONS = 5
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a device has free now; away from CUDA, what programs get without swapping."""
+    """Bytes that a device has free now.
+
+    Away from CUDA, what programs get without swapping, within the limit of a container.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return int(psutil.virtual_memory().available)
+    available = int(psutil.virtual_memory().available)
+    left = container_memory_left()
+    return available if left is None else min(available, left)
+
+
+def container_memory_left(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes up to the limit of the container that this process runs in; None without a limit.
+
+    Args:
+        cgroup: where the container sees its control group, version 2.
+    """
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        used = int((cgroup / "memory.current").read_text())
+        statistics = (cgroup / "memory.stat").read_text()
+    except OSError:
+        return None
+    if limit == "max":
+        return None
+    # Cached files count as used, though the kernel drops them as soon as memory is wanted.
+    cached = dict(line.split() for line in statistics.splitlines())["inactive_file"]
+    return max(0, int(limit) - used + int(cached))
 
 
 def largest_fitting(

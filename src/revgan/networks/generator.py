@@ -56,6 +56,11 @@ class GeneratorConfig:
             raise ValueError(
                 f"stored_blocks must be from 0 to depth, {self.depth}, not {self.stored_blocks}"
             )
+        if self.stored_blocks and self.memory in ("auto", "naive"):
+            raise ValueError(
+                f"stored_blocks must be 0 with memory {self.memory}, not {self.stored_blocks}; "
+                "only reversible and lean take such a number"
+            )
 
     def build(
         self, spatial_dims: Literal[2, 3], in_channels: int, out_channels: int
@@ -118,20 +123,15 @@ class RevGenerator(nn.Module):
         core_channels = width * 2**DOWNSAMPLINGS
         self.encoder_a = encoder(spatial_dims, in_channels, width)
         self.encoder_b = encoder(spatial_dims, out_channels, width)
-        # What the core recomputes, it drops at once.
-        keep: Keep = "input" if memory == "naive" or stored_blocks else "padded"
         self.core = ReversibleSequential(
             *(
-                AdditiveCoupling(
-                    residual_function(spatial_dims, core_channels // 2, keep),
-                    residual_function(spatial_dims, core_channels // 2, keep),
-                )
-                for _ in range(depth)
+                self._block(number, core_channels // 2, memory, stored_blocks)
+                for number in range(depth)
             ),
             memory_saving=memory != "naive",
             stored_blocks=stored_blocks,
         )
-        keep = "padded" if memory == "lean" else "input"
+        keep: Keep = "padded" if memory == "lean" else "input"
         self.decoder_a = decoder(spatial_dims, in_channels, width, keep)
         self.decoder_b = decoder(spatial_dims, out_channels, width, keep)
         init_weights(self)
@@ -151,7 +151,19 @@ class RevGenerator(nn.Module):
             y = self._decode(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
         return y.contiguous()  # inside, the channels are last
 
+    def _block(
+        self, number: int, channels: int, memory: Memory, stored_blocks: int
+    ) -> AdditiveCoupling:
+        # What the core recomputes, it drops at once. It stores the last blocks of each direction.
+        from_the_ends = min(number, self.config.depth - 1 - number)
+        stored = memory == "naive" or from_the_ends < stored_blocks
+        keep: Keep = "input" if stored else "padded"
+        f, g = (residual_function(self.spatial_dims, channels, keep) for _ in "fg")
+        return AdditiveCoupling(f, g)
+
     def _decode(self, decoder: nn.Sequential, x: Tensor) -> Tensor:
+        if self.config.memory != "lean":
+            return self._run(decoder, x)
         # Tanh keeps its small output. So the recomputation may end before the last convolution, the
         # dearest of the decoder, as soon as that has its input.
         y: Tensor = decoder[-1](self._run(decoder[:-1], x))

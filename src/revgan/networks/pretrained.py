@@ -67,7 +67,7 @@ def load_generator(folder: Path) -> RevGenerator:
                 "folder"
             )
     try:
-        arguments = _read_architecture(folder / ARCHITECTURE)
+        arguments = read_architecture(folder / ARCHITECTURE)
         generator = RevGenerator(**arguments)
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, TypeError, ValueError, yaml.YAMLError) as error:
@@ -76,7 +76,13 @@ def load_generator(folder: Path) -> RevGenerator:
     return generator
 
 
-def _read_architecture(path: Path) -> dict[str, Any]:
+def read_architecture(path: Path) -> dict[str, Any]:
+    """The arguments of `RevGenerator` in a model folder's config.yaml.
+
+    Raises:
+        ValueError: it describes no generator that this version knows.
+        yaml.YAMLError: it is no YAML.
+    """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or content.pop("model", None) != "RevGenerator":
         raise ValueError(f"{path.name} describes no RevGenerator")

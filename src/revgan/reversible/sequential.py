@@ -45,7 +45,7 @@ class ReversibleSequential(nn.Module):
         self, *blocks: Coupling, memory_saving: bool = True, stored_blocks: int = 0
     ) -> None:
         super().__init__()
-        if any(block._parameters for block in blocks):
+        if any(_has_weights_of_its_own(block) for block in blocks):
             raise TypeError(
                 "a coupling keeps its weights in f and g; of its own it can't have any, since "
                 "they would get no gradient"
@@ -89,6 +89,11 @@ class ReversibleSequential(nn.Module):
     def extra_repr(self) -> str:
         stored = f", stored_blocks={self.stored_blocks}" if self.stored_blocks else ""
         return f"memory_saving={self.memory_saving}{stored}"
+
+
+def _has_weights_of_its_own(block: Coupling) -> bool:
+    of_nets = {id(weight) for net in (block.f, block.g) for weight in net.parameters()}
+    return any(id(weight) not in of_nets for weight in block.parameters())
 
 
 _FIRST_DERIVATIVES_ONLY = (

@@ -54,6 +54,7 @@ class Row:
         naive_error: likewise, from that of our naive variant in the same precision; without the
             grid where this variant has none. What recomputation and order of summation add.
         failure: why the variant can't run the case, in a few words.
+        date: when it was measured, as YYYY-MM-DD.
     """
 
     case: Case
@@ -67,6 +68,7 @@ class Row:
     gradient_error: float | None = None
     naive_error: float | None = None
     failure: str | None = None
+    date: str | None = None
 
 
 def measure_case(

@@ -34,10 +34,13 @@ def save_pictures(
 
     Without test images, training images stand in.
     """
+    # A picture shall need no more memory than training does. Even one of twice the crop takes less
+    # than the activations that training stores; but in lean, it stores next to none.
+    largest = config.crop if generator.config.memory == "lean" else 2 * config.crop
     for direction in get_args(Direction):
         domain = data.a if direction == "AtoB" else data.b
         refs = spread(domain.test or domain.train, ROWS)
-        images = [_middle(load_image(ref, domain.format.channels, config), config) for ref in refs]
+        images = [_middle(load_image(ref, domain.format.channels, config), largest) for ref in refs]
         grid = image_grid([_there_and_back(generator, x, direction, accelerator) for x in images])
         pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
         with writing(run.samples):
@@ -50,10 +53,10 @@ def save_pictures(
             )
 
 
-def _middle(image: Tensor, config: DataConfig) -> Tensor:
-    """At most twice the crop, so that a picture needs no more memory than training does."""
-    top, left = (max(0, (side - 2 * config.crop) // 2) for side in image.shape[1:])
-    return image[:, top : top + 2 * config.crop, left : left + 2 * config.crop]
+def _middle(image: Tensor, largest: int) -> Tensor:
+    """The middle of an image (C, H, W), no side of it above `largest`."""
+    top, left = (max(0, (side - largest) // 2) for side in image.shape[1:])
+    return image[:, top : top + largest, left : left + largest]
 
 
 def _there_and_back(

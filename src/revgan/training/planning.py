@@ -1,5 +1,6 @@
 """The planner: what fits into a device's memory, and how training makes the best of it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,8 +21,8 @@ from revgan.networks import GeneratorConfig, PatchDiscriminator, RevGenerator
 from revgan.training.config import RunConfig
 from revgan.training.workload import Workload, predict_training
 
-MARGIN = {"cpu": 0.1, "mps": 0.1, "cuda": 0.15}
-"""Share of the free memory that is left alone where no budget is given.
+MARGIN, CUDA_MARGIN = 0.1, 0.15
+"""Shares of the free memory that are left alone where no budget is given.
 
 The allocators lose some to rounding and gaps, and other programs may want theirs; on a GPU, cuDNN's
 workspace, which can't be predicted, comes on top.
@@ -56,7 +57,8 @@ class Choice:
 def choose_memory(workload: Workload, budget: int) -> Choice:
     """The fastest way to train within a budget.
 
-    In this order: naive; reversible with as many blocks stored as fit; reversible; lean.
+    In this order: naive; reversible with as many blocks stored as fit; reversible; lean with as
+    many blocks stored as fit; lean.
 
     Args:
         workload: the training; what its generator says of memory does not matter.
@@ -73,7 +75,8 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
         return _store_blocks(workload, budget, reversible, naive)
     lean = _choice(workload, memory="lean", stored_blocks=0)
     if lean.prediction.total <= budget:
-        return lean
+        every = _choice(workload, memory="lean", stored_blocks=workload.config.generator.depth)
+        return _store_blocks(workload, budget, lean, every)
     size = largest_size(workload.with_generator(memory="lean", stored_blocks=0), budget)
     raise UserError(
         f"training at size {workload.size} needs {format_bytes(lean.prediction.total)} even with "
@@ -87,16 +90,16 @@ def _choice(workload: Workload, **changes: Any) -> Choice:
     return Choice(changed.config.generator, predict_training(changed))
 
 
-def _store_blocks(workload: Workload, budget: int, none: Choice, naive: Choice) -> Choice:
-    """Reversible with as many blocks stored as fit, where naive does not: less than all."""
-    depth = workload.config.generator.depth
-    choices = {0: none}
+def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) -> Choice:
+    """As many blocks stored as fit, between none, which fits, and every one."""
+    depth = none.generator.depth
+    choices = {depth: every, 0: none}
 
     def need(stored: int) -> int:
-        choices[stored] = _choice(workload, memory="reversible", stored_blocks=stored)
+        choices[stored] = _choice(workload, memory=none.generator.memory, stored_blocks=stored)
         return choices[stored].prediction.total
 
-    known = {0: none.prediction.total, depth: naive.prediction.total}
+    known = {stored: choice.prediction.total for stored, choice in choices.items()}
     stored = largest_fitting(need, budget, known, least=0, limit=depth)
     return choices[stored or 0]
 
@@ -155,15 +158,23 @@ def largest_batch(workload: Workload, budget: int) -> int | None:
     )
 
 
-def free_budget(device: torch.device, sharing: int = 1) -> int:
-    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`).
+def free_budget(device: torch.device) -> int:
+    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`)."""
+    margin = CUDA_MARGIN if device.type == "cuda" else MARGIN
+    return int(free_memory(device) * (1 - margin))
 
-    Args:
-        device: which one.
-        sharing: processes on this machine; all but those on CUDA share one memory.
+
+def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:
+    """Bytes for each process: of the budget given, else of what is free; the least of all.
+
+    Processes on CUDA have a device each, others share their machine's memory.
     """
-    free = free_memory(device) * (1 - MARGIN[device.type])
-    return int(free if device.type == "cuda" else free / sharing)
+    device, given = accelerator.device, config.runtime.memory_budget
+    budget = free_budget(device) if given is None else parse_bytes(given) or 0
+    if device.type != "cuda":
+        # torchrun and accelerate launch set it; num_processes counts those of all machines.
+        budget //= int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+    return int(accelerator.gather(torch.tensor([budget], device=device)).min())
 
 
 def decide_memory(
@@ -174,7 +185,7 @@ def decide_memory(
     Args:
         config: of the run.
         channels: of A and B.
-        accelerator: of the training; all its processes decide by the smallest free memory.
+        accelerator: of the training; all its processes decide by the smallest budget.
         console: for one line.
 
     Raises:
@@ -182,11 +193,7 @@ def decide_memory(
     """
     if config.generator.memory != "auto":
         return config
-    if config.runtime.memory_budget is not None:
-        budget = parse_bytes(config.runtime.memory_budget) or 0
-    else:
-        free = free_budget(accelerator.device, sharing=accelerator.num_processes)
-        budget = int(accelerator.gather(torch.tensor([free], device=accelerator.device)).min())
+    budget = _process_budget(config, accelerator)
     size, kind = config.data.crop, accelerator.device.type
     choice = choose_memory(Workload(config, size, channels=channels, device_type=kind), budget)
     if accelerator.is_main_process:
