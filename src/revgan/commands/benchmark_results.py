@@ -194,19 +194,21 @@ def _markdown(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> list[str]:
     """What a table shows of a row, in the order of `HEADINGS`."""
-    values = {
-        "{:.4g}": [row.peak_bytes and row.peak_bytes / 2**20],
-        "{:.3g}": [row.core_bytes and row.core_bytes / 2**20, row.gmac],
-        "{:.2g}": [row.gradient_error, row.naive_error],
-    }
-    cells = ["-" if v is None else form.format(v) for form, vs in values.items() for v in vs]
-    return [str(row.case.depth), row.variant, _time(row), *cells]
+    sizes = [bytes_ and bytes_ / 2**20 for bytes_ in (row.peak_bytes, row.core_bytes)]
+    errors = ("-" if e is None else f"{e:.2g}" for e in (row.gradient_error, row.naive_error))
+    amounts = ("-" if amount is None else _three_digits(amount) for amount in (*sizes, row.gmac))
+    return [str(row.case.depth), row.variant, _time(row), *amounts, *errors]
+
+
+def _three_digits(amount: float) -> str:
+    """With three digits at least, and no exponent, as columns of numbers are read."""
+    return f"{amount:.0f}" if amount >= 100 else f"{amount:.3g}"
 
 
 def _time(row: Row) -> str:
     if row.failure is not None:
         return "failed"
-    median, q1, q3 = (f"{1000 * (s or 0):.3g}" for s in (row.median_s, row.q1_s, row.q3_s))
+    median, q1, q3 = (_three_digits(1000 * (s or 0)) for s in (row.median_s, row.q1_s, row.q3_s))
     return f"{median} ({q1}-{q3})"
 
 

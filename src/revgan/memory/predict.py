@@ -32,8 +32,7 @@ class StepPrediction:
 
     Attributes:
         parameters: of the modules.
-        gradients: of the parameters, as autograd delivers them; what it sums up before is among
-            the activations.
+        gradients: what parameters hold as `.grad`; what is about to be added is an activation.
         optimizer_states: such as Adam's moments.
         activations: all the rest: what autograd keeps, inputs, temporaries, kernels' workspace.
         held: what stays between steps: parameters, optimizer states, inputs.
@@ -199,7 +198,12 @@ def _watching(ledger: _Ledger) -> Iterator[None]:
         if parameter is not None:
             ledger.mark([parameter], "parameters")
             if parameter.requires_grad:
-                parameter.register_hook(lambda grad: ledger.mark([grad], "gradients"))
+                # Not a hook on the tensor, for which a memory-saving core would take another path.
+                parameter.register_post_accumulate_grad_hook(accumulated)
+
+    def accumulated(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            ledger.mark([parameter.grad], "gradients")
 
     def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         states = _tensors([list(state.values()) for state in optimizer.state.values()])

@@ -35,8 +35,8 @@ class GeneratorConfig:
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
             pass; "lean" recomputes those of encoders and decoders as well. "auto" takes the fastest
             that fits into the device's free memory. Results are the same.
-        stored_blocks: how many blocks of the core store their activations all the same: faster than
-            none, smaller than "naive", where all do. "auto" decides this too.
+        stored_blocks: how many blocks of the core store their activations all the same, in
+            "reversible" and "lean"; "auto" decides this too.
     """
 
     width: int = 32

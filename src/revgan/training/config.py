@@ -78,7 +78,8 @@ class RuntimeConfig:
             it, else float32.
         workers: processes that load images; null takes 4 on a GPU, 0 on the CPU.
         memory_budget: how much of the device's memory training may take, such as 8GiB, for
-            generator.memory auto; null takes what is free.
+            generator.memory auto, shared by a machine's processes on the CPU; null takes what is
+            free.
     """
 
     device: Device = "auto"

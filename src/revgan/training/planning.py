@@ -30,7 +30,7 @@ workspace, which can't be predicted, comes on top.
 
 LARGEST_SIZE = {2: 16384, 3: 1024}
 LARGEST_DEPTH = 64
-LARGEST_BATCH = 32
+LARGEST_BATCH = 16
 """Where the searches for what fits end, as each try takes seconds."""
 
 
