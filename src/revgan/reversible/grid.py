@@ -15,13 +15,13 @@ RANGE_BITS = 8
 """The residual stream adds exactly while its values stay below ``2**RANGE_BITS`` = 256.
 
 The finer the grid, the closer gradients are to those of real numbers; the coarser, the larger the
-range. On 2**-16, gradients of a generator at 128 pixels are about twice as far from float64 as plain
+range. At 128 pixels, a generator's gradients on 2**-16 are about twice as far from float64 as plain
 float32's, on 2**-14 four times; at 64 pixels plain float32 is far nearer (benchmarks/grid.py).
-Streams of fresh networks stay
-below 30 at depth 30. Past the range, where a
-sum has no bit left for the grid's last one, it is rounded as in ordinary floating point, by half a
-unit in its last place: the result is finite and as good as without the grid, and an inverse returns
-the input to within those roundings, but no longer bit for bit.
+Streams of fresh networks stay below 30 at depth 30.
+
+Past the range, where a sum has no bit left for the grid's last one, it is rounded as in ordinary
+floating point, by half a unit in its last place: the result is finite and as good as without the
+grid, and an inverse returns the input to within those roundings, but no longer bit for bit.
 """
 
 
