@@ -85,6 +85,7 @@ def _adversarial(judge: nn.Module, x: Tensor, config: RunConfig, *, real: bool) 
 
 def _use_plain_layers(network: nn.Module) -> None:
     """PyTorch's own layers, channels first, in place of ours; weights keep values and names."""
+    # PyTorch types `to` without this argument alone.
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for name, layer in network.named_children():
         if isinstance(layer, ReflectConv):
