@@ -104,8 +104,8 @@ _FIRST_DERIVATIVES_ONLY = (
 
 
 # torch.compile would trace a recording but not its replay. It compiles what surrounds the core, and
-# nets may be compiled themselves. (The public torch.compiler.disable imports the whole compiler; this
-# one, which it wraps, has no types.)
+# nets may be compiled themselves. (The public torch.compiler.disable imports the whole compiler;
+# this one, which has no types, does not.)
 @torch._disable_dynamo  # type: ignore[attr-defined]
 def _run_saving_memory(
     steps: list[Step], stored: int, target: Tensor, source: Tensor
