@@ -25,7 +25,7 @@ LAYOUTS = {"channels last": torch.channels_last, "channels first": torch.contigu
 
 
 def make_step(size, depth, memory, layout):
-    config = RunConfig(generator=GeneratorConfig(32, depth, memory))
+    config = RunConfig(generator=GeneratorConfig(width=32, depth=depth, memory=memory))
     trainer = make_trainer(config, 2, (3, 3), Accelerator(cpu=True), total=1000)
     players = trainer.players
     for network in (players.generator, players.judge_a, players.judge_b):

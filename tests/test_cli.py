@@ -141,8 +141,8 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--training.steps", "0"], "--training.steps must be 1 or more"),
         (["x", "--objective", "pared"], "one of unpaired, paired, not 'pared'"),
         (["x", "--runtime.device", "gpu"], "one of auto, cpu, cuda, mps, not 'gpu'"),
-        (["x", "--preset", "nope"], "the presets are default, demo, paper"),
-        (["x", "--preset="], "the presets are default, demo, paper"),
+        (["x", "--preset", "nope"], "the presets are cyclegan, default, demo, paper, pix2pix, released-code"),
+        (["x", "--preset="], "the presets are cyclegan, default, demo, paper, pix2pix, released-code"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_would_be_right(capsys, arguments, expected):
@@ -159,8 +159,8 @@ def test_a_wrong_option_is_named_with_what_would_be_right(capsys, arguments, exp
         (b"- 1\n- 2", "must hold options by name: objective, data"),
         (b"nonsense: 3", "unknown key nonsense; use objective, data"),
         (b"generator: {widht: 3}", "generator.widht; did you mean generator.width"),
-        (b"generator: 5", "must hold options by name: width, depth, memory"),
-        (b"generator:", "must hold options by name: width, depth, memory"),
+        (b"generator: 5", "must hold options by name: model, width, depth"),
+        (b"generator:", "must hold options by name: model, width, depth"),
     ],
 )
 def test_a_configuration_file_that_is_none_is_refused(capsys, tmp_path, content, expected):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from revgan.networks import GeneratorConfig, PatchDiscriminator, ResnetGenerator, RevGenerator
-from revgan.networks.layers import InstanceNorm, ReflectConv
+from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.reversible import round_to_grid
 
 DIRECTIONS = ["AtoB", "BtoA"]
@@ -162,7 +162,7 @@ def test_impossible_architectures_are_refused(options):
 
 @pytest.mark.parametrize("keep", ["input", "padded"])
 def test_reflect_conv_equals_a_padded_convolution_with_the_same_gradients(keep):
-    layer = ReflectConv(2, 3, 5, 7, stride=2, keep=keep)
+    layer = PaddedConv(2, 3, 5, 7, stride=2, keep=keep)
     plain = nn.Conv2d(3, 5, 7, stride=2, padding=3, padding_mode="reflect")
     plain.load_state_dict(layer.conv.state_dict())
     x = torch.randn(2, 3, 12, 10, requires_grad=True)
@@ -175,7 +175,7 @@ def test_reflect_conv_equals_a_padded_convolution_with_the_same_gradients(keep):
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_reflect_conv_has_first_and_second_derivatives(spatial_dims):
-    layer = ReflectConv(spatial_dims, 1, 1, 3, stride=2).double()
+    layer = PaddedConv(spatial_dims, 1, 1, 3, stride=2).double()
     x = torch.randn(1, 1, *[4] * spatial_dims, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: layer(t).tanh(), x)
     assert torch.autograd.gradgradcheck(lambda t: layer(t).tanh(), x)
@@ -183,7 +183,7 @@ def test_reflect_conv_has_first_and_second_derivatives(spatial_dims):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_reflect_conv_keeps_changes_no_bit(dtype):
-    layer = ReflectConv(2, 8, 8, 3)
+    layer = PaddedConv(2, 8, 8, 3)
     x = torch.randn(2, 8, 6, 6, requires_grad=True)
 
     def run(keep):
@@ -221,7 +221,7 @@ def test_memory_modes_give_the_same_bits(spatial_dims, direction):
 
 
 def test_reflect_conv_notices_an_input_changed_in_place():
-    layer = ReflectConv(2, 3, 4, 3)
+    layer = PaddedConv(2, 3, 4, 3)
     x = torch.randn(1, 3, 8, 8)
     loss = layer(x).sum()
     x.zero_()

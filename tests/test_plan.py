@@ -1,10 +1,12 @@
 """`revgan plan` and memory budgets on the command line."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from revgan.cli import main
+from revgan.networks import GeneratorConfig
 from revgan.training import planning, workload
 from revgan.training.config import RunConfig
 from test_cli import make_images, refusal, sentence, train
@@ -92,7 +94,7 @@ def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
     capsys.readouterr()
     assert main(["plan", str(tmp_path / "run"), "--json", "--memory-budget=1.7MiB"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert content["generator"] == {"width": 2, "depth": 1, "memory": "lean", "stored_blocks": 0}
+    assert content["generator"] == asdict(GeneratorConfig(width=2, depth=1, memory="lean"))
     assert content["size"] == 32
     message = refusal(capsys, "plan", tmp_path / "run", "--preset", "paper")
     assert message == "a run folder has options of its own; omit --preset"

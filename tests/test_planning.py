@@ -43,7 +43,9 @@ def workload(
 ) -> Workload:
     config = RunConfig(
         objective=objective,
-        generator=GeneratorConfig(width, depth, memory, stored_blocks),
+        generator=GeneratorConfig(
+            width=width, depth=depth, memory=memory, stored_blocks=stored_blocks
+        ),
         discriminator=DiscriminatorConfig(width=judge),
         losses=LossConfig(pool_size=4),
         training=TrainingConfig(batch_size=batch_size),

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from revgan import __version__
-from revgan.errors import UserError, out_of_memory
+from revgan.errors import UserError, out_of_memory, solver_failed
 
 COMMANDS = {
     "demo": "train on real satellite and map tiles, translate, write a report",
     "train": "train a model on your images, or resume a run",
     "translate": "translate images with a trained model",
+    "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
     "evaluate": "scores, translated test images and a report of a run",
     "plan": "predict the memory that a training needs, and what fits",
     "benchmark": "measure ways to train, side by side: time, memory, arithmetic, gradients",
@@ -23,6 +24,11 @@ USAGE_ERROR = 2
 _OUT_OF_MEMORY = (
     "the device's memory is not enough; revgan plan tells what fits: lower data.crop, "
     "training.batch_size, generator.width or discriminator.width, or translate smaller images"
+)
+
+_SOLVER_FAILED = (
+    "the ODE solver's step became too small; raise generator.ode_rtol and ode_atol, lower "
+    "optimizer.lr, or take a solver with fixed steps, such as generator.ode_solver rk4"
 )
 
 
@@ -55,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not out_of_memory(error):
             raise
         return _fail(_OUT_OF_MEMORY, 1)
+    except AssertionError as error:
+        if not solver_failed(error):
+            raise
+        return _fail(_SOLVER_FAILED, 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
 
@@ -62,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(name: str) -> Callable[[list[str]], int]:
     from revgan.commands import entry
 
-    command: Callable[[list[str]], int] = getattr(entry, name)
+    function = "import_weights" if name == "import" else name  # import is Python's own word
+    command: Callable[[list[str]], int] = getattr(entry, function)
     return command
 
 

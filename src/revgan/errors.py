@@ -13,6 +13,11 @@ class UserError(Exception):
     status = 1
 
 
+def solver_failed(error: AssertionError) -> bool:
+    """Whether an adaptive ODE solver's step became too small; torchdiffeq asserts that it isn't."""
+    return "underflow in dt" in str(error)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch or Python could not get the memory that it asked for.
 

@@ -78,7 +78,7 @@ def run_evaluation(config: RunConfig, run: RunFolder, console: Console) -> Evalu
         raise UserError(
             f"{config.data.path} has no test images; add testA and testB (or test, side by side)"
         )
-    evaluation = evaluate(translator, data, config.data, run, console)
+    evaluation = evaluate(translator, data, config.data, run, console, config.model_name)
     write_text(run.scores, evaluation.to_json() + "\n")
     memory = compare_memory(config, data, accelerator)
     write_report(run.report, _content(config, run, data, evaluation, memory))
@@ -86,7 +86,12 @@ def run_evaluation(config: RunConfig, run: RunFolder, console: Console) -> Evalu
 
 
 def evaluate(
-    translator: Translator, data: DataSet, config: DataConfig, run: RunFolder, console: Console
+    translator: Translator,
+    data: DataSet,
+    config: DataConfig,
+    run: RunFolder,
+    console: Console,
+    method: str = "RevGAN",
 ) -> Evaluation:
     """Translates every test image there and back, writes the results, and scores what it wrote."""
     evaluation = Evaluation([], [], {})
@@ -103,13 +108,15 @@ def evaluate(
             bits=target.format.bits,
         )
         round_trips = score_pairs(test.round_trips(translator, console))
-        evaluation.cycle_rows.append(Row(f"{direction}to{direction[0]}", "RevGAN", round_trips))
+        evaluation.cycle_rows.append(Row(f"{direction}to{direction[0]}", method, round_trips))
         evaluation.examples[direction] = test.examples
         if data.test_aligned:
             colour = mean_colour(_Images(target.train, target.format.channels, config))
             written = [ImageRef(path) for path in test.results]
             translations = _Images(written, target.format.channels, config)
-            rows = score_direction(direction, test.inputs, translations, test.truths, colour)
+            rows = score_direction(
+                direction, test.inputs, translations, test.truths, colour, method
+            )
             evaluation.rows.extend(rows)
     return evaluation
 
@@ -192,7 +199,7 @@ def _content(
     done = history[-1]["step"] if history else 0
     names = ("satellite", "map") if config.data.path == "earth" else ("A", "B")
     return ReportContent(
-        title=f"RevGAN: {run.root.name}",
+        title=f"{config.model_name}: {run.root.name}",
         summary=(
             f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
             f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are of "
@@ -215,10 +222,12 @@ def compare_memory(
 ) -> MemoryComparison | None:
     """Measures one training step in both memory modes, each where it fits into the free memory.
 
-    None where not even reversible fits, and on devices that can't be measured.
+    None where not even reversible fits, for models that have one mode or whose memory can't be
+    predicted, and on devices that can't be measured.
     """
     device = accelerator.device
-    if device.type not in ("cpu", "cuda"):
+    comparable = "reversible" in config.memory_modes and config.generator.core != "ode"
+    if device.type not in ("cpu", "cuda") or not comparable:
         return None
     crop, batch_size = config.data.crop, config.training.batch_size
     channels = data.a.format.channels, data.b.format.channels

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -13,7 +13,7 @@ from revgan.commands.options import UsageError
 from revgan.errors import UserError
 from revgan.memory import StepPrediction, format_bytes, parse_bytes
 from revgan.networks import PatchDiscriminator, RevGenerator
-from revgan.networks.generator import Memory
+from revgan.networks.config import Memory
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture
 from revgan.training.config import RunConfig
 from revgan.training.planning import (
@@ -81,7 +81,7 @@ class Plan:
     """
 
     workload: Workload
-    training: dict[str, StepPrediction]
+    training: dict[Memory, StepPrediction]
     translation: StepPrediction
     budget: int | None
     auto: str | None
@@ -119,7 +119,7 @@ def run_domains(run: RunFolder) -> Domains:
     if not path.is_file():
         return Domains()
     try:
-        model = read_architecture(path)
+        _, model = read_architecture(path)
         channels = model["in_channels"], model["out_channels"]
         return Domains(model["spatial_dims"], channels)
     except (ValueError, KeyError, yaml.YAMLError) as error:
@@ -146,7 +146,9 @@ def planned_workload(config: RunConfig, domains: Domains, size: int | None) -> W
 
 def make_plan(workload: Workload) -> Plan:
     """Predicts the step in each memory mode, and searches for what fits."""
-    training = {mode: predict_training(_in_mode(workload, mode)) for mode in get_args(Memory)}
+    training = {
+        mode: predict_training(_in_mode(workload, mode)) for mode in workload.config.memory_modes
+    }
     budget = plan_budget(workload)
     return Plan(
         workload,
@@ -183,9 +185,9 @@ def _auto(workload: Workload, budget: int) -> str:
 
 
 def _largest(workload: Workload, budget: int) -> Largest:
-    """What fits in the configuration's memory mode; auto falls back on lean."""
+    """What fits in the configuration's memory mode; auto falls back on the leanest."""
     mode = workload.config.generator.memory
-    memory = "lean" if mode == "auto" else mode
+    memory = workload.config.memory_modes[-1] if mode == "auto" else mode
     trained = _in_mode(workload, memory)
     return Largest(
         memory,
@@ -201,14 +203,14 @@ def print_plan(plan: Plan, console: Console) -> None:
     config, workload = plan.workload.config, plan.workload
     shape = " x ".join([str(workload.size)] * workload.spatial_dims)
     console.print(
-        f"{config.objective} RevGAN, width {config.generator.width}, depth "
+        f"{config.objective} {config.model_name}, width {config.generator.width}, depth "
         f"{config.generator.depth}, {config.training.batch_size} x {shape}, "
         f"{'float32' if workload.precision == 'no' else workload.precision} on "
         f"{workload.device_type}",
         soft_wrap=True,
     )
     console.print(_needs(plan))
-    step = plan.training["lean"]
+    step = next(iter(plan.training.values()))
     images = step.held - step.parameters - step.optimizer_states
     pools = " and image pools" if workload.device_type == "cpu" else ""
     console.print(f"Activations include {format_bytes(images)} of images: batch{pools}.")
@@ -223,8 +225,8 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 def _needs(plan: Plan) -> Table:
     table = Table("training", *(name.replace("_", " ") for name in _PARTS), "total")
-    rows = {**plan.training, "translation": plan.translation}
-    for name, needed in rows.items():
+    rows = [*plan.training.items(), ("translation", plan.translation)]
+    for name, needed in rows:
         if name == "translation":
             table.add_section()
         parts = (getattr(needed, part) for part in _PARTS)

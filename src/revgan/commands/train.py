@@ -66,9 +66,10 @@ def checked_data(config: RunConfig, console: Console) -> DataSet:
 
 
 def _description(config: RunConfig, data: DataSet) -> str:
-    generator, objective = config.generator, config.objective
+    generator = config.generator
+    continuous = " of continuous depth" if generator.core == "ode" else ""
     return (
-        f"{objective} RevGAN, width {generator.width}, depth {generator.depth}, memory "
-        f"{generator.memory}; {len(data.a.train)} images of A, {len(data.b.train)} of B, "
+        f"{config.objective} {config.model_name}{continuous}, width {generator.width}, depth "
+        f"{generator.depth}, memory {generator.memory}; {len(data.a.train)} images of A, {len(data.b.train)} of B, "
         f"{len(data.a.test)} and {len(data.b.test)} held out for the test"
     )

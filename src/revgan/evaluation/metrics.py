@@ -165,6 +165,7 @@ def score_direction(
     translations: Sequence[Tensor],
     truths: Sequence[Tensor],
     mean_colour: Tensor,
+    method: str = "RevGAN",
 ) -> list[Row]:
     """Scores one direction's translations of aligned test images, and two references.
 
@@ -174,15 +175,16 @@ def score_direction(
         translations: what the model made of them.
         truths: the images of the other domain that belong to them.
         mean_colour: (C,), the mean colour of the other domain's training images.
+        method: the model's name.
 
     Returns:
-        Rows "RevGAN", "input unchanged" (left out where `match_channels` knows no way between the
+        The model's row, "input unchanged" (left out where `match_channels` knows no way between the
         domains' channels), "mean training colour".
 
     Raises:
         ValueError: the numbers of images differ, or see `score_pairs`.
     """
-    rows = [Row(direction, "RevGAN", score_pairs(zip(translations, truths, strict=True)))]
+    rows = [Row(direction, method, score_pairs(zip(translations, truths, strict=True)))]
     if match_channels(inputs[0], truths[0].shape[0]) is not None:
         # One pair at a time: the sequences may read their images from files.
         matched = (

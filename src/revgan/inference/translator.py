@@ -17,7 +17,7 @@ from revgan.data.images import (
     to_tensor,
     write_image,
 )
-from revgan.networks import Direction, RevGenerator
+from revgan.networks import Direction, TwoWayGenerator
 from revgan.networks.pretrained import load_generator
 
 
@@ -28,7 +28,7 @@ class Translator:
         generator: the networks, in the device and precision to run in.
     """
 
-    def __init__(self, generator: RevGenerator) -> None:
+    def __init__(self, generator: TwoWayGenerator) -> None:
         self.generator = generator.eval()
         self.device = next(generator.parameters()).device
 
@@ -101,7 +101,7 @@ class Translator:
 
 
 @torch.inference_mode()
-def translate_padded(generator: RevGenerator, batch: Tensor, direction: Direction) -> Tensor:
+def translate_padded(generator: TwoWayGenerator, batch: Tensor, direction: Direction) -> Tensor:
     """Translates (B, C, *spatial) of any size: pads to a size that fits, and crops the result.
 
     Borders are mirrored, so that the networks see a plausible continuation.

@@ -1,8 +1,9 @@
 """Generators and discriminators, written once for 2D and 3D."""
 
+from revgan.networks.config import GeneratorConfig
 from revgan.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
-from revgan.networks.generator import Direction, GeneratorConfig, RevGenerator
-from revgan.networks.resnet import ResnetGenerator
+from revgan.networks.generator import Direction, RevGenerator, TwoWayGenerator
+from revgan.networks.resnet import ResnetGenerator, ResnetPair
 
 __all__ = [
     "Direction",
@@ -10,5 +11,7 @@ __all__ = [
     "GeneratorConfig",
     "PatchDiscriminator",
     "ResnetGenerator",
+    "ResnetPair",
     "RevGenerator",
+    "TwoWayGenerator",
 ]

@@ -1,12 +1,13 @@
 """The PatchGAN discriminator, in the paper's form and in the released code's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, get_args, get_origin
 
 from torch import Tensor, nn
 
-from revgan.networks.layers import InstanceNorm, conv, init_weights
+from revgan.networks.config import Init, Norm
+from revgan.networks.layers import conv, init_weights, norm_layers
 
 DiscriminatorForm = Literal["paper", "patch70"]
 
@@ -20,15 +21,21 @@ class DiscriminatorConfig:
             convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
             convolutions of stride 2, two of stride 1; it judges on a grid twice as fine.
         width: channels of the first layer; each further one doubles them, up to 8 times.
+        norm: as in `GeneratorConfig`.
+        init: as in `GeneratorConfig`.
     """
 
     form: DiscriminatorForm = "patch70"
     width: int = 64
+    norm: Norm = "instance"
+    init: Init = "normal"
 
     def __post_init__(self) -> None:
-        if self.form not in get_args(DiscriminatorForm):
-            known = " or ".join(get_args(DiscriminatorForm))
-            raise ValueError(f"form must be {known}, not {self.form!r}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if get_origin(field.type) is Literal and value not in get_args(field.type):
+                known = " or ".join(get_args(field.type))
+                raise ValueError(f"{field.name} must be {known}, not {value!r}")
         if self.width < 1:
             raise ValueError(f"width must be 1 or more, not {self.width}")
 
@@ -52,9 +59,11 @@ class PatchDiscriminator(nn.Module):
         in_channels: int = 3,
         width: int = 64,
         form: DiscriminatorForm = "patch70",
+        norm: Norm = "instance",
+        init: Init = "normal",
     ) -> None:
         super().__init__()
-        self.config = DiscriminatorConfig(form, width)
+        self.config = DiscriminatorConfig(form, width, norm, init)
         last_stride, head_kernel = (2, 1) if form == "paper" else (1, 4)
         channels = [in_channels, width, 2 * width, 4 * width, 8 * width]
         strides = [2, 2, 2, last_stride]
@@ -62,11 +71,11 @@ class PatchDiscriminator(nn.Module):
         for level, (before, after) in enumerate(pairwise(channels)):
             layers.append(conv(spatial_dims, before, after, 4, strides[level]))
             if level > 0:
-                layers.append(InstanceNorm())
+                layers += norm_layers(norm, spatial_dims, after)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(conv(spatial_dims, channels[-1], 1, head_kernel, 1))
         self.layers = nn.Sequential(*layers)
-        init_weights(self)
+        init_weights(self, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logit of "real" per patch."""

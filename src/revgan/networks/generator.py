@@ -1,111 +1,56 @@
 """The RevGAN generator: two encoders and two decoders around one reversible core."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from revgan.networks.layers import (
-    InstanceNorm,
-    Keep,
-    ReflectConv,
-    init_weights,
-    normalised,
-    upsampling_conv,
+from revgan.networks.config import GeneratorConfig, MemoryChoice
+from revgan.networks.field import TimeField
+from revgan.networks.layers import Keep, frozen_statistics, init_weights
+from revgan.networks.parts import (
+    DOWNSAMPLINGS,
+    core_channels,
+    decoder,
+    encoder,
+    residual_function,
 )
-from revgan.reversible import AdditiveCoupling, ReversibleSequential
+from revgan.reversible import (
+    AdditiveCoupling,
+    AffineCoupling,
+    Coupling,
+    OdeCore,
+    ReversibleSequential,
+)
 
 Direction = Literal["AtoB", "BtoA"]
-Memory = Literal["naive", "reversible", "lean"]
-MemoryChoice = Literal["auto", "naive", "reversible", "lean"]
-
-DOWNSAMPLINGS = 2
-"""The encoder halves the resolution twice (Section 1.1)."""
 
 
-@dataclass(frozen=True)
-class GeneratorConfig:
-    """The generator's architecture.
-
-    Attributes:
-        width: K, channels after the first convolution; the core has 4K.
-        depth: R, reversible blocks in the core.
-        memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
-            pass; "lean" recomputes those of encoders and decoders as well. "auto" takes the fastest
-            that fits into the device's free memory. Results are the same.
-        stored_blocks: how many blocks of the core store their activations all the same, in
-            "reversible" and "lean"; "auto" decides this too.
-    """
-
-    width: int = 32
-    depth: int = 6
-    memory: MemoryChoice = "auto"
-    stored_blocks: int = 0
-
-    def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"width must be 1 or more, not {self.width}")
-        if self.depth < 0:
-            raise ValueError(f"depth must be 0 or more, not {self.depth}")
-        if self.memory not in get_args(MemoryChoice):
-            known = ", ".join(get_args(MemoryChoice))
-            raise ValueError(f"memory must be one of {known}, not {self.memory!r}")
-        if not 0 <= self.stored_blocks <= self.depth:
-            raise ValueError(
-                f"stored_blocks must be from 0 to depth, {self.depth}, not {self.stored_blocks}"
-            )
-        if self.stored_blocks and self.memory in ("auto", "naive"):
-            raise ValueError(
-                f"stored_blocks must be 0 with memory {self.memory}, not {self.stored_blocks}; "
-                "only reversible and lean take such a number"
-            )
-
-    def build(
-        self, spatial_dims: Literal[2, 3], in_channels: int, out_channels: int
-    ) -> "RevGenerator":
-        """A generator with fresh weights between domains of these channels.
-
-        Raises:
-            ValueError: `memory` is still "auto"; the planner (`revgan.training.planning`) decides.
-        """
-        return RevGenerator(spatial_dims, in_channels, out_channels, **asdict(self))
-
-
-class RevGenerator(nn.Module):
-    """Translates A to B forwards and B to A backwards through one core (Section 1.1, Figure 1).
-
-    AtoB = decoder_b(core(encoder_a(x))); BtoA = decoder_a(core.inverse(encoder_b(y))).
+class TwoWayGenerator(nn.Module, ABC):
+    """What translates between two domains of images or volumes, in both directions.
 
     Args:
         spatial_dims: 2 for images, 3 for volumes.
         in_channels: channels of domain A.
         out_channels: channels of domain B.
-        width, depth, memory, stored_blocks: see `GeneratorConfig`.
+        config: the architecture.
 
     Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
     multiple of `size_multiple` and at least `min_size`. Values in [-1, 1].
     """
-
-    encoder_a: nn.Sequential
-    encoder_b: nn.Sequential
-    core: ReversibleSequential
-    decoder_a: nn.Sequential
-    decoder_b: nn.Sequential
 
     size_multiple = 2**DOWNSAMPLINGS
     min_size = 2 * size_multiple  # reflection needs two positions at the lowest resolution
 
     def __init__(
         self,
-        spatial_dims: Literal[2, 3] = 2,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        width: int = 32,
-        depth: int = 6,
-        memory: Memory = "reversible",
-        stored_blocks: int = 0,
+        spatial_dims: Literal[2, 3],
+        in_channels: int,
+        out_channels: int,
+        config: GeneratorConfig,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -114,27 +59,17 @@ class RevGenerator(nn.Module):
             raise ValueError(
                 f"in_channels and out_channels must be 1 or more, not {in_channels}, {out_channels}"
             )
-        self.config = GeneratorConfig(width, depth, memory, stored_blocks)
-        if self.config.memory == "auto":
+        if config.memory == "auto":
             raise ValueError("memory auto is for the planner to decide; name a mode")
-        self.spatial_dims = spatial_dims
+        self.config = config
+        self.spatial_dims: Literal[2, 3] = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
-        core_channels = width * 2**DOWNSAMPLINGS
-        self.encoder_a = encoder(spatial_dims, in_channels, width)
-        self.encoder_b = encoder(spatial_dims, out_channels, width)
-        self.core = ReversibleSequential(
-            *(
-                self._block(number, core_channels // 2, memory, stored_blocks)
-                for number in range(depth)
-            ),
-            memory_saving=memory != "naive",
-            stored_blocks=stored_blocks,
-        )
-        keep: Keep = "padded" if memory == "lean" else "input"
-        self.decoder_a = decoder(spatial_dims, in_channels, width, keep)
-        self.decoder_b = decoder(spatial_dims, out_channels, width, keep)
-        init_weights(self)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that it has learned, or will."""
+        return ("AtoB", "BtoA")
 
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x.
@@ -142,40 +77,15 @@ class RevGenerator(nn.Module):
         Raises:
             ValueError: the direction is unknown, or x has a shape that this generator can't take.
         """
-        if direction not in ("AtoB", "BtoA"):
-            raise ValueError(f"direction must be AtoB or BtoA, not {direction!r}")
+        if direction not in self.directions:
+            known = " or ".join(self.directions)
+            raise ValueError(f"direction must be {known}, not {direction!r}")
         self._check_shape(x, direction)
-        if direction == "AtoB":
-            y = self._decode(self.decoder_b, self.core(self._run(self.encoder_a, x)))
-        else:
-            y = self._decode(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
-        return y.contiguous()  # inside, the channels are last
+        return self._translate(x, direction).contiguous()  # inside, the channels are last
 
-    def _block(
-        self, number: int, channels: int, memory: Memory, stored_blocks: int
-    ) -> AdditiveCoupling:
-        # What the core recomputes, it drops at once. It stores the last blocks of each direction.
-        from_the_ends = min(number, self.config.depth - 1 - number)
-        stored = memory == "naive" or from_the_ends < stored_blocks
-        keep: Keep = "input" if stored else "padded"
-        f, g = (residual_function(self.spatial_dims, channels, keep) for _ in "fg")
-        return AdditiveCoupling(f, g)
-
-    def _decode(self, decoder: nn.Sequential, x: Tensor) -> Tensor:
-        if self.config.memory != "lean":
-            return self._run(decoder, x)
-        # Tanh keeps its small output. So the recomputation may end before the last convolution, the
-        # dearest of the decoder, as soon as that has its input.
-        y: Tensor = decoder[-1](self._run(decoder[:-1], x))
-        return y
-
-    def _run(self, layers: nn.Module, x: Tensor) -> Tensor:
-        """Runs layers of an encoder or a decoder; if lean, the backward pass runs them again."""
-        if self.config.memory == "lean" and torch.is_grad_enabled():
-            y: Tensor = checkpoint(layers, x, use_reentrant=False, preserve_rng_state=False)
-        else:
-            y = layers(x)
-        return y
+    @abstractmethod
+    def _translate(self, x: Tensor, direction: Direction) -> Tensor:
+        """Translates x, whose shape is right."""
 
     def _check_shape(self, x: Tensor, direction: Direction) -> None:
         channels = self.in_channels if direction == "AtoB" else self.out_channels
@@ -189,44 +99,101 @@ class RevGenerator(nn.Module):
             )
 
 
-def encoder(spatial_dims: int, in_channels: int, width: int) -> nn.Sequential:
-    """7x7 convolution to K channels, two 3x3 convolutions of stride 2, doubling the channels."""
-    layers = normalised(ReflectConv(spatial_dims, in_channels, width, 7))
-    for level in range(DOWNSAMPLINGS):
-        channels = width * 2**level
-        layers += normalised(ReflectConv(spatial_dims, channels, 2 * channels, 3, stride=2))
-    return nn.Sequential(*layers)
+class RevGenerator(TwoWayGenerator):
+    """Translates A to B forwards and B to A backwards through one core (Section 1.1, Figure 1).
 
-
-def residual_function(spatial_dims: int, channels: int, keep: Keep = "input") -> nn.Sequential:
-    """The function f or g of a block (the paper's NN_1 and NN_2, Figure 2).
+    AtoB = decoder_b(core(encoder_a(x))); BtoA = decoder_a(core.inverse(encoder_b(y))).
 
     Args:
-        spatial_dims: 2 or 3.
-        channels: of input and output.
-        keep: see `ReflectConv`.
+        spatial_dims, in_channels, out_channels: see `TwoWayGenerator`.
+        width, depth, memory, stored_blocks: see `GeneratorConfig`.
+        **variant: its other fields but `model`.
     """
-    return nn.Sequential(
-        *normalised(ReflectConv(spatial_dims, channels, channels, 3, keep=keep)),
-        ReflectConv(spatial_dims, channels, channels, 3, keep=keep),
-        InstanceNorm(),
+
+    encoder_a: nn.Sequential
+    encoder_b: nn.Sequential
+    core: ReversibleSequential | OdeCore
+    decoder_a: nn.Sequential
+    decoder_b: nn.Sequential
+
+    def __init__(
+        self,
+        spatial_dims: Literal[2, 3] = 2,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 32,
+        depth: int = 6,
+        memory: MemoryChoice = "reversible",
+        stored_blocks: int = 0,
+        **variant: Any,
+    ) -> None:
+        config = GeneratorConfig(
+            "revgan", width, depth, memory=memory, stored_blocks=stored_blocks, **variant
+        )
+        super().__init__(spatial_dims, in_channels, out_channels, config)
+        self.encoder_a = encoder(config, spatial_dims, in_channels)
+        self.encoder_b = encoder(config, spatial_dims, out_channels)
+        self.core = _ode(config, spatial_dims) if config.core == "ode" else self._couplings()
+        keep: Keep = "padded" if memory == "lean" else "input"
+        self.decoder_a = decoder(config, spatial_dims, in_channels, keep)
+        self.decoder_b = decoder(config, spatial_dims, out_channels, keep)
+        init_weights(self, config.init)
+
+    def _translate(self, x: Tensor, direction: Direction) -> Tensor:
+        if direction == "AtoB":
+            return self._decode(self.decoder_b, self.core(self._run(self.encoder_a, x)))
+        return self._decode(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
+
+    def _couplings(self) -> ReversibleSequential:
+        config = self.config
+        return ReversibleSequential(
+            *(self._coupling(number) for number in range(config.depth)),
+            memory_saving=config.memory != "naive",
+            stored_blocks=config.stored_blocks,
+        )
+
+    def _coupling(self, number: int) -> Coupling:
+        config, half = self.config, core_channels(self.config) // 2
+        # What the core recomputes, it drops at once. It stores the last blocks of each direction.
+        from_the_ends = min(number, config.depth - 1 - number)
+        stored = config.memory == "naive" or from_the_ends < config.stored_blocks
+        keep: Keep = "input" if stored else "padded"
+        out = half if config.coupling == "additive" else 2 * half
+        f, g = (residual_function(config, self.spatial_dims, half, out, keep) for _ in "fg")
+        if config.coupling == "affine":
+            return AffineCoupling(f, g)
+        return AdditiveCoupling(f, g, exact=config.exact)
+
+    def _decode(self, decoder: nn.Sequential, x: Tensor) -> Tensor:
+        if self.config.memory != "lean":
+            return self._run(decoder, x)
+        # Tanh keeps its small output. So the recomputation may end before the last convolution, the
+        # dearest of the decoder, as soon as that has its input.
+        y: Tensor = decoder[-1](self._run(decoder[:-1], x))
+        return y
+
+    def _run(self, layers: nn.Module, x: Tensor) -> Tensor:
+        """Runs layers of an encoder or a decoder; if lean, the backward pass runs them again."""
+        if self.config.memory == "lean" and torch.is_grad_enabled():
+            y: Tensor = checkpoint(
+                layers,
+                x,
+                use_reentrant=False,
+                preserve_rng_state=False,  # they draw nothing
+                context_fn=lambda: (nullcontext(), frozen_statistics(layers)),
+            )
+        else:
+            y = layers(x)
+        return y
+
+
+def _ode(config: GeneratorConfig, spatial_dims: Literal[2, 3]) -> OdeCore:
+    return OdeCore(
+        TimeField(config, spatial_dims, core_channels(config)),
+        config.depth,
+        solver=config.ode_solver,
+        rtol=config.ode_rtol,
+        atol=config.ode_atol,
+        step=config.ode_step,
+        memory_saving=config.memory != "naive",
     )
-
-
-def decoder(
-    spatial_dims: int, out_channels: int, width: int, keep: Keep = "input"
-) -> nn.Sequential:
-    """Two fractionally strided 3x3 convolutions, halving the channels, then 7x7 and tanh.
-
-    Args:
-        spatial_dims: 2 or 3.
-        out_channels: of the image.
-        width: channels before the last convolution.
-        keep: see `ReflectConv`; of the last convolution.
-    """
-    layers: list[nn.Module] = []
-    for level in reversed(range(DOWNSAMPLINGS)):
-        channels = width * 2**level
-        layers += normalised(upsampling_conv(spatial_dims, 2 * channels, channels))
-    last = ReflectConv(spatial_dims, width, out_channels, 7, keep=keep)
-    return nn.Sequential(*layers, last, nn.Tanh())

@@ -1,12 +1,19 @@
 """The convolution layers that generator and discriminator are made of, in 2D and 3D."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from monai.networks.layers.factories import Conv
+from monai.networks.layers import factories
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+
+from revgan.networks.config import Init, Norm, Padding
+
+Conv = factories.Conv
 
 WEIGHT_STD = 0.02
 """Convolution weights start from N(0, 0.02) (paper, Table 1)."""
@@ -17,17 +24,19 @@ Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], bool, tuple[
 """A convolution's stride, padding, dilation, whether transposed, output padding, and groups."""
 
 
-class ReflectConv(nn.Module):
-    """A convolution behind reflection padding that keeps the size at stride 1 (Section 1.1).
+class PaddedConv(nn.Module):
+    """A convolution behind padding that keeps the size at stride 1 (Section 1.1).
 
     Args:
         spatial_dims, in_channels, out_channels, kernel_size, stride: as for any convolution.
+        padding: "reflect" mirrors the border, as in the paper; or "zeros".
         keep: what is kept for the backward pass. Autograd would keep the "padded" copy of the
             input, which is quick, and right where activations live for a moment only. "input" keeps
-            the input instead, which the layer before keeps anyway, and pads it once more.
+            the input instead, which the layer before keeps anyway, and pads it once more. Padding
+            with zeros, the convolution does itself.
 
     Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), divided by `stride` and
-    rounded up. Every spatial size must exceed ``kernel_size // 2``.
+    rounded up. To be mirrored, every spatial size must exceed ``kernel_size // 2``.
     """
 
     def __init__(
@@ -37,17 +46,27 @@ class ReflectConv(nn.Module):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
+        padding: Padding = "reflect",
         keep: Keep = "input",
     ) -> None:
         super().__init__()
+        amount = kernel_size // 2
+        self.reflects = padding == "reflect"
         self.conv: _ConvNd = Conv[Conv.CONV, spatial_dims](
-            in_channels, out_channels, kernel_size, stride=stride
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=0 if self.reflects else amount,
         )
-        self.padding = [kernel_size // 2] * (2 * spatial_dims)
+        self.padding = [amount] * (2 * spatial_dims)
         self.geometry = _geometry((stride,) * spatial_dims)
         self.keep = keep
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.reflects:
+            y: Tensor = self.conv(x)
+            return y
         assert self.conv.bias is not None
         inputs = x, self.conv.weight, self.conv.bias
         device = x.device.type
@@ -61,13 +80,13 @@ class ReflectConv(nn.Module):
         if self.keep == "padded" or not torch.is_grad_enabled():
             return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)
         # PyTorch leaves Function.apply without types.
-        y: Tensor = _PaddedConv.apply(  # type: ignore[no-untyped-call]
+        y: Tensor = _ReflectConv.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, self.padding, self.geometry
         )
         return y
 
 
-class _PaddedConv(torch.autograd.Function):
+class _ReflectConv(torch.autograd.Function):
     """Padding and convolution as one node that keeps the input before padding."""
 
     @staticmethod
@@ -108,14 +127,6 @@ def _unreflected(grad: Tensor, x: Tensor, padding: list[int]) -> Tensor:
     return grad_x
 
 
-def upsampling_conv(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
-    """A fractionally strided 3x3 convolution that doubles the size (Section 1.1)."""
-    conv: nn.Module = Conv[Conv.CONVTRANS, spatial_dims](
-        in_channels, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1
-    )
-    return conv
-
-
 def conv(
     spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, stride: int
 ) -> nn.Module:
@@ -140,22 +151,56 @@ class InstanceNorm(nn.Module):
         return torch.cat([self(sample) for sample in x.split(1)])
 
 
-def normalised(conv: nn.Module) -> list[nn.Module]:
-    """The convolution, then instance norm and ReLU."""
-    return [conv, InstanceNorm(), nn.ReLU(inplace=True)]
+def norm_layers(norm: Norm, spatial_dims: int, channels: int) -> list[nn.Module]:
+    """The layer that normalises these channels, if any."""
+    if norm == "none":
+        return []
+    if norm == "instance":
+        return [InstanceNorm()]
+    return [factories.Norm[factories.Norm.BATCH, spatial_dims](channels)]
 
 
-def init_weights(module: nn.Module) -> None:
-    """Sets every convolution of a network to weights from N(0, 0.02) and zero bias (Table 1).
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Within, batch norms in training leave their running statistics as they are."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    before = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in zip(norms, before, strict=True):
+            norm.track_running_stats = tracked
+
+
+def init_weights(module: nn.Module, init: Init = "normal") -> None:
+    """Sets every convolution of a network to fresh weights and zero bias.
 
     The weights are laid out with the channels last, and activations follow: convolutions, norms and
     padding are faster so (`benchmarks/layout.py`).
+
+    Args:
+        module: the network.
+        init: the weights' distribution, see `GeneratorConfig`.
     """
     for layer in module.modules():
         if isinstance(layer, _ConvNd):
-            nn.init.normal_(layer.weight, 0.0, WEIGHT_STD)
+            _draw(layer.weight, init)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
             # With every stride set: a single channel's says nothing of the layout otherwise.
             last = layer.weight.detach().movedim(1, -1).clone(memory_format=torch.contiguous_format)
             layer.weight = nn.Parameter(last.movedim(-1, 1))
+
+
+def _draw(weight: Tensor, init: Init) -> None:
+    match init:
+        case "normal":
+            nn.init.normal_(weight, 0.0, WEIGHT_STD)
+        case "xavier":
+            nn.init.xavier_normal_(weight, gain=WEIGHT_STD)
+        case "kaiming":
+            nn.init.kaiming_normal_(weight)
+        case "orthogonal":
+            nn.init.orthogonal_(weight, gain=WEIGHT_STD)

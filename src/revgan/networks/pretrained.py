@@ -12,11 +12,19 @@ from torch import Tensor
 
 from revgan.errors import UserError
 from revgan.files import replacing, write_text
-from revgan.networks.generator import RevGenerator
+from revgan.networks.generator import RevGenerator, TwoWayGenerator
+from revgan.networks.resnet import ResnetPair
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURE = "config.yaml"
 FORMAT_VERSION = 1
+MODELS: dict[str, type[TwoWayGenerator]] = {
+    kind.__name__: kind for kind in (RevGenerator, ResnetPair)
+}
+"""What a model folder may hold, by the name that its config.yaml gives."""
+
+NOT_ARCHITECTURE = ("memory", "stored_blocks")
+"""Fields of the configuration that decide how a generator is trained, not what it is."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -34,27 +42,29 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         raise OSError(str(error)) from error
 
 
-def save_generator(generator: RevGenerator, folder: Path) -> None:
+def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
     """Writes weights and architecture; `load_generator` reads them back.
 
     The folder may hold an older version of the same model: each file is replaced atomically, so a
     reader finds a whole one at any time.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    variant = generator.config.variant()
     architecture = {
         "format": FORMAT_VERSION,
-        "model": "RevGenerator",
+        "model": type(generator).__name__,
         "spatial_dims": generator.spatial_dims,
         "in_channels": generator.in_channels,
         "out_channels": generator.out_channels,
-        "width": generator.config.width,
-        "depth": generator.config.depth,
+        **{name: value for name, value in variant.items() if name not in NOT_ARCHITECTURE},
     }
+    if isinstance(generator, ResnetPair):
+        architecture["directions"] = list(generator.directions)
     write_text(folder / ARCHITECTURE, yaml.safe_dump(architecture, sort_keys=False))
     save_tensors(folder / WEIGHTS, generator.state_dict())
 
 
-def load_generator(folder: Path) -> RevGenerator:
+def load_generator(folder: Path) -> TwoWayGenerator:
     """Reads a model folder.
 
     Raises:
@@ -67,8 +77,8 @@ def load_generator(folder: Path) -> RevGenerator:
                 "folder"
             )
     try:
-        arguments = read_architecture(folder / ARCHITECTURE)
-        generator = RevGenerator(**arguments)
+        kind, arguments = read_architecture(folder / ARCHITECTURE)
+        generator = MODELS[kind](**arguments)
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, TypeError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -76,19 +86,20 @@ def load_generator(folder: Path) -> RevGenerator:
     return generator
 
 
-def read_architecture(path: Path) -> dict[str, Any]:
-    """The arguments of `RevGenerator` in a model folder's config.yaml.
+def read_architecture(path: Path) -> tuple[str, dict[str, Any]]:
+    """The kind of generator in a model folder's config.yaml, a key of `MODELS`, and its arguments.
 
     Raises:
         ValueError: it describes no generator that this version knows.
         yaml.YAMLError: it is no YAML.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or content.pop("model", None) != "RevGenerator":
-        raise ValueError(f"{path.name} describes no RevGenerator")
+    kind = content.pop("model", None) if isinstance(content, dict) else None
+    if kind not in MODELS:
+        raise ValueError(f"{path.name} describes no {' or '.join(MODELS)}")
     version = content.pop("format", None)
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{path.name} has format {json.dumps(version)}, this revgan reads {FORMAT_VERSION}"
         )
-    return content
+    return kind, content

@@ -1,11 +1,14 @@
-"""The ResNet generator of CycleGAN and pix2pix, one per direction: what RevGAN is compared with."""
+"""The ResNet generators of CycleGAN and pix2pix: what RevGAN is compared with."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from revgan.networks.generator import DOWNSAMPLINGS, decoder, encoder, residual_function
+from revgan.networks.config import GeneratorConfig, MemoryChoice
+from revgan.networks.generator import Direction, TwoWayGenerator
 from revgan.networks.layers import init_weights
+from revgan.networks.parts import core_channels, decoder, encoder, residual_function
 
 
 class ResnetGenerator(nn.Module):
@@ -20,6 +23,7 @@ class ResnetGenerator(nn.Module):
         out_channels: channels of the translation.
         width: K, channels after the first convolution.
         depth: number of residual blocks.
+        **variant: further fields of `GeneratorConfig`.
 
     Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), every spatial size a multiple
     of 4 from 8 up. Values in [-1, 1].
@@ -32,15 +36,16 @@ class ResnetGenerator(nn.Module):
         out_channels: int = 3,
         width: int = 32,
         depth: int = 6,
+        **variant: Any,
     ) -> None:
         super().__init__()
-        core_channels = width * 2**DOWNSAMPLINGS
-        self.encoder = encoder(spatial_dims, in_channels, width)
+        config = GeneratorConfig("resnet", width, depth, **variant)
+        self.encoder = encoder(config, spatial_dims, in_channels)
         self.blocks = nn.ModuleList(
-            residual_function(spatial_dims, core_channels) for _ in range(depth)
+            residual_function(config, spatial_dims, core_channels(config)) for _ in range(depth)
         )
-        self.decoder = decoder(spatial_dims, out_channels, width)
-        init_weights(self)
+        self.decoder = decoder(config, spatial_dims, out_channels)
+        init_weights(self, config.init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Translates x."""
@@ -49,3 +54,47 @@ class ResnetGenerator(nn.Module):
             x = x + block(x)
         y: Tensor = self.decoder(x)
         return y.contiguous()  # inside, the channels are last
+
+
+class ResnetPair(TwoWayGenerator):
+    """One `ResnetGenerator` a direction, which share nothing.
+
+    Trained with the unpaired objective they are CycleGAN; with the paired one, pix2pix both ways.
+
+    Args:
+        spatial_dims, in_channels, out_channels: see `TwoWayGenerator`.
+        width, depth: of each generator.
+        memory: every activation is stored: "naive" is the only mode.
+        directions: those to have a generator for; training needs both.
+        **variant: other fields of `GeneratorConfig` that a ResNet has.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: Literal[2, 3] = 2,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 32,
+        depth: int = 6,
+        memory: MemoryChoice = "naive",
+        *,
+        directions: Sequence[Direction] = ("AtoB", "BtoA"),
+        **variant: Any,
+    ) -> None:
+        config = GeneratorConfig("resnet", width, depth, memory=memory, **variant)
+        super().__init__(spatial_dims, in_channels, out_channels, config)
+        self.generators = nn.ModuleDict()
+        for direction in directions:
+            channels = (in_channels, out_channels)
+            source, target = channels if direction == "AtoB" else channels[::-1]
+            self.generators[direction] = ResnetGenerator(
+                spatial_dims, source, target, width, depth, **variant
+            )
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return tuple(self.generators)  # type: ignore[arg-type]  # ModuleDict's keys are plain str
+
+    def _translate(self, x: Tensor, direction: Direction) -> Tensor:
+        y: Tensor = self.generators[direction](x)
+        return y

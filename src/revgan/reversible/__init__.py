@@ -10,12 +10,14 @@ reversible by wrapping its residual functions:
 
 from revgan.reversible.couplings import AdditiveCoupling, AffineCoupling, Coupling
 from revgan.reversible.grid import grid_spacing, round_to_grid
+from revgan.reversible.ode import OdeCore
 from revgan.reversible.sequential import ReversibleSequential
 
 __all__ = [
     "AdditiveCoupling",
     "AffineCoupling",
     "Coupling",
+    "OdeCore",
     "ReversibleSequential",
     "grid_spacing",
     "round_to_grid",

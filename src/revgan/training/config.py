@@ -9,6 +9,7 @@ import yaml
 from revgan.data.sets import DataConfig
 from revgan.memory import parse_bytes
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.networks.config import Memory
 from revgan.training.objectives import LossConfig, ObjectiveKind
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -130,11 +131,29 @@ class RunConfig:
         if self.objective not in get_args(ObjectiveKind):
             known = " or ".join(get_args(ObjectiveKind))
             raise ValueError(f"objective must be {known}, not {self.objective!r}")
+        memory = self.generator.memory
+        if self.losses.consensus_weight > 0 and memory not in ("auto", "naive"):
+            raise ValueError(
+                "losses.consensus_weight above 0 needs second derivatives, which generator.memory "
+                f"{memory} has not; set generator.memory to naive or auto"
+            )
 
     @property
     def paired(self) -> bool:
         """Whether the training images are aligned pairs."""
         return self.objective == "paired"
+
+    @property
+    def memory_modes(self) -> tuple[Memory, ...]:
+        """The generator's memory modes that this training can use."""
+        return ("naive",) if self.losses.consensus_weight > 0 else self.generator.memory_modes
+
+    @property
+    def model_name(self) -> str:
+        """What the literature calls the model."""
+        if self.generator.model == "revgan":
+            return "RevGAN"
+        return "pix2pix" if self.paired else "CycleGAN"
 
     def to_yaml(self) -> str:
         """The configuration as YAML; the command line reads it back with ``--config``."""

@@ -12,7 +12,7 @@ from revgan.data.sampling import load_image
 from revgan.data.sets import DataConfig, DataSet
 from revgan.evaluation.figures import image_grid
 from revgan.inference import translate_padded
-from revgan.networks import Direction, RevGenerator
+from revgan.networks import Direction, TwoWayGenerator
 from revgan.training.checkpoint import writing
 from revgan.training.runs import RunFolder
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 def save_pictures(
-    generator: RevGenerator,
+    generator: TwoWayGenerator,
     data: DataSet,
     config: DataConfig,
     run: RunFolder,
@@ -60,7 +60,7 @@ def _middle(image: Tensor, largest: int) -> Tensor:
 
 
 def _there_and_back(
-    generator: RevGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
+    generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
 ) -> list[Tensor]:
     back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
     x = x.to(accelerator.device)

@@ -18,6 +18,7 @@ from revgan.memory import (
     parse_bytes,
 )
 from revgan.networks import GeneratorConfig, PatchDiscriminator, RevGenerator
+from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 from revgan.training.workload import Workload, predict_training
 
@@ -57,19 +58,21 @@ class Choice:
 def choose_memory(workload: Workload, budget: int) -> Choice:
     """The fastest way to train within a budget.
 
-    In this order: naive; reversible with as many blocks stored as fit; reversible; lean with as
-    many blocks stored as fit; lean.
+    In this order, as far as the training can use these modes: naive; reversible with as many blocks
+    stored as fit; reversible; lean with as many blocks stored as fit; lean.
 
     Args:
         workload: the training; what its generator says of memory does not matter.
         budget: bytes for all that training keeps on the device.
 
     Raises:
-        UserError: not even lean fits.
+        UserError: nothing fits.
     """
     naive = _choice(workload, memory="naive", stored_blocks=0)
     if naive.prediction.total <= budget:
         return naive
+    if workload.config.memory_modes == ("naive",):
+        raise _nothing_fits(workload, naive, budget)
     reversible = _choice(workload, memory="reversible", stored_blocks=0)
     if reversible.prediction.total <= budget:
         return _store_blocks(workload, budget, reversible, naive)
@@ -77,10 +80,15 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
     if lean.prediction.total <= budget:
         every = _choice(workload, memory="lean", stored_blocks=workload.config.generator.depth)
         return _store_blocks(workload, budget, lean, every)
-    size = largest_size(workload.with_generator(memory="lean", stored_blocks=0), budget)
-    raise UserError(
-        f"training at size {workload.size} needs {format_bytes(lean.prediction.total)} even with "
-        f"generator.memory lean, and there are {format_bytes(budget)}; "
+    raise _nothing_fits(workload, lean, budget)
+
+
+def _nothing_fits(workload: Workload, least: Choice, budget: int) -> UserError:
+    memory = least.generator.memory
+    size = largest_size(workload.with_generator(memory=memory, stored_blocks=0), budget)
+    return UserError(
+        f"training at size {workload.size} needs {format_bytes(least.prediction.total)} even with "
+        f"generator.memory {memory}, and there are {format_bytes(budget)}; "
         + (f"lower data.crop to {size}" if size else "no size fits: lower the networks' widths")
     )
 
@@ -193,6 +201,10 @@ def decide_memory(
     """
     if config.generator.memory != "auto":
         return config
+    if config.generator.core == "ode":  # can't be predicted
+        modes = config.memory_modes
+        memory: Memory = "reversible" if "reversible" in modes else "naive"
+        return replace(config, generator=replace(config.generator, memory=memory))
     budget = _process_budget(config, accelerator)
     size, kind = config.data.crop, accelerator.device.type
     choice = choose_memory(Workload(config, size, channels=channels, device_type=kind), budget)

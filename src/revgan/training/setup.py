@@ -1,6 +1,7 @@
 """What a run starts from: device, networks, and the state of an earlier checkpoint."""
 
 import math
+from dataclasses import asdict
 from typing import Literal
 
 import torch
@@ -117,8 +118,8 @@ def _refuse_identity_loss(config: RunConfig, channels_a: int, channels_b: int) -
 def _judge(
     config: RunConfig, objective: Objective, spatial_dims: Literal[2, 3], own: int, other: int
 ) -> PatchDiscriminator:
-    form, width = config.discriminator.form, config.discriminator.width
-    return PatchDiscriminator(spatial_dims, objective.judged_channels(own, other), width, form)
+    channels = objective.judged_channels(own, other)
+    return PatchDiscriminator(spatial_dims, channels, **asdict(config.discriminator))
 
 
 def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:

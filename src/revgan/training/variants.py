@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import torch
 from accelerate import Accelerator
 
-from revgan.networks import GeneratorConfig
-from revgan.networks.generator import Memory
+from revgan.networks import GeneratorConfig, RevGenerator
+from revgan.networks.config import Memory
 from revgan.reversible import ReversibleSequential
 from revgan.training.config import RunConfig
 from revgan.training.cores import CheckpointCore, MemcnnCore, RevtorchCore
@@ -105,7 +105,12 @@ def build_variant(
     # The image pool stays empty, so that each step is the same.
     config = RunConfig(
         objective=case.objective,
-        generator=GeneratorConfig(case.width, case.depth, _memory(name)),
+        generator=GeneratorConfig(
+            width=case.width,
+            depth=case.depth,
+            exact=exact and name not in OFF_GRID,
+            memory=_memory(name),
+        ),
         losses=LossConfig(pool_size=0),
     )
     channels = case.channels, case.channels
@@ -114,10 +119,10 @@ def build_variant(
     for network in (players.generator, players.judge_a, players.judge_b):
         network.to(dtype)
     batch = _images(case, accelerator.device, dtype)
-    generator = players.generator
-    for block in generator.core:
-        block.exact = exact and name not in OFF_GRID
     if name in CORES:
+        generator = players.generator
+        assert isinstance(generator, RevGenerator)
+        assert isinstance(generator.core, ReversibleSequential)
         generator.core = CORES[name](*generator.core)
     if name == "joint":
         return Variant(players, make_joint_step(players, config, accelerator, batch))

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
+from revgan.errors import UserError
 from revgan.inference.translator import translate_padded
 from revgan.memory import StepPrediction, predict_step
 from revgan.training.config import RunConfig, RuntimeConfig
@@ -68,13 +69,23 @@ class Workload:
 
 @lru_cache
 def predict_training(workload: Workload) -> StepPrediction:
-    """What one training step needs, image pools filled; `generator.memory` is not "auto"."""
+    """What one training step needs, image pools filled; `generator.memory` is not "auto".
+
+    Raises:
+        UserError: it can't be known beforehand.
+    """
+    _require_predictable(workload)
     return predict_step(lambda: _training_step(workload), cpu_kernels=workload.device_type == "cpu")
 
 
 @lru_cache
 def predict_translation(workload: Workload) -> StepPrediction:
-    """What translating one whole image needs, in the direction that needs more."""
+    """What translating one whole image needs, in the direction that needs more.
+
+    Raises:
+        UserError: it can't be known beforehand.
+    """
+    _require_predictable(workload)
 
     def make_step() -> Callable[[], object]:
         generator = workload.with_generator(memory="naive", stored_blocks=0).config.generator
@@ -88,6 +99,14 @@ def predict_translation(workload: Workload) -> StepPrediction:
         return step
 
     return predict_step(make_step, cpu_kernels=workload.device_type == "cpu")
+
+
+def _require_predictable(workload: Workload) -> None:
+    if workload.config.generator.core == "ode":
+        raise UserError(
+            "the memory of generator.core ode can't be predicted, as its solver looks at values to "
+            "choose its steps; plan with generator.core reversible, or train for a few steps"
+        )
 
 
 def _training_step(workload: Workload) -> Callable[[], object]:

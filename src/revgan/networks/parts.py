@@ -1,0 +1,81 @@
+"""The parts that the generators share: encoder, decoder, and what a block computes."""
+
+from torch import nn
+
+from revgan.networks.config import GeneratorConfig
+from revgan.networks.layers import Keep, PaddedConv, norm_layers
+from revgan.networks.resampling import SCALE, downsampling_layer, upsampling_layer
+
+DOWNSAMPLINGS = 2
+"""The encoder halves the resolution twice (Section 1.1)."""
+
+
+def core_channels(config: GeneratorConfig) -> int:
+    """Channels between encoder and decoder."""
+    channels: int = config.width * SCALE**DOWNSAMPLINGS
+    return channels
+
+
+def encoder(config: GeneratorConfig, spatial_dims: int, in_channels: int) -> nn.Sequential:
+    """7x7 convolution to K channels, then downsampling layers that double them."""
+    first = PaddedConv(spatial_dims, in_channels, config.width, 7)
+    layers = _normalised(config, spatial_dims, first, config.width)
+    for level in range(DOWNSAMPLINGS):
+        channels = config.width * SCALE**level
+        down = downsampling_layer(config, spatial_dims, channels)
+        layers += _normalised(config, spatial_dims, down, 2 * channels)
+    return nn.Sequential(*layers)
+
+
+def residual_function(
+    config: GeneratorConfig,
+    spatial_dims: int,
+    channels: int,
+    out_channels: int | None = None,
+    keep: Keep = "input",
+) -> nn.Sequential:
+    """What a block adds: f or g of a coupling (the paper's NN_1 and NN_2, Figure 2).
+
+    Args:
+        config: of the generator.
+        spatial_dims: 2 or 3.
+        channels: of the input.
+        out_channels: of the output; by default those of the input.
+        keep: see `PaddedConv`.
+    """
+    out_channels = out_channels or channels
+    first = PaddedConv(spatial_dims, channels, channels, 3, keep=keep)
+    dropout = [nn.Dropout(config.dropout)] if config.dropout else []
+    return nn.Sequential(
+        *_normalised(config, spatial_dims, first, channels),
+        *dropout,
+        PaddedConv(spatial_dims, channels, out_channels, 3, keep=keep),
+        *norm_layers(config.norm, spatial_dims, out_channels),
+    )
+
+
+def decoder(
+    config: GeneratorConfig, spatial_dims: int, out_channels: int, keep: Keep = "input"
+) -> nn.Sequential:
+    """Upsampling layers that halve the channels, then a 7x7 convolution and tanh.
+
+    Args:
+        config: of the generator.
+        spatial_dims: 2 or 3.
+        out_channels: of the image.
+        keep: see `PaddedConv`; of the last convolution.
+    """
+    layers: list[nn.Module] = []
+    for level in reversed(range(DOWNSAMPLINGS)):
+        channels = config.width * SCALE**level
+        up = upsampling_layer(config, spatial_dims, 2 * channels)
+        layers += _normalised(config, spatial_dims, up, channels)
+    last = PaddedConv(spatial_dims, config.width, out_channels, 7, keep=keep)
+    return nn.Sequential(*layers, last, nn.Tanh())
+
+
+def _normalised(
+    config: GeneratorConfig, spatial_dims: int, conv: nn.Module, channels: int
+) -> list[nn.Module]:
+    """The convolution, then normalisation and ReLU."""
+    return [conv, *norm_layers(config.norm, spatial_dims, channels), nn.ReLU(inplace=True)]

@@ -1,0 +1,79 @@
+"""How encoders halve and decoders double the resolution: the paper's ways and those it tried."""
+
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from monai.networks.utils import pixelshuffle, pixelunshuffle
+from torch import Tensor, nn
+
+from revgan.networks.config import GeneratorConfig
+from revgan.networks.layers import PaddedConv
+
+SCALE = 2
+"""Down- and upsampling layers change each side by this factor."""
+
+
+class PixelShuffle(nn.Module):
+    """Turns channels into positions: (B, C * 2**d, *spatial) to (B, C, *(2 * spatial)).
+
+    Neighbouring positions come from neighbouring channels, as in Shi et al. (2016); in 2D it is
+    `torch.pixel_shuffle`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = pixelshuffle(x, x.ndim - 2, SCALE)
+        return y
+
+
+class PixelUnshuffle(nn.Module):
+    """Turns positions into channels: the inverse of `PixelShuffle`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = pixelunshuffle(x, x.ndim - 2, SCALE)
+        return y
+
+
+class Resize(nn.Module):
+    """Doubles each side by interpolation.
+
+    Args:
+        bilinear: by the weighted mean of neighbours (trilinear for volumes), not by the nearest.
+    """
+
+    def __init__(self, *, bilinear: bool) -> None:
+        super().__init__()
+        self.bilinear = bilinear
+
+    def forward(self, x: Tensor) -> Tensor:
+        mode = ("bilinear" if x.ndim == 4 else "trilinear") if self.bilinear else "nearest"
+        return F.interpolate(x, scale_factor=SCALE, mode=mode)
+
+
+def downsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int) -> nn.Module:
+    """Halves each side and doubles the channels by a 3x3 convolution."""
+    padding = config.downsampling_padding
+    if config.downsampling == "strided":
+        return PaddedConv(spatial_dims, channels, 2 * channels, 3, SCALE, padding)
+    unshuffled = channels * SCALE**spatial_dims
+    conv = PaddedConv(spatial_dims, unshuffled, 2 * channels, 3, padding=padding)
+    return nn.Sequential(PixelUnshuffle(), conv)
+
+
+def upsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int) -> nn.Module:
+    """Doubles each side and halves the channels by a 3x3 convolution.
+
+    That is a fractionally strided one in the paper. Odena et al. (2016) advise to resize, and then
+    to convolve at stride 1; Shi et al. (2016) convolve at the lower resolution.
+    """
+    half = channels // 2
+    if config.upsampling == "transposed":
+        conv: nn.Module = Conv[Conv.CONVTRANS, spatial_dims](
+            channels, half, kernel_size=3, stride=SCALE, padding=1, output_padding=1
+        )
+        return conv
+    if config.upsampling == "subpixel":
+        shuffled = half * SCALE**spatial_dims
+        return nn.Sequential(PaddedConv(spatial_dims, channels, shuffled, 3), PixelShuffle())
+    return nn.Sequential(
+        Resize(bilinear=config.upsampling == "bilinear"),
+        PaddedConv(spatial_dims, channels, half, 3),
+    )

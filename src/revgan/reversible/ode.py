@@ -1,0 +1,118 @@
+"""A core of continuous depth: a differential equation, inverted by integrating it backwards."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FIXED_STEP = ("euler", "midpoint", "rk4")
+"""Solvers that take equal steps, whatever the error."""
+
+
+class OdeCore(nn.Module):
+    """Maps h(0) to h(T), where dh/dt = v(t, h) (Chen et al., 2018); the inverse runs from T to 0.
+
+    A residual network of T blocks, h + v(h), is Euler's method with steps of 1 for this equation.
+    The inverse is as good as the solver: unlike a coupling's, it is never exact.
+
+    With `memory_saving`, gradients come from the adjoint method: the backward pass integrates h
+    back from its end, and the gradients along with it, so that memory does not depend on the number
+    of steps. They are those of the equation, and differ from the gradients of the solver's steps,
+    which come with ``memory_saving=False``, by the solver's error.
+
+    Args:
+        field: v, called with the time divided by `duration`, from 0 to 1, as a tensor without
+            dimensions, and with h; returns the shape of h. It should be Lipschitz continuous in h,
+            and without randomness and running statistics.
+        duration: T, 0 or more.
+        solver: one of torchdiffeq's.
+        rtol, atol: relative and absolute error that an adaptive solver allows in a step.
+        step: length of the steps of a solver in `FIXED_STEP`.
+        memory_saving: gradients by the adjoint method (True) or through the stored steps (False).
+
+    Shapes: any, kept; of at least float32, in which the core computes under autocast, too: an
+    adaptive solver would take the rounding of 16-bit numbers for errors of its own.
+
+    Raises:
+        AssertionError: an adaptive solver's step became too small, as values are infinite, or the
+            tolerances out of reach; `revgan.errors.solver_failed` recognises it.
+    """
+
+    def __init__(
+        self,
+        field: nn.Module,
+        duration: float,
+        *,
+        solver: str = "dopri5",
+        rtol: float = 1e-4,
+        atol: float = 1e-4,
+        step: float = 0.25,
+        memory_saving: bool = True,
+    ) -> None:
+        super().__init__()
+        self.field = field
+        self.duration = duration
+        self.solver = solver
+        self.rtol = rtol
+        self.atol = atol
+        self.step = step
+        self.memory_saving = memory_saving
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Integrates from 0 to T."""
+        return self._integrate(x, 0, self.duration)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Integrates from T back to 0."""
+        return self._integrate(y, self.duration, 0)
+
+    def _integrate(self, h: Tensor, start: float, end: float) -> Tensor:
+        from torchdiffeq import (
+            odeint,
+            odeint_adjoint,
+        )  # imports SciPy, which other cores don't need
+
+        h = h.to(torch.promote_types(h.dtype, torch.float32))
+        if start == end:
+            return h
+        time = torch.tensor([start, end], dtype=h.dtype, device=h.device)
+        with torch.autocast(h.device.type, enabled=False):
+            if self.memory_saving and torch.is_grad_enabled():
+                states = odeint_adjoint(_Paced(self), h, time, **self._adjoint_options())
+            else:
+                states = odeint(_Paced(self), h, time, **self._options())
+        end_state: Tensor = states[-1]
+        return end_state
+
+    def _options(self) -> dict[str, Any]:
+        fixed = self.solver in FIXED_STEP
+        return {
+            "method": self.solver,
+            "rtol": self.rtol,
+            "atol": self.atol,
+            "options": {"step_size": self.step} if fixed else {},
+        }
+
+    def _adjoint_options(self) -> dict[str, Any]:
+        options = self._options()
+        if self.solver not in FIXED_STEP:
+            # The parameters' gradients are plain integrals: their error needs no feedback, and
+            # steps chosen without regard to it are far fewer (Kidger et al., 2021).
+            options["adjoint_options"] = {"norm": "seminorm"}
+        return options
+
+    def extra_repr(self) -> str:
+        return f"duration={self.duration}, solver={self.solver}, memory_saving={self.memory_saving}"
+
+
+class _Paced(nn.Module):
+    """The field over the time from 0 to T."""
+
+    def __init__(self, core: OdeCore) -> None:
+        super().__init__()
+        self.field = core.field
+        self._duration = core.duration
+
+    def forward(self, t: Tensor, h: Tensor) -> Tensor:
+        derivative: Tensor = self.field(t / self._duration, h)
+        return derivative
