@@ -27,6 +27,10 @@ def test_the_folder_holds_safetensors_and_yaml_and_nothing_else(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "model.safetensors"]
 
 
+def test_the_files_can_be_read_by_others(folder):
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir())
+
+
 def test_a_newer_model_replaces_an_older_one(folder):
     net = RevGenerator(in_channels=1, out_channels=2, width=4, depth=3)
     save_generator(net, folder)

@@ -162,16 +162,19 @@ def norm_layers(norm: Norm, spatial_dims: int, channels: int) -> list[nn.Module]
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Within, batch norms in training leave their running statistics as they are."""
+    """Within, batch norms in training leave their running statistics as they are.
+
+    All else stays the same, also what autograd keeps, as `torch.utils.checkpoint` wants it.
+    """
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    before = [norm.track_running_stats for norm in norms]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm, tracked in zip(norms, before, strict=True):
-            norm.track_running_stats = tracked
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 def init_weights(module: nn.Module, init: Init = "normal") -> None:

@@ -36,6 +36,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         with replacing(path) as unfinished:
             save_file({key: value.contiguous() for key, value in tensors.items()}, unfinished)
+            unfinished.chmod(0o644)  # a model is for sharing; safetensors lets its owner alone in
             with unfinished.open("rb") as file:
                 os.fsync(file.fileno())
     except SafetensorError as error:

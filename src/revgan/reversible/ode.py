@@ -76,30 +76,24 @@ class OdeCore(nn.Module):
         if start == end:
             return h
         time = torch.tensor([start, end], dtype=h.dtype, device=h.device)
+        options = self._options(time)
         with torch.autocast(h.device.type, enabled=False):
             if self.memory_saving and torch.is_grad_enabled():
-                states = odeint_adjoint(_Paced(self), h, time, **self._adjoint_options())
+                backwards = {**options["options"]}
+                if self.solver not in FIXED_STEP:
+                    # The weights' gradients are plain integrals: their error needs no feedback, and
+                    # steps chosen without regard to it are far fewer (Kidger et al., 2021).
+                    backwards["norm"] = "seminorm"
+                states = odeint_adjoint(_Paced(self), h, time, **options, adjoint_options=backwards)
             else:
-                states = odeint(_Paced(self), h, time, **self._options())
+                states = odeint(_Paced(self), h, time, **options)
         end_state: Tensor = states[-1]
         return end_state
 
-    def _options(self) -> dict[str, Any]:
-        fixed = self.solver in FIXED_STEP
-        return {
-            "method": self.solver,
-            "rtol": self.rtol,
-            "atol": self.atol,
-            "options": {"step_size": self.step} if fixed else {},
-        }
-
-    def _adjoint_options(self) -> dict[str, Any]:
-        options = self._options()
-        if self.solver not in FIXED_STEP:
-            # The parameters' gradients are plain integrals: their error needs no feedback, and
-            # steps chosen without regard to it are far fewer (Kidger et al., 2021).
-            options["adjoint_options"] = {"norm": "seminorm"}
-        return options
+    def _options(self, time: Tensor) -> dict[str, Any]:
+        # An adaptive solver would step over the end and interpolate, at a lower order than its own.
+        options = {"step_size": self.step} if self.solver in FIXED_STEP else {"step_t": time}
+        return {"method": self.solver, "rtol": self.rtol, "atol": self.atol, "options": options}
 
     def extra_repr(self) -> str:
         return f"duration={self.duration}, solver={self.solver}, memory_saving={self.memory_saving}"

@@ -1,0 +1,179 @@
+"""The options of the generators: what each changes, and which exclude each other."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from revgan.networks import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    PatchDiscriminator,
+    ResnetGenerator,
+    ResnetPair,
+    RevGenerator,
+)
+from revgan.networks.layers import InstanceNorm, PaddedConv, init_weights
+from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore
+from revgan.training.config import RunConfig
+from revgan.training.objectives import LossConfig
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"model": "unet"}, "model must be one of revgan, resnet, not 'unet'"),
+        ({"coupling": "cubic"}, "coupling must be one of additive, affine"),
+        ({"upsampling": "strided"}, "upsampling must be one of transposed, subpixel"),
+        ({"dropout": 1.0}, "dropout must be from 0 to below 1, not 1.0"),
+        ({"ode_rtol": 0.0}, "ode_rtol must be above 0"),
+        ({"model": "resnet", "core": "ode"}, "core can't be ode with model resnet, only"),
+        ({"model": "resnet", "coupling": "affine"}, "coupling can't be affine with model resnet"),
+        ({"model": "resnet", "exact": False}, "exact can't be False with model resnet"),
+        ({"model": "resnet", "memory": "lean"}, "memory must be auto or naive with model resnet"),
+        ({"core": "ode", "coupling": "affine"}, "coupling can't be affine with core ode"),
+        ({"coupling": "affine", "exact": False}, "exact can't be False with coupling affine"),
+        ({"ode_solver": "rk4"}, "ode_solver can't be rk4 with core reversible, only with ode"),
+        ({"core": "ode", "ode_solver": "rk4", "ode_atol": 0.1}, "ode_atol can't be 0.1 with"),
+        ({"core": "ode", "ode_step": 0.5}, "ode_step can't be 0.5 with ode_solver dopri5"),
+        ({"core": "ode", "dropout": 0.5}, "dropout must be 0 with core ode"),
+        ({"core": "ode", "norm": "batch"}, "norm must be instance or none with core ode"),
+        ({"core": "ode", "memory": "lean", "stored_blocks": 1}, "stored_blocks can't be 1 with"),
+    ],
+)
+def test_options_that_would_do_nothing_or_harm_are_refused(options, reason):
+    with pytest.raises(ValueError, match=reason):
+        GeneratorConfig(**options)
+
+
+def test_the_core_is_what_the_options_say():
+    assert all(isinstance(b, AdditiveCoupling) and b.exact for b in RevGenerator(width=2).core)
+    assert not any(b.exact for b in RevGenerator(width=2, exact=False).core)
+    affine = RevGenerator(width=2, coupling="affine").core
+    assert all(isinstance(block, AffineCoupling) for block in affine)
+    ode = RevGenerator(width=2, core="ode", ode_solver="rk4", ode_step=0.5).core
+    assert isinstance(ode, OdeCore)
+    assert (ode.duration, ode.solver, ode.step, ode.memory_saving) == (6, "rk4", 0.5, True)
+
+
+def test_an_affine_core_leads_back_within_rounding():
+    net = RevGenerator(width=4, depth=6, coupling="affine").double()
+    x = net.encoder_a(torch.rand(1, 3, 16, 16, dtype=torch.float64))
+    # The inverse divides by scales below 1: at this depth it amplifies rounding some 1000 times.
+    assert torch.allclose(net.core.inverse(net.core(x)), x, atol=1e-11)
+
+
+def norms_of(net):
+    return [m for m in net.modules() if isinstance(m, InstanceNorm | nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda norm: RevGenerator(width=2, depth=1, norm=norm),
+        lambda norm: ResnetGenerator(width=2, depth=1, norm=norm),
+        lambda norm: PatchDiscriminator(width=2, norm=norm),
+    ],
+)
+def test_every_network_takes_each_norm(build):
+    count = len(norms_of(build("instance")))
+    assert count > 2
+    assert len(norms_of(build("batch"))) == count
+    assert all(isinstance(norm, nn.BatchNorm2d) for norm in norms_of(build("batch")))
+    assert not norms_of(build("none"))
+    x = torch.rand(2, 3, 32, 32)
+    for norm in ("instance", "batch", "none"):
+        assert build(norm)(x).isfinite().all()
+
+
+def test_dropout_stands_in_the_residual_functions_only():
+    for net, functions in (
+        (RevGenerator(width=2, depth=3, dropout=0.5), 6),
+        (ResnetGenerator(width=2, depth=3, dropout=0.5), 3),
+    ):
+        drops = [name for name, m in net.named_modules() if isinstance(m, nn.Dropout)]
+        assert len(drops) == functions
+        assert all(name.startswith(("core", "blocks")) for name in drops)
+    assert not any(isinstance(m, nn.Dropout) for m in RevGenerator(width=2).modules())
+
+
+@pytest.mark.parametrize("option", [{"dropout": 0.5}, {"norm": "batch"}, {"norm": "none"}])
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_memory_modes_give_the_same_bits_and_statistics(option, direction):
+    x = torch.rand(2, 3, 16, 16) * 2 - 1
+
+    def run(memory):
+        torch.manual_seed(0)
+        net = RevGenerator(width=2, depth=3, memory=memory, **option)
+        y = net(x, direction)
+        y.square().mean().backward()
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        return y, *gradients, *net.buffers()
+
+    naive = run("naive")
+    for memory in ("reversible", "lean"):
+        assert all(itertools.starmap(torch.equal, zip(run(memory), naive, strict=True))), memory
+
+
+@pytest.mark.parametrize(
+    ("init", "std"),
+    [
+        ("normal", 0.02),
+        ("xavier", 0.02 * (2 / (9 * 32 + 9 * 64)) ** 0.5),
+        ("kaiming", (2 / (9 * 32)) ** 0.5),
+        ("orthogonal", 0.02 * (9 * 32) ** -0.5),
+    ],
+)
+def test_weights_start_from_the_distribution_asked_for(init, std):
+    torch.manual_seed(0)
+    conv = PaddedConv(2, 32, 64, 3)
+    init_weights(conv, init)
+    weight = conv.conv.weight.detach()
+    # 18,432 draws: within 5 standard errors of 0 and of the standard deviation.
+    assert abs(weight.mean()) < 5 * std / weight.numel() ** 0.5
+    assert abs(weight.std() - std) < 5 * std / (2 * weight.numel()) ** 0.5
+    if init == "orthogonal":
+        rows = weight.flatten(1)
+        assert torch.allclose(rows @ rows.T, 0.02**2 * torch.eye(64), atol=1e-9)
+
+
+def test_initial_weights_are_an_option_of_every_network():
+    for build in (RevGenerator, ResnetGenerator, PatchDiscriminator):
+        weight = next(p for p in build(width=32, init="kaiming").parameters() if p.ndim > 1)
+        assert weight.std() > 3 * 0.02
+
+
+def test_a_pair_translates_by_one_network_a_direction():
+    pair = ResnetPair(in_channels=1, out_channels=2, width=2, depth=1)
+    a, b = torch.rand(1, 1, 16, 16), torch.rand(1, 2, 16, 16)
+    assert torch.equal(pair(a, "AtoB"), pair.generators["AtoB"](a))
+    assert torch.equal(pair(b, "BtoA"), pair.generators["BtoA"](b))
+
+
+def test_a_pair_without_a_direction_says_which_it_has():
+    pair = ResnetPair(width=2, depth=1, directions=["BtoA"])
+    assert pair(torch.rand(1, 3, 16, 16), "BtoA").shape == (1, 3, 16, 16)
+    with pytest.raises(ValueError, match="direction must be BtoA, not 'AtoB'"):
+        pair(torch.rand(1, 3, 16, 16), "AtoB")
+
+
+@pytest.mark.parametrize(
+    "options", [{"form": "patch16"}, {"norm": "layer"}, {"init": "zeros"}, {"width": 0}]
+)
+def test_impossible_discriminators_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        DiscriminatorConfig(**options)
+
+
+@pytest.mark.parametrize("memory", ["reversible", "lean"])
+def test_consensus_optimization_is_refused_where_there_are_no_second_derivatives(memory):
+    with pytest.raises(ValueError, match=f"generator.memory {memory} has not; set generator.memor"):
+        RunConfig(generator=GeneratorConfig(memory=memory), losses=LossConfig(consensus_weight=0.1))
+
+
+def test_models_have_the_names_of_the_literature():
+    resnet = GeneratorConfig(model="resnet")
+    assert RunConfig().model_name == "RevGAN"
+    assert RunConfig("unpaired", generator=resnet).model_name == "CycleGAN"
+    assert RunConfig("paired", generator=resnet).model_name == "pix2pix"
