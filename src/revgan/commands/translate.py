@@ -36,6 +36,11 @@ def run_translation(
     sources = find_images(source) if source.is_dir() else [source]
     _check_target(source, target, into_folder)
     translator = Translator.from_pretrained(run, None if device == "auto" else device)
+    directions = translator.generator.directions
+    if direction not in directions:
+        raise UserError(
+            f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
+        )
     outputs = [target]
     if into_folder:
         outputs = _outputs(sources, target, _channels(translator, direction), console)
