@@ -1,5 +1,7 @@
 """The GAN loss as a function of logits."""
 
+import math
+
 import pytest
 import torch
 
@@ -15,6 +17,13 @@ def test_least_squares_is_the_mean_squared_distance_to_the_label():
 def test_the_papers_sigmoid_stands_before_its_least_squares():
     logits = torch.tensor([[0.0]])
     assert adversarial_loss(logits, real=True, form="least-squares-sigmoid") == 0.25
+
+
+def test_cross_entropy_is_the_negative_logarithm_of_the_labels_probability():
+    logits = torch.tensor([[math.log(3)]])  # the probability of "real" is 3/4
+    for real, probability in ((True, 3 / 4), (False, 1 / 4)):
+        loss = adversarial_loss(logits, real=real, form="cross-entropy")
+        assert loss.item() == pytest.approx(-math.log(probability), rel=1e-6)  # in float32
 
 
 @pytest.mark.parametrize("real", [True, False])

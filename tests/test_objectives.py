@@ -5,15 +5,15 @@ import torch
 import torch.nn.functional as F
 
 from revgan.networks import PatchDiscriminator, RevGenerator
-from revgan.training.objectives import Batch, Fakes, LossConfig, Players, build_objective
+from revgan.training.objectives import Batch, Fakes, LossConfig, Players, build_objective, total
 
 SIZE = 32
 
 
-def make(kind: str, **losses):
+def make(kind: str, norm: str = "instance", **losses):
     objective = build_objective(kind, LossConfig(**losses))
     judged = objective.judged_channels(3, 3)
-    judges = [PatchDiscriminator(in_channels=judged, width=4) for _ in range(2)]
+    judges = [PatchDiscriminator(in_channels=judged, width=4, norm=norm) for _ in range(2)]
     players = Players(RevGenerator(width=4, depth=2), *judges)
     a, b = (torch.rand(2, 3, SIZE, SIZE) * 2 - 1 for _ in range(2))
     return objective, players, Batch(a, b)
@@ -69,6 +69,23 @@ def test_terms_one_by_one_have_the_gradient_of_the_joint_loss(kind, joint_loss):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "joint_loss"), [("unpaired", unpaired_loss), ("paired", paired_loss)]
+)
+def test_joint_terms_are_the_same_losses_in_one_graph(kind, joint_loss):
+    objective, players, batch = make(kind)
+    terms, fakes = objective.joint_terms(players, batch)
+    weights = list(players.generator.parameters())
+    ours = torch.autograd.grad(total(terms), weights, retain_graph=True)
+    theirs = torch.autograd.grad(joint_loss(players, batch), weights)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)  # as above
+    assert fakes.a.requires_grad
+    assert fakes.b.requires_grad
+    one_by_one = backpropagate(objective.generator_terms(players, batch, Fakes()))
+    assert one_by_one == {name: loss.item() for name, loss in terms.items()}
+
+
 def judge(objective, players, batch, fakes):
     draws = torch.Generator()
     losses = {}
@@ -94,9 +111,10 @@ def test_terms_are_named_after_their_losses():
     assert list(names) == ["d_a_real", "d_a_fake", "d_b_real", "d_b_fake"]
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
 @pytest.mark.parametrize("kind", ["unpaired", "paired"])
-def test_discriminators_learn_to_tell_real_from_fake_and_nothing_else(kind):
-    objective, players, batch = make(kind)
+def test_discriminators_learn_to_tell_real_from_fake_and_nothing_else(kind, norm):
+    objective, players, batch = make(kind, norm)
     fakes = Fakes()
     backpropagate(objective.generator_terms(players, batch, fakes))
     for player in (players.generator, players.judge_a, players.judge_b):
@@ -112,6 +130,17 @@ def test_discriminators_learn_to_tell_real_from_fake_and_nothing_else(kind):
     assert losses["d_b_fake"] == pytest.approx(0.5 * fake.square().mean().item(), rel=1e-5)
     assert all(p.grad is None for p in players.generator.parameters())
     assert all(p.grad is not None for p in players.judge_a.parameters())
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(("norm", "passes"), [("instance", 1), ("none", 1), ("batch", 2)])
+def test_batch_norm_gets_real_and_fake_images_one_after_the_other(norm, passes, together):
+    objective, players, batch = make("unpaired", norm)
+    seen = []
+    players.judge_a.register_forward_pre_hook(lambda judge, inputs: seen.append(inputs[0]))
+    objective.tell_apart("a", players, batch, batch.b, together=together)
+    assert len(seen) == (passes if together else 2)
+    assert torch.equal(torch.cat(seen), torch.cat((batch.a, batch.b)))
 
 
 def test_without_identity_weight_its_passes_are_left_out():
@@ -143,7 +172,14 @@ def test_domains_of_different_channels_train_paired():
 
 
 @pytest.mark.parametrize(
-    "options", [{"adversarial": "hinge"}, {"cycle_weight": -1.0}, {"pool_size": -1}]
+    "options",
+    [
+        {"adversarial": "hinge"},
+        {"cycle_weight": -1.0},
+        {"pool_size": -1},
+        {"consensus_weight": -1.0},
+        {"consensus_weight": float("nan")},
+    ],
 )
 def test_impossible_losses_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

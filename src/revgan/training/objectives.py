@@ -4,19 +4,20 @@ An objective yields its terms one at a time, and the training step backpropagate
 asks for the next, so that what a term computed is freed before the next one starts. Where several
 losses judge one translation, the graph is cut there (`_Cut`): each loss is backpropagated down to
 the cut, and what they sum up to is then pulled through the generator once. The gradients are those
-of the joint loss; at most two passes of the generator are alive instead of six.
+of the joint loss; at most two passes of the generator are alive instead of six. Who needs the joint
+loss itself gets the same terms uncut (`Objective.joint_terms`).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from revgan.networks import Direction, RevGenerator
+from revgan.networks import Direction, PatchDiscriminator, TwoWayGenerator
 from revgan.training.losses import AdversarialForm, adversarial_loss
 from revgan.training.pool import ImagePool
 
@@ -24,6 +25,8 @@ Terms = dict[str, Tensor]
 """Weighted losses by name; their sum is what gets minimised."""
 
 Domain = Literal["a", "b"]
+DOMAINS: tuple[Domain, ...] = get_args(Domain)
+
 ObjectiveKind = Literal["unpaired", "paired"]
 
 
@@ -38,6 +41,8 @@ class LossConfig:
             leaves it out; needs domains of equal channels).
         l1_weight: weight of the L1 distance to the true translation (paired).
         pool_size: generated images kept for the discriminators (unpaired).
+        consensus_weight: gamma of consensus optimization, see `revgan.training.consensus` (0 leaves
+            it out; needs generator.memory naive, or auto).
     """
 
     adversarial: AdversarialForm = "least-squares"
@@ -45,14 +50,15 @@ class LossConfig:
     identity_weight: float = 0.5
     l1_weight: float = 100.0
     pool_size: int = 50
+    consensus_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.adversarial not in get_args(AdversarialForm):
             known = ", ".join(get_args(AdversarialForm))
             raise ValueError(f"adversarial must be one of {known}, not {self.adversarial!r}")
-        for name in ("cycle_weight", "identity_weight", "l1_weight", "pool_size"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name, value in asdict(self).items():
+            if name != "adversarial" and not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {value}")
 
 
 @dataclass
@@ -69,7 +75,7 @@ class Batch:
 
 @dataclass
 class Fakes:
-    """What the generator made of a batch, without gradients, for the discriminators."""
+    """What the generator made of a batch, for the discriminators."""
 
     a: Tensor | None = None
     b: Tensor | None = None
@@ -86,28 +92,38 @@ class Fakes:
 class Players:
     """The networks of the game: one generator for both directions, a judge per domain."""
 
-    generator: RevGenerator
-    judge_a: nn.Module
-    judge_b: nn.Module
+    generator: TwoWayGenerator
+    judge_a: PatchDiscriminator
+    judge_b: PatchDiscriminator
 
-    def judge(self, domain: Domain) -> nn.Module:
+    def judge(self, domain: Domain) -> PatchDiscriminator:
         """The discriminator of a domain."""
         return self.judge_a if domain == "a" else self.judge_b
 
 
 class _Cut:
-    """A translation at which the graph is cut: losses reach `leaf`, `backward` takes them on."""
+    """A translation at which the graph is cut: losses reach `image`, `finish` takes them on."""
 
     def __init__(self, fake: Tensor) -> None:
         # Under autocast, networks return 16 bits.
         self._fake = fake.to(torch.promote_types(fake.dtype, torch.float32))
-        self.leaf = self._fake.detach().requires_grad_()
+        self.image = self._fake.detach().requires_grad_()
 
-    def backward(self) -> Tensor:
-        """Backpropagates what has reached the leaf; returns the translation without its graph."""
-        with torch.autocast(self.leaf.device.type, enabled=False):
-            self._fake.backward(self.leaf.grad)
-        return self.leaf.detach()
+    def finish(self) -> Tensor:
+        """Backpropagates what has reached the image; returns it without its graph."""
+        with torch.autocast(self.image.device.type, enabled=False):
+            self._fake.backward(self.image.grad)
+        return self.image.detach()
+
+
+class _Uncut(_Cut):
+    """A translation whose graph goes on, for losses that are backpropagated together."""
+
+    def __init__(self, fake: Tensor) -> None:
+        self.image = fake
+
+    def finish(self) -> Tensor:
+        return self.image
 
 
 class Objective(ABC):
@@ -126,32 +142,67 @@ class Objective(ABC):
         """Channels of a discriminator's input, from those of its own and the other domain."""
 
     @abstractmethod
+    def _shown(self, domain: Domain, image: Tensor, batch: Batch) -> Tensor:
+        """A discriminator's input: an image of its domain, and what the objective puts beside."""
+
     def generator_terms(self, players: Players, batch: Batch, fakes: Fakes) -> Iterator[Terms]:
-        """Yields the generator's terms and leaves its translations in `fakes`."""
+        """Yields the generator's terms; leaves its translations, without gradients, in `fakes`.
+
+        Each term has to be backpropagated before the next one is asked for.
+        """
+        return self._generator_terms(players, batch, fakes, _Cut)
+
+    def joint_terms(self, players: Players, batch: Batch) -> tuple[Terms, Fakes]:
+        """The generator's terms in one graph, and its translations, which are part of it."""
+        fakes = Fakes()
+        terms: Terms = {}
+        for term in self._generator_terms(players, batch, fakes, _Uncut):
+            terms |= term
+        return terms, fakes
 
     @abstractmethod
+    def _generator_terms(
+        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Cut]
+    ) -> Iterator[Terms]:
+        """Yields the generator's terms and leaves its translations, cut, in `fakes`."""
+
     def discriminator_terms(
         self, domain: Domain, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
     ) -> Iterator[Terms]:
         """Yields the terms of a domain's discriminator; `draws` decides what its pool exchanges."""
+        fake = fakes.of(domain)
+        if domain in self.pools:
+            fake = self.pools[domain].exchange(fake, draws)
+        yield self.tell_apart(domain, players, batch, fake)
 
-    def _fool(self, judge: nn.Module, judged: Tensor) -> Tensor:
-        return adversarial_loss(judge(judged), real=True, form=self.config.adversarial)
-
-    def _tell_apart(
-        self, domain: Domain, judge: nn.Module, real: Tensor, fake: Tensor
-    ) -> Iterator[Terms]:
+    def tell_apart(
+        self, domain: Domain, players: Players, batch: Batch, fake: Tensor, together: bool = True
+    ) -> Terms:
         """The discriminator's losses, halved so that it learns slower relative to the generator.
 
-        Real and fake images go through it as one batch: instance norm keeps them apart, and the
-        weights and their gradients, most of its memory, are there once.
+        Args:
+            domain: whose discriminator.
+            players: the networks.
+            batch: the real images, and what the fake ones were made from.
+            fake: generated images of the domain.
+            together: shows real and fake images as one batch, so that the weights and their
+                gradients, most of the discriminator's memory, are there once; but never to batch
+                norm, which would mix the two.
         """
-        logits = judge(torch.cat((real, fake))).chunk(2)
-        form = self.config.adversarial
-        yield {
-            f"d_{domain}_real": 0.5 * adversarial_loss(logits[0], real=True, form=form),
-            f"d_{domain}_fake": 0.5 * adversarial_loss(logits[1], real=False, form=form),
+        judge, form = players.judge(domain), self.config.adversarial
+        images = [self._shown(domain, image, batch) for image in (batch.of(domain), fake)]
+        if together and judge.config.norm != "batch":
+            real_logits, fake_logits = judge(torch.cat(images)).chunk(2)
+        else:
+            real_logits, fake_logits = (judge(image) for image in images)
+        return {
+            f"d_{domain}_real": 0.5 * adversarial_loss(real_logits, real=True, form=form),
+            f"d_{domain}_fake": 0.5 * adversarial_loss(fake_logits, real=False, form=form),
         }
+
+    def _fool(self, domain: Domain, players: Players, batch: Batch, fake: Tensor) -> Tensor:
+        logits = players.judge(domain)(self._shown(domain, fake, batch))
+        return adversarial_loss(logits, real=True, form=self.config.adversarial)
 
 
 class UnpairedObjective(Objective):
@@ -159,17 +210,22 @@ class UnpairedObjective(Objective):
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__(config)
-        self.pools = {"a": ImagePool(config.pool_size), "b": ImagePool(config.pool_size)}
+        self.pools = {domain: ImagePool(config.pool_size) for domain in DOMAINS}
 
     def judged_channels(self, own: int, other: int) -> int:
         return own
 
-    def generator_terms(self, players: Players, batch: Batch, fakes: Fakes) -> Iterator[Terms]:
+    def _shown(self, domain: Domain, image: Tensor, batch: Batch) -> Tensor:
+        return image
+
+    def _generator_terms(
+        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Cut]
+    ) -> Iterator[Terms]:
         if self.config.identity_weight > 0:
             yield {"identity_a": self._identity(players, batch.a, "BtoA")}
             yield {"identity_b": self._identity(players, batch.b, "AtoB")}
-        fakes.b = yield from self._cycle(players, batch.a, "AtoB")
-        fakes.a = yield from self._cycle(players, batch.b, "BtoA")
+        fakes.b = yield from self._cycle(players, batch, "AtoB", cut)
+        fakes.a = yield from self._cycle(players, batch, "BtoA", cut)
 
     def _identity(self, players: Players, x: Tensor, direction: Direction) -> Tensor:
         """An image that already belongs to the target domain should stay as it is."""
@@ -177,27 +233,16 @@ class UnpairedObjective(Objective):
         return weight * F.l1_loss(players.generator(x, direction), x)
 
     def _cycle(
-        self, players: Players, x: Tensor, there: Direction
+        self, players: Players, batch: Batch, there: Direction, cut: type[_Cut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation should pass for real, and lead back to where it came from."""
         back: Direction = "BtoA" if there == "AtoB" else "AtoB"
-        judge = players.judge_b if there == "AtoB" else players.judge_a
-        fake = _Cut(players.generator(x, there))
-        yield {f"gan_{there}": self._fool(judge, fake.leaf)}
-        yield {f"cycle_{there[0].lower()}": self._cycle_loss(players, fake.leaf, back, x)}
-        return fake.backward()
-
-    def _cycle_loss(
-        self, players: Players, fake: Tensor, back: Direction, origin: Tensor
-    ) -> Tensor:
-        cycled = players.generator(fake, back)
-        return self.config.cycle_weight * F.l1_loss(cycled, origin)
-
-    def discriminator_terms(
-        self, domain: Domain, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
-    ) -> Iterator[Terms]:
-        fake = self.pools[domain].exchange(fakes.of(domain), draws)
-        yield from self._tell_apart(domain, players.judge(domain), batch.of(domain), fake)
+        source, target = _ends(there)
+        fake = cut(players.generator(batch.of(source), there))
+        yield {f"gan_{there}": self._fool(target, players, batch, fake.image)}
+        cycled = players.generator(fake.image, back)
+        yield {f"cycle_{source}": self.config.cycle_weight * F.l1_loss(cycled, batch.of(source))}
+        return fake.finish()
 
 
 class PairedObjective(Objective):
@@ -209,27 +254,35 @@ class PairedObjective(Objective):
     def judged_channels(self, own: int, other: int) -> int:
         return own + other
 
-    def generator_terms(self, players: Players, batch: Batch, fakes: Fakes) -> Iterator[Terms]:
-        fakes.b = yield from self._translate(players, batch.a, batch.b, "AtoB")
-        fakes.a = yield from self._translate(players, batch.b, batch.a, "BtoA")
+    def _shown(self, domain: Domain, image: Tensor, batch: Batch) -> Tensor:
+        return torch.cat((batch.of("b" if domain == "a" else "a"), image), dim=1)
+
+    def _generator_terms(
+        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Cut]
+    ) -> Iterator[Terms]:
+        fakes.b = yield from self._translate(players, batch, "AtoB", cut)
+        fakes.a = yield from self._translate(players, batch, "BtoA", cut)
 
     def _translate(
-        self, players: Players, x: Tensor, truth: Tensor, direction: Direction
+        self, players: Players, batch: Batch, direction: Direction, cut: type[_Cut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation should pass for real beside its input, and be close to the truth."""
-        judge = players.judge_b if direction == "AtoB" else players.judge_a
-        fake = _Cut(players.generator(x, direction))
-        yield {f"gan_{direction}": self._fool(judge, torch.cat((x, fake.leaf), dim=1))}
-        yield {f"l1_{direction}": self.config.l1_weight * F.l1_loss(fake.leaf, truth)}
-        return fake.backward()
+        source, target = _ends(direction)
+        fake = cut(players.generator(batch.of(source), direction))
+        yield {f"gan_{direction}": self._fool(target, players, batch, fake.image)}
+        distance = F.l1_loss(fake.image, batch.of(target))
+        yield {f"l1_{direction}": self.config.l1_weight * distance}
+        return fake.finish()
 
-    def discriminator_terms(
-        self, domain: Domain, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
-    ) -> Iterator[Terms]:
-        x, real = batch.of("b" if domain == "a" else "a"), batch.of(domain)
-        shown_real = torch.cat((x, real), dim=1)
-        shown_fake = torch.cat((x, fakes.of(domain)), dim=1)
-        yield from self._tell_apart(domain, players.judge(domain), shown_real, shown_fake)
+
+def _ends(direction: Direction) -> tuple[Domain, Domain]:
+    """The domains that a direction leads from and to."""
+    return ("a", "b") if direction == "AtoB" else ("b", "a")
+
+
+def total(terms: Terms) -> Tensor:
+    """The sum of the losses."""
+    return torch.stack(list(terms.values())).sum()
 
 
 def build_objective(kind: ObjectiveKind, config: LossConfig) -> Objective:

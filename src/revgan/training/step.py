@@ -1,4 +1,4 @@
-"""One training step: the generator's terms, then the discriminators'."""
+"""One training step: consensus, if asked for, the generator's terms, then the discriminators'."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from revgan.training.config import OptimizerConfig
-from revgan.training.objectives import Batch, Domain, Fakes, Objective, Players, Terms
+from revgan.training.consensus import consensus_term
+from revgan.training.objectives import DOMAINS, Batch, Fakes, Objective, Players, Terms, total
 
 
 class Trainer:
@@ -65,14 +66,18 @@ class Trainer:
         draws = torch.Generator().manual_seed(self._step_seed(step))
         learning_rate = self.learning_rate(step)
         fakes = Fakes()
+        losses: dict[str, Tensor] = {}
+
+        if self.objective.config.consensus_weight > 0:
+            # Adds to the gradients of all networks; the judges' wait there for their turn.
+            losses |= self._backpropagate(consensus_term(self.objective, self.players, batch))
 
         with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
             terms = self.objective.generator_terms(self.players, batch, fakes)
-            losses = self._minimise(terms, "generator", learning_rate)
+            losses |= self._minimise(terms, "generator", learning_rate)
 
         # One after the other, so that the gradients of only one network are alive at a time.
-        domains: tuple[Domain, ...] = ("a", "b")
-        for domain in domains:
+        for domain in DOMAINS:
             terms = self.objective.discriminator_terms(domain, self.players, batch, fakes, draws)
             losses |= self._minimise(terms, domain, learning_rate)
         return losses
@@ -88,14 +93,17 @@ class Trainer:
         optimizer = self._optimizers[network]
         losses: dict[str, Tensor] = {}
         for term in self._in_precision(terms):
-            self.accelerator.backward(torch.stack(list(term.values())).sum())
-            losses |= {name: loss.detach() for name, loss in term.items()}
+            losses |= self._backpropagate(term)
         self._average_gradients(optimizer)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.step()
         optimizer.zero_grad()
         return losses
+
+    def _backpropagate(self, term: Terms) -> dict[str, Tensor]:
+        self.accelerator.backward(total(term))
+        return {name: loss.detach() for name, loss in term.items()}
 
     def _in_precision(self, terms: Iterator[Terms]) -> Iterator[Terms]:
         """Computes each term under autocast, and leaves it before the term is backpropagated."""
