@@ -54,7 +54,7 @@ def test_solvers_find_the_rotation_that_the_equation_describes(solver):
 
 def test_the_field_sees_times_from_0_to_1_whatever_the_duration():
     h = torch.rand(1, 2, 3, dtype=torch.float64)
-    core = OdeCore(Growth(), 3, rtol=1e-10, atol=1e-10)
+    core = OdeCore(Growth(), 3, solver="dopri5", rtol=1e-10, atol=1e-10)
     # 1e-10 a step, over some hundred steps whose errors grow by exp(3).
     assert torch.allclose(core(h), h * math.exp(3), rtol=1e-7)
 
@@ -81,7 +81,7 @@ def test_the_inverse_is_as_good_as_the_tolerance():
     v, h = Smooth(), torch.randn(1, 4, 6, dtype=torch.float64)
     errors = []
     for tolerance in (1e-3, 1e-5, 1e-7, 1e-9):
-        core = OdeCore(v, 2, rtol=tolerance, atol=tolerance)
+        core = OdeCore(v, 2, solver="dopri5", rtol=tolerance, atol=tolerance)
         with torch.no_grad():
             errors.append(float((core.inverse(core(h)) - h).norm() / h.norm()))
     # A hundredth of the tolerance, with a method of order 5, is about a hundredth of the error.
@@ -118,6 +118,13 @@ def test_stored_steps_have_second_derivatives():
     assert torch.autograd.gradgradcheck(lambda h: core(h).tanh(), h)
 
 
+def test_the_adjoint_method_says_that_it_has_no_second_derivatives():
+    h = torch.randn(1, 2, 1, dtype=torch.float64, requires_grad=True)
+    y = OdeCore(Rotation(), 1)(h)
+    with pytest.raises(RuntimeError, match='set memory_saving=False .memory="naive" in RevGen'):
+        torch.autograd.grad(y.sum(), h, create_graph=True)
+
+
 def test_memory_of_the_adjoint_method_does_not_depend_on_the_number_of_steps():
     x = torch.randn(1, 4, 10_000, dtype=torch.float64, requires_grad=True)
 
@@ -144,7 +151,7 @@ def test_under_autocast_the_core_computes_in_float32():
 
 
 def test_a_solver_that_gives_up_is_recognised():
-    core = OdeCore(Rotation(float("nan")), 1)
+    core = OdeCore(Rotation(float("nan")), 1, solver="dopri5")
     with pytest.raises(AssertionError) as caught:
         core(torch.ones(1, 2, 3))
     assert solver_failed(caught.value)
@@ -165,7 +172,13 @@ def test_a_fresh_field_ignores_the_time_and_a_trained_one_does_not():
 def test_a_generator_of_continuous_depth_leads_back_where_it_came_from(spatial_dims):
     torch.manual_seed(0)
     net = RevGenerator(
-        spatial_dims, width=4, depth=2, core="ode", ode_rtol=1e-9, ode_atol=1e-9
+        spatial_dims,
+        width=4,
+        depth=2,
+        core="ode",
+        ode_solver="dopri5",
+        ode_rtol=1e-9,
+        ode_atol=1e-9,
     ).double()
     h = net.encoder_a(torch.rand(1, 3, *[16] * spatial_dims, dtype=torch.float64))
     # Backwards, the equation amplifies its errors of 1e-9 a step.

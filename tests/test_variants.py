@@ -19,7 +19,7 @@ SIZE, STEPS = 32, 10
 CORES = {
     "additive": {"coupling": "additive"},
     "affine": {"coupling": "affine"},
-    "ode": {"core": "ode", "ode_rtol": 1e-2, "ode_atol": 1e-2},
+    "ode": {"core": "ode", "ode_step": 0.5},
     "resnet": {"model": "resnet", "memory": "naive"},
 }
 RESAMPLINGS = {

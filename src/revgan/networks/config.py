@@ -50,8 +50,8 @@ class GeneratorConfig:
         dropout: probability that a feature inside a residual function is zeroed; the paper has 0.
         init: distribution of fresh weights: N(0, 0.02) ("normal", Table 1), or by the names of
             Glorot ("xavier"), He ("kaiming") and Saxe ("orthogonal").
-        ode_solver: of torchdiffeq: dopri5, dopri8, bosh3, fehlberg2 and adaptive_heun choose their
-            steps by the tolerances; euler, midpoint and rk4 take steps of `ode_step`.
+        ode_solver: of torchdiffeq: euler, midpoint and rk4 take steps of `ode_step`; dopri5,
+            dopri8, bosh3, fehlberg2 and adaptive_heun choose their steps by the tolerances.
         ode_rtol: relative error that an adaptive solver allows in a step.
         ode_atol: absolute error, added to the relative one.
         ode_step: length of a fixed step; the time of one block is 1.
@@ -75,7 +75,7 @@ class GeneratorConfig:
     norm: Norm = "instance"
     dropout: float = 0.0
     init: Init = "normal"
-    ode_solver: Solver = "dopri5"
+    ode_solver: Solver = "rk4"
     ode_rtol: float = 1e-4
     ode_atol: float = 1e-4
     ode_step: float = 0.25

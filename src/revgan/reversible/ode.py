@@ -34,6 +34,7 @@ class OdeCore(nn.Module):
     adaptive solver would take the rounding of 16-bit numbers for errors of its own.
 
     Raises:
+        RuntimeError: a memory-saving run is differentiated twice (``create_graph=True``).
         AssertionError: an adaptive solver's step became too small, as values are infinite, or the
             tolerances out of reach; `revgan.errors.solver_failed` recognises it.
     """
@@ -43,7 +44,7 @@ class OdeCore(nn.Module):
         field: nn.Module,
         duration: float,
         *,
-        solver: str = "dopri5",
+        solver: str = "rk4",
         rtol: float = 1e-4,
         atol: float = 1e-4,
         step: float = 0.25,
@@ -88,6 +89,8 @@ class OdeCore(nn.Module):
             else:
                 states = odeint(_Paced(self), h, time, **options)
         end_state: Tensor = states[-1]
+        if self.memory_saving and end_state.requires_grad:
+            end_state.register_hook(_refuse_second_derivatives)
         return end_state
 
     def _options(self, time: Tensor) -> dict[str, Any]:
@@ -97,6 +100,15 @@ class OdeCore(nn.Module):
 
     def extra_repr(self) -> str:
         return f"duration={self.duration}, solver={self.solver}, memory_saving={self.memory_saving}"
+
+
+def _refuse_second_derivatives(grad: Tensor) -> None:
+    """Torchdiffeq's adjoint method would leave them out without a word."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the adjoint method has first derivatives only; for second ones (create_graph=True) set "
+            'memory_saving=False (memory="naive" in RevGenerator)'
+        )
 
 
 class _Paced(nn.Module):
