@@ -141,8 +141,14 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--training.steps", "0"], "--training.steps must be 1 or more"),
         (["x", "--objective", "pared"], "one of unpaired, paired, not 'pared'"),
         (["x", "--runtime.device", "gpu"], "one of auto, cpu, cuda, mps, not 'gpu'"),
-        (["x", "--preset", "nope"], "the presets are cyclegan, default, demo, paper, pix2pix, released-code"),
-        (["x", "--preset="], "the presets are cyclegan, default, demo, paper, pix2pix, released-code"),
+        (
+            ["x", "--preset", "nope"],
+            "the presets are cyclegan, default, demo, paper, pix2pix, released-code",
+        ),
+        (
+            ["x", "--preset="],
+            "the presets are cyclegan, default, demo, paper, pix2pix, released-code",
+        ),
     ],
 )
 def test_a_wrong_option_is_named_with_what_would_be_right(capsys, arguments, expected):

@@ -1,23 +1,18 @@
 """`revgan benchmark`: ways to train the same RevGAN, measured side by side."""
 
-import os
-import platform
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.benchmark_results import Conditions, Results
+from revgan.commands.benchmark_results import Results
+from revgan.commands.measuring import add_runtime_options, chosen_runtime, current_conditions
 from revgan.commands.options import Parser, UsageError
 from revgan.errors import UserError
-from revgan.evaluation.report import cpu_model
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training.benchmark import measure_case
-from revgan.training.config import RuntimeConfig
 from revgan.training.objectives import ObjectiveKind
 from revgan.training.variants import PACKAGES, Case, VariantName, installed_variants
 
@@ -51,18 +46,7 @@ def add_options(parser: Parser) -> None:
         help="ways to train; by default all, but without packages that are not installed",
     )
     parser.add_argument("--repeats", type=int, default=10, help="timed steps per variant")
-    parser.add_argument(
-        "--precision",
-        type=Literal["float32", "bf16"],
-        default="float32",
-        help="of the arithmetic within the networks",
-    )
-    parser.add_argument(
-        "--device",
-        type=Literal["auto", "cpu", "cuda"],
-        default="auto",
-        help="where to run; auto takes a GPU if possible",
-    )
+    add_runtime_options(parser)
     parser.add_argument(
         "--output",
         metavar="FOLDER",
@@ -86,12 +70,11 @@ def run_benchmark(options: Namespace, command: str, console: Console) -> None:
             holds results of another machine, other versions or settings.
     """
     _check(options)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    runtime = RuntimeConfig(device, options.precision)
-    folder = Path(options.output or Path("benchmark") / f"{device}-{options.precision}")
-    results = Results(folder, _conditions(runtime, options.repeats), command)
+    runtime = chosen_runtime(options)
+    folder = Path(options.output or Path("benchmark") / f"{runtime.device}-{runtime.precision}")
+    packages = [name for name in installed_variants() if name in PACKAGES]
+    conditions = current_conditions(runtime, packages, repeats=options.repeats)
+    results = Results(folder, conditions, command)
     cases = _cases(options)
     for number, case in enumerate(cases, start=1):
         measured = {row.variant for row in results.of(case)}
@@ -136,21 +119,3 @@ def _cases(options: Namespace) -> list[Case]:
         options.objective, [options.spatial_dims], options.sizes, options.widths, options.depths
     )
     return list(dict.fromkeys(Case(*values) for values in grid))
-
-
-def _conditions(runtime: RuntimeConfig, repeats: int) -> Conditions:
-    cuda = runtime.device == "cuda"
-    packages = [name for name in installed_variants() if name in PACKAGES]
-    libraries = ("torch", "monai", "accelerate", "revgan", *packages)
-    return Conditions(
-        machine={
-            "device": torch.cuda.get_device_name() if cuda else cpu_model(),
-            "cores": os.cpu_count() or 1,
-            "threads": torch.get_num_threads(),
-            "platform": f"{platform.system()} {platform.machine()}",
-        },
-        versions={"python": platform.python_version()}
-        | {name: version(name) for name in libraries},
-        precision=runtime.precision,
-        repeats=repeats,
-    )

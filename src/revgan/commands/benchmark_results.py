@@ -1,9 +1,8 @@
 """The results of `revgan benchmark`: JSON to go on from, tables, and a plot."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal, get_args
 from rich import box
 from rich.table import Table
 
-from revgan.errors import UserError
+from revgan.commands.measuring import Conditions, markdown_table, read_results, write_results
 from revgan.evaluation.charts import Panel, Points, line_chart, save_figure
 from revgan.files import write_text
 from revgan.training.benchmark import Row
@@ -38,23 +37,6 @@ variant in the same precision, both with every activation stored.
 """
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What all rows in one folder have in common, so that they can be compared.
-
-    Attributes:
-        machine: device, cores, threads and platform.
-        versions: of Python and the libraries that matter.
-        precision: "float32" or "bf16".
-        repeats: timed steps per variant.
-    """
-
-    machine: dict[str, str | int]
-    versions: dict[str, str]
-    precision: str
-    repeats: int
-
-
 class Results:
     """What is in a folder: `results.json`, `table.md`, and the plot as PNG and SVG.
 
@@ -71,8 +53,8 @@ class Results:
         self.folder = folder
         self.conditions = conditions
         self.command = command
-        path = folder / "results.json"
-        self.rows = _read_rows(path, conditions) if path.exists() else []
+        self._path = folder / "results.json"
+        self.rows = read_results(self._path, conditions, _from_flat, "revgan benchmark")
 
     def of(self, case: Case) -> list[Row]:
         """What is there of a case."""
@@ -84,13 +66,7 @@ class Results:
         dated = [dataclasses.replace(row, date=today) for row in rows]
         self.rows = [row for row in self.rows if row.case != case] + dated
         self.rows.sort(key=_order)
-        content = {
-            "last_command": self.command,
-            **asdict(self.conditions),
-            "rows": [_to_flat(row) for row in self.rows],
-        }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / "results.json", json.dumps(content, indent=2) + "\n")
+        write_results(self._path, self.conditions, self.command, list(map(_to_flat, self.rows)))
         write_text(self.folder / "table.md", _markdown(self.rows))
         figure = line_chart(
             [_panels(*group) for group in _groups(self.rows)], get_args(VariantName)
@@ -109,34 +85,6 @@ class Results:
             for row in rows:
                 table.add_row(*_cells(row))
             yield table
-
-
-def _read_rows(path: Path, conditions: Conditions) -> list[Row]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = [_from_flat(row) for row in content["rows"]]
-        found = _named(Conditions(**{f.name: content[f.name] for f in fields(Conditions)}))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} holds no results of revgan benchmark; name another folder with --output"
-        ) from error
-    for name, value in _named(conditions).items():
-        # A package that is new here has no rows there.
-        if found.get(name, value) != value:
-            raise UserError(
-                f"{path} was measured with {name} {found[name]}, not {value}; name another folder "
-                "with --output"
-            )
-    return rows
-
-
-def _named(conditions: Conditions) -> dict[str, str | int]:
-    return {
-        **conditions.machine,
-        **conditions.versions,
-        "precision": conditions.precision,
-        "repeats": conditions.repeats,
-    }
 
 
 def _to_flat(row: Row) -> dict[str, Any]:
@@ -182,13 +130,11 @@ def _lines(rows: Sequence[Row], value: Callable[[Row], float | None]) -> dict[st
 
 
 def _markdown(rows: Sequence[Row]) -> str:
-    alignment = ["---" if heading == "variant" else "---:" for heading in HEADINGS]
     sections = [LEGEND]
     for title, group in _groups(rows):
-        table = [HEADINGS, alignment, *map(_cells, group)]
-        lines = [f"| {' | '.join(cells)} |" for cells in table]
+        table = markdown_table(HEADINGS, list(map(_cells, group)), left={"variant"})
         failures = [f"- {failure}" for failure in _failures(group)]
-        sections.append("\n".join([f"### {title}", "", *lines, "", *failures, ""]))
+        sections.append("\n".join([f"### {title}", "", table, "", *failures, ""]))
     return "\n".join(sections)
 
 

@@ -107,6 +107,19 @@ def translate(arguments: list[str]) -> int:
     return 0
 
 
+def import_weights(arguments: list[str]) -> int:
+    """Makes a model folder from other code's checkpoint."""
+    from revgan.commands.import_weights import add_options, run_import
+
+    parser = Parser(
+        "import",
+        "Make a model folder from a checkpoint of the paper's released code, CycleGAN or pix2pix.",
+    )
+    add_options(parser)
+    run_import(parser.parse_args(arguments), Console())
+    return 0
+
+
 def evaluate(arguments: list[str]) -> int:
     """Scores a run and writes its report."""
     from revgan.commands.evaluate import run_evaluation
@@ -138,13 +151,18 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def benchmark(arguments: list[str]) -> int:
-    """Measures ways to train, side by side."""
+    """Measures ways to train, side by side; or, called `benchmark paper`, the paper's tables."""
+    if arguments[:1] == ["paper"]:
+        from revgan.commands.benchmark_paper import benchmark_paper
+
+        return benchmark_paper(arguments[1:])
     from revgan.commands.benchmark import add_options, run_benchmark
 
     parser = Parser(
         "benchmark",
         "Measure ways to train the same RevGAN side by side: time, memory, arithmetic, and the "
-        "gradient's error. An interrupted benchmark goes on when it is started again.",
+        "gradient's error. An interrupted benchmark goes on when it is started again. "
+        "revgan benchmark paper measures the rows of the paper's tables instead.",
     )
     add_options(parser)
     options = parser.parse_args(arguments)

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
+from revgan.networks import RevGenerator
 from revgan.training.config import RuntimeConfig
 from revgan.training.setup import make_accelerator
 from revgan.training.variants import (
@@ -169,6 +170,7 @@ def _distance(gradients: Gradients, reference: Gradients | None) -> float | None
 
 def _core_bytes(variant: Variant, case: Case, accelerator: Accelerator) -> int:
     generator = variant.players.generator
+    assert isinstance(generator, RevGenerator)
     shape = (1, case.channels, *[case.size] * case.spatial_dims)
     with torch.no_grad(), accelerator.autocast():
         x = generator.encoder_a(torch.zeros(shape, device=accelerator.device))
@@ -228,11 +230,12 @@ def _timed(
             with _noting_failure(rows[name]):
                 variant.step()  # the caches hold another variant's data
                 for _ in range(min(TURN, repeats - done)):
-                    seconds[name].append(_seconds(variant.step, device))
+                    seconds[name].append(step_seconds(variant.step, device))
     return seconds
 
 
-def _seconds(step: Callable[[], object], device: torch.device) -> float:
+def step_seconds(step: Callable[[], object], device: torch.device) -> float:
+    """Runs `step` once; the seconds until the device has done all of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
