@@ -62,6 +62,8 @@ def measure(depth, setting):
     forwards, backwards, error = inversion(generator(depth, "naive", setting), image)
     nets = [generator(depth, memory, setting) for memory in ("naive", "reversible")]
     naive, saving = (gradient(net, image) for net in nets)
+    for net in nets:
+        net.zero_grad()
     peaks = [measure_step(lambda net=net: gradient(net, image)).peak for net in nets]
     return {
         **setting,

@@ -138,6 +138,14 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--optimizer.lr", "nan"], "--optimizer.lr must be a number, not 'nan'"),
         (["x", "--optimizer.lr", "-1"], "--optimizer.lr must be above 0"),
         (["x", "--generator.width", "0"], "--generator.width must be 1 or more"),
+        (
+            ["x", "--losses.consensus_weight", "1", "--generator.memory", "lean"],
+            "--losses.consensus_weight above 0 needs second derivatives",
+        ),
+        (
+            ["x", "--generator.model", "resnet", "--generator.core", "ode"],
+            "--generator.core can't be ode with model resnet, only with revgan",
+        ),
         (["x", "--training.steps", "0"], "--training.steps must be 1 or more"),
         (["x", "--objective", "pared"], "one of unpaired, paired, not 'pared'"),
         (["x", "--runtime.device", "gpu"], "one of auto, cpu, cuda, mps, not 'gpu'"),

@@ -121,7 +121,7 @@ def test_stored_steps_have_second_derivatives():
 def test_the_adjoint_method_says_that_it_has_no_second_derivatives():
     h = torch.randn(1, 2, 1, dtype=torch.float64, requires_grad=True)
     y = OdeCore(Rotation(), 1)(h)
-    with pytest.raises(RuntimeError, match='set memory_saving=False .memory="naive" in RevGen'):
+    with pytest.raises(RuntimeError, match="set memory_saving=False"):
         torch.autograd.grad(y.sum(), h, create_graph=True)
 
 

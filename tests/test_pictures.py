@@ -12,6 +12,18 @@ from revgan.training.runs import RunFolder
 from test_cli import make_images
 
 
+def test_pictures_leave_the_networks_as_they_are(tmp_path):
+    config = DataConfig(path=str(make_images(tmp_path / "images")), crop=32)
+    data, run = open_data_set(config, paired=False), RunFolder(tmp_path / "run")
+    run.samples.mkdir(parents=True)
+    generator = RevGenerator(width=2, depth=1, norm="batch", dropout=0.5)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    accelerator = MagicMock(device=torch.device("cpu"))
+    pictures.save_pictures(generator, data, config, run, accelerator, step=1)
+    assert all(torch.equal(before[name], value) for name, value in generator.state_dict().items())
+    assert all(module.training for module in generator.modules())
+
+
 @pytest.mark.parametrize(("memory", "shape"), [("reversible", (64, 64)), ("lean", (32, 32))])
 def test_a_picture_is_no_larger_than_the_memory_of_training_allows(
     tmp_path, monkeypatch, memory, shape

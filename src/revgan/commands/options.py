@@ -110,7 +110,10 @@ def run_config(options: Namespace) -> RunConfig:
             sections[name] = section(**options[name].as_dict())
         except ValueError as error:  # its first word is the field
             raise UsageError(f"--{name}.{error}") from error
-    return RunConfig(objective=options.objective, **sections)
+    try:
+        return RunConfig(objective=options.objective, **sections)
+    except ValueError as error:  # its first word is an option
+        raise UsageError(f"--{error}") from error
 
 
 def option_values(arguments: list[str], option: str) -> list[str]:

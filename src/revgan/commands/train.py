@@ -68,8 +68,9 @@ def checked_data(config: RunConfig, console: Console) -> DataSet:
 def _description(config: RunConfig, data: DataSet) -> str:
     generator = config.generator
     continuous = " of continuous depth" if generator.core == "ode" else ""
+    name = f"{config.objective} {config.model_name}{continuous}"
     return (
-        f"{config.objective} {config.model_name}{continuous}, width {generator.width}, depth "
-        f"{generator.depth}, memory {generator.memory}; {len(data.a.train)} images of A, {len(data.b.train)} of B, "
-        f"{len(data.a.test)} and {len(data.b.test)} held out for the test"
+        f"{name}, width {generator.width}, depth {generator.depth}, memory {generator.memory}; "
+        f"{len(data.a.train)} images of A, {len(data.b.train)} of B, {len(data.a.test)} and "
+        f"{len(data.b.test)} held out for the test"
     )

@@ -68,30 +68,35 @@ class OdeCore(nn.Module):
         return self._integrate(y, self.duration, 0)
 
     def _integrate(self, h: Tensor, start: float, end: float) -> Tensor:
-        from torchdiffeq import (
-            odeint,
-            odeint_adjoint,
-        )  # imports SciPy, which other cores don't need
-
         h = h.to(torch.promote_types(h.dtype, torch.float32))
         if start == end:
             return h
         time = torch.tensor([start, end], dtype=h.dtype, device=h.device)
-        options = self._options(time)
         with torch.autocast(h.device.type, enabled=False):
             if self.memory_saving and torch.is_grad_enabled():
-                backwards = {**options["options"]}
-                if self.solver not in FIXED_STEP:
-                    # The weights' gradients are plain integrals: their error needs no feedback, and
-                    # steps chosen without regard to it are far fewer (Kidger et al., 2021).
-                    backwards["norm"] = "seminorm"
-                states = odeint_adjoint(_Paced(self), h, time, **options, adjoint_options=backwards)
-            else:
-                states = odeint(_Paced(self), h, time, **options)
-        end_state: Tensor = states[-1]
-        if self.memory_saving and end_state.requires_grad:
-            end_state.register_hook(_refuse_second_derivatives)
-        return end_state
+                return self._solve_with_adjoint(h, time)
+            return self._solve(h, time)
+
+    def _solve(self, h: Tensor, time: Tensor) -> Tensor:
+        from torchdiffeq import odeint  # not above: it imports SciPy, for which others would wait
+
+        states: Tensor = odeint(_Paced(self), h, time, **self._options(time))
+        return states[-1]
+
+    def _solve_with_adjoint(self, h: Tensor, time: Tensor) -> Tensor:
+        from torchdiffeq import odeint_adjoint
+
+        options = self._options(time)
+        backwards = dict(options["options"])
+        if self.solver not in FIXED_STEP:
+            # The weights' gradients are plain integrals: their error needs no feedback, and steps
+            # chosen without regard to it are far fewer (Kidger et al., 2021).
+            backwards["norm"] = "seminorm"
+        states: Tensor = odeint_adjoint(_Paced(self), h, time, **options, adjoint_options=backwards)
+        end = states[-1]
+        if end.requires_grad:
+            end.register_hook(_refuse_second_derivatives)
+        return end
 
     def _options(self, time: Tensor) -> dict[str, Any]:
         # An adaptive solver would step over the end and interpolate, at a lower order than its own.
@@ -106,8 +111,8 @@ def _refuse_second_derivatives(grad: Tensor) -> None:
     """Torchdiffeq's adjoint method would leave them out without a word."""
     if torch.is_grad_enabled():
         raise RuntimeError(
-            "the adjoint method has first derivatives only; for second ones (create_graph=True) set "
-            'memory_saving=False (memory="naive" in RevGenerator)'
+            "the adjoint method has first derivatives only; for second ones (create_graph=True), "
+            'set memory_saving=False (memory="naive" in RevGenerator)'
         )
 
 

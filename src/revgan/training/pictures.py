@@ -1,12 +1,13 @@
 """Pictures of test images translated during training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar, get_args
 
 import numpy as np
 from accelerate import Accelerator
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from revgan.data.sampling import load_image
 from revgan.data.sets import DataConfig, DataSet
@@ -37,20 +38,35 @@ def save_pictures(
     # A picture shall need no more memory than training does. Even one of twice the crop takes less
     # than the activations that training stores; but in lean, it stores next to none.
     largest = config.crop if generator.config.memory == "lean" else 2 * config.crop
-    for direction in get_args(Direction):
-        domain = data.a if direction == "AtoB" else data.b
-        refs = spread(domain.test or domain.train, ROWS)
-        images = [_middle(load_image(ref, domain.format.channels, config), largest) for ref in refs]
-        grid = image_grid([_there_and_back(generator, x, direction, accelerator) for x in images])
-        pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
-        with writing(run.samples):
-            Image.fromarray(pixels).save(run.samples / f"step-{step:06d}-{direction}.png")
-        with writing(run.tensorboard):
-            accelerator.get_tracker("tensorboard").log_images(
-                {f"{direction}: input, translation, round trip": pixels[np.newaxis]},
-                step=step,
-                dataformats="NHWC",
+    with _evaluating(generator):
+        for direction in get_args(Direction):
+            domain = data.a if direction == "AtoB" else data.b
+            refs = spread(domain.test or domain.train, ROWS)
+            images = [
+                _middle(load_image(ref, domain.format.channels, config), largest) for ref in refs
+            ]
+            grid = image_grid(
+                [_there_and_back(generator, x, direction, accelerator) for x in images]
             )
+            pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
+            with writing(run.samples):
+                Image.fromarray(pixels).save(run.samples / f"step-{step:06d}-{direction}.png")
+            with writing(run.tensorboard):
+                accelerator.get_tracker("tensorboard").log_images(
+                    {f"{direction}: input, translation, round trip": pixels[np.newaxis]},
+                    step=step,
+                    dataformats="NHWC",
+                )
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Within, dropout is off, and batch norms use their running statistics and leave them alone."""
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train()
 
 
 def _middle(image: Tensor, largest: int) -> Tensor:
