@@ -1,23 +1,17 @@
 """What each variant of the paper's design does to a training on real data.
 
-    OMP_NUM_THREADS=1 python benchmarks/variants.py --steps 300
+    OMP_NUM_THREADS=1 python benchmarks/variants.py --steps 200
 
-Trains the preset demo, paired on the Earth tiles of 64 x 64 pixels, with one option changed at a
+Trains the preset demo, paired on the Earth tiles of 64 x 64 pixels, with one thing changed at a
 time, and scores it on the held-out tiles. One seed each, so that differences of some tenths of a dB
 mean nothing. Runs that are there already are not trained again. Writes results/variants-cpu.json
-and results/variants-cpu.md.
+and .md.
 """
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-from datetime import date
 from pathlib import Path
 
-from revgan.evaluation.report import cpu_model, library_versions
+from earth_runs import REFERENCES, folder_name, markdown, train_and_score, write_results
 
 VARIANTS = {
     "as in the preset": [],
@@ -29,7 +23,7 @@ VARIANTS = {
     "upsampling nearest": ["--generator.upsampling=nearest"],
     "upsampling bilinear": ["--generator.upsampling=bilinear"],
     "core ode, depth 2": ["--generator.core=ode", "--generator.depth=2"],
-    "consensus 0.0001": ["--losses.consensus_weight=0.0001", "--generator.memory=naive"],
+    "consensus 0.0001": ["--losses.consensus_weight=0.0001"],
     "downsampling padding zeros": ["--generator.downsampling_padding=zeros"],
     "norm batch": ["--generator.norm=batch", "--discriminator.norm=batch"],
     "norm none": ["--generator.norm=none", "--discriminator.norm=none"],
@@ -42,62 +36,41 @@ VARIANTS = {
     "discriminator paper": ["--discriminator.form=paper"],
     "learning rate 0.002": ["--optimizer.lr=0.002"],
     "exact false": ["--generator.exact=false"],
-    "model resnet (pix2pix)": ["--generator.model=resnet", "--generator.memory=naive"],
+    "model resnet (pix2pix)": ["--generator.model=resnet"],
+}
+COLUMNS = {
+    "satellite to map, dB": ("AtoB", "psnr", 1),
+    "SSIM": ("AtoB", "ssim", 3),
+    "map to satellite, dB": ("BtoA", "psnr", 1),
+    "SSIM ": ("BtoA", "ssim", 3),
 }
 
 
-def train_and_score(name, options, steps, runs):
-    run = runs / name.replace(" ", "-").replace("(", "").replace(")", "").replace(",", "")
-    row = {"variant": name, "options": options}
-    if not (run / "scores.json").exists():
-        command = ["demo", "--run", run, f"--training.steps={steps}", "--runtime.device=cpu"]
-        command = [sys.executable, "-m", "revgan", *map(str, command), *options]
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode:
-            return row | {"failure": result.stderr.strip().splitlines()[-1]}
-    speed = [json.loads(line)["images_per_s"] for line in (run / "metrics.jsonl").open()]
-    row["images_per_s"] = statistics.median(speed)
-    for score in json.loads((run / "scores.json").read_text())["test"]:
-        if score["method"] in ("RevGAN", "pix2pix"):
-            row[score["direction"]] = {name: score[name] for name in ("psnr", "ssim", "mae")}
-    return row
-
-
 def table(rows):
-    heads = ["variant", "A to B, dB", "SSIM", "B to A, dB", "SSIM", "images/s"]
-    lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    """The scores of each variant."""
+    lines = []
     for row in rows:
-        if "failure" in row:
-            lines.append(f"| {row['variant']} | failed: {row['failure']} | | | | |")
-            continue
-        cells = [f"{row[d][name]:.{n}f}" for d in ("AtoB", "BtoA") for name, n in METRICS]
-        lines.append(f"| {row['variant']} | {' | '.join(cells)} | {row['images_per_s']:.1f} |")
-    return "\n".join(lines) + "\n"
-
-
-METRICS = (("psnr", 1), ("ssim", 3))
+        scores = {s["direction"]: s for s in row["test"] if s["method"] not in REFERENCES}
+        cells = (f"{scores[way][score]:.{digits}f}" for way, score, digits in COLUMNS.values())
+        lines.append([row["variant"], *cells])
+    return markdown(["changed", *COLUMNS], lines)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--runs", type=Path, default=Path("runs/variants"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    command = f"python benchmarks/variants.py --steps {options.steps}"
+    common = ["--preset=demo", "--runtime.device=cpu", f"--training.steps={options.steps}"]
     rows = []
     for name, changes in VARIANTS.items():
-        rows.append(train_and_score(name, changes, options.steps, options.runs))
-        print(rows[-1], flush=True)
-        content = {
-            "command": f"python benchmarks/variants.py --steps {options.steps}",
-            "date": date.today().isoformat(),
-            "machine": f"{cpu_model()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
-            "versions": library_versions(),
-            "results": rows,
-        }
-        text = json.dumps(content, indent=2) + "\n"
-        (options.output / "variants-cpu.json").write_text(text)
-        (options.output / "variants-cpu.md").write_text(table(rows))
+        run = options.runs / folder_name(name, options.steps)
+        memory = [] if "--generator.core=ode" in changes else ["--generator.memory=naive"]
+        scores = train_and_score(run, [*common, *memory, *changes])
+        rows.append({"variant": name, "options": changes, **scores})
+        print(name, flush=True)
+        write_results("variants-cpu", command, rows, table(rows))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from torch import nn
 from revgan.errors import solver_failed
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, RevGenerator
+from revgan.networks.config import FixedStepSolver
 from revgan.networks.field import TimeField
 from revgan.reversible import OdeCore
+from revgan.reversible.ode import FIXED_STEP
 
 ADAPTIVE = ["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
 FIXED = ["euler", "midpoint", "rk4"]
@@ -146,7 +149,8 @@ def test_under_autocast_the_core_computes_in_float32():
     core = OdeCore(Watching().float(), 1, solver="euler")
     with torch.autocast("cpu", torch.bfloat16):
         y = core(torch.ones(1, 2, 3, dtype=torch.bfloat16, requires_grad=True))
-    y.sum().backward()
+        y.sum().backward()  # by the adjoint method, which evaluates the field again
+    assert len(seen) > 4
     assert set(seen) == {(torch.float32, False)}
 
 
@@ -155,6 +159,14 @@ def test_a_solver_that_gives_up_is_recognised():
     with pytest.raises(AssertionError) as caught:
         core(torch.ones(1, 2, 3))
     assert solver_failed(caught.value)
+    y = OdeCore(Rotation(), 1, solver="dopri5")(torch.ones(1, 2, 3, requires_grad=True))
+    with pytest.raises(AssertionError) as caught:
+        y.backward(torch.full_like(y, float("inf")))
+    assert solver_failed(caught.value)
+
+
+def test_solvers_of_fixed_steps_are_those_of_the_configuration():
+    assert get_args(FixedStepSolver) == FIXED_STEP
 
 
 def test_a_fresh_field_ignores_the_time_and_a_trained_one_does_not():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from revgan.commands.options import Parser, run_config
 from revgan.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -16,7 +17,7 @@ from revgan.networks import (
 )
 from revgan.networks.layers import InstanceNorm, PaddedConv, init_weights
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore
-from revgan.training.config import RunConfig
+from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import LossConfig
 
 
@@ -28,6 +29,7 @@ from revgan.training.objectives import LossConfig
         ({"upsampling": "strided"}, "upsampling must be one of transposed, subpixel"),
         ({"dropout": 1.0}, "dropout must be from 0 to below 1, not 1.0"),
         ({"ode_rtol": 0.0}, "ode_rtol must be above 0"),
+        ({"core": "ode", "ode_step": float("nan")}, "ode_step must be above 0, not nan"),
         ({"model": "resnet", "core": "ode"}, "core can't be ode with model resnet, only"),
         ({"model": "resnet", "coupling": "affine"}, "coupling can't be affine with model resnet"),
         ({"model": "resnet", "exact": False}, "exact can't be False with model resnet"),
@@ -161,6 +163,22 @@ def test_a_pair_without_a_direction_says_which_it_has():
         pair(torch.rand(1, 3, 16, 16), "AtoB")
 
 
+@pytest.mark.parametrize("directions", [[], ["AtoC"], ["AtoB", "CtoA"]])
+def test_a_pair_of_unknown_directions_is_refused(directions):
+    with pytest.raises(ValueError, match="directions must be one or both of AtoB and BtoA, not"):
+        ResnetPair(width=2, depth=1, directions=directions)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("memory", ["naive", "reversible", "lean"])
+def test_a_graph_may_be_walked_twice(memory, norm):
+    net = RevGenerator(width=2, depth=2, memory=memory, norm=norm)
+    loss = net(torch.rand(1, 3, 16, 16)).square().sum()
+    weight = net.encoder_a[0].conv.weight
+    first, second = (torch.autograd.grad(loss, weight, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
 @pytest.mark.parametrize(
     "options", [{"form": "patch16"}, {"norm": "layer"}, {"init": "zeros"}, {"width": 0}]
 )
@@ -173,6 +191,47 @@ def test_impossible_discriminators_are_refused(options):
 def test_consensus_optimization_is_refused_where_there_are_no_second_derivatives(memory):
     with pytest.raises(ValueError, match=f"generator.memory {memory} has not; set generator.memor"):
         RunConfig(generator=GeneratorConfig(memory=memory), losses=LossConfig(consensus_weight=0.1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"generator": GeneratorConfig(core="ode")},
+        {"losses": LossConfig(consensus_weight=0.1)},
+    ],
+)
+def test_fp16_is_refused_where_its_scaled_gradients_would_be_wrong(options):
+    with pytest.raises(ValueError, match=r"runtime.precision fp16"):
+        RunConfig(**options, runtime=RuntimeConfig(precision="fp16"))
+
+
+def test_what_another_network_would_be_is_known():
+    config = RunConfig()
+    other = RunConfig("paired", generator=GeneratorConfig(upsampling="nearest", memory="lean"))
+    assert config.changed_networks(config) == []
+    assert config.changed_networks(other) == ["objective", "generator.upsampling"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("cyclegan", {"model": "resnet", "width": 32, "depth": 9, "lr": 2e-4}),
+        ("pix2pix", {"model": "resnet", "width": 32, "depth": 9, "objective": "paired"}),
+        (
+            "released-code",
+            {"downsampling_padding": "zeros", "exact": False, "lr": 2e-4, "form": "patch70"},
+        ),
+        ("paper", {"downsampling_padding": "reflect", "exact": True, "lr": 2e-3, "form": "paper"}),
+    ],
+)
+def test_presets_are_what_the_docs_say(preset, expected):
+    parser = Parser("train", "")
+    parser.add_run_options(preset)
+    config = run_config(parser.parse_args([]))
+    generator, discriminator = vars(config.generator), vars(config.discriminator)
+    found = {"objective": config.objective, "lr": config.optimizer.lr} | discriminator | generator
+    found["width"], found["norm"] = config.generator.width, config.generator.norm
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_models_have_the_names_of_the_literature():

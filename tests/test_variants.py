@@ -43,6 +43,17 @@ def train(trainer, spatial_dims):
     return [trainer.step(batch, number) for number, batch in enumerate(steps)]
 
 
+@pytest.mark.parametrize("memory", ["naive", "lean"])
+@pytest.mark.parametrize("core", ["additive", "affine", "ode"])
+def test_every_core_trains_in_every_memory_mode(core, memory):
+    config = RunConfig(
+        generator=GeneratorConfig(width=2, depth=2, memory=memory, **CORES[core]),
+        discriminator=DiscriminatorConfig(width=2),
+    )
+    trainer = make_trainer(config, 2, (1, 1), Accelerator(cpu=True), total=STEPS)
+    assert all(math.isfinite(loss) for step in train(trainer, 2) for loss in step.values())
+
+
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 @pytest.mark.parametrize("core", CORES)

@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "train on real satellite and map tiles, translate, write a report",
     "train": "train a model on your images, or resume a run",
     "translate": "translate images with a trained model",
+    "prepare": "make a data set of diffusion-tensor super-resolution, the paper's task in 3D",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
     "evaluate": "scores, translated test images and a report of a run",
     "plan": "predict the memory that a training needs, and what fits",
@@ -27,7 +28,7 @@ _OUT_OF_MEMORY = (
 )
 
 _SOLVER_FAILED = (
-    "the ODE solver's step became too small; raise generator.ode_rtol and ode_atol, lower "
+    "the ODE solver gave up, as values are infinite or its steps became too small; raise generator.ode_rtol and ode_atol, lower "
     "optimizer.lr, or take a solver with fixed steps, such as generator.ode_solver rk4"
 )
 

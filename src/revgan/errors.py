@@ -14,8 +14,11 @@ class UserError(Exception):
 
 
 def solver_failed(error: AssertionError) -> bool:
-    """Whether an adaptive ODE solver's step became too small; torchdiffeq asserts that it isn't."""
-    return "underflow in dt" in str(error)
+    """Whether an ODE solver gave up: its steps became too small, or values infinite.
+
+    Torchdiffeq has no error of its own for this; it asserts.
+    """
+    return any(phrase in str(error) for phrase in ("underflow in dt", "non-finite values in state"))
 
 
 def out_of_memory(error: BaseException) -> bool:

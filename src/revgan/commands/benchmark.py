@@ -11,8 +11,8 @@ from revgan.commands.benchmark_results import Results
 from revgan.commands.measuring import add_runtime_options, chosen_runtime, current_conditions
 from revgan.commands.options import Parser, UsageError
 from revgan.errors import UserError
-from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training.benchmark import measure_case
+from revgan.training.config import RunConfig
 from revgan.training.objectives import ObjectiveKind
 from revgan.training.variants import PACKAGES, Case, VariantName, installed_variants
 
@@ -91,12 +91,10 @@ def run_benchmark(options: Namespace, command: str, console: Console) -> None:
 
 
 def _check(options: Namespace) -> None:
+    multiple, least = RunConfig().size_multiple, RunConfig().min_size
     for size in options.sizes:
-        if size % RevGenerator.size_multiple or size < PatchDiscriminator.min_size:
-            raise UsageError(
-                f"--sizes must be multiples of {RevGenerator.size_multiple} from "
-                f"{PatchDiscriminator.min_size} up, not {size}"
-            )
+        if size % multiple or size < least:
+            raise UsageError(f"--sizes must be multiples of {multiple} from {least} up, not {size}")
     smallest = {
         "--widths": (options.widths, 1),
         "--depths": (options.depths, 1),

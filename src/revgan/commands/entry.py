@@ -5,22 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.options import (
-    Parser,
-    UsageError,
-    check_config_file,
-    option_values,
-    run_config,
-)
-from revgan.data.sets import BUILT_IN
+from revgan.commands.options import Parser, UsageError, option_values, run_config
+from revgan.commands.run_options import checked_config, parse_run, require_images, run_parser
 from revgan.devices import require_device
-from revgan.errors import UserError
 from revgan.networks import Direction
-from revgan.training.config import Device, RunConfig, preset_names
-from revgan.training.runs import RunFolder, existing_run
+from revgan.training.config import Device
+from revgan.training.runs import existing_run
 
 
 def train(arguments: list[str]) -> int:
@@ -28,7 +20,7 @@ def train(arguments: list[str]) -> int:
     from revgan.commands.train import new_run, run_training
 
     resumed = option_values(arguments, "--resume")
-    parser = _run_parser("train", "Train a model on your images, or go on with a run.", arguments)
+    parser = run_parser("train", "Train a model on your images, or go on with a run.", arguments)
     parser.add_argument(
         "images",
         nargs="?",
@@ -44,19 +36,24 @@ def train(arguments: list[str]) -> int:
     )
     if resumed:
         run = existing_run(Path(resumed[-1]))
-        options = _parse_run(parser, ["--config", str(run.config), *arguments])
+        options = parse_run(parser, ["--config", str(run.config), *arguments])
         for name, given in (("the folder of images", options.images), ("--run", options.run)):
             if given is not None:
                 raise UsageError(f"--resume goes on in the run's folder on its images; omit {name}")
         if options.preset is not None:
             raise UsageError("--resume goes on with the run's own options; omit --preset")
-        config = _run_config(options)
-        _require_images(config, run, "give the new place as --data.path")
+        config = checked_config(options)
+        before = run_config(parse_run(parser, ["--config", str(run.config)]))
+        if changed := before.changed_networks(config):
+            raise UsageError(
+                f"--resume goes on with the run's networks; omit --{changed[0]}, or train anew"
+            )
+        require_images(config, run, "give the new place as --data.path")
     else:
-        options = _parse_run(parser, arguments)
+        options = parse_run(parser, arguments)
         if options.images is not None:
             options["data.path"] = options.images
-        config = _run_config(options)
+        config = checked_config(options)
         run = new_run(config, Path(options.run) if options.run else None)
     outcome = run_training(config, run, resume=bool(resumed), console=Console())
     return _status(outcome.signal)
@@ -66,12 +63,12 @@ def demo(arguments: list[str]) -> int:
     """Trains on Earth tiles, evaluates and reports."""
     from revgan.commands.demo import run_demo
 
-    parser = _run_parser(
+    parser = run_parser(
         "demo", "Train on real satellite (A) and map (B) tiles, and report.", arguments, "demo"
     )
-    options = _parse_run(parser, arguments)
+    options = parse_run(parser, arguments)
     root = Path(options.run) if options.run else None
-    outcome = run_demo(_run_config(options), root, Console())
+    outcome = run_demo(checked_config(options), root, Console())
     return _status(outcome.signal)
 
 
@@ -107,6 +104,20 @@ def translate(arguments: list[str]) -> int:
     return 0
 
 
+def prepare(arguments: list[str]) -> int:
+    """Makes a data set for training."""
+    from revgan.commands.prepare import add_options, run_prepare
+
+    parser = Parser(
+        "prepare",
+        "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
+        "diffusion-weighted volumes with b-values and gradients.",
+    )
+    add_options(parser)
+    run_prepare(parser.parse_args(arguments), Console())
+    return 0
+
+
 def import_weights(arguments: list[str]) -> int:
     """Makes a model folder from other code's checkpoint."""
     from revgan.commands.import_weights import add_options, run_import
@@ -133,9 +144,9 @@ def evaluate(arguments: list[str]) -> int:
     run = existing_run(Path(options.run))
     runtime = [f"--runtime.device={options.device}", "--runtime.precision=float32"]
     config_arguments = ["--config", str(run.config), *runtime]
-    run_parser = _run_parser("evaluate", "", config_arguments)
-    config = _run_config(_parse_run(run_parser, config_arguments))
-    _require_images(config, run, f"write the new place as data.path into {run.config}")
+    run_options = parse_run(run_parser("evaluate", "", config_arguments), config_arguments)
+    config = checked_config(run_options)
+    require_images(config, run, f"write the new place as data.path into {run.config}")
     console = Console(stderr=options.json)
     evaluation = run_evaluation(config, run, console)
     if options.json:
@@ -175,7 +186,7 @@ def plan(arguments: list[str]) -> int:
     """Predicts memory, and what fits."""
     from revgan.commands.plan import Domains, make_plan, planned_workload, print_plan, run_domains
 
-    parser = _run_parser(
+    parser = run_parser(
         "plan",
         "Predict the memory that a training needs, and the largest size, depth and batch that fit, "
         "before anything runs.",
@@ -199,13 +210,13 @@ def plan(arguments: list[str]) -> int:
         "--size", type=int | None, help="side of the training images; by default data.crop"
     )
     parser.add_argument("--json", action="store_true", help="print the plan in bytes, as JSON")
-    options = _parse_run(parser, arguments)
+    options = parse_run(parser, arguments)
     domains = Domains()
     if options.run_folder is not None:
         if options.preset is not None:
             raise UsageError("a run folder has options of its own; omit --preset")
         run = existing_run(Path(options.run_folder))
-        options = _parse_run(parser, ["--config", str(run.config), *arguments])
+        options = parse_run(parser, ["--config", str(run.config), *arguments])
         domains = run_domains(run)
     if options.spatial_dims is not None:
         domains = replace(domains, spatial_dims=options.spatial_dims)
@@ -220,69 +231,6 @@ def plan(arguments: list[str]) -> int:
     else:
         print_plan(result, console)
     return 0
-
-
-def _run_parser(
-    command: str,
-    description: str,
-    arguments: list[str],
-    preset: str = "default",
-    *,
-    makes_run: bool = True,
-) -> Parser:
-    """The options of a whole run: its folder, presets, and every field of `RunConfig`."""
-    preset = [preset, *option_values(arguments, "--preset")][-1]
-    parser = Parser(command, f"{description} The defaults shown are those of the preset {preset}.")
-    if makes_run:
-        parser.add_argument(
-            "--run",
-            metavar="FOLDER",
-            help="the folder to make for the run; by default one in runs/",
-        )
-    parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        help=f"where options start from: {', '.join(preset_names())}; --preset NAME --help shows "
-        "its values",
-    )
-    parser.add_argument(
-        "--config",
-        action="config",
-        metavar="FILE",
-        help="a YAML file with options, such as the config.yaml of a run; later options override "
-        "it",
-    )
-    parser.add_run_options(preset)
-    return parser
-
-
-def _parse_run(parser: Parser, arguments: list[str]) -> Namespace:
-    for path in option_values(arguments, "--config"):
-        check_config_file(Path(path))
-    return parser.parse_args(arguments)
-
-
-def _run_config(options: Namespace) -> RunConfig:
-    config = run_config(options)
-    if not config.data.path:
-        raise UsageError("give a folder of images to train on, or earth for the sample set")
-    require_device(config.runtime.device, "runtime.device")
-    if config.runtime.memory_budget is not None and config.generator.memory != "auto":
-        raise UsageError(
-            "--memory-budget is for generator.memory auto to use, not for "
-            f"{config.generator.memory}; give --generator.memory auto, or --memory-budget null"
-        )
-    path = Path(config.data.path)
-    # Absolute, so that the run can be resumed and evaluated from another folder.
-    if config.data.path not in BUILT_IN and path.is_dir():
-        config = replace(config, data=replace(config.data, path=str(path.resolve())))
-    return config
-
-
-def _require_images(config: RunConfig, run: RunFolder, remedy: str) -> None:
-    path = config.data.path
-    if path not in BUILT_IN and not Path(path).is_dir():
-        raise UserError(f"the images of the run {run.root} are no longer in {path}; {remedy}")
 
 
 def _status(signal: int | None) -> int:

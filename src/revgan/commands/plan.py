@@ -12,7 +12,6 @@ from rich.table import Table
 from revgan.commands.options import UsageError
 from revgan.errors import UserError
 from revgan.memory import StepPrediction, format_bytes, parse_bytes
-from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.networks.config import Memory
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture
 from revgan.training.config import RunConfig
@@ -135,7 +134,7 @@ def planned_workload(config: RunConfig, domains: Domains, size: int | None) -> W
     Raises:
         UsageError: size or channels are out of range.
     """
-    multiple, least = RevGenerator.size_multiple, PatchDiscriminator.min_size
+    multiple, least = config.size_multiple, config.min_size
     if size is not None and (size % multiple or size < least):
         raise UsageError(f"--size must be a multiple of {multiple} from {least} up, not {size}")
     if min(domains.channels) < 1:

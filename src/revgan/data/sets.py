@@ -15,7 +15,6 @@ from revgan.data.folders import (
 )
 from revgan.data.images import ImageFormat
 from revgan.errors import UserError
-from revgan.networks import PatchDiscriminator, RevGenerator
 
 BUILT_IN = ("earth",)
 
@@ -41,11 +40,8 @@ class DataConfig:
     channels_b: int | None = None
 
     def __post_init__(self) -> None:
-        least, multiple = PatchDiscriminator.min_size, RevGenerator.size_multiple
-        if self.crop < least or self.crop % multiple:
-            raise ValueError(
-                f"crop must be a multiple of {multiple} from {least} up, not {self.crop}"
-            )
+        if self.crop < 1:
+            raise ValueError(f"crop must be 1 or more, not {self.crop}")
         if self.resize is not None and self.resize < self.crop:
             raise ValueError(
                 f"resize must be null or at least crop ({self.crop}), not {self.resize}"

@@ -107,8 +107,8 @@ def translate_padded(generator: TwoWayGenerator, batch: Tensor, direction: Direc
     Borders are mirrored, so that the networks see a plausible continuation.
     """
     sizes = batch.shape[2:]
-    multiple = generator.size_multiple
-    wanted = [max(-(-size // multiple) * multiple, generator.min_size) for size in sizes]
+    multiple, least = generator.config.size_multiple, generator.config.min_size
+    wanted = [max(-(-size // multiple) * multiple, least) for size in sizes]
     amounts = [want - size for want, size in zip(wanted, sizes, strict=True)]
     # F.pad counts from the last axis, and mirrors at most size - 1 positions.
     padding = [n for amount in reversed(amounts) for n in (amount // 2, amount - amount // 2)]

@@ -4,10 +4,12 @@ from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from revgan.networks.generator import TwoWayGenerator
 
 Memory = Literal["naive", "reversible", "lean"]
-MemoryChoice = Literal["auto", "naive", "reversible", "lean"]
+MemoryChoice = Literal["auto", Memory]
 Model = Literal["revgan", "resnet"]
 Core = Literal["reversible", "ode"]
 CouplingKind = Literal["additive", "affine"]
@@ -18,9 +20,7 @@ Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
 FixedStepSolver = Literal["euler", "midpoint", "rk4"]
-Solver = Literal[
-    "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun", "euler", "midpoint", "rk4"
-]
+Solver = Literal[AdaptiveSolver, FixedStepSolver]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class GeneratorConfig:
     Attributes:
         model: "revgan" is one generator with a reversible core for both directions. "resnet" is one
             ResNet generator a direction: trained unpaired that is CycleGAN, paired pix2pix.
-        width: K, channels after the first convolution; the core has 4K.
+        width: K, channels after the first convolution.
         depth: R, blocks in the core; with core "ode" the time over which it is integrated.
         core: "reversible" is a chain of couplings. "ode" is a continuous-depth residual network
             (Chen et al., 2018; the paper's Section 3), inverted by integrating backwards.
@@ -38,6 +38,13 @@ class GeneratorConfig:
             results.
         exact: additive couplings keep the residual stream on a grid of numbers that add without
             rounding; off, they are plain sums, as in the paper's code.
+        downsamplings: how often the encoder halves the resolution and doubles the channels; the
+            core has K * 2**downsamplings channels. 2 in the paper's 2D models, 0 in its 3D one.
+        first_kernel: side of the first convolution's kernel, odd: 7, or 3 in the paper's 3D model.
+        last_kernel: side of the last convolution's kernel, odd: 7, or 1 in the paper's 3D model.
+        identity_start: the last convolution of every residual function starts from zeros and has no
+            normalisation behind it, so that the core starts as the identity (Section 1.1, 3D).
+        tanh: the translation ends with tanh, so that its values lie in [-1, 1].
         downsampling: convolutions of stride 2 ("strided"), or pixel unshuffling and a convolution
             at the lower resolution ("subpixel").
         downsampling_padding: "reflect" as everywhere (Section 1.1), or "zeros" as in the paper's
@@ -48,8 +55,9 @@ class GeneratorConfig:
         norm: each sample's own statistics ("instance", Table 1), those of a batch ("batch"), or no
             normalisation ("none").
         dropout: probability that a feature inside a residual function is zeroed; the paper has 0.
-        init: distribution of fresh weights: N(0, 0.02) ("normal", Table 1), or by the names of
-            Glorot ("xavier"), He ("kaiming") and Saxe ("orthogonal").
+        init: distribution of fresh weights: N(0, 0.02) ("normal", Table 1), or as named after
+            Glorot ("xavier") and Saxe ("orthogonal"), both with a gain of 0.02 as in CycleGAN's
+            code, or He ("kaiming").
         ode_solver: of torchdiffeq: euler, midpoint and rk4 take steps of `ode_step`; dopri5,
             dopri8, bosh3, fehlberg2 and adaptive_heun choose their steps by the tolerances.
         ode_rtol: relative error that an adaptive solver allows in a step.
@@ -57,8 +65,9 @@ class GeneratorConfig:
         ode_step: length of a fixed step; the time of one block is 1.
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
             pass; "lean" recomputes those of encoders and decoders as well. "auto" takes the fastest
-            that fits into the device's free memory. Results are the same; with core "ode" they
-            differ by the solver's error, as "reversible" is the adjoint method there.
+            that fits into the device's free memory. Results are the same; but where the core is
+            not exact, gradients differ by rounding. With core "ode", "reversible" is the adjoint
+            method, whose gradients differ by the solver's error, and which "auto" takes.
         stored_blocks: how many blocks of the core store their activations all the same, in
             "reversible" and "lean"; "auto" decides this too.
     """
@@ -69,6 +78,11 @@ class GeneratorConfig:
     core: Core = "reversible"
     coupling: CouplingKind = "additive"
     exact: bool = True
+    downsamplings: int = 2
+    first_kernel: int = 7
+    last_kernel: int = 7
+    identity_start: bool = False
+    tanh: bool = True
     downsampling: Downsampling = "strided"
     downsampling_padding: Padding = "reflect"
     upsampling: Upsampling = "transposed"
@@ -97,19 +111,25 @@ class GeneratorConfig:
         self._check_memory()
 
     def _check_ranges(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if get_origin(field.type) is Literal and value not in get_args(field.type):
-                known = ", ".join(get_args(field.type))
-                raise ValueError(f"{field.name} must be one of {known}, not {value!r}")
+        check_choices(self)
         if self.width < 1:
             raise ValueError(f"width must be 1 or more, not {self.width}")
         if self.depth < 0:
             raise ValueError(f"depth must be 0 or more, not {self.depth}")
+        if not 0 <= self.downsamplings <= 4:
+            raise ValueError(f"downsamplings must be from 0 to 4, not {self.downsamplings}")
+        if self.downsamplings == 0 and self.width % 2:
+            raise ValueError(
+                f"width must be even with downsamplings 0, not {self.width}; a reversible core "
+                "splits its channels into halves"
+            )
+        for name in ("first_kernel", "last_kernel"):
+            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, 1 or more, not {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
         for name in ("ode_rtol", "ode_atol", "ode_step"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # nor may it be NaN
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
     def _check_ode(self) -> None:
@@ -154,9 +174,40 @@ class GeneratorConfig:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "model"}
 
     @property
+    def core_channels(self) -> int:
+        """Channels between encoder and decoder."""
+        channels: int = self.width * 2**self.downsamplings
+        return channels
+
+    @property
+    def size_multiple(self) -> int:
+        """What every spatial size is a multiple of."""
+        multiple: int = 2**self.downsamplings
+        return multiple
+
+    @property
+    def min_size(self) -> int:
+        """The least spatial size: reflection needs more positions than it mirrors."""
+        mirrored = max(self.first_kernel, self.last_kernel) // 2
+        least = max(2 * self.size_multiple, mirrored + 1)
+        return -(-least // self.size_multiple) * self.size_multiple
+
+    @property
     def memory_modes(self) -> tuple[Memory, ...]:
         """The modes that this generator can be trained in."""
         return ("naive",) if self.model == "resnet" else get_args(Memory)
+
+
+def check_choices(config: "DataclassInstance") -> None:
+    """Checks the fields of a dataclass whose type is a Literal.
+
+    Raises:
+        ValueError: one has none of its values.
+    """
+    for field in fields(config):
+        value, known = getattr(config, field.name), get_args(field.type)
+        if get_origin(field.type) is Literal and value not in known:
+            raise ValueError(f"{field.name} must be one of {', '.join(known)}, not {value!r}")
 
 
 _DEFAULTS = {f.name: f.default for f in fields(GeneratorConfig) if f.default is not MISSING}
@@ -166,6 +217,7 @@ _ADAPTIVE, _FIXED_STEP = get_args(AdaptiveSolver), get_args(FixedStepSolver)
 _ONLY_WITH: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "core": [("model", ("revgan",))],
     "coupling": [("model", ("revgan",)), ("core", ("reversible",))],
+    "identity_start": [("coupling", ("additive",))],
     "exact": [("model", ("revgan",)), ("core", ("reversible",)), ("coupling", ("additive",))],
     "ode_solver": [("core", ("ode",))],
     "ode_rtol": [("core", ("ode",)), ("ode_solver", _ADAPTIVE)],

@@ -1,12 +1,12 @@
 """The PatchGAN discriminator, in the paper's form and in the released code's."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args, get_origin
+from typing import Literal
 
 from torch import Tensor, nn
 
-from revgan.networks.config import Init, Norm
+from revgan.networks.config import Init, Norm, check_choices
 from revgan.networks.layers import conv, init_weights, norm_layers
 
 DiscriminatorForm = Literal["paper", "patch70"]
@@ -30,12 +30,13 @@ class DiscriminatorConfig:
     norm: Norm = "instance"
     init: Init = "normal"
 
+    @property
+    def min_size(self) -> int:
+        """The least size to judge: below, the last normalised layer has a single position."""
+        return 32 if self.form == "paper" else 24
+
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if get_origin(field.type) is Literal and value not in get_args(field.type):
-                known = " or ".join(get_args(field.type))
-                raise ValueError(f"{field.name} must be {known}, not {value!r}")
+        check_choices(self)
         if self.width < 1:
             raise ValueError(f"width must be 1 or more, not {self.width}")
 
@@ -48,10 +49,8 @@ class PatchDiscriminator(nn.Module):
 
     Args: see `DiscriminatorConfig`; `in_channels` are those of the judged image.
 
-    Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `min_size` up.
+    Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `config.min_size` up.
     """
-
-    min_size = 32  # below, the last normalised layer would have a single position
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,14 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from revgan.networks.config import GeneratorConfig, MemoryChoice
 from revgan.networks.field import TimeField
-from revgan.networks.layers import Keep, frozen_statistics, init_weights
-from revgan.networks.parts import (
-    DOWNSAMPLINGS,
-    core_channels,
-    decoder,
-    encoder,
-    residual_function,
-)
+from revgan.networks.layers import FrozenStatistics, Keep, init_weights
+from revgan.networks.parts import decoder, encoder, residual_function, start_as_identity
 from revgan.reversible import (
     AdditiveCoupling,
     AffineCoupling,
@@ -39,11 +34,9 @@ class TwoWayGenerator(nn.Module, ABC):
         config: the architecture.
 
     Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
-    multiple of `size_multiple` and at least `min_size`. Values in [-1, 1].
+    multiple of `config.size_multiple` and at least `config.min_size`. Values in [-1, 1], but for
+    translations without tanh.
     """
-
-    size_multiple = 2**DOWNSAMPLINGS
-    min_size = 2 * size_multiple  # reflection needs two positions at the lowest resolution
 
     def __init__(
         self,
@@ -89,12 +82,13 @@ class TwoWayGenerator(nn.Module, ABC):
 
     def _check_shape(self, x: Tensor, direction: Direction) -> None:
         channels = self.in_channels if direction == "AtoB" else self.out_channels
+        multiple, least = self.config.size_multiple, self.config.min_size
         spatial = tuple(x.shape[2:])
-        fits = all(s % self.size_multiple == 0 and s >= self.min_size for s in spatial)
+        fits = all(size % multiple == 0 and size >= least for size in spatial)
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != channels or not fits:
             raise ValueError(
                 f"{direction} takes (batch, {channels}, *spatial) with {self.spatial_dims} "
-                f"spatial sizes, multiples of {self.size_multiple} from {self.min_size} up, "
+                f"spatial sizes, multiples of {multiple} from {least} up, "
                 f"not shape {tuple(x.shape)}"
             )
 
@@ -138,6 +132,9 @@ class RevGenerator(TwoWayGenerator):
         self.decoder_a = decoder(config, spatial_dims, in_channels, keep)
         self.decoder_b = decoder(config, spatial_dims, out_channels, keep)
         init_weights(self, config.init)
+        if config.identity_start:
+            for function in self._residual_functions():
+                start_as_identity(function)
 
     def _translate(self, x: Tensor, direction: Direction) -> Tensor:
         if direction == "AtoB":
@@ -153,7 +150,7 @@ class RevGenerator(TwoWayGenerator):
         )
 
     def _coupling(self, number: int) -> Coupling:
-        config, half = self.config, core_channels(self.config) // 2
+        config, half = self.config, self.config.core_channels // 2
         # What the core recomputes, it drops at once. It stores the last blocks of each direction.
         from_the_ends = min(number, config.depth - 1 - number)
         stored = config.memory == "naive" or from_the_ends < config.stored_blocks
@@ -164,8 +161,13 @@ class RevGenerator(TwoWayGenerator):
             return AffineCoupling(f, g)
         return AdditiveCoupling(f, g, exact=config.exact)
 
+    def _residual_functions(self) -> list[nn.Module]:
+        if isinstance(self.core, OdeCore):
+            return [self.core.field]
+        return [function for block in self.core for function in (block.f, block.g)]
+
     def _decode(self, decoder: nn.Sequential, x: Tensor) -> Tensor:
-        if self.config.memory != "lean":
+        if self.config.memory != "lean" or not self.config.tanh:
             return self._run(decoder, x)
         # Tanh keeps its small output. So the recomputation may end before the last convolution, the
         # dearest of the decoder, as soon as that has its input.
@@ -174,22 +176,26 @@ class RevGenerator(TwoWayGenerator):
 
     def _run(self, layers: nn.Module, x: Tensor) -> Tensor:
         """Runs layers of an encoder or a decoder; if lean, the backward pass runs them again."""
-        if self.config.memory == "lean" and torch.is_grad_enabled():
-            y: Tensor = checkpoint(
-                layers,
-                x,
-                use_reentrant=False,
-                preserve_rng_state=False,  # they draw nothing
-                context_fn=lambda: (nullcontext(), frozen_statistics(layers)),
-            )
-        else:
+        y: Tensor
+        if not (self.config.memory == "lean" and torch.is_grad_enabled()):
             y = layers(x)
+        elif self.config.norm == "batch":
+            y = _recomputed(layers, x, context_fn=lambda: (nullcontext(), FrozenStatistics(layers)))
+        else:
+            y = _recomputed(layers, x)
         return y
+
+
+_recomputed = partial(
+    checkpoint,
+    use_reentrant=False,
+    preserve_rng_state=False,  # encoders and decoders draw nothing
+)
 
 
 def _ode(config: GeneratorConfig, spatial_dims: Literal[2, 3]) -> OdeCore:
     return OdeCore(
-        TimeField(config, spatial_dims, core_channels(config)),
+        TimeField(config, spatial_dims, config.core_channels),
         config.depth,
         solver=config.ode_solver,
         rtol=config.ode_rtol,

@@ -1,7 +1,5 @@
 """The convolution layers that generator and discriminator are made of, in 2D and 3D."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -51,7 +49,7 @@ class PaddedConv(nn.Module):
     ) -> None:
         super().__init__()
         amount = kernel_size // 2
-        self.reflects = padding == "reflect"
+        self.reflects = padding == "reflect" and amount > 0
         self.conv: _ConvNd = Conv[Conv.CONV, spatial_dims](
             in_channels,
             out_channels,
@@ -160,20 +158,26 @@ def norm_layers(norm: Norm, spatial_dims: int, channels: int) -> list[nn.Module]
     return [factories.Norm[factories.Norm.BATCH, spatial_dims](channels)]
 
 
-@contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Within, batch norms in training leave their running statistics as they are.
+class FrozenStatistics:
+    """A context in which batch norms in training leave their running statistics as they are.
 
-    All else stays the same, also what autograd keeps, as `torch.utils.checkpoint` wants it.
+    All else stays the same, also what autograd keeps, as `torch.utils.checkpoint` wants it. It may
+    be entered several times, one after the other.
+
+    Args:
+        module: whose batch norms.
     """
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, before, strict=True):
+
+    def __init__(self, module: nn.Module) -> None:
+        self._norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+
+    def __enter__(self) -> None:
+        self._before = [(norm.momentum, norm.num_batches_tracked) for norm in self._norms]
+        for norm in self._norms:
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+
+    def __exit__(self, *error: object) -> None:
+        for norm, (momentum, batches) in zip(self._norms, self._before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, batches
 
 

@@ -6,21 +6,12 @@ from revgan.networks.config import GeneratorConfig
 from revgan.networks.layers import Keep, PaddedConv, norm_layers
 from revgan.networks.resampling import SCALE, downsampling_layer, upsampling_layer
 
-DOWNSAMPLINGS = 2
-"""The encoder halves the resolution twice (Section 1.1)."""
-
-
-def core_channels(config: GeneratorConfig) -> int:
-    """Channels between encoder and decoder."""
-    channels: int = config.width * SCALE**DOWNSAMPLINGS
-    return channels
-
 
 def encoder(config: GeneratorConfig, spatial_dims: int, in_channels: int) -> nn.Sequential:
-    """7x7 convolution to K channels, then downsampling layers that double them."""
-    first = PaddedConv(spatial_dims, in_channels, config.width, 7)
+    """A convolution to K channels, then downsampling layers that double them."""
+    first = PaddedConv(spatial_dims, in_channels, config.width, config.first_kernel)
     layers = _normalised(config, spatial_dims, first, config.width)
-    for level in range(DOWNSAMPLINGS):
+    for level in range(config.downsamplings):
         channels = config.width * SCALE**level
         down = downsampling_layer(config, spatial_dims, channels)
         layers += _normalised(config, spatial_dims, down, 2 * channels)
@@ -45,19 +36,25 @@ def residual_function(
     """
     out_channels = out_channels or channels
     first = PaddedConv(spatial_dims, channels, channels, 3, keep=keep)
-    dropout = [nn.Dropout(config.dropout)] if config.dropout else []
+    last = PaddedConv(spatial_dims, channels, out_channels, 3, keep=keep)
     return nn.Sequential(
         *_normalised(config, spatial_dims, first, channels),
-        *dropout,
-        PaddedConv(spatial_dims, channels, out_channels, 3, keep=keep),
-        *norm_layers(config.norm, spatial_dims, out_channels),
+        *([nn.Dropout(config.dropout)] if config.dropout else []),
+        last,
+        *([] if config.identity_start else norm_layers(config.norm, spatial_dims, out_channels)),
     )
+
+
+def start_as_identity(function: nn.Module) -> None:
+    """Sets the last convolution of a residual function to zero: at first it adds nothing."""
+    last = [module for module in function.modules() if isinstance(module, PaddedConv)][-1]
+    nn.init.zeros_(last.conv.weight)  # its bias is zero already
 
 
 def decoder(
     config: GeneratorConfig, spatial_dims: int, out_channels: int, keep: Keep = "input"
 ) -> nn.Sequential:
-    """Upsampling layers that halve the channels, then a 7x7 convolution and tanh.
+    """Upsampling layers that halve the channels, then a convolution to the image, and tanh.
 
     Args:
         config: of the generator.
@@ -66,12 +63,12 @@ def decoder(
         keep: see `PaddedConv`; of the last convolution.
     """
     layers: list[nn.Module] = []
-    for level in reversed(range(DOWNSAMPLINGS)):
+    for level in reversed(range(config.downsamplings)):
         channels = config.width * SCALE**level
         up = upsampling_layer(config, spatial_dims, 2 * channels)
         layers += _normalised(config, spatial_dims, up, channels)
-    last = PaddedConv(spatial_dims, config.width, out_channels, 7, keep=keep)
-    return nn.Sequential(*layers, last, nn.Tanh())
+    last = PaddedConv(spatial_dims, config.width, out_channels, config.last_kernel, keep=keep)
+    return nn.Sequential(*layers, last, *([nn.Tanh()] if config.tanh else []))
 
 
 def _normalised(

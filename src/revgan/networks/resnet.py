@@ -1,14 +1,14 @@
 """The ResNet generators of CycleGAN and pix2pix: what RevGAN is compared with."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from revgan.networks.config import GeneratorConfig, MemoryChoice
 from revgan.networks.generator import Direction, TwoWayGenerator
 from revgan.networks.layers import init_weights
-from revgan.networks.parts import core_channels, decoder, encoder, residual_function
+from revgan.networks.parts import decoder, encoder, residual_function, start_as_identity
 
 
 class ResnetGenerator(nn.Module):
@@ -25,8 +25,7 @@ class ResnetGenerator(nn.Module):
         depth: number of residual blocks.
         **variant: further fields of `GeneratorConfig`.
 
-    Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), every spatial size a multiple
-    of 4 from 8 up. Values in [-1, 1].
+    Shapes: as of `TwoWayGenerator`.
     """
 
     def __init__(
@@ -42,10 +41,13 @@ class ResnetGenerator(nn.Module):
         config = GeneratorConfig("resnet", width, depth, **variant)
         self.encoder = encoder(config, spatial_dims, in_channels)
         self.blocks = nn.ModuleList(
-            residual_function(config, spatial_dims, core_channels(config)) for _ in range(depth)
+            residual_function(config, spatial_dims, config.core_channels) for _ in range(depth)
         )
         self.decoder = decoder(config, spatial_dims, out_channels)
         init_weights(self, config.init)
+        if config.identity_start:
+            for block in self.blocks:
+                start_as_identity(block)
 
     def forward(self, x: Tensor) -> Tensor:
         """Translates x."""
@@ -83,6 +85,9 @@ class ResnetPair(TwoWayGenerator):
     ) -> None:
         config = GeneratorConfig("resnet", width, depth, memory=memory, **variant)
         super().__init__(spatial_dims, in_channels, out_channels, config)
+        if not directions or not set(directions) <= set(get_args(Direction)):
+            known = " and ".join(get_args(Direction))
+            raise ValueError(f"directions must be one or both of {known}, not {list(directions)}")
         self.generators = nn.ModuleDict()
         for direction in directions:
             channels = (in_channels, out_channels)

@@ -18,7 +18,9 @@ class OdeCore(nn.Module):
     With `memory_saving`, gradients come from the adjoint method: the backward pass integrates h
     back from its end, and the gradients along with it, so that memory does not depend on the number
     of steps. They are those of the equation, and differ from the gradients of the solver's steps,
-    which come with ``memory_saving=False``, by the solver's error.
+    which come with ``memory_saving=False``, by the solver's error. Tolerances are made for h: the
+    gradient of h, which the same steps have to follow, is often so small that `atol` allows it any
+    error.
 
     Args:
         field: v, called with the time divided by `duration`, from 0 to 1, as a tensor without
@@ -72,10 +74,9 @@ class OdeCore(nn.Module):
         if start == end:
             return h
         time = torch.tensor([start, end], dtype=h.dtype, device=h.device)
-        with torch.autocast(h.device.type, enabled=False):
-            if self.memory_saving and torch.is_grad_enabled():
-                return self._solve_with_adjoint(h, time)
-            return self._solve(h, time)
+        if self.memory_saving and torch.is_grad_enabled():
+            return self._solve_with_adjoint(h, time)
+        return self._solve(h, time)
 
     def _solve(self, h: Tensor, time: Tensor) -> Tensor:
         from torchdiffeq import odeint  # not above: it imports SciPy, for which others would wait
@@ -100,7 +101,11 @@ class OdeCore(nn.Module):
 
     def _options(self, time: Tensor) -> dict[str, Any]:
         # An adaptive solver would step over the end and interpolate, at a lower order than its own.
-        options = {"step_size": self.step} if self.solver in FIXED_STEP else {"step_t": time}
+        options: dict[str, Any] = (
+            {"step_size": self.step} if self.solver in FIXED_STEP else {"step_t": time}
+        )
+        if time.device.type == "mps" and self.solver not in FIXED_STEP:
+            options["dtype"] = torch.float32  # of times, for which it has no float64
         return {"method": self.solver, "rtol": self.rtol, "atol": self.atol, "options": options}
 
     def extra_repr(self) -> str:
@@ -125,5 +130,7 @@ class _Paced(nn.Module):
         self._duration = core.duration
 
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
-        derivative: Tensor = self.field(t / self._duration, h)
+        # Here, since the adjoint method also comes this way in the backward pass.
+        with torch.autocast(h.device.type, enabled=False):
+            derivative: Tensor = self.field(t / self._duration, h)
         return derivative

@@ -131,17 +131,48 @@ class RunConfig:
         if self.objective not in get_args(ObjectiveKind):
             known = " or ".join(get_args(ObjectiveKind))
             raise ValueError(f"objective must be {known}, not {self.objective!r}")
+        if self.data.crop % self.size_multiple or self.data.crop < self.min_size:
+            raise ValueError(
+                f"data.crop must be a multiple of {self.size_multiple} from {self.min_size} up, "
+                f"not {self.data.crop}"
+            )
         memory = self.generator.memory
         if self.losses.consensus_weight > 0 and memory not in ("auto", "naive"):
             raise ValueError(
                 "losses.consensus_weight above 0 needs second derivatives, which generator.memory "
                 f"{memory} has not; set generator.memory to naive or auto"
             )
+        if self.runtime.precision == "fp16":
+            self._check_fp16()
+
+    def _check_fp16(self) -> None:
+        """Refuses what can't live with fp16's scaled gradients, which at times are infinite."""
+        if self.generator.core == "ode":
+            raise ValueError(
+                "runtime.precision fp16 makes an ODE's gradients infinite; use bf16 or float32 "
+                "with generator.core ode"
+            )
+        if self.losses.consensus_weight > 0:
+            raise ValueError(
+                "runtime.precision fp16 scales the players' gradients unlike; use bf16 or float32 "
+                "with losses.consensus_weight above 0"
+            )
 
     @property
     def paired(self) -> bool:
         """Whether the training images are aligned pairs."""
         return self.objective == "paired"
+
+    @property
+    def size_multiple(self) -> int:
+        """What the side of a training image is a multiple of."""
+        return self.generator.size_multiple
+
+    @property
+    def min_size(self) -> int:
+        """The least side of a training image."""
+        least = max(self.generator.min_size, self.discriminator.min_size)
+        return -(-least // self.size_multiple) * self.size_multiple
 
     @property
     def memory_modes(self) -> tuple[Memory, ...]:
@@ -154,6 +185,18 @@ class RunConfig:
         if self.generator.model == "revgan":
             return "RevGAN"
         return "pix2pix" if self.paired else "CycleGAN"
+
+    def changed_networks(self, other: "RunConfig") -> list[str]:
+        """The options that make the other's networks or their training game another one."""
+        changed = ["objective"] if self.objective != other.objective else []
+        for name in ("generator", "discriminator"):
+            mine, others = asdict(getattr(self, name)), asdict(getattr(other, name))
+            changed += [
+                f"{name}.{field}"
+                for field, value in mine.items()
+                if value != others[field] and field not in ("memory", "stored_blocks")
+            ]
+        return changed
 
     def to_yaml(self) -> str:
         """The configuration as YAML; the command line reads it back with ``--config``."""

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from revgan.networks.layers import frozen_statistics
+from revgan.networks.layers import FrozenStatistics
 from revgan.training.objectives import DOMAINS, Batch, Objective, Players, Terms, total
 
 
@@ -29,7 +29,8 @@ def consensus_term(objective: Objective, players: Players, batch: Batch) -> Term
     The generator's loss is the sum of its terms, the judges' the sum of theirs, as training
     minimises them, but with two differences. R depends on both through both: the judges see the
     translations with their graph, and none is frozen. And the judges see these alone, not the image
-    pool, whose images have no graph. Running statistics of batch norms stay as they are.
+    pool, whose images have no graph. Running statistics of batch norms stay as they are. Training
+    computes R in float32; where there is dropout, with masks of its own.
 
     Among several processes, each has the R of its own gradients, on its own share of the batch; the
     mean of their gradients is not that of the R of the joined batch.
@@ -43,7 +44,7 @@ def consensus_term(objective: Objective, players: Players, batch: Batch) -> Term
         RuntimeError: the generator's memory mode has no second derivatives.
     """
     networks = players.generator, nn.ModuleList((players.judge_a, players.judge_b))
-    with frozen_statistics(nn.ModuleList(networks)):
+    with FrozenStatistics(nn.ModuleList(networks)):
         generator_terms, fakes = objective.joint_terms(players, batch)
         judges_terms: Terms = {}
         for domain in DOMAINS:

@@ -101,29 +101,30 @@ class Players:
         return self.judge_a if domain == "a" else self.judge_b
 
 
-class _Cut:
-    """A translation at which the graph is cut: losses reach `image`, `finish` takes them on."""
-
-    def __init__(self, fake: Tensor) -> None:
-        # Under autocast, networks return 16 bits.
-        self._fake = fake.to(torch.promote_types(fake.dtype, torch.float32))
-        self.image = self._fake.detach().requires_grad_()
-
-    def finish(self) -> Tensor:
-        """Backpropagates what has reached the image; returns it without its graph."""
-        with torch.autocast(self.image.device.type, enabled=False):
-            self._fake.backward(self.image.grad)
-        return self.image.detach()
-
-
-class _Uncut(_Cut):
+class _Uncut:
     """A translation whose graph goes on, for losses that are backpropagated together."""
 
     def __init__(self, fake: Tensor) -> None:
         self.image = fake
 
     def finish(self) -> Tensor:
+        """The translation, with its graph."""
         return self.image
+
+
+class _Cut(_Uncut):
+    """A translation at which the graph is cut: losses reach `image`, `finish` takes them on."""
+
+    def __init__(self, fake: Tensor) -> None:
+        # Under autocast, networks return 16 bits.
+        self._fake = fake.to(torch.promote_types(fake.dtype, torch.float32))
+        super().__init__(self._fake.detach().requires_grad_())
+
+    def finish(self) -> Tensor:
+        """Backpropagates what has reached the image; returns it without its graph."""
+        with torch.autocast(self.image.device.type, enabled=False):
+            self._fake.backward(self.image.grad)
+        return self.image.detach()
 
 
 class Objective(ABC):
@@ -162,7 +163,7 @@ class Objective(ABC):
 
     @abstractmethod
     def _generator_terms(
-        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Cut]
+        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
     ) -> Iterator[Terms]:
         """Yields the generator's terms and leaves its translations, cut, in `fakes`."""
 
@@ -219,7 +220,7 @@ class UnpairedObjective(Objective):
         return image
 
     def _generator_terms(
-        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Cut]
+        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
     ) -> Iterator[Terms]:
         if self.config.identity_weight > 0:
             yield {"identity_a": self._identity(players, batch.a, "BtoA")}
@@ -233,7 +234,7 @@ class UnpairedObjective(Objective):
         return weight * F.l1_loss(players.generator(x, direction), x)
 
     def _cycle(
-        self, players: Players, batch: Batch, there: Direction, cut: type[_Cut]
+        self, players: Players, batch: Batch, there: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation should pass for real, and lead back to where it came from."""
         back: Direction = "BtoA" if there == "AtoB" else "AtoB"
@@ -258,13 +259,13 @@ class PairedObjective(Objective):
         return torch.cat((batch.of("b" if domain == "a" else "a"), image), dim=1)
 
     def _generator_terms(
-        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Cut]
+        self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
     ) -> Iterator[Terms]:
         fakes.b = yield from self._translate(players, batch, "AtoB", cut)
         fakes.a = yield from self._translate(players, batch, "BtoA", cut)
 
     def _translate(
-        self, players: Players, batch: Batch, direction: Direction, cut: type[_Cut]
+        self, players: Players, batch: Batch, direction: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation should pass for real beside its input, and be close to the truth."""
         source, target = _ends(direction)

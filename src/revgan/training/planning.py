@@ -17,7 +17,7 @@ from revgan.memory import (
     largest_fitting,
     parse_bytes,
 )
-from revgan.networks import GeneratorConfig, PatchDiscriminator, RevGenerator
+from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 from revgan.training.workload import Workload, predict_training
@@ -89,6 +89,7 @@ def _nothing_fits(workload: Workload, least: Choice, budget: int) -> UserError:
     return UserError(
         f"training at size {workload.size} needs {format_bytes(least.prediction.total)} even with "
         f"generator.memory {memory}, and there are {format_bytes(budget)}; "
+        + ("set losses.consensus_weight 0, or " if workload.config.losses.consensus_weight else "")
         + (f"lower data.crop to {size}" if size else "no size fits: lower the networks' widths")
     )
 
@@ -131,8 +132,8 @@ def largest_size(
         {workload.size: start.total},
         fixed=start.total - start.activations,
         power=workload.spatial_dims,
-        step=RevGenerator.size_multiple,
-        least=PatchDiscriminator.min_size,
+        step=workload.config.size_multiple,
+        least=workload.config.min_size,
         limit=LARGEST_SIZE[workload.spatial_dims],
     )
 
@@ -204,6 +205,8 @@ def decide_memory(
     if config.generator.core == "ode":  # can't be predicted
         modes = config.memory_modes
         memory: Memory = "reversible" if "reversible" in modes else "naive"
+        if accelerator.is_main_process:
+            console.print(f"memory auto: {memory}, unplanned, as the core is an ODE")
         return replace(config, generator=replace(config.generator, memory=memory))
     budget = _process_budget(config, accelerator)
     size, kind = config.data.crop, accelerator.device.type

@@ -104,8 +104,8 @@ def predict_translation(workload: Workload) -> StepPrediction:
 def _require_predictable(workload: Workload) -> None:
     if workload.config.generator.core == "ode":
         raise UserError(
-            "the memory of generator.core ode can't be predicted, as its solver looks at values to "
-            "choose its steps; plan with generator.core reversible, or train for a few steps"
+            "the memory of generator.core ode can't be predicted, as its solver looks at values "
+            "while it runs; plan with generator.core reversible, or train for a few steps"
         )
 
 

@@ -1,0 +1,63 @@
+"""Trains and scores runs on the Earth tiles, for the scripts that compare such runs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+from revgan.evaluation.report import cpu_model, library_versions
+
+RESULTS = Path(__file__).parent / "results"
+REFERENCES = ("input unchanged", "mean training colour")
+
+
+def train_and_score(run, options):
+    """The scores of a run by `revgan evaluate`, trained before where that is not done yet.
+
+    An interrupted run goes on from its last checkpoint, or starts anew without one.
+
+    Args:
+        run: its folder, whose name tells runs of different options apart.
+        options: of `revgan train earth`.
+    """
+    if not (run / "scores.json").exists():
+        if any(run.glob("checkpoints/step-*")):
+            _revgan("train", "--resume", run)
+        else:
+            shutil.rmtree(run, ignore_errors=True)
+            _revgan("train", "earth", "--run", run, *options)
+        _revgan("evaluate", run, "--device=cpu")
+    return json.loads((run / "scores.json").read_text())
+
+
+def folder_name(*parts):
+    """A name for a run's folder."""
+    text = "-".join(map(str, parts))
+    return "".join(c if c.isalnum() or c == "." else "-" for c in text)
+
+
+def write_results(name, command, rows, table):
+    """Writes results/NAME.json and results/NAME.md."""
+    content = {
+        "command": command,
+        "date": date.today().isoformat(),
+        "machine": f"{cpu_model()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
+        "versions": library_versions(),
+        "results": rows,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (RESULTS / f"{name}.md").write_text(table)
+
+
+def markdown(heads, rows):
+    """A table whose columns, but for the first, are numbers."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def _revgan(*arguments):
+    command = [sys.executable, "-m", "revgan", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
