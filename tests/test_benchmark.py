@@ -157,7 +157,7 @@ def refusal(capsys, folder, *more, status=1, **how):
 @pytest.mark.parametrize(
     ("option", "value", "right"),
     [
-        ("--sizes", "30", "multiples of 4 from 32 up"),
+        ("--sizes", "30", "multiples of 4 from 24 up"),
         ("--sizes", "large", "a whole number"),
         ("--widths", "0", "1 or more"),
         ("--depths", "0", "1 or more"),

@@ -71,7 +71,7 @@ def test_a_gpu_that_is_not_there_can_be_planned_for(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--size", "30"], "--size must be a multiple of 4 from 32 up, not 30"),
+        (["--size", "30"], "--size must be a multiple of 4 from 24 up, not 30"),
         (["--channels", "0", "3"], "--channels must be 1 or more, not 0"),
         (["--spatial-dims", "4"], "--spatial-dims must be one of 2, 3, not '4'"),
         (["--run", "x"], "knows no option --run"),
