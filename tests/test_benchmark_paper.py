@@ -312,13 +312,13 @@ def pretended(monkeypatch):
 
     def measure(case, mode, runtime, warmup, samples):
         done.append((case, mode))
-        return found(case, mode)
+        return measurement(case, mode)
 
     monkeypatch.setattr(command, "measure_paper_case", measure)
     return done
 
 
-def found(case, mode, driver=None, activations=64 * MIB):
+def measurement(case, mode, driver=None, activations=64 * MIB):
     """A measurement without measuring; the modes that save memory save half."""
     share = 0.5 if mode not in ("naive", "joint") else 1
     memory = MemoryUse(32 * MIB, Spread(share * activations, 0.25 * MIB))
@@ -446,7 +446,7 @@ def lines(row, *measurements):
 
 
 def test_ours_stands_below_the_papers_with_the_ratios_of_both():
-    assert lines(ROW, found(ROW.case, "naive"), found(ROW.case, "reversible")) == [
+    assert lines(ROW, measurement(ROW.case, "naive"), measurement(ROW.case, "reversible")) == [
         "Unpaired RevGAN | 32 | 6 | paper | 1.3 | 334.8 ± 0.43 | 682.3 ± 0.43 | 0.67 ± 0.03"
         " | 366.53 ± 0.50 | 0.63 ± 0.02 | 0.54 | 0.94",
         " |  |  | here | 1.27 | 32.0 | 64.0 ± 0.2 | 0.250 ± 0.013"
@@ -455,14 +455,14 @@ def test_ours_stands_below_the_papers_with_the_ratios_of_both():
 
 
 def test_other_modes_have_lines_of_their_own():
-    measured = [found(ROW.case, mode) for mode in MODES]
+    measured = [measurement(ROW.case, mode) for mode in MODES]
     assert [line.split(" | ")[3] for line in lines(ROW, *measured)] == [
         "paper",
         "here",
         "lean",
         "joint",
     ]
-    _, here, joint = lines(ROW, found(ROW.case, "naive"), found(ROW.case, "joint"))
+    _, here, joint = lines(ROW, measurement(ROW.case, "naive"), measurement(ROW.case, "joint"))
     for line in (here, joint):
         assert line.endswith("| 64.0 ± 0.2 | 0.250 ± 0.013 | - | - | - | -")
 
@@ -471,13 +471,13 @@ def test_a_baseline_has_nothing_to_save():
     row = PaperRow(
         PaperCase("CycleGAN", 128, 32, 6), "3.9", "367.0 ± 0.00", "650.0 ± 0.00", "0.63 ± 0.02"
     )
-    for line in lines(row, found(row.case, "naive")):
+    for line in lines(row, measurement(row.case, "naive")):
         assert line.endswith("| n/a | n/a | n/a | n/a")
 
 
 def test_the_drivers_memory_stands_below_the_allocators():
     naive, saving = (
-        found(ROW.case, mode, MemoryUse(500 * MIB, Spread(use * MIB, MIB)))
+        measurement(ROW.case, mode, MemoryUse(500 * MIB, Spread(use * MIB, MIB)))
         for mode, use in (("naive", 2000), ("reversible", 900))
     )
     assert lines(ROW, naive, saving)[-1] == (
@@ -493,7 +493,7 @@ def test_tables_fit_a_terminal(tmp_path, width):
     for table in get_args(TableNumber):
         for row in paper_rows(table):
             for mode in row.case.modes(MODES):
-                results.add(found(row.case, mode, driver, activations=12_345 * MIB))
+                results.add(measurement(row.case, mode, driver, activations=12_345 * MIB))
     console = Console(width=width, record=True, file=io.StringIO())
     for table in results.tables(get_args(TableNumber), width):
         console.print(table)

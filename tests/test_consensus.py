@@ -30,13 +30,35 @@ PLAYERS = ["generator", "judge_a", "judge_b"]
 GAMMA = 0.5
 
 
-def make(kind, generator=RevGenerator, norm="instance", memory="naive", **losses):
+VARIANTS = {
+    "3D": {"spatial_dims": 3},
+    "affine": {"coupling": "affine"},
+    "subpixel": {"downsampling": "subpixel", "upsampling": "subpixel"},
+    "bilinear": {"upsampling": "bilinear"},
+    "zeros": {"downsampling_padding": "zeros"},
+    "ode": {"core": "ode", "ode_step": 1.0},
+}
+
+
+def make(
+    kind,
+    generator=RevGenerator,
+    norm="instance",
+    memory="naive",
+    spatial_dims=2,
+    variant=None,
+    **losses,
+):
     """An objective, tiny players in float64, and images."""
     objective = build_objective(kind, LossConfig(**{"consensus_weight": GAMMA} | losses))
     channels = objective.judged_channels(3, 3)
-    judges = [PatchDiscriminator(in_channels=channels, width=4, norm=norm) for _ in DOMAINS]
-    networks = generator(width=4, depth=2, norm=norm, memory=memory), *judges
-    images = (torch.rand(2, 3, 32, 32, dtype=torch.float64) * 2 - 1 for _ in DOMAINS)
+    judges = [
+        PatchDiscriminator(spatial_dims, in_channels=channels, width=4, norm=norm) for _ in DOMAINS
+    ]
+    options = {"width": 4, "depth": 2, "norm": norm, "memory": memory, **(variant or {})}
+    networks = generator(spatial_dims, **options), *judges
+    shape = (2, 3, *[32 if spatial_dims == 2 else 24] * spatial_dims)
+    images = (torch.rand(shape, dtype=torch.float64) * 2 - 1 for _ in DOMAINS)
     return objective, Players(*(network.double() for network in networks)), Batch(*images)
 
 
@@ -108,7 +130,17 @@ def test_the_term_is_gamma_times_half_the_squared_length_of_all_gradients(kind, 
 @pytest.mark.parametrize("player", PLAYERS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_gradient_is_the_slope_of_r(kind, player):
-    objective, players, batch = make(kind)
+    check_slope(kind, player, *make(kind))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_has_second_derivatives(variant):
+    options = dict(VARIANTS[variant])
+    made = make("paired", spatial_dims=options.pop("spatial_dims", 2), variant=options)
+    check_slope("paired", "generator", *made)
+
+
+def check_slope(kind, player, objective, players, batch):
     moved = weights(players, [player])
     direction = [torch.randn_like(weight) for weight in moved]
     # So short that no ReLU switches on the way, where R would jump.

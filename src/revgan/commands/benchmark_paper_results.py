@@ -32,8 +32,8 @@ WIDE = 140
 
 NOTES: dict[TableNumber, str] = {
     2: "The paper's figures look like those of 256 x 256 images, though its text says 128 x 128: "
-    "its CycleGAN takes the memory of Table 4's at depth 6 to the digit, its RevGAN of width 56 "
-    "as much less than Table 4's of width 58 as its width is less.",
+    "its CycleGAN takes the memory of Table 4's at depth 6 to the digit, its RevGAN of width 56, "
+    "saving memory, as much less than Table 4's of width 58 as its width is less.",
     3: "From Table 2 to Table 3, the paper's Pix2pix grows by half of CycleGAN's model memory and "
     "by a quarter of its activations: it seems to be trained in one direction, by one generator. "
     "Here it has two, one a direction, as many parameters as the paper prints.",

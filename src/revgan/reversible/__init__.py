@@ -1,4 +1,4 @@
-"""Reversible networks whose training stores no activations, and whose inverse is exact.
+"""Reversible networks whose training stores no activations.
 
 This package stands alone: it knows nothing of images or GANs. A network of your own becomes
 reversible by wrapping its residual functions:
@@ -6,6 +6,8 @@ reversible by wrapping its residual functions:
     core = ReversibleSequential(*(AdditiveCoupling(f(), g()) for _ in range(depth)))
     y = core(x)
     x = core.inverse(y)
+
+The inverse of additive couplings is exact; that of affine ones and of `OdeCore` is not.
 """
 
 from revgan.reversible.couplings import AdditiveCoupling, AffineCoupling, Coupling

@@ -9,7 +9,7 @@ from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 
 TableNumber = Literal[2, 3, 4]
-Model = Literal["CycleGAN", "Unpaired RevGAN", "Pix2pix", "Paired RevGAN"]
+PaperModel = Literal["CycleGAN", "Unpaired RevGAN", "Pix2pix", "Paired RevGAN"]
 
 Mode = Literal["naive", "reversible", "lean", "joint", "joint-reversible"]
 """Ways to train a row: our memory modes, loss by loss; and "joint", with all losses in one graph as
@@ -80,7 +80,7 @@ class PaperCase:
         depth: R, blocks of the generator, or of each of the two.
     """
 
-    model: Model
+    model: PaperModel
     size: int
     width: int
     depth: int
@@ -152,6 +152,6 @@ def paper_rows(table: TableNumber) -> list[PaperRow]:
 
 def _parse(table: TableNumber, line: str) -> PaperRow:
     name, width, depth, *printed = (cell.strip() for cell in line.split("|"))
-    model: Model = name  # type: ignore[assignment]  # the text above names no other
+    model: PaperModel = name  # type: ignore[assignment]  # the text above names no other
     case = PaperCase(model, _SIZES[table], int(width), int(depth))
     return PaperRow(case, *(text.replace("±", " ± ") for text in printed))
