@@ -11,9 +11,10 @@ from uuid import uuid4
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; at the end of the context it takes the place of `path`.
 
-    After an error it is removed, and what stood at `path` before is untouched.
+    It has the same suffix, in lower case, as some libraries go by that. After an error it is
+    removed, and what stood at `path` before is untouched.
     """
-    unfinished = path.with_name(f".{uuid4().hex}.part")
+    unfinished = path.with_name(f".{uuid4().hex}.part{path.suffix.lower()}")
     try:
         yield unfinished
         unfinished.replace(path)
