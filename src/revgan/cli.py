@@ -17,7 +17,7 @@ COMMANDS = {
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
     "evaluate": "scores, translated test images and a report of a run",
     "plan": "predict the memory that a training needs, and what fits",
-    "benchmark": "measure ways to train, side by side: time, memory, arithmetic, gradients",
+    "benchmark": "measure ways to train side by side, or (benchmark paper) the paper's tables",
 }
 
 USAGE_ERROR = 2

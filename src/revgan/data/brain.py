@@ -1,0 +1,115 @@
+"""The built-in sample set `brain`: the MNI152 template of the human brain, in regions.
+
+The PyPI package `nilearn` holds its T1-weighted volume, without the skull, and a map of how
+probable grey matter is, on one grid of 1 mm (the symmetric ICBM 152 template of 2009; Fonov et al.,
+NeuroImage 54, 2011). They are written as an ordinary folder of volumes, so everything that works on
+`brain` works on a user's folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from revgan.data.grids import Region, cut, double, halve
+from revgan.data.volumes import Volume, read_volume, write_volume
+from revgan.errors import UserError
+
+BrainTask = Literal["gray-matter", "super-resolution"]
+
+T1 = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+GRAY_MATTER = "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz"
+
+LEFT_TO_RIGHT = slice(20, 176)
+LOW_TO_HIGH = slice(0, 160)
+"""Voxels that hold the brain, with a few around it. The left of the template is the exact mirror
+image of the right, so no plane between left and right can part the test from training."""
+
+
+@dataclass(frozen=True)
+class Slab:
+    """A part of the brain between two coronal planes.
+
+    Attributes:
+        name: of its file.
+        role: what it is for.
+        back_to_front: its voxels along the second axis.
+    """
+
+    name: str
+    role: Literal["train", "test"]
+    back_to_front: slice
+
+    @property
+    def region(self) -> Region:
+        """Its voxels in the whole volume."""
+        return LEFT_TO_RIGHT, self.back_to_front, LOW_TO_HIGH
+
+
+SLABS = (
+    Slab("posterior", "train", slice(24, 80)),
+    Slab("central", "train", slice(80, 136)),
+    Slab("anterior", "test", slice(140, 212)),
+)
+"""Both roles have cortex and deep structures: training the thalamus, the hippocampus and most of
+the putamen (and the cerebellum); the test the head of the caudate nucleus, the nucleus accumbens
+and the front of the putamen. Between training and test, 4 mm belong to neither."""
+
+
+def write_brain(root: Path, *, task: BrainTask) -> Path:
+    """Writes the regions as `trainA trainB testA testB` below `root`, once; returns the folder.
+
+    A and B are aligned. Of the task "gray-matter", A is the T1 and B the grey matter. Of
+    "super-resolution", B is the T1, and A the same at half the resolution, interpolated back onto
+    the grid of B as the paper's inputs are (Section 1.1, "3d Architecture"). Each region is
+    resampled by itself, so that A knows nothing from beyond it. Values are in the units of the
+    package's files, 0 to 255.
+
+    Raises:
+        UserError: the package with the volumes is not installed.
+    """
+    folder = root / f"brain-{task}"
+    if folder.is_dir():
+        return folder
+    t1 = _read(T1)
+    other = _read(GRAY_MATTER) if task == "gray-matter" else None
+    root.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".brain-", dir=root))
+    try:
+        for name in ("trainA", "trainB", "testA", "testB"):
+            (building / name).mkdir()
+        for slab in SLABS:
+            image = cut(t1, slab.region)
+            pair = (_blurred(image), image) if other is None else (image, cut(other, slab.region))
+            for domain, volume in zip("AB", pair, strict=True):
+                path = building / f"{slab.role}{domain}" / f"{slab.name}.nii.gz"
+                write_volume(path, volume.values, volume)
+        building.chmod(0o755)
+        building.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # not just another process that was faster
+            raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _blurred(volume: Volume) -> Volume:
+    """A volume without the details that half its resolution can't show."""
+    values = double(halve(volume.values), volume.values.shape[1:])
+    return replace(volume, values=values, dtype=np.dtype(np.float32))
+
+
+def _read(name: str) -> Volume:
+    spec = find_spec("nilearn")
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        path = Path(place) / "datasets" / "data" / name
+        if path.is_file():
+            return read_volume(path)
+    raise UserError("the sample set brain needs the package nilearn: pip install 'revgan[samples]'")

@@ -1,0 +1,65 @@
+"""Volumes on other grids: a region of one, half the resolution, and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from revgan.data.volumes import Volume
+
+Region = tuple[slice, slice, slice]
+"""Voxels of the three axes, each from its first to before its last, without steps."""
+
+
+def cut(volume: Volume, region: Region) -> Volume:
+    """A region of a volume, at the same place in space.
+
+    Args:
+        volume: with values (C, X, Y, Z).
+        region: what to keep of X, Y and Z.
+    """
+    starts = [
+        part.indices(size)[0] for part, size in zip(region, volume.values.shape[1:], strict=True)
+    ]
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ starts
+    return replace(volume, values=volume.values[:, *region], affine=affine)
+
+
+def halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means over 2 x 2 x 2 voxels, as a scan of half the resolution measures them.
+
+    Args:
+        values: (C, X, Y, Z). At the end of an axis of odd size, means are over what is there.
+
+    Returns:
+        (C, ceil(X / 2), ceil(Y / 2), ceil(Z / 2)).
+    """
+    halved: NDArray[np.float32] = F.avg_pool3d(_tensor(values), 2, ceil_mode=True).numpy()
+    return halved
+
+
+def double(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Trilinear interpolation of what `halve` made, back on the grid of twice the resolution.
+
+    Voxels stay where they are in space: the centre of a large voxel lies between those of the
+    2 x 2 x 2 small ones in it. Beyond the centres at the border, values are continued constantly.
+
+    Args:
+        values: (C, ceil(X / 2), ceil(Y / 2), ceil(Z / 2)).
+        shape: X, Y and Z.
+
+    Returns:
+        (C, X, Y, Z).
+    """
+    doubled = F.interpolate(_tensor(values)[None], scale_factor=2.0, mode="trilinear")[0]
+    x, y, z = shape
+    return np.ascontiguousarray(doubled[:, :x, :y, :z].numpy())
+
+
+def _tensor(values: NDArray[np.float32]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))

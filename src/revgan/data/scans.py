@@ -1,0 +1,248 @@
+"""Diffusion-weighted scans: found in folders of subjects, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from revgan.data.grids import Region, cut
+from revgan.data.volumes import Volume, read_volume
+from revgan.errors import UserError
+
+B0_LIMIT = 50.0
+"""Volumes up to this b-value in s/mm2 count as measured without diffusion weighting."""
+
+LENGTH_TOLERANCE = 0.05
+"""How far the length of a direction may be from 1: text files round to few digits."""
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of files within a subject's folder; those of volumes lack their suffix."""
+
+    folder: str
+    dwi: str
+    bvals: str
+    bvecs: str
+    mask: str
+
+
+LAYOUTS = (
+    Layout("T1w/Diffusion/", "data", "bvals", "bvecs", "nodif_brain_mask"),
+    Layout("", "dwi", "dwi.bval", "dwi.bvec", "mask"),
+)
+"""Of the Human Connectome Project, and a plain one."""
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """Where the parts of a subject's scan are; there may be no mask."""
+
+    subject: str
+    dwi: Path
+    bvals: Path
+    bvecs: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """How the N volumes of a scan were weighted.
+
+    Attributes:
+        bvals: b-values (N,) in s/mm2.
+        bvecs: directions (N, 3) of length 1; of volumes without weighting they may be 0.
+    """
+
+    bvals: NDArray[np.float64]
+    bvecs: NDArray[np.float64]
+
+    @property
+    def weighted(self) -> Mask:
+        """Which volumes are diffusion-weighted."""
+        return self.bvals > B0_LIMIT
+
+    @property
+    def determine_a_tensor(self) -> bool:
+        """Whether the directions tell its six elements apart; those in one plane, say, do not."""
+        x, y, z = self.bvecs[self.weighted].T
+        products = np.stack([x * x, x * y, y * y, x * z, y * z, z * z])
+        return bool(np.linalg.matrix_rank(products, rtol=1e-2) == len(products))
+
+    def baseline(self, signals: Array) -> Array:
+        """The mean of the signals (N, ...) that were measured without diffusion weighting."""
+        mean: Array = signals[~self.weighted].mean(axis=0)
+        return mean
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A subject's diffusion-weighted volumes.
+
+    Attributes:
+        volume: the volumes, as the channels (N, X, Y, Z) of one.
+        gradients: of these N.
+        mask: where the brain is, (X, Y, Z).
+    """
+
+    volume: Volume
+    gradients: Gradients
+    mask: Mask
+
+    def cut(self, region: Region) -> Scan:
+        """A region of the scan."""
+        return replace(self, volume=cut(self.volume, region), mask=self.mask[region])
+
+
+def find_scans(source: Path) -> list[ScanFiles]:
+    """Finds the scans of the subjects in a folder, ordered by the subjects' names.
+
+    Folders without diffusion-weighted volumes are passed over; `LAYOUTS` says what these are
+    called. Nothing is read.
+
+    Raises:
+        UserError: there is no such folder or no scan in it, or a scan lacks b-values or directions.
+    """
+    if not source.is_dir():
+        raise UserError(f"{source} is no folder; give one that holds a folder for each subject")
+    folders = sorted(path for path in source.iterdir() if path.is_dir())
+    scans = [scan for folder in folders if (scan := _find_scan(folder))]
+    if not scans:
+        places = " or ".join(f"SUBJECT/{layout.folder}{layout.dwi}.nii.gz" for layout in LAYOUTS)
+        raise UserError(f"{source} holds no diffusion-weighted volumes; put them there as {places}")
+    return scans
+
+
+def read_scan(files: ScanFiles, max_b: float) -> Scan:
+    """Reads the volumes with b-values up to `max_b` in s/mm2, and reads or makes the brain mask.
+
+    Without a file, the mask is dipy's `median_otsu` of the mean without diffusion weighting. Either
+    way it leaves out voxels where that mean is not positive.
+
+    Raises:
+        UserError: a file can't be read, or the files don't fit together.
+    """
+    gradients, used = read_gradients(files, max_b)
+    volume = read_volume(files.dwi)
+    if len(volume.values) != used.size:
+        raise UserError(
+            f"{files.dwi} holds {len(volume.values)} volumes, but {files.bvals} {used.size} "
+            "b-values; there must be one for each volume"
+        )
+    volume = replace(volume, values=volume.values[used])
+    baseline = gradients.baseline(volume.values)
+    mask = _otsu(baseline) if files.mask is None else _read_mask(files.mask, baseline.shape)
+    mask &= baseline > 0
+    if not mask.any():
+        source = files.mask or f"the brain mask made of {files.dwi}"
+        raise UserError(f"{source} is empty; give a mask that shows where the brain is")
+    return Scan(volume, gradients, mask)
+
+
+def read_gradients(files: ScanFiles, max_b: float) -> tuple[Gradients, Mask]:
+    """Reads b-values and directions as FSL writes them.
+
+    Args:
+        files: text files of N b-values, and of 3 x N or N x 3 components of directions.
+        max_b: the highest b-value to use, in s/mm2.
+
+    Returns:
+        The weightings to use, and which of the N volumes have them.
+
+    Raises:
+        UserError: the files are not understood, or what they hold does not determine a tensor.
+    """
+    bvals = _numbers(files.bvals).ravel()
+    bvecs = _numbers(files.bvecs)
+    if bvecs.shape == (3, bvals.size):
+        bvecs = bvecs.T
+    if bvecs.shape != (bvals.size, 3):
+        size = " x ".join(map(str, bvecs.shape))
+        raise UserError(
+            f"{files.bvecs} holds {size} numbers, but the {bvals.size} b-values of {files.bvals} "
+            f"need 3 x {bvals.size}"
+        )
+    if not (bvals >= 0).all():
+        raise UserError(f"{files.bvals} holds {bvals.min():g}; b-values are at least 0")
+    bvecs = _normalised(bvecs, bvals > B0_LIMIT, files.bvecs)
+    used: Mask = bvals <= max_b
+    gradients = Gradients(bvals[used], bvecs[used])
+    if gradients.weighted.all():
+        raise UserError(
+            f"{files.bvals} has no b-value up to {B0_LIMIT:g} s/mm2; the fit of a tensor needs a "
+            "volume without diffusion weighting"
+        )
+    if not gradients.determine_a_tensor:
+        raise UserError(
+            f"{files.bvecs} has {gradients.weighted.sum()} directions with b-values up to "
+            f"{max_b:g} s/mm2 (--max-b), but a tensor needs 6 or more that are not in one plane"
+        )
+    return gradients, used
+
+
+def _find_scan(folder: Path) -> ScanFiles | None:
+    """The subject's scan, in the first layout that is there."""
+    for layout in LAYOUTS:
+        place = folder / layout.folder
+        dwi = _nifti(place, layout.dwi)
+        if dwi is not None:
+            bvals, bvecs = place / layout.bvals, place / layout.bvecs
+            for path, what in (bvals, "b-values"), (bvecs, "gradient directions"):
+                if not path.is_file():
+                    raise UserError(f"{path} is missing; put the {what} of {dwi} there")
+            return ScanFiles(folder.name, dwi, bvals, bvecs, _nifti(place, layout.mask))
+    return None
+
+
+def _nifti(folder: Path, stem: str) -> Path | None:
+    paths = (folder / f"{stem}{suffix}" for suffix in (".nii.gz", ".nii"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
+    values = read_volume(path).values
+    if values.shape != (1, *shape):
+        found, right = (" x ".join(map(str, size)) for size in (values.shape, (1, *shape)))
+        raise UserError(
+            f"{path} is of {found} channels and voxels, but as the mask of these volumes it must "
+            f"be of {right}"
+        )
+    mask: Mask = values[0] > 0
+    return mask
+
+
+def _otsu(baseline: Array) -> Mask:
+    from dipy.segment.mask import median_otsu
+
+    mask: Mask = median_otsu(baseline, median_radius=2, numpass=1)[1]
+    return mask
+
+
+def _numbers(path: Path) -> NDArray[np.float64]:
+    """The numbers of a text file, row by row."""
+    try:
+        lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
+        return np.array([[float(word) for word in line.split()] for line in lines if line.strip()])
+    except ValueError as error:  # no text, no numbers, or rows of different length
+        raise UserError(
+            f"{path} can't be read; it must hold numbers in rows of equal length, as FSL writes"
+        ) from error
+
+
+def _normalised(bvecs: NDArray[np.float64], weighted: Mask, path: Path) -> NDArray[np.float64]:
+    """Directions of length 1; without weighting there may be none, written as 0 or as nan."""
+    bvecs = np.nan_to_num(bvecs)
+    lengths = np.linalg.norm(bvecs, axis=1, keepdims=True)
+    wrong = np.flatnonzero(weighted & (abs(lengths[:, 0] - 1) > LENGTH_TOLERANCE))
+    if wrong.size:
+        raise UserError(
+            f"the direction of volume {wrong[0] + 1} in {path} has the length "
+            f"{lengths[wrong[0], 0]:.3g}; diffusion-weighted volumes need directions of length 1"
+        )
+    return bvecs / np.where(lengths > 0, lengths, 1)
