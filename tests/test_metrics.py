@@ -37,8 +37,8 @@ def as_unit_array(image: Tensor) -> np.ndarray:
     return image.double().add(1).div(2).numpy()
 
 
-def reference_ssim(prediction: Tensor, truth: Tensor) -> float:
-    """scikit-image's SSIM in float64, over the image with reflected borders.
+def reference_ssim(prediction: Tensor, truth: Tensor) -> np.ndarray:
+    """scikit-image's SSIM in float64 at each position of the image with reflected borders.
 
     scikit-image itself averages over positions where the window lies inside the image, so the
     reflection is put there before and cut off after.
@@ -56,7 +56,7 @@ def reference_ssim(prediction: Tensor, truth: Tensor) -> float:
         full=True,
     )
     inside = (slice(None), *[slice(5, -5)] * (truth.ndim - 1))
-    return float(similarity[inside].mean())
+    return np.asarray(similarity[inside])
 
 
 def test_an_even_error_scores_as_computed_by_hand() -> None:
@@ -80,7 +80,7 @@ def test_scores_are_means_over_images_not_over_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 33, 20), (3, 24, 24), (1, 12, 15, 18), (2, 10, 8, 9), (3, 8, 8)]
+    "shape", [(1, 33, 20), (3, 24, 24), (1, 12, 15, 18), (2, 10, 8, 9), (3, 6, 8)]
 )
 def test_scores_agree_with_scikit_image(shape: tuple[int, ...]) -> None:
     prediction, truth = noisy_pair(*shape)
@@ -90,7 +90,65 @@ def test_scores_agree_with_scikit_image(shape: tuple[int, ...]) -> None:
     assert scores.psnr == pytest.approx(peak_signal_noise_ratio(y, x, data_range=1), rel=1e-6)
     # SSIM divides differences of squares near 1 by variances of 0.01 and more here: float32's
     # 6e-8 becomes 6e-6 at a position, and averages out to below 1e-6.
-    assert scores.ssim == pytest.approx(reference_ssim(prediction, truth), abs=1e-6)
+    assert scores.ssim == pytest.approx(reference_ssim(prediction, truth).mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 20), (1, 12, 15, 18), (6, 10, 8, 9)])
+def test_scores_inside_a_mask_agree_with_scikit_image(shape: tuple[int, ...]) -> None:
+    prediction, truth = noisy_pair(*shape)
+    mask = torch.rand(shape[1:], generator=torch.Generator().manual_seed(2)) > 0.7
+    scores = score_pairs([(prediction, truth)], [mask])
+    inside = (slice(None), mask.numpy())
+    x, y = as_unit_array(prediction)[inside], as_unit_array(truth)[inside]
+    assert scores.mae == pytest.approx(255 * np.abs(x - y).mean(), rel=1e-6)
+    assert scores.psnr == pytest.approx(peak_signal_noise_ratio(y, x, data_range=1), rel=1e-6)
+    # Fewer positions to average float32's errors of 6e-6 over: see above.
+    reference = reference_ssim(prediction, truth)[inside].mean()
+    assert scores.ssim == pytest.approx(reference, abs=2e-6)
+
+
+def test_what_is_outside_the_mask_does_not_count() -> None:
+    truth = torch.zeros(1, 24, 16, 16)
+    prediction = truth.clone()
+    prediction[:, :4] = 1.0  # 8 positions from the mask, beyond the window's 5
+    prediction[:, 12:] = 0.2
+    prediction[:, 12, 0, 0] = 0.4  # the one error of another size
+    mask = torch.zeros(24, 16, 16, dtype=torch.bool)
+    mask[12:, :, :] = True
+    scores = score_pairs([(prediction, truth)], [mask])
+    count = 12 * 16 * 16
+    # In [0, 1] the errors are 0.1 but one of 0.2.
+    assert scores.mae == pytest.approx(255 * (0.1 * (count - 1) + 0.2) / count, rel=1e-6)
+    squares = (0.01 * (count - 1) + 0.04) / count
+    assert scores.psnr == pytest.approx(-10 * math.log10(squares), rel=1e-6)
+    elsewhere = prediction.clone()
+    elsewhere[:, :4] = -1.0
+    assert score_pairs([(elsewhere, truth)], [mask]) == scores
+
+
+def test_a_mask_of_everything_changes_nothing() -> None:
+    pair = noisy_pair(2, 9, 10, 11)
+    everything = torch.ones(9, 10, 11, dtype=torch.bool)
+    assert score_pairs([pair], [everything]) == score_pairs([pair])
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [torch.ones(8, 9, dtype=torch.bool), torch.ones(8, 8), torch.zeros(8, 8, dtype=torch.bool)],
+    ids=["shape", "type", "empty"],
+)
+def test_masks_that_select_nothing_sensible_are_refused(mask: Tensor) -> None:
+    truth = torch.zeros(1, 8, 8)
+    with pytest.raises(ValueError, match="mask"):
+        score_pairs([(truth, truth)], [mask])
+    with pytest.raises(ValueError, match="mask"):
+        mean_colour([truth], [mask])
+
+
+def test_each_pair_has_its_mask() -> None:
+    truth = torch.zeros(1, 8, 8)
+    with pytest.raises(ValueError, match="shorter"):
+        score_pairs([(truth, truth)] * 2, [torch.ones(8, 8, dtype=torch.bool)])
 
 
 def test_an_image_equal_to_the_truth_counts_as_the_cap() -> None:
@@ -145,6 +203,12 @@ def test_mean_colour_weighs_every_pixel_alike() -> None:
         mean_colour([])
 
 
+def test_the_mean_colour_inside_masks_leaves_out_the_rest() -> None:
+    image = torch.tensor([[[1.0, 0.5], [0.25, 0.0]]])
+    mask = torch.tensor([[True, True], [False, False]])
+    assert torch.equal(mean_colour([image], [mask]), torch.tensor([0.75]))
+
+
 def test_a_direction_is_scored_beside_both_references() -> None:
     draws = torch.Generator().manual_seed(1)
     truths = [2 * torch.rand(3, 9, 8 + i, generator=draws) - 1 for i in range(2)]
@@ -157,6 +221,17 @@ def test_a_direction_is_scored_beside_both_references() -> None:
     assert rows[1].scores == score_pairs(zip(inputs, truths, strict=True))
     even = [colour.view(3, 1, 1).expand_as(truth) for truth in truths]
     assert rows[2].scores == score_pairs(zip(even, truths, strict=True))
+
+
+def test_every_method_of_a_direction_is_scored_inside_the_masks() -> None:
+    truths = [noisy_pair(1, 8, 9, 10, seed=i)[1] for i in range(2)]
+    inputs = [noisy_pair(1, 8, 9, 10, seed=i)[0] for i in range(2)]
+    masks = [truth[0] > 0 for truth in truths]
+    colour = mean_colour(truths, masks)
+    rows = score_direction("AtoB", inputs, truths, truths, colour, masks=masks)
+    even = [colour.view(1, 1, 1, 1).expand_as(truth) for truth in truths]
+    for row, made in zip(rows, (truths, inputs, even), strict=True):
+        assert row.scores == score_pairs(zip(made, truths, strict=True), masks)
 
 
 def test_the_unchanged_input_is_left_out_where_channels_have_no_counterpart() -> None:

@@ -24,6 +24,7 @@ from revgan.evaluation.report import (
     library_versions,
     write_report,
 )
+from revgan.evaluation.slices import VolumeSlices, slice_volumes
 
 
 def picture(seed: int, channels: int = 3, size: int = 16) -> Tensor:
@@ -133,6 +134,31 @@ def test_without_truths_there_is_no_column_for_them(tmp_path: Path) -> None:
     page = written(tmp_path, examples=examples)
     assert heading not in page
     assert len(pictures(page)) == 3
+
+
+def sliced(seed: int, with_truth: bool) -> VolumeSlices:
+    draws = torch.Generator().manual_seed(seed)
+    volumes = [2 * torch.rand(1, 8, 9, 10, generator=draws) - 1 for _ in range(4)]
+    truth = volumes[2] if with_truth else None
+    return slice_volumes(volumes[0], volumes[1], truth, volumes[3], np.eye(4))
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_volumes_are_shown_as_slices(tmp_path: Path, with_truth: bool) -> None:
+    page = written(tmp_path, examples={"AtoB": [sliced(0, with_truth), sliced(1, with_truth)]})
+    outline = Outline(page)
+    assert outline.open == []
+    ids = [value for name, value in outline.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    for name, value in outline.attributes:
+        if name == "xlink:href":
+            assert value
+            assert value.startswith(("#", "data:image/png;base64,"))
+    assert page.count(">input<") == page.count(">round trip<") == 2
+    assert page.count(">truth<") == page.count(">difference<") == 2 * with_truth
+    assert ("translation minus truth" in page) == with_truth
+    assert '<table class="pictures">' not in page
+    assert "right and left, A and P" in page
 
 
 def test_scores_are_shown_with_the_best_in_bold(tmp_path: Path) -> None:

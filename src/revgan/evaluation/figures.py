@@ -55,6 +55,7 @@ _PANELS = {
         _Series("d_a_fake", "A, generated", BLUE, "--"),
         _Series("d_b_fake", "B, generated", ORANGE, "--"),
     ),
+    "Consensus regulariser": (_Series("consensus", "all networks", BLUE),),
 }
 
 
@@ -62,15 +63,14 @@ def tensor_to_uint8(x: Tensor) -> npt.NDArray[np.uint8]:
     """An image for display.
 
     Args:
-        x: (C, *spatial) in [-1, 1]. Of three or more channels the first three are shown as red,
-            green and blue, of fewer the first as grey; of a volume the middle slice of its first
-            spatial axis.
+        x: (C, H, W) in [-1, 1]. Of three or more channels the first three are shown as red, green
+            and blue, of fewer the first as grey.
 
     Returns:
         (H, W, 3).
 
     Raises:
-        ValueError: x has fewer than two spatial sizes, or more than three.
+        ValueError: x is of another shape: for volumes see `slice_volumes`.
     """
     array: npt.NDArray[np.uint8] = (_displayed(x) * 255).round().byte().permute(1, 2, 0).numpy()
     return array
@@ -78,10 +78,8 @@ def tensor_to_uint8(x: Tensor) -> npt.NDArray[np.uint8]:
 
 def _displayed(x: Tensor) -> Tensor:
     """(3, H, W) in [0, 1]."""
-    if x.ndim not in (3, 4):
-        raise ValueError(f"a picture has shape (C, H, W) or (C, D, H, W), not {tuple(x.shape)}")
-    if x.ndim == 4:
-        x = x[:, x.shape[1] // 2]
+    if x.ndim != 3:
+        raise ValueError(f"a picture has shape (C, H, W), not {tuple(x.shape)}")
     colour = x[:3] if x.shape[0] >= 3 else x[:1].expand(3, -1, -1)
     return colour.detach().cpu().float().add(1).div(2).clamp(0, 1)
 
@@ -141,7 +139,7 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> str:
         for series in drawn:
             _draw_curve(axes, series, [line for line in history if series.name in line])
         _style_curves(axes, title)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _draw_curve(axes: Axes, series: _Series, lines: Sequence[Mapping[str, float]]) -> None:
@@ -211,11 +209,14 @@ def memory_chart(naive: int | None, reversible: int) -> str:
     axes.spines[:].set_visible(False)
     axes.tick_params(axis="y", colors=INK, labelsize=11, length=0)
     axes.xaxis.set_visible(False)
-    return _svg(figure)
+    return to_svg(figure)
 
 
-def _svg(figure: Figure) -> str:
-    """The figure as one `<svg>` element that may stand beside others in a page."""
+def to_svg(figure: Figure) -> str:
+    """The figure as one `<svg>` element that may stand beside others in a page.
+
+    What is drawn in `INK` takes the colour of the text around it.
+    """
     buffer = StringIO()
     # The salt makes the same figure the same text. Text stays text: small, and found by a search.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "revgan"}):
@@ -227,5 +228,5 @@ def _svg(figure: Figure) -> str:
         )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    # Groups are numbered alike in every figure, and a page may have an id only once.
-    return re.sub(r'<g id="[^"]*"', "<g", svg)
+    # Groups are numbered, and images named, alike in every figure; a page may have an id only once.
+    return re.sub(r' id="image[^"]*"', "", re.sub(r'<g id="[^"]*"', "<g", svg))

@@ -2,37 +2,40 @@
 
 A score means little alone: on aligned domains an untouched input, or one even colour, may already
 be close to the truth. `score_direction` therefore scores all three.
+
+Scores may be taken inside masks alone, such as that of the brain in a volume: the even background
+around it, right in any translation, would flatter all of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from rich.table import Table
 from torch import Tensor
-from torchmetrics.functional.image import (
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
+from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.functional.regression import mean_absolute_error
+
+from revgan.evaluation.similarity import MIN_SIZE, ssim_map
+
+_T = TypeVar("_T")
 
 PSNR_CAP = 100.0
 """The PSNR, in dB, of an image equal to the truth, where the ratio itself is infinite."""
 
-MIN_SIZE = 6
-"""SSIM's window of 11 is reflected by 5 at the border, which takes one position more than that."""
-
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over images of each image's distance to the truth.
+    """Means over images of each image's distance to the truth, in all of it or inside its mask.
 
     Attributes:
         mae: mean absolute error in grey levels of 0..255.
         psnr: peak signal-to-noise ratio in dB; an image's counts `PSNR_CAP` at most.
         ssim: structural similarity in [-1, 1] (Wang et al., 2004), by a Gaussian window of sigma
             1.5 and 11 positions along each spatial axis, over the image with reflected borders.
+            Inside a mask: the mean of the similarities at the mask's positions, whose windows also
+            see what is around it.
         count: the number of images.
     """
 
@@ -83,24 +86,28 @@ HEADINGS = tuple(column.heading for column in _COLUMNS)
 """What the cells of `table_cells` are, in order."""
 
 
-def score_pairs(pairs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
+def score_pairs(
+    pairs: Iterable[tuple[Tensor, Tensor]], masks: Iterable[Tensor] | None = None
+) -> Scores:
     """Scores predictions against the truth, image by image, so that sizes may differ.
 
     Args:
         pairs: (prediction, truth), each (C, *spatial) in [-1, 1], with two or three spatial sizes
             of `MIN_SIZE` or more.
+        masks: (*spatial) each, bool, one for each pair: the positions that count. By default all.
 
     Raises:
-        ValueError: there is no pair, or a pair's shapes differ or can't be scored.
+        ValueError: there is no pair, a pair's shapes differ or can't be scored, or a mask is empty
+            or doesn't fit its pair.
     """
-    values = [_score_pair(prediction, truth) for prediction, truth in pairs]
+    values = [_score_pair(*pair, mask) for pair, mask in _with_masks(pairs, masks)]
     if not values:
         raise ValueError("there are no images to score")
     mae, psnr, ssim = torch.stack(values).mean(0).tolist()
     return Scores(mae, psnr, ssim, len(values))
 
 
-def _score_pair(prediction: Tensor, truth: Tensor) -> Tensor:
+def _score_pair(prediction: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
     """(MAE, PSNR, SSIM) of one image."""
     spatial = truth.shape[1:]
     if prediction.shape != truth.shape or len(spatial) not in (2, 3) or min(spatial) < MIN_SIZE:
@@ -112,15 +119,36 @@ def _score_pair(prediction: Tensor, truth: Tensor) -> Tensor:
     # On the CPU: a GPU may convolve float32 with the precision of TF32, and SSIM's variances, small
     # differences of large numbers, would be lost.
     x, y = (image.detach().cpu().float().add(1).div(2) for image in (prediction, truth))
-    ssim = structural_similarity_index_measure(x[None], y[None], data_range=1.0)
-    assert isinstance(ssim, Tensor)  # the full map comes with it only on request
+    x, y, similarity = (_inside(mask, image) for image in (x, y, ssim_map(x, y)))
     return torch.stack(
         (
             255 * mean_absolute_error(x, y),
             peak_signal_noise_ratio(x, y, data_range=1.0).clamp(max=PSNR_CAP),
-            ssim,
+            similarity.mean(),
         )
     ).double()
+
+
+def _with_masks(
+    items: Iterable[_T], masks: Iterable[Tensor] | None
+) -> Iterable[tuple[_T, Tensor | None]]:
+    """Each item with its mask; without masks, with None."""
+    if masks is None:
+        return ((item, None) for item in items)
+    return zip(items, masks, strict=True)
+
+
+def _inside(mask: Tensor | None, image: Tensor) -> Tensor:
+    """(C, N): what an image (C, *spatial) holds at the N positions of its mask, or everywhere."""
+    if mask is None:
+        return image.flatten(1)
+    if mask.dtype != torch.bool or mask.shape != image.shape[1:] or not mask.any():
+        raise ValueError(
+            f"the mask of an image {tuple(image.shape)} must be of bool, of shape "
+            f"{tuple(image.shape[1:])} and true somewhere; this one is of {mask.dtype}, of shape "
+            f"{tuple(mask.shape)} and true at {int(mask.count_nonzero())} positions"
+        )
+    return image[:, mask.to(image.device)]
 
 
 def match_channels(x: Tensor, channels: int) -> Tensor | None:
@@ -137,21 +165,22 @@ def match_channels(x: Tensor, channels: int) -> Tensor | None:
     return None
 
 
-def mean_colour(images: Iterable[Tensor]) -> Tensor:
+def mean_colour(images: Iterable[Tensor], masks: Iterable[Tensor] | None = None) -> Tensor:
     """The mean of each channel over all pixels of all images.
 
     Args:
         images: (C, *spatial) each, of any sizes.
+        masks: (*spatial) each, bool, one for each image: the pixels that count. By default all.
 
     Returns:
         (C,), float32, on the CPU.
 
     Raises:
-        ValueError: there is no image.
+        ValueError: there is no image, or a mask is empty or doesn't fit its image.
     """
     total, pixels = torch.zeros((), dtype=torch.float64), 0
-    for image in images:
-        flat = image.detach().flatten(1)
+    for image, mask in _with_masks(images, masks):
+        flat = _inside(mask, image.detach())
         total = total + flat.sum(1, dtype=torch.float64).cpu()
         pixels += flat.shape[1]
     if pixels == 0:
@@ -166,6 +195,7 @@ def score_direction(
     truths: Sequence[Tensor],
     mean_colour: Tensor,
     method: str = "RevGAN",
+    masks: Sequence[Tensor] | None = None,
 ) -> list[Row]:
     """Scores one direction's translations of aligned test images, and two references.
 
@@ -176,6 +206,7 @@ def score_direction(
         truths: the images of the other domain that belong to them.
         mean_colour: (C,), the mean colour of the other domain's training images.
         method: the model's name.
+        masks: see `score_pairs`.
 
     Returns:
         The model's row, "input unchanged" (left out where `match_channels` knows no way between the
@@ -184,16 +215,16 @@ def score_direction(
     Raises:
         ValueError: the numbers of images differ, or see `score_pairs`.
     """
-    rows = [Row(direction, method, score_pairs(zip(translations, truths, strict=True)))]
+    rows = [Row(direction, method, score_pairs(zip(translations, truths, strict=True), masks))]
     if match_channels(inputs[0], truths[0].shape[0]) is not None:
         # One pair at a time: the sequences may read their images from files.
         matched = (
             (cast(Tensor, match_channels(x, y.shape[0])), y)
             for x, y in zip(inputs, truths, strict=True)
         )
-        rows.append(Row(direction, "input unchanged", score_pairs(matched)))
+        rows.append(Row(direction, "input unchanged", score_pairs(matched, masks)))
     even = (mean_colour.view(-1, *[1] * (y.ndim - 1)).expand(y.shape) for y in truths)
-    scores = score_pairs(zip(even, truths, strict=True))
+    scores = score_pairs(zip(even, truths, strict=True), masks)
     rows.append(Row(direction, "mean training colour", scores))
     return rows
 

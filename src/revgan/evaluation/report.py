@@ -14,8 +14,10 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from revgan.evaluation.figures import loss_curves, memory_chart, tensor_to_uint8
+from revgan.evaluation.figures import loss_curves, memory_chart, tensor_to_uint8, to_svg
 from revgan.evaluation.metrics import HEADINGS, Row, table_cells
+from revgan.evaluation.slices import VolumeSlices
+from revgan.evaluation.volume_figures import volume_figure
 from revgan.files import write_text
 from revgan.memory import format_bytes
 
@@ -65,7 +67,7 @@ class ReportContent:
     Attributes:
         title: the page's heading.
         summary: a paragraph under it.
-        examples: by direction, "AtoB" and "BtoA".
+        examples: by direction, "AtoB" and "BtoA": all of images, or all of volumes.
         rows: scores on the test images, see `score_direction`; empty where these aren't aligned.
         configuration: the run's configuration, as YAML.
         versions: names and values of what the run depended on, see `library_versions`.
@@ -77,7 +79,7 @@ class ReportContent:
 
     title: str
     summary: str
-    examples: Mapping[str, Sequence[Example]]
+    examples: Mapping[str, Sequence[Example | VolumeSlices]]
     rows: Sequence[Row]
     configuration: str
     versions: Mapping[str, str]
@@ -111,7 +113,9 @@ def _render(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     environment.filters["picture"] = _picture
+    environment.filters["planes"] = lambda slices: Markup(to_svg(volume_figure(slices)))
     environment.filters["size"] = format_bytes
+    environment.tests["volume"] = lambda example: isinstance(example, VolumeSlices)
     environment.globals["headings"] = HEADINGS
     environment.globals["cells"] = table_cells
     memory = content.memory
