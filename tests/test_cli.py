@@ -151,11 +151,11 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--runtime.device", "gpu"], "one of auto, cpu, cuda, mps, not 'gpu'"),
         (
             ["x", "--preset", "nope"],
-            "the presets are cyclegan, default, demo, paper, pix2pix, released-code",
+            "the presets are cyclegan, default, demo, demo-brain, hcp, paper, pix2pix",
         ),
         (
             ["x", "--preset="],
-            "the presets are cyclegan, default, demo, paper, pix2pix, released-code",
+            "the presets are cyclegan, default, demo, demo-brain, hcp, paper, pix2pix",
         ),
     ],
 )

@@ -8,8 +8,9 @@ from PIL import Image
 from rich.console import Console
 
 from revgan.cli import main
-from revgan.commands import evaluate as command
-from revgan.commands.evaluate import compare_memory, evaluate
+from revgan.commands import step_memory
+from revgan.commands.evaluate import evaluate
+from revgan.commands.step_memory import compare_memory
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.training.config import RunConfig, RuntimeConfig
@@ -72,7 +73,7 @@ def evaluated(folder, tmp_path):
     config = DataConfig(path=str(folder), crop=32)
     data = open_data_set(config, paired=False)
     console = Console(quiet=True)
-    return evaluate(KnowsTheTruth(), data, config, RunFolder(tmp_path / "run"), console)
+    return evaluate(KnowsTheTruth(), data, RunFolder(tmp_path / "run"), console)
 
 
 def test_each_direction_is_scored_against_its_own_truth(folder, tmp_path):
@@ -131,7 +132,7 @@ def test_memory_is_compared_only_where_the_step_fits(folder, monkeypatch, mode):
     }
     assert needs["reversible"] < needs["naive"]
     monkeypatch.setattr(
-        command, "free_budget", lambda device: needs.get(mode, needs["reversible"] - 1)
+        step_memory, "free_budget", lambda device: needs.get(mode, needs["reversible"] - 1)
     )
     compared = compare_memory(config, open_data_set(data, paired=False), make_accelerator(runtime))
     if mode == "none":

@@ -237,7 +237,7 @@ def test_every_method_of_a_direction_is_scored_inside_the_masks() -> None:
 def test_the_unchanged_input_is_left_out_where_channels_have_no_counterpart() -> None:
     truth = torch.zeros(3, 8, 8, 8)
     rows = score_direction("BtoA", [truth[:2]], [truth], [truth], torch.zeros(3))
-    assert [row.method for row in rows] == ["RevGAN", "mean training colour"]
+    assert [row.method for row in rows] == ["RevGAN", "mean training intensity"]
 
 
 ROWS = [

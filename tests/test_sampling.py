@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from revgan.data.sampling import Steps, TrainingSamples, load_image
+from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import DataConfig, open_data_set
 
 
@@ -112,8 +112,8 @@ def test_without_flip_nothing_is_mirrored(folder):
 
 def test_resize_brings_the_shorter_side_to_its_size(folder):
     config = DataConfig(path=str(folder), crop=32, resize=60)
-    ref = open_data_set(config, paired=False).a.train[2]
-    image = load_image(ref, 3, config)
+    domain = open_data_set(config, paired=False).a
+    image = domain.load(domain.train[2])
     assert image.shape == (3, 60, 72)
     assert number_of(image) == 2
     assert image.abs().max() <= 1

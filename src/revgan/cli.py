@@ -24,12 +24,13 @@ USAGE_ERROR = 2
 
 _OUT_OF_MEMORY = (
     "the device's memory is not enough; revgan plan tells what fits: lower data.crop, "
-    "training.batch_size, generator.width or discriminator.width, or translate smaller images"
+    "training.batch_size, generator.width or discriminator.width, or translate with a --window"
 )
 
 _SOLVER_FAILED = (
-    "the ODE solver gave up, as values are infinite or its steps became too small; raise generator.ode_rtol and ode_atol, lower "
-    "optimizer.lr, or take a solver with fixed steps, such as generator.ode_solver rk4"
+    "the ODE solver gave up, as values are infinite or its steps became too small; raise "
+    "generator.ode_rtol and ode_atol, lower optimizer.lr, or take a solver with fixed steps, such "
+    "as generator.ode_solver rk4"
 )
 
 

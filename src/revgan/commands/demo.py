@@ -1,7 +1,8 @@
-"""`revgan demo`: train on the built-in Earth tiles, translate the held-out ones, write a report."""
+"""`revgan demo`: train on a built-in set, translate what was held out, write a report."""
 
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -11,12 +12,17 @@ from revgan.evaluation.metrics import rows_to_rich
 from revgan.training.config import RunConfig
 from revgan.training.loop import Outcome
 
+Dataset = Literal["earth", "brain", "brain-super-resolution"]
+
+PRESETS = {"earth": "demo", "brain": "demo-brain", "brain-super-resolution": "demo-brain"}
+"""The preset that a set is trained with."""
+
 
 def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
     """Trains, evaluates, and ends with the path of the report.
 
     Args:
-        config: the preset `demo`, with the user's changes.
+        config: the preset of the set, with the user's changes.
         root: the run folder; by default runs/demo, or runs/demo-2 and so on.
         console: for everything that is said.
     """

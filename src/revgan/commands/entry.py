@@ -1,7 +1,6 @@
 """Each command's options, and how they call it."""
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +24,9 @@ def train(arguments: list[str]) -> int:
         "images",
         nargs="?",
         help="a folder with trainA and trainB (testA and testB), or with train (test) of images "
-        "side by side; or earth, the built-in sample set of 64 x 64 tiles (with --data.crop 64); "
-        "the same as --data.path",
+        "side by side; or earth, the built-in sample set of 64 x 64 tiles (with --data.crop 64). "
+        "With --preset volumes, a folder with trainA and trainB of volumes, or the built-in sets "
+        "brain and brain-super-resolution. The same as --data.path",
     )
     parser.add_argument(
         "--resume",
@@ -60,13 +60,23 @@ def train(arguments: list[str]) -> int:
 
 
 def demo(arguments: list[str]) -> int:
-    """Trains on Earth tiles, evaluates and reports."""
-    from revgan.commands.demo import run_demo
+    """Trains on a built-in set, evaluates and reports."""
+    from revgan.commands.demo import PRESETS, Dataset, run_demo
 
+    dataset = ["earth", *option_values(arguments, "--dataset")][-1]
     parser = run_parser(
-        "demo", "Train on real satellite (A) and map (B) tiles, and report.", arguments, "demo"
+        "demo", "Train on a real sample set, and report.", arguments, PRESETS.get(dataset, "demo")
+    )
+    parser.add_argument(
+        "--dataset",
+        type=Dataset,
+        default="earth",
+        help="earth: satellite image (A) and map (B); brain: T1 (A) and grey matter (B) in 3D; "
+        "brain-super-resolution: T1 at half resolution (A) and T1 (B)",
     )
     options = parse_run(parser, arguments)
+    if not option_values(arguments, "--data.path"):
+        options["data.path"] = options.dataset
     root = Path(options.run) if options.run else None
     outcome = run_demo(checked_config(options), root, Console())
     return _status(outcome.signal)
@@ -75,19 +85,25 @@ def demo(arguments: list[str]) -> int:
 def translate(arguments: list[str]) -> int:
     """Translates files."""
     from revgan.commands.translate import run_translation
+    from revgan.commands.windowing import add_window_options, window_options
 
-    parser = Parser("translate", "Translate an image, or a folder of images.")
+    parser = Parser("translate", "Translate an image or a volume, or a folder of them.")
     parser.add_argument("run", help="a run folder or a model folder")
-    parser.add_argument("input", help="an image (PNG, JPEG, TIFF) or a folder of images")
+    parser.add_argument(
+        "input",
+        help="an image (PNG, JPEG, TIFF) or a volume (NIfTI, MHA, NRRD, NPY), whichever the model "
+        "is for, or a folder of them",
+    )
     parser.add_argument(
         "output",
-        help="a file, or a folder where images keep their names; folders are made; JPEGs whose "
+        help="a file, or a folder where files keep their names; folders are made; JPEGs whose "
         "translation has an alpha channel, which JPEG can't hold, become PNGs",
     )
     parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
     parser.add_argument(
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
     )
+    add_window_options(parser)
     options = parser.parse_args(arguments)
     require_device(options.device, "--device")
     console = Console()
@@ -97,9 +113,10 @@ def translate(arguments: list[str]) -> int:
         Path(options.output),
         options.direction,
         options.device,
+        window_options(options),
         console,
     )
-    what = f"{len(written)} images in {options.output}" if len(written) > 1 else str(written[0])
+    what = f"{len(written)} files in {options.output}" if len(written) > 1 else str(written[0])
     console.print(f"Wrote {what}", soft_wrap=True)
     return 0
 
@@ -134,12 +151,14 @@ def import_weights(arguments: list[str]) -> int:
 def evaluate(arguments: list[str]) -> int:
     """Scores a run and writes its report."""
     from revgan.commands.evaluate import run_evaluation
+    from revgan.commands.windowing import add_window_options, window_options
     from revgan.evaluation.metrics import rows_to_rich
 
-    parser = Parser("evaluate", "Score a run on its test images and write its report.")
+    parser = Parser("evaluate", "Score a run on its test images or volumes and write its report.")
     parser.add_argument("run", help="a run folder")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    add_window_options(parser)
     options = parser.parse_args(arguments)
     run = existing_run(Path(options.run))
     runtime = [f"--runtime.device={options.device}", "--runtime.precision=float32"]
@@ -148,14 +167,17 @@ def evaluate(arguments: list[str]) -> int:
     config = checked_config(run_options)
     require_images(config, run, f"write the new place as data.path into {run.config}")
     console = Console(stderr=options.json)
-    evaluation = run_evaluation(config, run, console)
+    evaluation = run_evaluation(config, run, console, window_options(options))
     if options.json:
         print(evaluation.to_json())
         return 0
     if evaluation.rows:
         console.print(rows_to_rich(evaluation.rows))
+        if evaluation.mask_rows:
+            console.print("Inside the masks:")
+            console.print(rows_to_rich(evaluation.mask_rows))
     else:
-        console.print("The test images are not aligned: only round trips can be scored.")
+        console.print("What is in testA and testB is not aligned: only round trips can be scored.")
         console.print(rows_to_rich(evaluation.cycle_rows))
     console.print(f"The report: {run.report}", soft_wrap=True)
     return 0
@@ -184,7 +206,7 @@ def benchmark(arguments: list[str]) -> int:
 
 def plan(arguments: list[str]) -> int:
     """Predicts memory, and what fits."""
-    from revgan.commands.plan import Domains, make_plan, planned_workload, print_plan, run_domains
+    from revgan.commands.plan import make_plan, planned_domains, planned_workload, print_plan
 
     parser = run_parser(
         "plan",
@@ -197,32 +219,29 @@ def plan(arguments: list[str]) -> int:
     parser.add_argument(
         "--spatial-dims",
         type=Literal[2, 3],
-        help="images or volumes; by default the run's, else 2",
+        help="images or volumes; by default the run's, else data.spatial_dims",
     )
     parser.add_argument(
         "--channels",
         type=int,
         nargs=2,
         metavar=("A", "B"),
-        help="of the domains A and B; by default the run's, else 3 3",
+        help="of the domains A and B; by default the run's, else 3 3, or 1 1 of volumes",
     )
     parser.add_argument(
         "--size", type=int | None, help="side of the training images; by default data.crop"
     )
     parser.add_argument("--json", action="store_true", help="print the plan in bytes, as JSON")
     options = parse_run(parser, arguments)
-    domains = Domains()
+    run = None
     if options.run_folder is not None:
         if options.preset is not None:
             raise UsageError("a run folder has options of its own; omit --preset")
         run = existing_run(Path(options.run_folder))
         options = parse_run(parser, ["--config", str(run.config), *arguments])
-        domains = run_domains(run)
-    if options.spatial_dims is not None:
-        domains = replace(domains, spatial_dims=options.spatial_dims)
-    if options.channels is not None:
-        domains = replace(domains, channels=tuple(options.channels))
-    workload = planned_workload(run_config(options), domains, options.size)
+    config, channels = run_config(options), options.channels
+    domains = planned_domains(config, run, options.spatial_dims, channels and tuple(channels))
+    workload = planned_workload(config, domains, options.size)
     console = Console(stderr=options.json)
     with console.status("Predicting: each try takes seconds at a great depth"):
         result = make_plan(workload)

@@ -1,24 +1,22 @@
-"""`revgan evaluate`: scores, translated test images and the report of a run."""
+"""`revgan evaluate`: scores, translated test images or volumes, and the report of a run."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal, get_args, overload
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
-import torch
-from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from revgan.commands.results import Results, open_results
+from revgan.commands.scoring import Scoring, means
+from revgan.commands.step_memory import compare_memory
 from revgan.commands.train import checked_data
-from revgan.data.folders import ImageRef
-from revgan.data.images import to_array, write_image
-from revgan.data.sampling import load_image
-from revgan.data.sets import DataConfig, DataSet
+from revgan.commands.windowing import AUTO, WindowOptions
+from revgan.data.domains import DataSet, Domain
 from revgan.errors import UserError
-from revgan.evaluation.metrics import Row, mean_colour, rows_to_json, score_direction, score_pairs
+from revgan.evaluation.metrics import Row, rows_to_json, score_pairs
 from revgan.evaluation.report import (
     Example,
     MemoryComparison,
@@ -28,57 +26,73 @@ from revgan.evaluation.report import (
 )
 from revgan.files import write_text
 from revgan.inference import Translator
-from revgan.memory import measure_step
 from revgan.networks import Direction
 from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch
 from revgan.training.pictures import spread
-from revgan.training.planning import free_budget
 from revgan.training.runs import RunFolder
-from revgan.training.setup import build_trainer, make_accelerator
-from revgan.training.workload import Workload, predict_training
+from revgan.training.setup import make_accelerator
 
-EXAMPLES = 8
-"""Test images shown in the report, per direction."""
+DOMAIN_NAMES = {
+    "earth": ("satellite", "map"),
+    "brain": ("T1", "grey matter"),
+    "brain-super-resolution": ("half resolution", "full resolution"),
+}
+"""What A and B of the built-in sets are called."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of the test images.
+    """What came of the test images or volumes.
 
     Attributes:
-        rows: scores against the truth, with reference rows; empty without aligned test images.
+        rows: scores against the truth, with reference rows; empty where none is known.
+        mask_rows: likewise, inside the volumes' masks alone; empty without masks.
         cycle_rows: scores of the round trip against the input.
-        examples: pictures by direction.
+        examples: what the report shows, by direction.
     """
 
     rows: list[Row]
+    mask_rows: list[Row]
     cycle_rows: list[Row]
-    examples: dict[str, list[Example]]
+    examples: dict[str, list[Any]]
 
     def to_json(self) -> str:
         """Scores as they stand in scores.json."""
         content = {
             "test": rows_to_json(self.rows),
+            "test_inside_masks": rows_to_json(self.mask_rows),
             "round_trip": rows_to_json(self.cycle_rows),
         }
         return json.dumps(content, indent=2)
 
 
-def run_evaluation(config: RunConfig, run: RunFolder, console: Console) -> Evaluation:
-    """Translates the test images both ways; writes results/, scores.json and report.html.
+def run_evaluation(
+    config: RunConfig,
+    run: RunFolder,
+    console: Console,
+    windows: WindowOptions = AUTO,
+) -> Evaluation:
+    """Translates the test images or volumes both ways; writes results/, scores.json, report.html.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        console: for progress bars.
+        windows: whether and how what is too large for one pass is cut.
 
     Raises:
-        UserError: the run has no model, or its data set no test images.
+        UserError: the run has no model, or its data set nothing for the test.
     """
     accelerator = make_accelerator(config.runtime)
     translator = Translator.from_pretrained(run.root, accelerator.device)
-    data = checked_data(config, console)
+    translator.windows = windows.decide(translator)
+    data = checked_data(config, console, run.model)
     if not data.a.test and not data.b.test:
+        sides = "" if config.data.spatial_dims == 3 else " (or test, side by side)"
         raise UserError(
-            f"{config.data.path} has no test images; add testA and testB (or test, side by side)"
+            f"{config.data.path} has no test {_kind(config)}; add testA and testB{sides}"
         )
-    evaluation = evaluate(translator, data, config.data, run, console, config.model_name)
+    evaluation = evaluate(translator, data, run, console, config.model_name)
     write_text(run.scores, evaluation.to_json() + "\n")
     memory = compare_memory(config, data, accelerator)
     write_report(run.report, _content(config, run, data, evaluation, memory))
@@ -88,104 +102,68 @@ def run_evaluation(config: RunConfig, run: RunFolder, console: Console) -> Evalu
 def evaluate(
     translator: Translator,
     data: DataSet,
-    config: DataConfig,
     run: RunFolder,
     console: Console,
     method: str = "RevGAN",
 ) -> Evaluation:
-    """Translates every test image there and back, writes the results, and scores what it wrote."""
-    evaluation = Evaluation([], [], {})
+    """Translates all that is for the test there and back, writes the results and scores them.
+
+    One image or volume is in memory at a time, besides the report's examples: of volumes, these
+    are slices. Volumes are scored as the networks see them, at the model's orientation and spacing.
+    """
+    evaluation = Evaluation([], [], [], {})
     for direction in get_args(Direction):
         source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
-        if not source.test:
-            continue
-        test = _Test(
-            direction,
-            inputs=_Images(source.test, source.format.channels, config),
-            truths=_Images(target.test, target.format.channels, config),
-            aligned=data.test_aligned,
-            results=_result_files(run.root / "results" / direction, source.test),
-            bits=target.format.bits,
-        )
-        round_trips = score_pairs(test.round_trips(translator, console))
-        evaluation.cycle_rows.append(Row(f"{direction}to{direction[0]}", method, round_trips))
-        evaluation.examples[direction] = test.examples
-        if data.test_aligned:
-            colour = mean_colour(_Images(target.train, target.format.channels, config))
-            written = [ImageRef(path) for path in test.results]
-            translations = _Images(written, target.format.channels, config)
-            rows = score_direction(
-                direction, test.inputs, translations, test.truths, colour, method
-            )
-            evaluation.rows.extend(rows)
+        if source.test:
+            results = open_results(run.root / "results" / direction, source, target)
+            scoring = Scoring(direction, data, method) if data.test_aligned else None
+            test = _Test(direction, source, target, results, scoring)
+            round_trips = score_pairs(test.round_trips(translator, console))
+            evaluation.cycle_rows.append(Row(f"{direction}to{direction[0]}", method, round_trips))
+            evaluation.examples[direction] = test.examples
+            if scoring is not None:
+                evaluation.rows.extend(means(scoring.rows))
+                evaluation.mask_rows.extend(means(scoring.mask_rows))
     return evaluation
 
 
 @dataclass(frozen=True)
-class _Images(Sequence[Tensor]):
-    """Images that are read when they are looked at, so that a large test set needs no memory."""
-
-    refs: Sequence[ImageRef]
-    channels: int
-    config: DataConfig
-
-    def __len__(self) -> int:
-        return len(self.refs)
-
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "_Images": ...
-
-    def __getitem__(self, index: int | slice) -> "Tensor | _Images":
-        if isinstance(index, slice):
-            return replace(self, refs=self.refs[index])
-        return load_image(self.refs[index], self.channels, self.config)
-
-
-@dataclass(frozen=True)
 class _Test:
-    """The test of one direction: images in, files out, and some examples kept for the report."""
+    """The test of one direction: images or volumes in, files out, some kept for the report."""
 
     direction: Direction
-    inputs: _Images
-    truths: _Images
-    aligned: bool
-    results: list[Path]
-    bits: Literal[8, 16]
-    examples: list[Example] = field(default_factory=list)
+    source: Domain[Any]
+    target: Domain[Any]
+    results: Results
+    scoring: Scoring | None
+    examples: list[Any] = field(default_factory=list)
 
     def round_trips(
         self, translator: Translator, console: Console
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Translates and writes each image; yields what comes back of it, and the image."""
+        """Translates, writes and scores each; yields what comes back of it, and what it was."""
         back: Direction = "BtoA" if self.direction == "AtoB" else "AtoB"
-        shown = spread(range(len(self.inputs)), EXAMPLES)
+        count = len(self.source.test)
+        shown = spread(range(count), self.results.examples)
         for number in track(
-            range(len(self.inputs)),
+            range(count),
             f"translating {self.direction}",
             console=console,
             transient=True,
             disable=not console.is_terminal,
         ):
-            image = self.inputs[number]
+            image = self.source.load(self.source.test[number])
             translation = translator(image, self.direction)
             round_trip = translator(translation, back)
-            write_image(self.results[number], to_array(translation, self.bits))
+            written = self.results.write(number, translation)
+            truth = None
+            if self.scoring is not None:
+                truth = self.target.load(self.target.test[number])
+                self.scoring.score(number, image, written, truth)
             if number in shown:
-                truth = self.truths[number] if self.aligned else None
-                self.examples.append(Example(image, translation, truth, round_trip))
+                example = Example(image, translation, truth, round_trip)
+                self.examples.append(self.results.shown(number, example))
             yield round_trip, image
-
-
-def _result_files(folder: Path, refs: Sequence[ImageRef]) -> list[Path]:
-    """A PNG file in the folder, which is made, for each image; named after it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [ref.name for ref in refs]
-    if len(set(names)) < len(names):  # x.png beside x.jpg
-        names = [f"{number:05d}-{name}" for number, name in enumerate(names)]
-    return [folder / f"{name}.png" for name in names]
 
 
 def _content(
@@ -197,62 +175,25 @@ def _content(
 ) -> ReportContent:
     history = run.history()
     done = history[-1]["step"] if history else 0
-    names = ("satellite", "map") if config.data.path == "earth" else ("A", "B")
     return ReportContent(
         title=f"{config.model_name}: {run.root.name}",
         summary=(
             f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
             f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are of "
-            f"{len(data.a.test)} test images of A and {len(data.b.test)} of B, which training did "
-            "not use."
+            f"{len(data.a.test)} test {_kind(config)} of A and {len(data.b.test)} of B, which "
+            "training did not use."
         ),
         examples=evaluation.examples,
         rows=evaluation.rows,
+        mask_rows=evaluation.mask_rows,
         cycle_rows=evaluation.cycle_rows,
         history=history,
         memory=memory,
         configuration=run.config.read_text(encoding="utf-8"),
         versions=library_versions(),
-        domain_names=names,
+        domain_names=DOMAIN_NAMES.get(config.data.path, ("A", "B")),
     )
 
 
-def compare_memory(
-    config: RunConfig, data: DataSet, accelerator: Accelerator
-) -> MemoryComparison | None:
-    """Measures one training step in both memory modes, each where it fits into the free memory.
-
-    None where not even reversible fits, for models that have one mode or whose memory can't be
-    predicted, and on devices that can't be measured.
-    """
-    device = accelerator.device
-    comparable = "reversible" in config.memory_modes and config.generator.core != "ode"
-    if device.type not in ("cpu", "cuda") or not comparable:
-        return None
-    crop, batch_size = config.data.crop, config.training.batch_size
-    channels = data.a.format.channels, data.b.format.channels
-    workload = Workload(config, crop, channels=channels, device_type=device.type)
-    naive = workload.with_generator(memory="naive", stored_blocks=0)
-    reversible = workload.with_generator(memory="reversible", stored_blocks=0)
-    budget = free_budget(device)
-    if predict_training(reversible).total > budget:
-        return None
-    batch = Batch(*(torch.rand(batch_size, c, crop, crop, device=device) * 2 - 1 for c in channels))
-
-    def peak(workload: Workload) -> int:
-        trainer = build_trainer(workload.config, data, accelerator, total=2)
-        trainer.step(batch, 0)  # brings the optimizers' states to life
-        return measure_step(lambda: trainer.step(batch, 1), device).peak
-
-    naive_fits = predict_training(naive).total <= budget
-    precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
-    where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    return MemoryComparison(
-        naive=peak(naive) if naive_fits else None,
-        reversible=peak(reversible),
-        step=(
-            f"One {config.objective} training step of this configuration, {batch_size} x {crop} x "
-            f"{crop} pixels, measured in {precision} on {where}: the peak above what is held "
-            "between steps."
-        ),
-    )
+def _kind(config: RunConfig) -> str:
+    return "images" if config.data.spatial_dims == 2 else "volumes"

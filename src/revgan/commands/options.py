@@ -179,10 +179,11 @@ def _accepted(option: Action) -> str:
     return " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
 
 
-_KINDS: dict[type, str] = {
+_KINDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
     NoneType: "null",
     str: "a text",
+    tuple[float, float, float]: "three numbers such as [1, 1, 1]",
 }

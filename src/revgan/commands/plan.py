@@ -43,8 +43,8 @@ class Domains:
         channels: of A and B.
     """
 
-    spatial_dims: Literal[2, 3] = 2
-    channels: tuple[int, int] = (3, 3)
+    spatial_dims: Literal[2, 3]
+    channels: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,37 @@ class Plan:
         return json.dumps(content, indent=2)
 
 
-def run_domains(run: RunFolder) -> Domains:
-    """The domains of a run's model; images of three channels as long as it has none.
+def planned_domains(
+    config: RunConfig,
+    run: RunFolder | None,
+    spatial_dims: Literal[2, 3] | None,
+    channels: tuple[int, int] | None,
+) -> Domains:
+    """The domains that `revgan plan` is asked about.
+
+    Args:
+        config: the options.
+        run: whose model decides, if it has one.
+        spatial_dims: given by an option; without it, of the model or else the configuration.
+        channels: given by an option; without it, of the model or else the configuration, where what
+            this leaves open is 3 for images and 1 for volumes.
 
     Raises:
         UserError: the model's config.yaml can't be read.
     """
+    model = _model_domains(run) if run is not None else None
+    if model is None:
+        dims = spatial_dims or config.data.spatial_dims
+        usual = 3 if dims == 2 else 1
+        model = Domains(dims, (config.data.channels_a or usual, config.data.channels_b or usual))
+    return Domains(spatial_dims or model.spatial_dims, channels or model.channels)
+
+
+def _model_domains(run: RunFolder) -> Domains | None:
+    """Those of a run's model; None as long as it has none."""
     path = run.model / ARCHITECTURE
     if not path.is_file():
-        return Domains()
+        return None
     try:
         _, model = read_architecture(path)
         channels = model["in_channels"], model["out_channels"]

@@ -68,7 +68,8 @@ def checked_config(options: Namespace) -> RunConfig:
     """
     config = run_config(options)
     if not config.data.path:
-        raise UsageError("give a folder of images to train on, or earth for the sample set")
+        sets = ", ".join(BUILT_IN)
+        raise UsageError(f"give a folder of images or volumes to train on, or a sample set: {sets}")
     require_device(config.runtime.device, "runtime.device")
     if config.runtime.memory_budget is not None and config.generator.memory != "auto":
         raise UsageError(

@@ -5,8 +5,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from revgan.data.preparation import Preparation
 from revgan.data.sets import DataSet, open_data_set
+from revgan.data.volume_cache import cached_bytes, volume_cache
 from revgan.errors import UserError
+from revgan.memory import format_bytes
 from revgan.training.config import RunConfig
 from revgan.training.loop import Outcome, train
 from revgan.training.runs import RunFolder
@@ -38,8 +41,14 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     Raises:
         UserError: something the user can mend is wrong with data, device, disk or checkpoint.
     """
-    data = checked_data(config, console)
+    data = checked_data(config, console, run.model if resume else None)
     console.print(_description(config, data), soft_wrap=True)
+    if config.data.spatial_dims == 3:
+        console.print(
+            f"Prepared volumes, of this and other runs, take {format_bytes(cached_bytes())} in "
+            f"{volume_cache()}; when no training runs, they may be removed",
+            soft_wrap=True,
+        )
     outcome = train(config, data, run, resume=resume, console=console)
     if outcome.finished:
         console.print(f"Trained {outcome.steps} steps; the model is {run.model}", soft_wrap=True)
@@ -52,8 +61,19 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     return outcome
 
 
-def checked_data(config: RunConfig, console: Console) -> DataSet:
-    """Opens the data set of a configuration behind a progress bar."""
+def checked_data(config: RunConfig, console: Console, model: Path | None = None) -> DataSet:
+    """Opens the data set of a configuration behind a progress bar.
+
+    Args:
+        config: of the run.
+        console: for the progress bar.
+        model: the folder of a model whose mapping of intensities is used, if it has one; without
+            it, one is fitted to the training volumes.
+
+    Raises:
+        UserError: what is wrong with which file.
+    """
+    preparation = Preparation.read(model) if model is not None else None
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks = {}
 
@@ -62,15 +82,18 @@ def checked_data(config: RunConfig, console: Console) -> DataSet:
                 tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done)
 
-        return open_data_set(config.data, paired=config.paired, progress=show)
+        return open_data_set(
+            config.data, paired=config.paired, progress=show, preparation=preparation
+        )
 
 
 def _description(config: RunConfig, data: DataSet) -> str:
     generator = config.generator
     continuous = " of continuous depth" if generator.core == "ode" else ""
     name = f"{config.objective} {config.model_name}{continuous}"
+    what = "volumes" if config.data.spatial_dims == 3 else "images"
     return (
         f"{name}, width {generator.width}, depth {generator.depth}, memory {generator.memory}; "
-        f"{len(data.a.train)} images of A, {len(data.b.train)} of B, {len(data.a.test)} and "
+        f"{len(data.a.train)} {what} of A, {len(data.b.train)} of B, {len(data.a.test)} and "
         f"{len(data.b.test)} held out for the test"
     )

@@ -1,12 +1,16 @@
-"""`revgan translate`: images through a trained model, from files to files."""
+"""`revgan translate`: images or volumes through a trained model, from files to files."""
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
+from revgan.commands.windowing import WindowOptions
 from revgan.data.folders import find_images
 from revgan.data.images import SUFFIXES
+from revgan.data.volume_sets import find_volumes
+from revgan.data.volumes import VOLUME_SUFFIXES, volume_suffix
 from revgan.errors import UserError
 from revgan.inference import Translator
 from revgan.networks import Direction
@@ -15,66 +19,87 @@ JPEG = (".jpg", ".jpeg")
 
 
 def run_translation(
-    run: Path, source: Path, target: Path, direction: Direction, device: str, console: Console
+    run: Path,
+    source: Path,
+    target: Path,
+    direction: Direction,
+    device: str,
+    windows: WindowOptions,
+    console: Console,
 ) -> list[Path]:
-    """Translates a file, or every image of a folder, and returns what was written.
+    """Translates a file, or every image or volume of a folder, and returns what was written.
 
     Args:
         run: a run folder or a model folder.
-        source: an image, or a folder of images.
-        target: for an image, a file, or a folder that exists; for a folder, a folder. Within a
-            folder, images keep their names; JPEGs become PNGs where the translation has an alpha
+        source: an image or a volume, whichever the model is for, or a folder of them.
+        target: for a file, a file, or a folder that exists; for a folder, a folder. Within a
+            folder, files keep their names; JPEGs become PNGs where the translation has an alpha
             channel. Folders are made.
         direction: "AtoB" or "BtoA".
         device: "auto", or a device's name as PyTorch has it.
+        windows: whether and how large files are cut.
         console: for the progress bar.
 
     Raises:
-        UserError: the model, an image or the target is not usable; images before it are written.
+        UserError: the model, a file or the target is not usable; files before it are written.
     """
-    into_folder = source.is_dir() or target.is_dir()
-    sources = find_images(source) if source.is_dir() else [source]
-    _check_target(source, target, into_folder)
+    if not source.exists():
+        raise UserError(f"{source} does not exist; give a file or a folder")
     translator = Translator.from_pretrained(run, None if device == "auto" else device)
     directions = translator.generator.directions
     if direction not in directions:
         raise UserError(
             f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
         )
+    _check_names(run, source, target, translator.generator.spatial_dims)
+    sources = _sources(source, translator.generator.spatial_dims)
     outputs = [target]
-    if into_folder:
-        outputs = _outputs(sources, target, _channels(translator, direction), console)
+    if source.is_dir() or target.is_dir():
+        outputs = _outputs(sources, target, translator.channels(direction)[1], console)
     for path, output in zip(sources, outputs, strict=True):
         if output.resolve() == path.resolve():
             raise UserError(f"{path} is input and output at once; name another output")
+    translator.windows = windows.decide(translator)
     try:
         outputs[0].parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"the folder {outputs[0].parent} can't be made ({error.strerror}); name another output"
         ) from error
-    quiet = len(sources) == 1 or not console.is_terminal
-    pairs = list(zip(sources, outputs, strict=True))
-    for path, output in track(pairs, direction, console=console, disable=quiet):
-        translator.translate_file(path, output, direction)
+    _translate_all(translator, sources, outputs, direction, console)
     return outputs
 
 
-def _check_target(source: Path, target: Path, into_folder: bool) -> None:
-    if not source.exists():
-        raise UserError(f"{source} does not exist; give an image or a folder of images")
+def _check_names(run: Path, source: Path, target: Path, spatial_dims: int) -> None:
+    """Refuses files that are not of the model's kind by their suffix."""
+    kind, suffixes = ("an image", SUFFIXES) if spatial_dims == 2 else ("a volume", VOLUME_SUFFIXES)
+    into_folder = source.is_dir() or target.is_dir()
     if source.is_dir() and target.is_file():
         raise UserError(f"{target} is a file, but {source} is a folder; name a folder as output")
-    if not into_folder and target.suffix.lower() not in SUFFIXES:
+    if not source.is_dir() and not _has_suffix(source, spatial_dims):
         raise UserError(
-            f"{target} is neither a folder nor an image by its suffix; name a folder that exists, "
-            f"or a file that ends in {', '.join(SUFFIXES)}"
+            f"{source} is not {kind} by its suffix, which is what the model in {run} translates; "
+            f"give one that ends in {', '.join(suffixes)}"
+        )
+    if not into_folder and not _has_suffix(target, spatial_dims):
+        raise UserError(
+            f"{target} is neither a folder nor {kind} by its suffix; name a folder that exists, "
+            f"or a file that ends in {', '.join(suffixes)}"
         )
 
 
-def _channels(translator: Translator, direction: Direction) -> int:
-    generator = translator.generator
-    return generator.out_channels if direction == "AtoB" else generator.in_channels
+def _has_suffix(path: Path, spatial_dims: int) -> bool:
+    if spatial_dims == 2:
+        return path.suffix.lower() in SUFFIXES
+    return volume_suffix(path) is not None
+
+
+def _sources(source: Path, spatial_dims: int) -> list[Path]:
+    if not source.is_dir():
+        return [source]
+    if spatial_dims == 2:
+        return find_images(source)
+    return [file.path for file in find_volumes(source)]
 
 
 def _outputs(sources: list[Path], folder: Path, channels: int, console: Console) -> list[Path]:
@@ -91,3 +116,32 @@ def _outputs(sources: list[Path], folder: Path, channels: int, console: Console)
             raise UserError(f"{taken[output]} and {path} would both become {output}; rename one")
         taken[output] = path
     return outputs
+
+
+def _translate_all(
+    translator: Translator,
+    sources: list[Path],
+    outputs: list[Path],
+    direction: Direction,
+    console: Console,
+) -> None:
+    """Translates file by file, behind a bar for the files and one for the windows of a file."""
+    cut: set[Path] = set()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        files = bar.add_task(direction, total=len(sources), visible=len(sources) > 1)
+        windows = bar.add_task("windows", visible=False)
+
+        def show(path: Path, done: int, total: int) -> None:
+            cut.add(path)
+            bar.update(windows, completed=done, total=total, visible=True)
+
+        for path, output in zip(sources, outputs, strict=True):
+            translator.translate_file(path, output, direction, partial(show, path))
+            bar.update(windows, visible=False)
+            bar.advance(files)
+    if translator.windows is not None and cut:
+        console.print(
+            f"Of {len(sources)} files, {len(cut)} were cut into windows of "
+            f"{translator.windows.size}, which overlap by {translator.windows.overlap:g} of that",
+            soft_wrap=True,
+        )

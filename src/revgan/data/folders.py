@@ -1,7 +1,6 @@
 """Folders of images as users of image translation have them, found and checked before training."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from revgan.data.images import (
     read_image,
     to_tensor,
 )
+from revgan.data.splits import Split, existing_folder, open_split, require_aligned
 from revgan.errors import UserError
 
 
@@ -61,28 +61,12 @@ class ImageRef:
 
 
 @dataclass(frozen=True)
-class Split:
-    """The images of both domains for training, or for testing.
-
-    Attributes:
-        a: images of A, ordered by name.
-        b: images of B, ordered by name.
-        aligned: a[i] and b[i] show the same thing: they are halves of one file, or have the same
-            name, as all images then do.
-    """
-
-    a: tuple[ImageRef, ...]
-    b: tuple[ImageRef, ...]
-    aligned: bool
-
-
-@dataclass(frozen=True)
 class ImageFolder:
     """A folder of training images and, where there are any, test images."""
 
     root: Path
-    train: Split
-    test: Split | None
+    train: Split[ImageRef]
+    test: Split[ImageRef] | None
 
 
 def find_images(folder: Path | str) -> list[Path]:
@@ -91,7 +75,7 @@ def find_images(folder: Path | str) -> list[Path]:
     Raises:
         UserError: there is no such folder, or it holds no images.
     """
-    folder = _existing_folder(folder)
+    folder = existing_folder(folder)
     images = [
         path
         for path in folder.iterdir()
@@ -99,7 +83,8 @@ def find_images(folder: Path | str) -> list[Path]:
     ]
     if not images:
         raise UserError(
-            f"{folder} holds no images; put files in it that end in {', '.join(SUFFIXES)}"
+            f"{folder} holds no images; put files in it that end in {', '.join(SUFFIXES)}; for "
+            "volumes, start from --preset volumes"
         )
     return sorted(images, key=lambda path: (path.stem, path.name))
 
@@ -118,14 +103,14 @@ def open_folder(root: Path | str, paired: bool) -> ImageFolder:
     Raises:
         UserError: no such folder, neither layout, no images, or images without partner if paired.
     """
-    root = _existing_folder(root)
-    for open_split in (_open_two_folders, _open_side_by_side):
-        train = open_split(root, "train")
+    root = existing_folder(root)
+    for open_layout in (_open_two_folders, _open_side_by_side):
+        train = open_layout(root, "train")
         if train is not None:
-            test = open_split(root, "test") or open_split(root, "val")
+            test = open_layout(root, "test") or open_layout(root, "val")
             for split in (train, test):
-                if paired and split is not None and not split.aligned:
-                    raise UserError(_pairing_problem(split))
+                if paired and split is not None:
+                    require_aligned(split)
             return ImageFolder(root, train, test)
     raise UserError(
         f"{root} has no training images; it needs either the folders trainA and trainB, or a "
@@ -197,23 +182,11 @@ def read_tensor(ref: ImageRef, channels: int) -> Tensor:
     return to_tensor(convert_channels(ref.read(), channels))
 
 
-def _existing_folder(folder: Path | str) -> Path:
-    folder = Path(folder)
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {problem}; give a folder of images")
-    return folder
+def _open_two_folders(root: Path, name: str) -> Split[ImageRef] | None:
+    return open_split(root, name, lambda folder: [ImageRef(path) for path in find_images(folder)])
 
 
-def _open_two_folders(root: Path, name: str) -> Split | None:
-    folders = root / f"{name}A", root / f"{name}B"
-    if not any(folder.is_dir() for folder in folders):
-        return None
-    a, b = (tuple(map(ImageRef, find_images(folder))) for folder in folders)
-    return Split(a, b, aligned=not _names_without_partner(a, b))
-
-
-def _open_side_by_side(root: Path, name: str) -> Split | None:
+def _open_side_by_side(root: Path, name: str) -> Split[ImageRef] | None:
     folder = root / name
     if not folder.is_dir():
         return None
@@ -221,22 +194,6 @@ def _open_side_by_side(root: Path, name: str) -> Split | None:
     a = tuple(ImageRef(file, "left") for file in files)
     b = tuple(ImageRef(file, "right") for file in files)
     return Split(a, b, aligned=True)
-
-
-def _names_without_partner(a: Sequence[ImageRef], b: Sequence[ImageRef]) -> list[str]:
-    """The names that don't occur exactly once in both."""
-    in_a, in_b = (Counter(ref.name for ref in refs) for refs in (a, b))
-    return [name for name in sorted(in_a | in_b) if (in_a[name], in_b[name]) != (1, 1)]
-
-
-def _pairing_problem(split: Split) -> str:
-    alone = _names_without_partner(split.a, split.b)
-    more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-    return (
-        f"{split.a[0].path.parent} holds {len(split.a)} images and {split.b[0].path.parent} "
-        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
-        f"{', '.join(alone[:3])}{more}"
-    )
 
 
 def _inspect(ref: ImageRef, min_size: int) -> tuple[ImageFormat, tuple[int, int]]:

@@ -5,25 +5,29 @@ alone: not on the number of workers, nor on where a run was interrupted. So a lo
 anywhere in the sequence, and several machines may share it out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from monai.transforms import Compose, RandFlipd, RandSpatialCropd
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
-from revgan.data.folders import ImageRef, read_tensor
-from revgan.data.sets import DataConfig, DataSet
+from revgan.data.config import DataConfig
+from revgan.data.domains import DataSet
+from revgan.data.folders import ImageRef
+from revgan.data.image_sets import ImageDomain
+from revgan.data.volume_cache import CachedVolume
+from revgan.data.volume_sets import VolumeDomain
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Sample n of the sequence: a pair (C, crop, crop) of A and of B in [-1, 1].
+    """Sample n of the sequence: a pair (C, *crop) of A and of B in [-1, 1].
 
-    Paired, both come from the same place of aligned images; unpaired, each from anywhere.
-    An epoch is as many samples as the larger domain has images: in it, each of its images comes
-    once, in an order of that epoch.
+    Paired, both come from the same place of aligned images or volumes; unpaired, each from
+    anywhere. In an epoch, each image of the larger domain comes once, and each volume
+    `config.crops_per_volume` times, in an order of that epoch.
     """
 
     def __init__(self, data: DataSet, config: DataConfig, *, paired: bool, seed: int) -> None:
@@ -31,48 +35,71 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         self.config = config
         self.paired = paired
         self.seed = seed
-        self.epoch_length = max(len(data.a.train), len(data.b.train))
+        larger = max(len(data.a.train), len(data.b.train))
+        self.epoch_length = larger * config.crops_per_volume
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         epoch, position = divmod(number, self.epoch_length)
         place_a = self._draw(len(self.data.a.train), epoch, position, stream=0)
         stream_b = 0 if self.paired else 1
         place_b = self._draw(len(self.data.b.train), epoch, position, stream=stream_b)
-        images = {
-            "a": load_image(self.data.a.train[place_a], self.data.a.format.channels, self.config),
-            "b": load_image(self.data.b.train[place_b], self.data.b.format.channels, self.config),
+        sources: dict[str, Any] = {
+            "a": (self.data.a, self.data.a.train[place_a]),
+            "b": (self.data.b, self.data.b.train[place_b]),
         }
+        cut: Callable[..., dict[str, Tensor]]
+        cut = cut_volumes if self.config.spatial_dims == 3 else cut_images
         groups = [("a", "b")] if self.paired else [("a",), ("b",)]
+        samples: dict[str, Tensor] = {}
         for stream, keys in enumerate(groups):
-            images |= self._augment({key: images[key] for key in keys}, number, stream)
-        return images["a"], images["b"]
+            random = _random(self.seed, number, 2 + stream)
+            samples |= cut({key: sources[key] for key in keys}, self.config, random)
+        return samples["a"], samples["b"]
 
     def _draw(self, count: int, epoch: int, position: int, stream: int) -> int:
         # The smaller domain goes through several orders of its own within an epoch.
         round_, place = divmod(position, count)
         return int(_order(count, self.seed, epoch, round_, stream)[place])
 
-    def _augment(self, images: dict[str, Tensor], number: int, stream: int) -> dict[str, Tensor]:
-        keys = list(images)
-        crop = (self.config.crop, self.config.crop)
-        steps = [RandSpatialCropd(keys, crop, random_size=False)]
-        if self.config.flip:
-            steps.append(RandFlipd(keys, prob=0.5, spatial_axis=1))
-        seed = int(_random(self.seed, number, 2 + stream).integers(2**32))
-        augmented = Compose(steps).set_random_state(seed)(images)
-        # MONAI's tensors carry metadata, which every operation on them would copy.
-        return {key: augmented[key].as_tensor().contiguous() for key in keys}
+
+def cut_images(
+    sources: Mapping[str, tuple[ImageDomain, ImageRef]],
+    config: DataConfig,
+    random: np.random.Generator,
+) -> dict[str, Tensor]:
+    """A random square, mirrored or not, at the same place of all images."""
+    keys, crop = list(sources), (config.crop, config.crop)
+    steps = [RandSpatialCropd(keys, crop, random_size=False)]
+    if config.flip:
+        steps.append(RandFlipd(keys, prob=0.5, spatial_axis=1))
+    images = {key: domain.load(ref) for key, (domain, ref) in sources.items()}
+    augmented = Compose(steps).set_random_state(int(random.integers(2**32)))(images)
+    # MONAI's tensors carry metadata, which every operation on them would copy.
+    return {key: augmented[key].as_tensor().contiguous() for key in keys}
 
 
-def load_image(ref: ImageRef, channels: int, config: DataConfig) -> Tensor:
-    """One image at the configuration's size, (channels, H, W) in [-1, 1]."""
-    image = read_tensor(ref, channels)
-    height, width = image.shape[1:]
-    size = config.scaled(height, width)
-    if size == (height, width):
-        return image
-    resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
-    return resized[0].clamp_(-1, 1)
+def cut_volumes(
+    sources: Mapping[str, tuple[VolumeDomain, CachedVolume]],
+    config: DataConfig,
+    random: np.random.Generator,
+) -> dict[str, Tensor]:
+    """A random cube, mirrored or not, at the same place of all volumes, which are aligned.
+
+    MONAI's transforms would read the whole volumes for it.
+    """
+    _, volume = next(iter(sources.values()))
+    room = np.array(volume.shape) - config.crop
+    if random.random() < config.foreground:
+        foreground = volume.foreground
+        centre = foreground[random.integers(len(foreground))]
+        corner = np.clip(centre - config.crop // 2, 0, room)
+    else:
+        corner = random.integers(room + 1)
+    box = tuple(corner.tolist()), (config.crop,) * 3
+    cubes = {key: domain.cut(ref, *box) for key, (domain, ref) in sources.items()}
+    if config.flip and random.random() < 0.5:
+        return {key: cube.flip(1 + volume.left_right) for key, cube in cubes.items()}
+    return cubes
 
 
 class Steps(Sampler[list[int]]):

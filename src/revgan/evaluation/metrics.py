@@ -210,7 +210,7 @@ def score_direction(
 
     Returns:
         The model's row, "input unchanged" (left out where `match_channels` knows no way between the
-        domains' channels), "mean training colour".
+        domains' channels), "mean training colour", called "mean training intensity" for volumes.
 
     Raises:
         ValueError: the numbers of images differ, or see `score_pairs`.
@@ -225,7 +225,8 @@ def score_direction(
         rows.append(Row(direction, "input unchanged", score_pairs(matched, masks)))
     even = (mean_colour.view(-1, *[1] * (y.ndim - 1)).expand(y.shape) for y in truths)
     scores = score_pairs(zip(even, truths, strict=True), masks)
-    rows.append(Row(direction, "mean training colour", scores))
+    what = "colour" if truths[0].ndim == 3 else "intensity"
+    rows.append(Row(direction, f"mean training {what}", scores))
     return rows
 
 

@@ -71,6 +71,7 @@ class ReportContent:
         rows: scores on the test images, see `score_direction`; empty where these aren't aligned.
         configuration: the run's configuration, as YAML.
         versions: names and values of what the run depended on, see `library_versions`.
+        mask_rows: scores on the test volumes inside their masks, where they have some.
         cycle_rows: scores of round trips, in directions "AtoBtoA" and "BtoAtoB".
         history: lines of metrics.jsonl, see `loss_curves`.
         memory: peaks of a training step, where they were measured.
@@ -83,6 +84,7 @@ class ReportContent:
     rows: Sequence[Row]
     configuration: str
     versions: Mapping[str, str]
+    mask_rows: Sequence[Row] = ()
     cycle_rows: Sequence[Row] = ()
     history: Sequence[Mapping[str, float]] = ()
     memory: MemoryComparison | None = None

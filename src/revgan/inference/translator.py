@@ -1,11 +1,14 @@
 """Translating with a trained model: tensors, arrays and files of any size."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.images import (
@@ -17,30 +20,58 @@ from revgan.data.images import (
     to_tensor,
     write_image,
 )
+from revgan.data.intensity import Intensity
+from revgan.data.preparation import PREPARATION, Preparation
+from revgan.data.volumes import Volume, read_volume, write_volume
+from revgan.errors import UserError
+from revgan.inference.restoring import restore
+from revgan.inference.windows import Progress, Windows, translate_windows
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.networks.pretrained import load_generator
 
+FloatArray = NDArray[np.float32]
+
+_UNPREPARED = (
+    f"the model has no {PREPARATION}, which tells what volumes go through on their way to the "
+    "networks, and so takes tensors only"
+)
+
 
 class Translator:
-    """A trained generator that takes images as they are.
+    """A trained generator that takes images, or volumes, as they are.
 
     Args:
         generator: the networks, in the device and precision to run in.
+        preparation: what volumes go through on their way to the networks; without it, a generator
+            of volumes takes tensors only.
+        windows: how what is too large for one pass is cut; None translates all in one pass.
     """
 
-    def __init__(self, generator: TwoWayGenerator) -> None:
+    def __init__(
+        self,
+        generator: TwoWayGenerator,
+        preparation: Preparation | None = None,
+        windows: Windows | None = None,
+    ) -> None:
         self.generator = generator.eval()
+        self.preparation = preparation
+        self.windows = windows
         self.device = next(generator.parameters()).device
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device | None = None
+        cls,
+        folder: str | Path,
+        device: str | torch.device | None = None,
+        windows: Windows | None = None,
     ) -> "Translator":
         """Loads a model folder, or the model of a run folder.
 
         Args:
-            folder: with model.safetensors and config.yaml, or with a model/ that has them.
+            folder: with model.safetensors and config.yaml, and intensity.yaml for volumes, or with
+                a model/ that has them.
             device: where to run; by default a GPU if there is one.
+            windows: see `Translator`.
 
         Raises:
             UserError: no model is there, or it can't be loaded.
@@ -50,61 +81,174 @@ class Translator:
             folder = folder / "model"
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load_generator(folder).to(device))
+        generator = load_generator(folder)
+        return cls(generator.to(device), Preparation.read(folder), windows)
 
     @overload
-    def __call__(self, image: Tensor, direction: Direction = "AtoB") -> Tensor: ...
+    def __call__(
+        self, image: Tensor, direction: Direction = "AtoB", progress: Progress | None = None
+    ) -> Tensor: ...
 
     @overload
-    def __call__(self, image: ImageArray, direction: Direction = "AtoB") -> ImageArray: ...
+    def __call__(
+        self, image: NDArray[Any], direction: Direction = "AtoB", progress: Progress | None = None
+    ) -> NDArray[Any]: ...
 
     def __call__(
-        self, image: Tensor | ImageArray, direction: Direction = "AtoB"
-    ) -> Tensor | ImageArray:
-        """Translates one image; size, bit depth and kind stay as they are.
+        self,
+        image: Tensor | NDArray[Any],
+        direction: Direction = "AtoB",
+        progress: Progress | None = None,
+    ) -> Tensor | NDArray[Any]:
+        """Translates one image or volume; its size and kind stay as they are.
 
         Args:
-            image: a tensor (C, H, W) or a batch (B, C, H, W) in [-1, 1]; or pixels (H, W) or
-                (H, W, C) in uint8 or uint16, as an array or anything NumPy takes for one, such as
-                a PIL image. Images whose channels differ from the model's are converted.
+            image: a tensor (C, *spatial) or a batch (B, C, *spatial) in [-1, 1]. For a model of
+                images also pixels (H, W) or (H, W, C) in uint8 or uint16, as an array or anything
+                NumPy takes for one, such as a PIL image; images whose channels differ from the
+                model's are converted. For a model of volumes also an array (X, Y, Z) or
+                (C, X, Y, Z) in the units of the training volumes' files, at their orientation and
+                spacing.
             direction: "AtoB" or "BtoA".
+            progress: told about each window, where there are several.
 
         Returns:
-            A tensor for a tensor, an array (H, W, C) for pixels.
+            A tensor for a tensor, pixels (H, W, C) of the same bit depth for pixels, and an array
+            (C, X, Y, Z) of float32, in the units of the other domain's files, for a volume.
 
         Raises:
             ValueError: the direction, shape or type is none of these.
         """
         if isinstance(image, Tensor):
-            batch = image[None] if image.ndim == 3 else image
-            translated = translate_padded(self.generator, batch.to(self.device), direction)
-            translated = translated.to(image.device, torch.float32)
-            return translated[0] if image.ndim == 3 else translated
-        return self._translate_pixels(np.asarray(image), direction)
+            return self._translate_tensor(image, direction, progress)
+        array = np.asarray(image)
+        if self.generator.spatial_dims == 2:
+            return self._translate_pixels(array, direction, progress)
+        return self._translate_values(array, direction, progress)
 
-    def _translate_pixels(self, pixels: ImageArray, direction: Direction) -> ImageArray:
+    def channels(self, direction: Direction) -> tuple[int, int]:
+        """Channels of what is translated in a direction, and of the translations."""
+        a, b = self.generator.in_channels, self.generator.out_channels
+        return (a, b) if direction == "AtoB" else (b, a)
+
+    def _translate_tensor(
+        self, image: Tensor, direction: Direction, progress: Progress | None
+    ) -> Tensor:
+        single_ndim = self.generator.spatial_dims + 1
+        if image.ndim not in (single_ndim, single_ndim + 1):
+            raise ValueError(
+                f"a tensor for this model has shape (C, *spatial) or (B, C, *spatial) with "
+                f"{single_ndim - 1} spatial sizes, not {tuple(image.shape)}"
+            )
+        single = image.ndim == single_ndim
+        batch = image[None] if single else image
+        translated = translate_padded(
+            self.generator, batch, direction, windows=self.windows, progress=progress
+        ).to(image.device, torch.float32)
+        return translated[0] if single else translated
+
+    def _translate_pixels(
+        self, pixels: ImageArray, direction: Direction, progress: Progress | None
+    ) -> ImageArray:
         if pixels.ndim == 2:
             pixels = pixels[:, :, np.newaxis]
         bits = image_format(pixels).bits
-        generator = self.generator
-        channels = generator.in_channels if direction == "AtoB" else generator.out_channels
-        translated = self(to_tensor(convert_channels(pixels, channels)), direction)
-        return to_array(translated, bits)
+        image = to_tensor(convert_channels(pixels, self.channels(direction)[0]))
+        return to_array(self._translate_tensor(image, direction, progress), bits)
 
-    def translate_file(self, source: Path, target: Path, direction: Direction) -> None:
-        """Translates an image file into another of the same size and bit depth.
+    def _translate_values(
+        self, values: NDArray[Any], direction: Direction, progress: Progress | None
+    ) -> FloatArray:
+        before, after = self._intensities(direction)
+        if values.ndim == 3:
+            values = values[np.newaxis]
+        if values.ndim != 4:
+            raise ValueError(
+                f"a volume has shape (X, Y, Z) or (C, X, Y, Z), not {tuple(values.shape)}"
+            )
+        unit = torch.from_numpy(before.to_unit(values.astype(np.float32, copy=False)))
+        return after.from_unit(self._translate_tensor(unit, direction, progress).numpy())
+
+    def _intensities(self, direction: Direction) -> tuple[Intensity, Intensity]:
+        """Those of what is translated in a direction, and of the translations."""
+        if self.preparation is None:
+            raise ValueError(_UNPREPARED)
+        a, b = self.preparation.a, self.preparation.b
+        return (a, b) if direction == "AtoB" else (b, a)
+
+    def translate_volume(
+        self, volume: Volume, direction: Direction, progress: Progress | None = None
+    ) -> FloatArray:
+        """Translates a volume at any orientation and spacing.
+
+        Args:
+            volume: as read from a file, in the units of the training volumes' files.
+            direction: "AtoB" or "BtoA".
+            progress: told about each window, where there are several.
+
+        Returns:
+            (C, X, Y, Z) on the volume's own grid, in the units of the other domain's files.
 
         Raises:
-            UserError: the source can't be read, or the target's format can't hold the result.
+            ValueError: the volume's channels are not the model's.
         """
-        write_image(target, self(read_image(source), direction))
+        if self.preparation is None:
+            raise ValueError(_UNPREPARED)
+        prepared = self.preparation.grid.bring(volume)
+        values = self._translate_values(prepared.values, direction, progress)
+        return values if prepared is volume else restore(replace(prepared, values=values), volume)
+
+    def translate_file(
+        self, source: Path, target: Path, direction: Direction, progress: Progress | None = None
+    ) -> None:
+        """Translates a file into another of the same size.
+
+        An image keeps its bit depth, a volume its place in space: affine, orientation and spacing.
+        For the data type of a volume see `write_volume`.
+
+        Raises:
+            UserError: the source can't be read or doesn't suit the model, or the target's format
+                can't hold the result.
+        """
+        if self.generator.spatial_dims == 2:
+            write_image(target, self(read_image(source), direction, progress))
+            return
+        if self.preparation is None:
+            raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
+        volume = read_volume(source)
+        found, wanted = len(volume.values), self.channels(direction)[0]
+        if found != wanted:
+            raise UserError(
+                f"{source} has {_channels(found)}, but the model translates volumes with "
+                f"{_channels(wanted)} {direction}; give one of these"
+            )
+        write_volume(target, self.translate_volume(volume, direction, progress), volume)
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 @torch.inference_mode()
-def translate_padded(generator: TwoWayGenerator, batch: Tensor, direction: Direction) -> Tensor:
+def translate_padded(
+    generator: TwoWayGenerator,
+    batch: Tensor,
+    direction: Direction,
+    *,
+    windows: Windows | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
     """Translates (B, C, *spatial) of any size: pads to a size that fits, and crops the result.
 
     Borders are mirrored, so that the networks see a plausible continuation.
+
+    Args:
+        generator: the networks; they run where they are.
+        batch: on any device.
+        direction: "AtoB" or "BtoA".
+        windows: how what is too large for one pass is cut: then only windows go to the networks'
+            device, and the result is on that of `batch`. None translates all in one pass.
+        progress: told about each window, where there are several.
     """
     sizes = batch.shape[2:]
     multiple, least = generator.config.size_multiple, generator.config.min_size
@@ -115,7 +259,16 @@ def translate_padded(generator: TwoWayGenerator, batch: Tensor, direction: Direc
     can_mirror = all(amount < 2 * size - 1 for amount, size in zip(amounts, sizes, strict=True))
     if any(padding):
         batch = F.pad(batch, padding, mode="reflect" if can_mirror else "replicate")
-    translated: Tensor = generator(batch, direction)
+    run = partial(_on_device, generator, direction)
+    if windows is not None and windows.needed_for(wanted):
+        translated = translate_windows(run, batch, windows, generator.config, progress)
+    else:
+        translated = run(batch)
     starts = [amount // 2 for amount in amounts]
     inside = [slice(s, s + size) for s, size in zip(starts, sizes, strict=True)]
     return translated[(slice(None), slice(None), *inside)]
+
+
+def _on_device(generator: TwoWayGenerator, direction: Direction, batch: Tensor) -> Tensor:
+    translated: Tensor = generator(batch.to(next(generator.parameters()).device), direction)
+    return translated

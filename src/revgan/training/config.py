@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import yaml
 
-from revgan.data.sets import DataConfig
+from revgan.data.config import LEARNT, DataConfig
 from revgan.memory import parse_bytes
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.networks.config import Memory
@@ -187,7 +187,7 @@ class RunConfig:
         return "pix2pix" if self.paired else "CycleGAN"
 
     def changed_networks(self, other: "RunConfig") -> list[str]:
-        """The options that make the other's networks or their training game another one."""
+        """The options by which the other's networks, their game or what they see is another."""
         changed = ["objective"] if self.objective != other.objective else []
         for name in ("generator", "discriminator"):
             mine, others = asdict(getattr(self, name)), asdict(getattr(other, name))
@@ -196,6 +196,11 @@ class RunConfig:
                 for field, value in mine.items()
                 if value != others[field] and field not in ("memory", "stored_blocks")
             ]
+        changed += [
+            f"data.{field}"
+            for field in LEARNT
+            if getattr(self.data, field) != getattr(other.data, field)
+        ]
         return changed
 
     def to_yaml(self) -> str:

@@ -80,21 +80,20 @@ def _train(
     accelerator = make_accelerator(config.runtime, run)
     samples = TrainingSamples(data, config.data, paired=config.paired, seed=config.training.seed)
     total = total_steps(config, samples.epoch_length, accelerator.num_processes)
-    channels = data.a.format.channels, data.b.format.channels
-    planned = decide_memory(config, channels, accelerator, console)
+    planned = decide_memory(config, data.channels, accelerator, console)
     trainer = build_trainer(planned, data, accelerator, total)
     first = load_resumed(trainer, config, run) if resume else 0
     if first >= total:
         console.print(f"All {first} steps are done; a larger --training.steps goes on")
         _save_model(trainer, run)  # in case no space was left for it
         return Outcome(first, total, None)
-    with _outputs(config, run, accelerator, first):
+    with _outputs(config, data, run, accelerator, first):
         return _Loop(config, data, run, trainer, samples, console).run(first, stop)
 
 
 @contextmanager
 def _outputs(
-    config: RunConfig, run: RunFolder, accelerator: Accelerator, first: int
+    config: RunConfig, data: DataSet, run: RunFolder, accelerator: Accelerator, first: int
 ) -> Iterator[None]:
     """Opens what a run writes, and closes it; removes a new folder that got nothing to keep."""
     fresh = accelerator.is_main_process and not run.root.exists()
@@ -102,6 +101,8 @@ def _outputs(
         if accelerator.is_main_process:
             run.samples.mkdir(parents=True, exist_ok=True)
             write_text(run.config, config.to_yaml())
+            if data.preparation is not None:
+                data.preparation.write(run.model)
             run.forget_after(first)
         repeated = {"tensorboard": {"purge_step": first}} if first else {}
         accelerator.init_trackers(run.root.name, init_kwargs=repeated)

@@ -1,6 +1,6 @@
 """Pictures of test images translated during training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, get_args
 
@@ -9,9 +9,10 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
-from revgan.data.sampling import load_image
 from revgan.data.sets import DataConfig, DataSet
 from revgan.evaluation.figures import image_grid
+from revgan.evaluation.slices import slice_volumes
+from revgan.evaluation.volume_figures import volume_grid
 from revgan.inference import translate_padded
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.training.checkpoint import writing
@@ -19,6 +20,9 @@ from revgan.training.runs import RunFolder
 
 ROWS = 4
 """Test images in each picture."""
+
+Translate = Callable[[Tensor], list[Tensor]]
+"""From an image or volume (C, *spatial) to itself, its translation, and that translated back."""
 
 _T = TypeVar("_T")
 
@@ -33,30 +37,54 @@ def save_pictures(
 ) -> None:
     """Translates some test images there and back, for TensorBoard and the run's samples/.
 
-    Without test images, training images stand in.
+    Without test images, training images stand in. Of volumes, pictures show slices through the
+    middle, and the truth beside the translation where it is known.
     """
     # A picture shall need no more memory than training does. Even one of twice the crop takes less
-    # than the activations that training stores; but in lean, it stores next to none.
-    largest = config.crop if generator.config.memory == "lean" else 2 * config.crop
+    # than the activations that training stores; but in lean, it stores next to none, and a cube of
+    # twice the side is eight times as large.
+    doubled = config.spatial_dims == 2 and generator.config.memory != "lean"
+    largest = 2 * config.crop if doubled else config.crop
+    draw = _volume_grid if config.spatial_dims == 3 else _image_grid
     with _evaluating(generator):
         for direction in get_args(Direction):
-            domain = data.a if direction == "AtoB" else data.b
-            refs = spread(domain.test or domain.train, ROWS)
-            images = [
-                _middle(load_image(ref, domain.format.channels, config), largest) for ref in refs
-            ]
-            grid = image_grid(
-                [_there_and_back(generator, x, direction, accelerator) for x in images]
-            )
+
+            def translate(x: Tensor, direction: Direction = direction) -> list[Tensor]:
+                return _there_and_back(generator, x, direction, accelerator)
+
+            title, grid = draw(data, direction, largest, translate)
             pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
             with writing(run.samples):
                 Image.fromarray(pixels).save(run.samples / f"step-{step:06d}-{direction}.png")
             with writing(run.tensorboard):
                 accelerator.get_tracker("tensorboard").log_images(
-                    {f"{direction}: input, translation, round trip": pixels[np.newaxis]},
-                    step=step,
-                    dataformats="NHWC",
+                    {f"{direction}: {title}": pixels[np.newaxis]}, step=step, dataformats="NHWC"
                 )
+
+
+def _image_grid(
+    data: DataSet, direction: Direction, largest: int, translate: Translate
+) -> tuple[str, Tensor]:
+    """What the grid of pictures shows from left to right, and the grid, (3, H, W) in [0, 1]."""
+    domain = data.a if direction == "AtoB" else data.b
+    refs = spread(domain.test or domain.train, ROWS)
+    grid = image_grid([translate(domain.load_middle(ref, largest)) for ref in refs])
+    return "input, translation, round trip", grid
+
+
+def _volume_grid(
+    data: DataSet, direction: Direction, largest: int, translate: Translate
+) -> tuple[str, Tensor]:
+    """As `_image_grid`, of slices; with the truth and the difference from it, where it is known."""
+    source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
+    refs = source.test or source.train
+    rows = []
+    for number in spread(range(len(refs)), ROWS):
+        x, there, again = translate(source.load_middle(refs[number], largest))
+        truth = target.load_middle(target.test[number], largest) if data.test_aligned else None
+        rows.append(slice_volumes(x, there, truth, again, refs[number].affine))
+    shown = "truth, difference, " if data.test_aligned else ""
+    return f"input, translation, {shown}round trip", volume_grid(rows)
 
 
 @contextmanager
@@ -67,12 +95,6 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.train()
-
-
-def _middle(image: Tensor, largest: int) -> Tensor:
-    """The middle of an image (C, H, W), no side of it above `largest`."""
-    top, left = (max(0, (side - largest) // 2) for side in image.shape[1:])
-    return image[:, top : top + largest, left : left + largest]
 
 
 def _there_and_back(

@@ -210,7 +210,8 @@ def decide_memory(
         return replace(config, generator=replace(config.generator, memory=memory))
     budget = _process_budget(config, accelerator)
     size, kind = config.data.crop, accelerator.device.type
-    choice = choose_memory(Workload(config, size, channels=channels, device_type=kind), budget)
+    workload = Workload(config, size, config.data.spatial_dims, channels, kind)
+    choice = choose_memory(workload, budget)
     if accelerator.is_main_process:
         needed = format_bytes(choice.prediction.total)
         console.print(f"memory auto: {choice}, {needed} of {format_bytes(budget)}", soft_wrap=True)

@@ -71,8 +71,7 @@ def build_trainer(
     config: RunConfig, data: DataSet, accelerator: Accelerator, total: int
 ) -> Trainer:
     """Fresh networks for the channels of a data set, on the device, with their optimizers."""
-    channels = data.a.format.channels, data.b.format.channels
-    return make_trainer(config, 2, channels, accelerator, total)
+    return make_trainer(config, config.data.spatial_dims, data.channels, accelerator, total)
 
 
 def make_trainer(

@@ -1,0 +1,55 @@
+"""The memory of a run's training step in the two modes, measured for its report."""
+
+import torch
+from accelerate import Accelerator
+
+from revgan.data.domains import DataSet
+from revgan.evaluation.report import MemoryComparison
+from revgan.memory import measure_step
+from revgan.training.config import RunConfig
+from revgan.training.objectives import Batch
+from revgan.training.planning import free_budget
+from revgan.training.setup import build_trainer
+from revgan.training.workload import Workload, predict_training
+
+
+def compare_memory(
+    config: RunConfig, data: DataSet, accelerator: Accelerator
+) -> MemoryComparison | None:
+    """Measures one training step in both memory modes, each where it fits into the free memory.
+
+    None where not even reversible fits, for models that have one mode or whose memory can't be
+    predicted, and on devices that can't be measured.
+    """
+    device = accelerator.device
+    comparable = "reversible" in config.memory_modes and config.generator.core != "ode"
+    if device.type not in ("cpu", "cuda") or not comparable:
+        return None
+    spatial_dims, crop = config.data.spatial_dims, config.data.crop
+    workload = Workload(config, crop, spatial_dims, data.channels, device.type)
+    naive = workload.with_generator(memory="naive", stored_blocks=0)
+    reversible = workload.with_generator(memory="reversible", stored_blocks=0)
+    budget = free_budget(device)
+    if predict_training(reversible).total > budget:
+        return None
+    empty = workload.images(config.training.batch_size)
+    batch = Batch(*(torch.rand_like(images, device=device) * 2 - 1 for images in empty))
+
+    def peak(workload: Workload) -> int:
+        trainer = build_trainer(workload.config, data, accelerator, total=2)
+        trainer.step(batch, 0)  # brings the optimizers' states to life
+        return measure_step(lambda: trainer.step(batch, 1), device).peak
+
+    naive_fits = predict_training(naive).total <= budget
+    precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
+    where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    sides = [config.training.batch_size, *[crop] * spatial_dims]
+    size = f"{' x '.join(map(str, sides))} {'pixels' if spatial_dims == 2 else 'voxels'}"
+    return MemoryComparison(
+        naive=peak(naive) if naive_fits else None,
+        reversible=peak(reversible),
+        step=(
+            f"One {config.objective} training step of this configuration, {size}, measured in "
+            f"{precision} on {where}: the peak above what is held between steps."
+        ),
+    )

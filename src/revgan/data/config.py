@@ -1,0 +1,142 @@
+"""Which images or volumes a run is about, and what is cut from them."""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from revgan.data.intensity import IntensityConfig, Method
+from revgan.data.preparation import Grid
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images or volumes, and how they are brought to size.
+
+    Attributes:
+        path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
+            brain, brain-super-resolution).
+        spatial_dims: 2 for images, 3 for volumes.
+        resize: the shorter side in pixels after scaling; null keeps the size. For images.
+        crop: side of the random square or cube that training cuts out, in pixels or voxels.
+        flip: mirror half of the training samples left to right; in volumes that is the axis that
+            the file says runs so.
+        channels_a: channels that images of A are converted to; null takes them as they are.
+            Volumes are always taken as they are.
+        channels_b: likewise for B.
+        orientation: where the axes of volumes are made to run, such as RAS for towards right,
+            anterior and superior; null leaves them. Nothing is resampled for it.
+        spacing: millimetres between voxels that volumes are resampled to, along these axes, such as
+            [1, 1, 1]; null leaves their resolution.
+        crops_per_volume: cubes cut from each volume of the larger domain in an epoch.
+        foreground: the share of cubes whose centre is drawn from the foreground, which is brighter
+            than Otsu's threshold; of pairs, from that of A. The others come from anywhere.
+        intensity_a: what becomes -1 and 1 in volumes of A: "percentiles" are those of all training
+            volumes, "range" takes low and high as they are, in the file's units, such as Hounsfield
+            units, "zscore" takes them in standard deviations from the mean.
+        low_a: what becomes -1; null takes percentile 0.5, or -4 standard deviations.
+        high_a: what becomes 1; null takes percentile 99.5, or 4 standard deviations.
+        intensity_b: likewise for B.
+        low_b: likewise for B.
+        high_b: likewise for B.
+        clip: intensities beyond low and high become -1 and 1; for volumes.
+    """
+
+    path: str = ""
+    spatial_dims: Literal[2, 3] = 2
+    resize: int | None = None
+    crop: int = 256
+    flip: bool = True
+    channels_a: int | None = None
+    channels_b: int | None = None
+    orientation: str | None = None
+    spacing: tuple[float, float, float] | None = None
+    crops_per_volume: int = 1
+    foreground: float = 0.0
+    intensity_a: Method = "percentiles"
+    low_a: float | None = None
+    high_a: float | None = None
+    intensity_b: Method = "percentiles"
+    low_b: float | None = None
+    high_b: float | None = None
+    clip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
+        if self.crop < 1:
+            raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        self._refuse_idle_options()
+        if self.spatial_dims == 2:
+            self._check_images()
+        else:
+            self._check_volumes()
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """An image's height and width after `resize`."""
+        if self.resize is None:
+            return height, width
+        shorter = min(height, width)
+        return round(height * self.resize / shorter), round(width * self.resize / shorter)
+
+    @property
+    def grid(self) -> Grid:
+        """How volumes are made to lie in their arrays."""
+        return Grid(self.orientation, self.spacing)
+
+    def intensity(self, domain: Literal["a", "b"]) -> IntensityConfig:
+        """Which intensities of a domain's volumes become -1 and 1."""
+        if domain == "a":
+            return IntensityConfig(self.intensity_a, self.low_a, self.high_a, self.clip)
+        return IntensityConfig(self.intensity_b, self.low_b, self.high_b, self.clip)
+
+    def _refuse_idle_options(self) -> None:
+        idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in idle and value != field.default:
+                raise ValueError(
+                    f"{field.name} does nothing for {kind}; leave it out, or set data.spatial_dims "
+                    f"{5 - self.spatial_dims}"
+                )
+
+    def _check_images(self) -> None:
+        if self.resize is not None and self.resize < self.crop:
+            raise ValueError(
+                f"resize must be null or at least crop ({self.crop}), not {self.resize}"
+            )
+        for name in ("channels_a", "channels_b"):
+            if getattr(self, name) not in (None, 1, 2, 3, 4):
+                raise ValueError(f"{name} must be null or 1 to 4, not {getattr(self, name)}")
+
+    def _check_volumes(self) -> None:
+        if self.crops_per_volume < 1:
+            raise ValueError(f"crops_per_volume must be 1 or more, not {self.crops_per_volume}")
+        if not 0 <= self.foreground <= 1:
+            raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
+        _ = self.grid  # checks its own values
+        for domain in ("a", "b"):
+            try:
+                self.intensity(domain)
+            except ValueError as error:
+                raise ValueError(
+                    f"intensity_{domain}, low_{domain} and high_{domain} do not go together: "
+                    f"{error}"
+                ) from error
+
+
+FOR_IMAGES = ("resize", "channels_a", "channels_b")
+
+LEARNT = (
+    "spatial_dims",
+    "orientation",
+    "spacing",
+    "intensity_a",
+    "low_a",
+    "high_a",
+    "intensity_b",
+    "low_b",
+    "high_b",
+    "clip",
+)
+"""What networks have learnt: another value would need other networks."""
+
+FOR_VOLUMES = (*LEARNT[1:], "crops_per_volume", "foreground")

@@ -1,0 +1,64 @@
+"""What training and evaluation draw from, whether images or volumes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+from revgan.data.preparation import Preparation
+
+Ref = TypeVar("Ref")
+"""One image or volume that can be loaded."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Domain(ABC, Generic[Ref]):
+    """One side of a data set.
+
+    Attributes:
+        train: the images or volumes for training, at least one.
+        test: those for the test.
+    """
+
+    train: tuple[Ref, ...]
+    test: tuple[Ref, ...]
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """What all of them have in common."""
+
+    @abstractmethod
+    def load(self, ref: Ref) -> Tensor:
+        """One of them as the networks take it, (channels, *spatial) in [-1, 1]."""
+
+    @abstractmethod
+    def load_middle(self, ref: Ref, largest: int) -> Tensor:
+        """The middle of one of them, no side of it above `largest`."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images or volumes of both domains, decoded once and found good.
+
+    Attributes:
+        a: domain A.
+        b: domain B.
+        test_aligned: a.test[i] and b.test[i] show the same.
+        preparation: what volumes go through, for the model folder; None for images.
+    """
+
+    a: Domain[Any]
+    b: Domain[Any]
+    test_aligned: bool
+    preparation: Preparation | None = None
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Of A and of B."""
+        return self.a.channels, self.b.channels

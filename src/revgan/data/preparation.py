@@ -1,0 +1,124 @@
+"""What is done to volumes before a network sees them, and what a model folder says of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import yaml
+from monai.data import MetaTensor
+from monai.transforms import Orientation, Spacing
+
+from revgan.data.intensity import Intensity
+from revgan.data.volumes import Volume
+from revgan.errors import UserError
+from revgan.files import write_text
+
+PREPARATION = "intensity.yaml"
+"""Its file in a model folder."""
+
+SIDES = (("L", "R"), ("P", "A"), ("I", "S"))
+ORIENTATIONS = frozenset(
+    "".join(letters) for order in permutations(SIDES) for letters in product(*order)
+)
+"""The 48 ways in which the axes of an array can run through a patient."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How all volumes are made to lie in their arrays.
+
+    Attributes:
+        orientation: where the three axes run to, such as RAS: towards right, anterior and
+            superior. Axes are swapped and reversed, nothing is resampled. None leaves them.
+        spacing: millimetres from voxel to voxel along these axes. None leaves the resolution.
+    """
+
+    orientation: str | None = None
+    spacing: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.orientation is not None and self.orientation not in ORIENTATIONS:
+            raise ValueError(
+                "orientation must be null or have a letter for each axis, such as RAS or LPS, not "
+                f"{self.orientation!r}"
+            )
+        if self.spacing is not None and not all(0 < mm < math.inf for mm in self.spacing):
+            raise ValueError(
+                f"spacing must be null or three numbers above 0, not {list(self.spacing)}"
+            )
+
+    def bring(self, volume: Volume) -> Volume:
+        """The volume on this grid, by trilinear interpolation if its resolution is another.
+
+        Returns:
+            Its values, (C, X, Y, Z), and where they are in space; `source` and `dtype` stay those
+            of the file. A volume that lies so already is returned as it is.
+        """
+        if self == Grid():
+            return volume
+        moved = MetaTensor(torch.from_numpy(volume.values), torch.from_numpy(volume.affine))
+        if self.orientation is not None:
+            moved = Orientation(self.orientation, labels=SIDES)(moved)
+        if self.spacing is not None:
+            moved = Spacing(self.spacing, padding_mode="border", dtype=np.float32)(moved)
+        values = np.ascontiguousarray(moved.as_tensor().numpy())
+        return replace(volume, values=values, affine=moved.affine.numpy())
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a model's volumes go through on their way into the network.
+
+    Attributes:
+        a: intensities of A.
+        b: intensities of B.
+        grid: how the volumes lie in their arrays.
+    """
+
+    a: Intensity
+    b: Intensity
+    grid: Grid = Grid()
+
+    def write(self, folder: Path) -> None:
+        """Writes it into a model folder, which is made, whole or not at all."""
+        content = {
+            "a": self.a.to_dict(),
+            "b": self.b.to_dict(),
+            "orientation": self.grid.orientation,
+            "spacing": self.grid.spacing and list(self.grid.spacing),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / PREPARATION, yaml.safe_dump(content, sort_keys=False))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """What `write` left in a model folder; None if nothing, as for a model of images.
+
+        Raises:
+            UserError: the file can't be understood.
+        """
+        path = folder / PREPARATION
+        if not path.is_file():
+            return None
+        try:
+            return cls._from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{path} can't be understood ({reason}); replace it by the one that came with the "
+                "model"
+            ) from error
+
+    @classmethod
+    def _from_dict(cls, content: Mapping[str, Any]) -> Self:
+        a, b = (Intensity.from_dict(content[domain]) for domain in ("a", "b"))
+        spacing = content["spacing"]
+        if spacing is not None:
+            x, y, z = map(float, spacing)
+            spacing = x, y, z
+        return cls(a, b, Grid(content["orientation"], spacing))

@@ -1,0 +1,207 @@
+"""Volumes brought to their grid once, and then read from the disk piece by piece.
+
+A random crop reads no more than itself: the arrays are memory-mapped. A volume's place in the cache
+depends on its file (path, size, time of change) and on the grid, so that a changed file is prepared
+anew. Whatever is in the cache can be removed at any time when no training runs.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.orientations import io_orientation
+from numpy.typing import NDArray
+
+from revgan.data.earth import cache_folder
+from revgan.data.preparation import Grid
+from revgan.data.volumes import read_volume, require_contrast, volume_stem
+from revgan.errors import UserError
+
+VERSION = 1
+"""Of what is in the cache; another one makes old entries unused."""
+
+POSITIONS = 2**16
+"""Foreground positions that are kept of each volume, drawn at random from all."""
+
+
+@dataclass(frozen=True)
+class VolumeFile:
+    """A volume where the user keeps it.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return volume_stem(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class CachedVolume(VolumeFile):
+    """A volume on its grid, in the cache.
+
+    Attributes:
+        path: the file that it comes from.
+        folder: its place in the cache.
+    """
+
+    folder: Path
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """(C, X, Y, Z) in the file's units, memory-mapped; of small integers or float32."""
+        return self._array("values")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """X, Y and Z."""
+        x, y, z = self.values.shape[1:]
+        return x, y, z
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """(4, 4), from voxel indices on the grid to millimetres in RAS+."""
+        return np.array(self._array("affine"))
+
+    @property
+    def left_right(self) -> int:
+        """The axis, 0 to 2, that runs between the patient's left and right."""
+        return int(np.flatnonzero(io_orientation(self.affine)[:, 0] == 0)[0])
+
+    @property
+    def foreground(self) -> NDArray[np.int32]:
+        """(N, 3): voxels brighter than Otsu's threshold, at most `POSITIONS` of them."""
+        return self._array("foreground")
+
+    def _array(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = np.load(
+            self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False
+        )
+        return array
+
+
+def volume_cache() -> Path:
+    """The folder of prepared volumes."""
+    return cache_folder() / "volumes"
+
+
+def cached_bytes() -> int:
+    """What the cache takes of the disk, all volumes ever prepared together."""
+    total = 0
+    for path in volume_cache().glob("*/*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # another process has just finished it
+            total += path.stat().st_size
+    return total
+
+
+def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
+    """Reads a volume, checks it and brings it to its grid, unless the cache has it already.
+
+    Several processes may do this at once.
+
+    Raises:
+        UserError: the volume can't be read or is constant, or the disk is full or not writable.
+    """
+    folder = volume_cache() / _key(file.path, grid)
+    if not folder.is_dir():
+        source = read_volume(file.path)
+        require_contrast(source, file.path)
+        volume = grid.bring(source)
+        arrays = {
+            "values": _compact(volume.values, source.dtype),
+            "affine": volume.affine,
+            "foreground": foreground_positions(volume.values),
+        }
+        try:
+            _write(folder, arrays)
+        except OSError as error:
+            raise UserError(
+                f"the prepared volume of {file.path} can't be written to {folder.parent} "
+                f"({error.strerror or error}); make room there, or set XDG_CACHE_HOME to a folder "
+                "on another disk"
+            ) from error
+    return CachedVolume(file.path, folder)
+
+
+def foreground_positions(values: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The voxels whose mean over channels is above Otsu's threshold.
+
+    Args:
+        values: (C, X, Y, Z).
+
+    Returns:
+        (N, 3), at most `POSITIONS` of them, ordered; all voxels where the mean is the same
+        everywhere.
+    """
+    mean = values.mean(axis=0)
+    chosen = np.flatnonzero(mean > otsu_threshold(mean)) if np.ptp(mean) else np.arange(mean.size)
+    if len(chosen) > POSITIONS:
+        draws = np.random.default_rng(0)
+        chosen = np.sort(draws.choice(chosen, POSITIONS, replace=False))
+    return np.stack(np.unravel_index(chosen, mean.shape), axis=1).astype(np.int32)
+
+
+def otsu_threshold(values: NDArray[np.float32]) -> float:
+    """What parts values, which are not all equal, into two classes that vary least (Otsu, 1979)."""
+    counts, edges = np.histogram(values, 256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    # Of the classes below and above each edge; neither is empty, as both ends hold a value.
+    below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
+    above, other_sums = counts.sum() - below, (counts * centres).sum() - sums
+    between = below * above * (sums / below - other_sums / above) ** 2
+    return float(edges[1 + np.argmax(between)])
+
+
+def _key(path: Path, grid: Grid) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be opened ({error.strerror}); give an existing, readable volume file"
+        ) from error
+    what = [VERSION, str(path.resolve()), status.st_size, status.st_mtime_ns]
+    text = json.dumps([*what, grid.orientation, grid.spacing])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _compact(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The values in the file's own integers, if these are small and hold what there is."""
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        limits = np.iinfo(dtype)
+        if limits.min <= values.min() and values.max() <= limits.max:
+            integers = values.astype(dtype)
+            if np.array_equal(integers, values):
+                return integers
+    return values
+
+
+def _write(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
+    try:
+        for name, array in arrays.items():
+            with (building / f"{name}.npy").open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+        building.chmod(0o755)
+        building.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # not just another process that was faster
+            raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

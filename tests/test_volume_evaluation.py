@@ -1,0 +1,183 @@
+"""Evaluating runs on volumes: scores, masks, results and examples."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from revgan.cli import main
+from revgan.commands.evaluate import evaluate
+from revgan.data.sets import DataConfig, open_data_set
+from revgan.data.volumes import Volume, read_volume, write_volume
+from revgan.errors import UserError
+from revgan.evaluation.slices import VolumeSlices
+from revgan.training.runs import RunFolder
+
+SHAPE = (34, 36, 38)
+PLACE = np.array([[-1.0, 0, 0, 5], [0, 0, 2, -3], [0, 1, 0, 7], [0, 0, 0, 1]])
+OPTIONS = {"spatial_dims": 3, "crop": 32, "intensity_a": "range", "intensity_b": "range"}
+LIMITS = {"low_a": 0, "high_a": 255, "low_b": 0, "high_b": 510}
+"""One grey level is 1 in A, and 2 in B."""
+
+
+class AddsGreyLevels:
+    """Stands in for a model that makes B by adding 60 grey levels, and A by taking off 30."""
+
+    def __call__(self, volume, direction):
+        return volume + 2 * (60 if direction == "AtoB" else -30) / 255
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def save(path, values, dtype=np.float32):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.asarray(values, np.float32)[np.newaxis]
+    write_volume(path, values, Volume(values, PLACE, None, np.dtype(dtype)))
+
+
+def rising(grey):
+    """A volume that rises evenly by ten grey levels; interpolation keeps it as it is."""
+    return np.broadcast_to(np.linspace(grey - 5, grey + 5, SHAPE[0])[:, None, None], SHAPE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Volumes of A with 10, 11 and 12 grey levels; B with 90 for training, 70 for the test."""
+    root = tmp_path / "volumes"
+    for name, grey in (("trainA", 10), ("testA", 10), ("trainB", 90), ("testB", 70)):
+        for number in range(3):
+            unit = 1 if name.endswith("A") else 2
+            save(root / name / f"{number}.nii.gz", rising(grey + number) * unit)
+    return root
+
+
+def opened(folder, **options):
+    config = DataConfig(path=str(folder), **{**OPTIONS, **LIMITS, **options})
+    return open_data_set(config, paired=True)
+
+
+def evaluated(folder, tmp_path, **options):
+    run = RunFolder(tmp_path / "run")
+    return evaluate(AddsGreyLevels(), opened(folder, **options), run, Console(quiet=True))
+
+
+def by_name(rows):
+    return {(row.direction, row.method): row.scores for row in rows}
+
+
+def test_volumes_are_scored_in_grey_levels_of_their_range(folder, tmp_path):
+    evaluation = evaluated(folder, tmp_path)
+    scores = by_name(evaluation.rows)
+    assert scores["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
+    assert scores["BtoA", "RevGAN"].mae == pytest.approx(30, abs=1e-3)
+    assert scores["AtoB", "input unchanged"].mae == pytest.approx(60, abs=1e-3)
+    # Training volumes of B have 91 grey levels on average, those of the test 70 to 72.
+    assert scores["AtoB", "mean training intensity"].mae == pytest.approx(20, abs=1e-3)
+    assert {row.scores.count for row in evaluation.rows} == {3}
+    assert by_name(evaluation.cycle_rows)["AtoBtoA", "RevGAN"].mae == pytest.approx(30, abs=1e-3)
+    assert evaluation.mask_rows == []
+
+
+def test_translations_are_written_in_place_and_in_units(folder, tmp_path):
+    evaluated(folder, tmp_path)
+    for direction, (grey, unit) in (("AtoB", (71, 2)), ("BtoA", (41, 1))):
+        written = read_volume(tmp_path / "run" / "results" / direction / "1.nii.gz")
+        assert np.array_equal(written.affine, PLACE)
+        expected = rising(grey) * unit
+        # Through [-1, 1] and back in float32, for values of up to 152.
+        assert np.allclose(written.values, expected, rtol=0, atol=1e-4)
+
+
+def test_results_are_on_the_files_grids_though_the_model_has_another(folder, tmp_path):
+    evaluation = evaluated(folder, tmp_path, orientation="RAS", spacing=(1.0, 1.0, 1.0))
+    written = read_volume(tmp_path / "run" / "results" / "AtoB" / "2.nii.gz")
+    assert written.values.shape == (1, *SHAPE)
+    assert np.array_equal(written.affine, PLACE)
+    assert by_name(evaluation.rows)["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
+
+
+def test_examples_are_slices(folder, tmp_path):
+    examples = evaluated(folder, tmp_path).examples["BtoA"]
+    assert len(examples) == 3
+    for example in examples:
+        assert isinstance(example, VolumeSlices)
+        assert example.truth is not None
+
+
+@pytest.mark.parametrize("options", [{}, {"orientation": "RAS"}])
+def test_masks_decide_which_voxels_count(folder, tmp_path, options):
+    inside = np.zeros(SHAPE, bool)
+    inside[5:20, 8:25, 10:30] = True
+    for name in ("testA", "testB", "trainB"):
+        for number in range(3):
+            path = folder / name / f"{number}.nii.gz"
+            values = read_volume(path).values[0]
+            save(path, np.where(inside, values, 200))
+            save(folder / f"{name[:-1]}Mask" / f"{number}.nii", inside, np.uint8)
+    evaluation = evaluated(folder, tmp_path, **options)
+    scores, all_of_them = by_name(evaluation.mask_rows), by_name(evaluation.rows)
+    assert scores["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
+    assert all_of_them["AtoB", "RevGAN"].mae > 50
+    # Inside the masks of the training volumes: 91, and not the 100 that is around them.
+    assert scores["AtoB", "mean training intensity"].mae == pytest.approx(20, abs=1e-3)
+    assert scores["AtoB", "RevGAN"].count == 3
+    assert len(json.loads(evaluation.to_json())["test_inside_masks"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (None, "holds no mask of"),
+        (np.zeros(SHAPE), "is empty"),
+        (np.ones((5, 6, 7)), r"must be of shape \(1, 34, 36, 38\)"),
+    ],
+)
+def test_masks_that_do_not_fit_are_named(folder, tmp_path, mask, expected):
+    masks = folder / "testMask"
+    for number in range(2):
+        save(masks / f"{number}.nrrd", np.ones(SHAPE))
+    if mask is not None:
+        save(masks / "2.nrrd", mask)
+    with pytest.raises(UserError, match=expected):
+        evaluated(folder, tmp_path)
+
+
+def test_a_run_on_volumes_ends_with_a_report(folder, tmp_path, capsys):
+    for number in range(3):
+        save(folder / "testMask" / f"{number}.nii", np.ones(SHAPE))
+    run = tmp_path / "run"
+    tiny = ["--training.steps=1", "--training.batch_size=1", "--discriminator.width=2"]
+    tiny += ["--generator.width=2", "--generator.depth=1", "--runtime.device=cpu"]
+    volumes = ["--preset=volumes", "--objective=paired", "--data.crop=32", f"--run={run}"]
+    assert main(["train", str(folder), *volumes, *tiny]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--window=32", "--json", "--device=cpu"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert len(scores["test"]) == len(scores["test_inside_masks"]) == 6
+    assert scores == json.loads((run / "scores.json").read_text())
+    assert {path.name for path in (run / "results" / "AtoB").iterdir()} == {
+        "0.nii.gz",
+        "1.nii.gz",
+        "2.nii.gz",
+    }
+    page = (run / "report.html").read_text()
+    assert "3 test volumes of A" in page
+    assert "1 x 32 x 32 x 32 voxels" in page
+    assert "Inside the masks" in page
+
+
+def test_a_run_without_test_volumes_is_told_what_to_add(folder, tmp_path, capsys):
+    for name in ("testA", "testB"):
+        for path in (folder / name).iterdir():
+            path.unlink()
+        (folder / name).rmdir()
+    run = tmp_path / "run"
+    tiny = ["--training.steps=1", "--discriminator.width=2", "--generator.width=2"]
+    volumes = ["--preset=volumes", "--data.crop=32", "--generator.depth=1", f"--run={run}"]
+    assert main(["train", str(folder), *volumes, *tiny]) == 0
+    assert main(["evaluate", str(run)]) == 1
+    assert "has no test volumes; add testA and testB" in capsys.readouterr().err
