@@ -37,15 +37,16 @@ def table(rows):
     for direction, title in DIRECTIONS.items():
         for method in (*MODELS, *reversed(REFERENCES)):
             if (direction, method, "psnr") in values:
-                cells = (_cell(values[direction, method, name], name) for name in SCORES)
+                seeds = method in MODELS  # a reference needs no training
+                cells = (_cell(values[direction, method, name], name, seeds) for name in SCORES)
                 lines.append([f"{title}: {method}", *cells])
     return markdown(["direction and model", *(title for title, _ in SCORES.values())], lines)
 
 
-def _cell(values, name):
+def _cell(values, name, seeds):
     digits = SCORES[name][1]
     mean = f"{statistics.mean(values):.{digits}f}"
-    if len(set(values)) == 1:
+    if not seeds or len(values) == 1:
         return mean
     return f"{mean} ({', '.join(f'{value:.{digits}f}' for value in values)})"
 

@@ -92,7 +92,7 @@ def volume_figure(slices: VolumeSlices) -> Figure:
     limit = _difference_limit(slices)
     pictures = volume_pictures(slices, limit)
     height, width = slices.input.shape[1:]
-    left, strip, right = 1.0, 5.0, 0.6  # inches, as all that follows
+    left, strip, right = 1.0, 5.0, 0.8  # inches, as all that follows
     head, row, gap = 0.3, strip * height / width, 0.08
     total_width, total_height = left + strip + right, head + len(pictures) * (row + gap)
     figure = Figure(figsize=(total_width, total_height), dpi=144)
