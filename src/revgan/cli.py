@@ -10,9 +10,9 @@ from revgan import __version__
 from revgan.errors import UserError, out_of_memory, solver_failed
 
 COMMANDS = {
-    "demo": "train on real satellite and map tiles, translate, write a report",
-    "train": "train a model on your images, or resume a run",
-    "translate": "translate images with a trained model",
+    "demo": "train on a real sample set, translate what was held out, write a report",
+    "train": "train a model on your images or volumes, or resume a run",
+    "translate": "translate images or volumes with a trained model",
     "prepare": "make a data set of diffusion-tensor super-resolution, the paper's task in 3D",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
     "evaluate": "scores, translated test images and a report of a run",
