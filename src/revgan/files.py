@@ -1,6 +1,8 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,28 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()
+
+
+@contextmanager
+def making_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill; at the end of the context it becomes `folder`, whole or not at all.
+
+    Where another process was faster, its folder stays, and this one is dropped.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        yield building
+        building.chmod(0o755)
+        building.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,8 +8,6 @@ NeuroImage 54, 2011). They are written as an ordinary folder of volumes, so ever
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from revgan.data.grids import Region, cut, double, halve
 from revgan.data.volumes import Volume, read_volume, write_volume
 from revgan.errors import UserError
+from revgan.files import making_folder
 
 BrainTask = Literal["gray-matter", "super-resolution"]
 
@@ -79,9 +78,7 @@ def write_brain(root: Path, *, task: BrainTask) -> Path:
         return folder
     t1 = _read(T1)
     other = _read(GRAY_MATTER) if task == "gray-matter" else None
-    root.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".brain-", dir=root))
-    try:
+    with making_folder(folder) as building:
         for name in ("trainA", "trainB", "testA", "testB"):
             (building / name).mkdir()
         for slab in SLABS:
@@ -90,13 +87,6 @@ def write_brain(root: Path, *, task: BrainTask) -> Path:
             for domain, volume in zip("AB", pair, strict=True):
                 path = building / f"{slab.role}{domain}" / f"{slab.name}.nii.gz"
                 write_volume(path, volume.values, volume)
-        building.chmod(0o755)
-        building.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # not just another process that was faster
-            raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return folder
 
 

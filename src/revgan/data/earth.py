@@ -8,8 +8,6 @@ as ordinary image folders, so everything that works on `earth` works on a user's
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from revgan.errors import UserError
+from revgan.files import making_folder
 
 TILE = 64
 """Side of a tile in pixels; one pixel is 20' of latitude and longitude, 37 km at the equator."""
@@ -57,22 +56,13 @@ def write_earth(root: Path, *, paired: bool) -> Path:
     if folder.is_dir():
         return folder
     satellite, relief = _world("bmng.jpg"), _world("shadedrelief.jpg")
-    root.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".earth-", dir=root))
-    try:
+    with making_folder(folder) as building:
         for name in ("trainA", "trainB", "testA", "testB"):
             (building / name).mkdir()
         for tile in tiles(relief):
             for target in _folders(tile.role, paired):
                 picture = satellite if target.endswith("A") else relief
                 Image.fromarray(tile.cut(picture)).save(building / target / f"{tile.name}.png")
-        building.chmod(0o755)
-        building.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # not just another process that was faster
-            raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return folder
 
 

@@ -9,8 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from revgan.data.earth import cache_folder
 from revgan.data.preparation import Grid
 from revgan.data.volumes import read_volume, require_contrast, volume_stem
 from revgan.errors import UserError
+from revgan.files import making_folder
 
 VERSION = 1
 """Of what is in the cache; another one makes old entries unused."""
@@ -190,18 +189,9 @@ def _compact(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _write(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
-    try:
+    with making_folder(folder) as building:
         for name, array in arrays.items():
             with (building / f"{name}.npy").open("wb") as file:
                 np.save(file, array, allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
-        building.chmod(0o755)
-        building.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # not just another process that was faster
-            raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
