@@ -6,12 +6,10 @@ equilibrium instead of leading there. Consensus optimization adds ``gamma * grad
 ||v||^2`` to the gradients of all players, and R has its minimum where v is 0.
 
 The gradient of R has second derivatives of each loss, mixed ones among them; memory-saving modes
-have none. All losses are alive at once: an unpaired step at 128 px, width 32 and depth 6 takes 475
-MiB instead of naive's 62. The paper's Section 3 tried it, and gave it up as too slow.
+have none. All losses are alive at once, so that it takes several times the memory; docs/paper.md
+has numbers. The paper's Section 3 tried it, and gave it up as too slow.
 
-R is large here, as the losses' weights are: in the first 20 steps of such networks on 64 px of
-noise, its gradient was 1,900 to 27,000 times as long as v. The two weigh the same at a gamma of
-4e-5 to 5e-4, not at the 10 of the reference.
+R is large here, as the losses' weights are: gamma has to be far below the 10 of the reference.
 """
 
 from collections.abc import Iterable, Sequence
