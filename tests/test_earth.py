@@ -16,7 +16,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tiles():
-    return list(earth.tiles(earth._world("shadedrelief.jpg")))
+    return list(earth.tiles(earth.world_picture("shadedrelief.jpg")))
 
 
 def covered(tiles, *roles) -> np.ndarray:

@@ -99,5 +99,5 @@ def test_a_bad_test_image_is_refused_before_training(tmp_path):
 
 
 def test_a_missing_folder_is_told_the_built_in_sets(tmp_path):
-    with pytest.raises(UserError, match=r"does not exist; give a folder .*: earth$"):
+    with pytest.raises(UserError, match=r"does not exist; give a folder .*: earth, earth-labels$"):
         locate(config(tmp_path / "no"), paired=False)

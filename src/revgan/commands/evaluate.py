@@ -34,6 +34,7 @@ from revgan.training.setup import make_accelerator
 
 DOMAIN_NAMES = {
     "earth": ("satellite", "map"),
+    "earth-labels": ("satellite", "land cover"),
     "brain": ("T1", "grey matter"),
     "brain-super-resolution": ("half resolution", "full resolution"),
 }

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
 
 Ref = TypeVar("Ref")
@@ -51,12 +52,14 @@ class DataSet:
         b: domain B.
         test_aligned: a.test[i] and b.test[i] show the same.
         preparation: what volumes go through, for the model folder; None for images.
+        palette: what the colours of label maps mean, where one of the domains has them.
     """
 
     a: Domain[Any]
     b: Domain[Any]
     test_aligned: bool
     preparation: Preparation | None = None
+    palette: Palette | None = None
 
     @property
     def channels(self) -> tuple[int, int]:

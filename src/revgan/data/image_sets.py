@@ -15,6 +15,7 @@ from revgan.data.folders import (
     read_tensor,
 )
 from revgan.data.images import ImageFormat
+from revgan.data.labels import Palette
 from revgan.data.splits import Split
 from revgan.errors import UserError
 
@@ -28,10 +29,12 @@ class ImageDomain(Domain[ImageRef]):
         test: the test images.
         format: what they have in common.
         config: how they are brought to size.
+        flat: they are label maps, whose colours are not to be mixed.
     """
 
     format: ImageFormat
     config: DataConfig
+    flat: bool = False
 
     @property
     def channels(self) -> int:
@@ -44,6 +47,8 @@ class ImageDomain(Domain[ImageRef]):
         size = self.config.scaled(height, width)
         if size == (height, width):
             return image
+        if self.flat:
+            return F.interpolate(image[None], size, mode="nearest-exact")[0]
         resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
         return resized[0].clamp_(-1, 1)
 
@@ -74,11 +79,14 @@ def open_images(
             f"{unequal[0]} is {width_a} x {height_a} pixels and {unequal[1]} {width_b} x "
             f"{height_b}; to be paired, both need the same size"
         )
+    palette = Palette.read(folder.root)
+    labels = None if palette is None else palette.domain
     return DataSet(
-        a=ImageDomain(train.a, test.a, a.format, config),
-        b=ImageDomain(train.b, test.b, b.format, config),
+        a=ImageDomain(train.a, test.a, a.format, config, flat=labels == "A"),
+        b=ImageDomain(train.b, test.b, b.format, config, flat=labels == "B"),
         # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
         test_aligned=test.aligned and unequal_test is None,
+        palette=palette,
     )
 
 

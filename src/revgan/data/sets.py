@@ -6,6 +6,7 @@ from revgan.data.brain import write_brain
 from revgan.data.config import DataConfig
 from revgan.data.domains import DataSet, Domain, Progress
 from revgan.data.earth import cache_folder, write_earth
+from revgan.data.earth_labels import write_earth_labels
 from revgan.data.folders import ImageFolder, open_folder
 from revgan.data.image_sets import open_images
 from revgan.data.preparation import Preparation
@@ -14,7 +15,7 @@ from revgan.errors import UserError
 
 __all__ = ["BUILT_IN", "DataConfig", "DataSet", "Domain", "Progress", "locate", "open_data_set"]
 
-BUILT_IN = {"earth": 2, "brain": 3, "brain-super-resolution": 3}
+BUILT_IN = {"earth": 2, "earth-labels": 2, "brain": 3, "brain-super-resolution": 3}
 """Sets that need no folder, and their spatial dimensions."""
 
 _KINDS = {2: "images", 3: "volumes"}
@@ -75,6 +76,8 @@ def _root(config: DataConfig, *, paired: bool) -> Path:
         )
     if config.path == "earth":
         return write_earth(cache_folder(), paired=paired)
+    if config.path == "earth-labels":
+        return write_earth_labels(cache_folder(), paired=paired)
     super_resolution = config.path == "brain-super-resolution"
     return write_brain(
         cache_folder(), task="super-resolution" if super_resolution else "gray-matter"

@@ -1,0 +1,281 @@
+"""Label maps: images that show classes by flat colours, and what their colours mean.
+
+A data folder says so by a file `labels.yaml`:
+
+    domain: B
+    classes:
+    - {name: road, colour: [128, 64, 128]}
+    - {name: unlabeled, colour: [0, 0, 0], void: true}
+
+Void classes are no part of any score, as the Cityscapes benchmark has it.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from revgan.data.folders import ImageRef
+from revgan.data.images import convert_channels, read_image, to_tensor
+from revgan.errors import UserError
+from revgan.files import write_text
+
+FILE = "labels.yaml"
+
+IGNORED = 255
+"""What a class map holds where no class counts."""
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """A class of label maps.
+
+    Attributes:
+        name: what it is called.
+        colour: red, green and blue, 0 to 255.
+        void: left out of scores.
+    """
+
+    name: str
+    colour: tuple[int, int, int]
+    void: bool = False
+
+
+@dataclass(frozen=True)
+class Palette:
+    """What the colours of a data set's label maps mean.
+
+    Attributes:
+        domain: the one whose images are label maps.
+        classes: all of them, void ones too. A class map holds positions among those that count.
+
+    Raises:
+        ValueError: a name or colour comes twice or is none, fewer than two classes count, or the
+            domain is neither.
+    """
+
+    domain: Literal["A", "B"]
+    classes: tuple[LabelClass, ...]
+
+    def __post_init__(self) -> None:
+        if self.domain not in ("A", "B"):
+            raise ValueError(f"domain must be A or B, not {self.domain!r}")
+        seen: set[object] = set()
+        for value in (value for label in self.classes for value in (label.name, label.colour)):
+            if value in seen:
+                raise ValueError(f"{value} stands for two classes; give each its own")
+            seen.add(value)
+        for label in self.classes:
+            if len(label.colour) != 3 or not all(0 <= value <= 255 for value in label.colour):
+                raise ValueError(
+                    f"the colour of {label.name} must be three numbers from 0 to 255, not "
+                    f"{list(label.colour)}"
+                )
+        if not 2 <= len(self.names) < IGNORED:
+            raise ValueError(f"2 to {IGNORED - 1} classes must count, not {len(self.names)}")
+
+    @cached_property
+    def counting(self) -> tuple[LabelClass, ...]:
+        """The classes that count: class k of a class map is the k-th of these."""
+        return tuple(label for label in self.classes if not label.void)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes that count."""
+        return tuple(label.name for label in self.counting)
+
+    def nearest(self, image: Tensor) -> Tensor:
+        """The class that counts whose colour is nearest to each pixel's.
+
+        Args:
+            image: (3, H, W) in [-1, 1].
+
+        Returns:
+            (H, W), int64.
+        """
+        distances = [
+            (image - colour.to(image.device)[:, None, None]).square().sum(0)
+            for colour in self._colours()
+        ]
+        return torch.stack(distances).argmin(0)
+
+    def exact(self, pixels: NDArray[np.uint8], source: str) -> Tensor:
+        """The class of each pixel of a label map; void ones as `IGNORED`.
+
+        Args:
+            pixels: (H, W, 3).
+            source: what the label map is called in errors.
+
+        Returns:
+            (H, W), int64.
+
+        Raises:
+            UserError: there are other colours than the classes'.
+        """
+        codes = _codes(pixels)
+        classes = np.full(codes.shape, -1, dtype=np.int64)
+        for label in self.classes:
+            value = IGNORED if label.void else self.counting.index(label)
+            classes[codes == _codes(np.array(label.colour, np.uint8))] = value
+        unknown = classes < 0
+        if unknown.any():
+            colours, first, counts = np.unique(
+                codes[unknown], return_index=True, return_counts=True
+            )
+            order = np.argsort(-counts, kind="stable")[:3]
+            named = ", ".join(
+                f"{tuple(pixels[unknown][first[place]].tolist())} at {counts[place]:,} pixels"
+                for place in order
+            )
+            more = ", ..." if len(colours) > len(order) else ""
+            raise UserError(
+                f"{source} has {_count(len(colours), 'colour')} that no class of {FILE} has: "
+                f"{named}{more}; add the classes to {FILE}, or save label maps without smoothing "
+                "or JPEG"
+            )
+        return torch.from_numpy(classes)
+
+    def paint(self, classes: Tensor) -> Tensor:
+        """A label map (3, H, W) in [-1, 1] of a class map (H, W); `IGNORED` is a void colour.
+
+        Void is the first void class's colour, or black where there is none.
+        """
+        void = next((label.colour for label in self.classes if label.void), (0, 0, 0))
+        colours = [*self._colours(), _unit_colour(void)]
+        places = classes.where(classes != IGNORED, len(colours) - 1)
+        return torch.stack(colours)[places].permute(2, 0, 1)
+
+    def _colours(self) -> list[Tensor]:
+        return [_unit_colour(label.colour) for label in self.counting]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Palette | None":
+        """What a data folder's labels.yaml says; None without one.
+
+        Raises:
+            UserError: it is not understood.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            classes = tuple(_label_class(entry) for entry in content["classes"])
+            return cls(content["domain"], classes)
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            reason = (
+                f"lacks {error}" if isinstance(error, KeyError) else " ".join(f"{error}".split())
+            )
+            raise UserError(
+                f"{path} is not understood ({reason}); it needs domain: A or B, and classes: a "
+                "list of {name: NAME, colour: [R, G, B]}, with void: true for those without score"
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Writes labels.yaml.
+
+        Raises:
+            OSError: the disk is full or not writable.
+        """
+        lines = [f"domain: {self.domain}", "classes:"]
+        for label in self.classes:
+            entry = asdict(label) | {"colour": list(label.colour)}
+            if not label.void:
+                del entry["void"]
+            flow = yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=1000)
+            lines.append(f"- {flow.strip()}")
+        write_text(folder / FILE, "\n".join(lines) + "\n")
+
+
+def class_map(ref: ImageRef, palette: Palette, size: tuple[int, int] | None = None) -> Tensor:
+    """The true classes of a label map.
+
+    They are in a PNG of class ids (8 bits, `IGNORED` where none counts) of the same name in a
+    folder called `testLabels` beside `testB`, and so on; without one, they follow from the label
+    map's own colours.
+
+    Args:
+        ref: an image of the domain of label maps.
+        palette: of the data set.
+        size: height and width to bring it to, by the nearest neighbour; by default its own.
+
+    Returns:
+        (H, W), int64.
+
+    Raises:
+        UserError: the file can't be read, its colours or ids are unknown, or both are of different
+            size.
+    """
+    pixels = ref.read()
+    ids = _ids_path(ref, palette)
+    if ids.is_file():
+        classes = _read_ids(ids, palette)
+        if classes.shape != pixels.shape[:2]:
+            raise UserError(
+                f"{ids} is {classes.shape[1]} x {classes.shape[0]} pixels, but {ref} "
+                f"{pixels.shape[1]} x {pixels.shape[0]}; both need the same size"
+            )
+    elif pixels.dtype != np.uint8:
+        raise UserError(f"{ref} has 16 bits per sample; save label maps with 8")
+    else:
+        classes = palette.exact(convert_channels(pixels, 3).astype(np.uint8, copy=False), str(ref))
+    if size is None or classes.shape == size:
+        return classes
+    resized = F.interpolate(classes[None, None].double(), size, mode="nearest-exact")
+    return resized[0, 0].long()
+
+
+def _ids_path(ref: ImageRef, palette: Palette) -> Path:
+    folder = ref.path.parent
+    name = folder.name.removesuffix(palette.domain) + "Labels"
+    return folder.with_name(name) / f"{ref.name}.png"
+
+
+def _read_ids(path: Path, palette: Palette) -> Tensor:
+    ids = read_image(path)
+    count = len(palette.names)
+    if ids.shape[2] != 1 or ids.dtype != np.uint8:
+        raise UserError(f"{path} must be a grey image of 8 bits that holds class ids")
+    unknown = ids[(ids >= count) & (ids != IGNORED)]
+    if unknown.size:
+        first = int(unknown[0])
+        raise UserError(
+            f"{path} holds the class {first} at {np.count_nonzero(unknown == first):,} pixels, "
+            f"but {FILE} has classes 0 to {count - 1}, and {IGNORED} for what is ignored"
+        )
+    return torch.from_numpy(ids[..., 0].astype(np.int64))
+
+
+def _label_class(entry: dict[str, Any]) -> LabelClass:
+    known = {"name", "colour", "void"}
+    if unknown := sorted(set(entry) - known):
+        raise ValueError(f"a class has the unknown key {unknown[0]}")
+    colour, void = entry["colour"], entry.get("void", False)
+    if not isinstance(colour, list) or not all(type(value) is int for value in colour):
+        raise ValueError(f"the colour of {entry['name']} must be three whole numbers")
+    if not isinstance(void, bool):
+        raise ValueError(f"void of {entry['name']} must be true or false")
+    return LabelClass(str(entry["name"]), tuple(colour), void)
+
+
+def _unit_colour(colour: tuple[int, int, int]) -> Tensor:
+    """(3,) in [-1, 1]; as `to_tensor` gives it, so that colours of files are met exactly."""
+    return to_tensor(np.array([[colour]], np.uint8))[:, 0, 0]
+
+
+def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """A number (H, W) for each colour (H, W, 3)."""
+    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
+    code: NDArray[np.uint32] = (red << 16) | (green << 8) | blue
+    return code
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
