@@ -1,0 +1,190 @@
+"""Networks that tell the classes in photos, to judge photos that were made from label maps.
+
+The FCN score (Isola et al., 2017, Section 3.2): if a translated photo looks real, a segmentation
+network that knows real photos finds in it the classes of the label map it was made from.
+"""
+
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.networks.nets import UNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from revgan.data.labels import Palette
+from revgan.errors import UserError
+
+CHANNELS = (16, 32, 64, 128)
+"""Of the U-Net's levels; each is half as large along each axis as the one before."""
+
+MULTIPLE = 2 ** (len(CHANNELS) - 1)
+"""What the sides of the U-Net's input are multiples of."""
+
+
+class Segmenter:
+    """Labels photos of any size.
+
+    Args:
+        network: takes (1, C, H, W) in [-1, 1]; returns (1, K, h, w), a score for each class.
+        device: where it runs.
+        multiple: what H and W must be multiples of; borders are mirrored up to there.
+    """
+
+    def __init__(
+        self, network: Callable[[Tensor], Any], device: torch.device, multiple: int = 1
+    ) -> None:
+        self.network = network
+        self.device = device
+        self.multiple = multiple
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The class of each pixel, (H, W), int64, on the CPU.
+
+        Args:
+            image: (C, H, W) in [-1, 1].
+        """
+        return self.scores(image).argmax(0)
+
+    @torch.inference_mode()
+    def scores(self, image: Tensor) -> Tensor:
+        """A score for each class and pixel, (K, H, W), on the CPU; made larger where need be."""
+        height, width = image.shape[1:]
+        scores: Tensor = self.network(self._padded(image)).float()
+        if self.multiple == 1 and scores.shape[2:] != (height, width):
+            scores = F.interpolate(scores, (height, width), mode="bilinear")
+        return scores[0, :, :height, :width].cpu()
+
+    def _padded(self, image: Tensor) -> Tensor:
+        amounts = [-size % self.multiple for size in image.shape[1:]]
+        mode = "reflect" if min(image.shape[1:]) > max(amounts) else "replicate"
+        batch = image[None].to(self.device)
+        return F.pad(batch, (0, amounts[1], 0, amounts[0]), mode=mode) if any(amounts) else batch
+
+
+class UNetSegmenter(Segmenter):
+    """A small U-Net (Ronneberger et al., 2015), whose deepest level also tells images apart.
+
+    Args:
+        network: from `build_unet`.
+        device: where it runs.
+    """
+
+    def __init__(self, network: UNet, device: torch.device) -> None:
+        super().__init__(network.eval().to(device), device, MULTIPLE)
+        self.deepest = _deepest(network.model)
+
+    @torch.inference_mode()
+    def features(self, image: Tensor) -> Tensor:
+        """What the deepest level sees on average, (D,), on the CPU.
+
+        Args:
+            image: (C, H, W) in [-1, 1].
+        """
+        seen: list[Tensor] = []
+        hook = self.deepest.register_forward_hook(lambda _, __, output: seen.append(output))
+        try:
+            self.network(self._padded(image))
+        finally:
+            hook.remove()
+        return seen[0][0].flatten(1).mean(1).cpu()
+
+
+def build_unet(channels: int, classes: int) -> UNet:
+    """A fresh U-Net; its norm is batch norm, as instance norm forgets an image's colours."""
+    strides = (2,) * (len(CHANNELS) - 1)
+    return UNet(2, channels, classes, CHANNELS, strides, num_res_units=1, norm="batch")
+
+
+def _deepest(module: nn.Module) -> nn.Module:
+    """Follows a MONAI U-Net's skip connections to the level that has none."""
+    while isinstance(module, nn.Sequential) and hasattr(module[1], "submodule"):
+        module = module[1].submodule
+    return module
+
+
+def load_segmenter(
+    path: Path, palette: Palette, channels: int, size: tuple[int, int], device: torch.device
+) -> Segmenter:
+    """Loads a network of the user's.
+
+    Args:
+        path: a TorchScript file, or one of `torch.export.save`, of a network that takes
+            (1, channels, H, W) in [-1, 1] and returns a score for each of the palette's classes.
+        palette: of the data set.
+        channels: of the photos.
+        size: height and width of a photo, to try the network with.
+        device: where to run it.
+
+    Raises:
+        UserError: the file is neither, holds Python objects, which could run code of others, or
+            the network is of other classes or inputs.
+    """
+    if not path.is_file():
+        raise UserError(f"--segmenter {path} is no file; give a TorchScript or torch.export file")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is no TorchScript or torch.export file")
+    try:
+        network = _load(path, device)
+    except (RuntimeError, ValueError, KeyError, OSError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} can't be loaded as a segmenter: {reason}") from error
+    segmenter = Segmenter(network, device)
+    wanted = f"(1, {channels}, {size[0]}, {size[1]})"
+    try:
+        scores = segmenter.scores(torch.zeros(channels, *size))
+    except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise UserError(
+            f"the network in {path} does not take images {wanted}, or returns no tensor of four "
+            f"dimensions: {reason}"
+        ) from error
+    if len(scores) != len(palette.names):
+        raise UserError(
+            f"the network in {path} tells {len(scores)} classes, but the data set has "
+            f"{len(palette.names)}: {', '.join(palette.names)}"
+        )
+    return segmenter
+
+
+def _load(path: Path, device: torch.device) -> Callable[[Tensor], Any]:
+    with zipfile.ZipFile(path) as archive:
+        exported = any(name.endswith("models/model.json") for name in archive.namelist())
+        if exported:
+            _refuse_pickles(path, archive)
+    with warnings.catch_warnings():  # of TorchScript's future, which users of a file can't change
+        warnings.simplefilter("ignore")
+        if not exported:
+            script: Callable[[Tensor], Any] = torch.jit.load(path, map_location=device).eval()
+            return script
+        logging.getLogger("torch.export").setLevel(logging.ERROR)
+        module: Callable[[Tensor], Any] = torch.export.load(path).module().to(device)
+        return module
+
+
+def _refuse_pickles(path: Path, archive: zipfile.ZipFile) -> None:
+    """`torch.export.load` unpickles what it finds pickled, and so runs what a stranger wrote.
+
+    Plain tensors are stored as bytes; pickles are only there for other objects.
+    """
+    unsafe = False
+    for name in archive.namelist():
+        if name.endswith(("weights_config.json", "constants_config.json")):
+            entries = json.loads(archive.read(name))["config"].values()
+            unsafe |= any(entry.get("use_pickle", True) for entry in entries)
+        if "/data/sample_inputs/" in name:
+            try:
+                torch.load(BytesIO(archive.read(name)), weights_only=True)
+            except Exception:  # unpicklers raise nearly anything
+                unsafe = True
+    if unsafe:
+        raise UserError(
+            f"{path} holds pickled Python objects, which are not loaded as they can run code; save "
+            "the network with tensors alone, or as TorchScript"
+        )

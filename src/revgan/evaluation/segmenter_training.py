@@ -1,0 +1,134 @@
+"""Trains the U-Net that judges translated photos, on real photos and their label maps."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from revgan.data.domains import DataSet
+from revgan.data.folders import ImageRef
+from revgan.data.image_sets import ImageDomain
+from revgan.data.labels import IGNORED, Palette, class_map
+from revgan.evaluation.segmenter import MULTIPLE, UNetSegmenter, build_unet
+from revgan.networks.pretrained import save_tensors
+
+STEPS, BATCH, CROP = 800, 8, 128
+"""Steps of training, images in each, and the side of their crops in pixels, or the images'."""
+
+LEARNING_RATE = 2e-3
+VERSION = 1
+"""To be raised when the training changes, so that older cached networks are not used."""
+
+Progress = Callable[[int, int], None]
+"""Called with how many steps are done, and how many there are."""
+
+
+def trained_segmenter(
+    data: DataSet, cache: Path, device: torch.device, progress: Progress | None = None
+) -> UNetSegmenter:
+    """A U-Net trained on a data set's training pairs, or the one that is in the cache.
+
+    Args:
+        data: paired, of photos and label maps.
+        cache: the folder where networks are kept, by what they were trained on.
+        device: where to train and run.
+        progress: told how far the training is.
+
+    Raises:
+        UserError: a label map can't be read or has unknown colours.
+        OSError: the network can't be written.
+    """
+    palette = cast(Palette, data.palette)
+    photos, labels = (data.b, data.a) if palette.domain == "A" else (data.a, data.b)
+    pairs = list(zip(photos.train, labels.train, strict=True))
+    torch_seed = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    network = build_unet(photos.channels, len(palette.names))
+    torch.random.set_rng_state(torch_seed)
+    path = cache / f"segmenter-{_digest(photos, pairs, palette)}.safetensors"
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError):  # none yet, or a damaged one
+        _train(network.to(device), _Samples(photos, pairs, palette), device, progress)
+        cache.mkdir(parents=True, exist_ok=True)
+        save_tensors(path, network.state_dict())
+    return UNetSegmenter(network, device)
+
+
+class _Samples:
+    """Random crops of training pairs, a function of the step alone."""
+
+    def __init__(
+        self,
+        photos: ImageDomain,
+        pairs: list[tuple[ImageRef, ImageRef]],
+        palette: Palette,
+    ) -> None:
+        self.photos, self.pairs, self.palette = photos, pairs, palette
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """(B, C, S, S) in [-1, 1] and (B, S, S)."""
+        random = np.random.default_rng(step)
+        places = random.integers(len(self.pairs), size=BATCH)
+        loaded = [self._load(*self.pairs[place]) for place in places]
+        side = min([CROP, *(min(photo.shape[1:]) for photo, _ in loaded)])
+        side = max(side // MULTIPLE * MULTIPLE, MULTIPLE)
+        crops = [_crop(photo, classes, side, random) for photo, classes in loaded]
+        photos, classes = zip(*crops, strict=True)
+        return torch.stack(photos), torch.stack(classes)
+
+    def _load(self, photo: ImageRef, label: ImageRef) -> tuple[Tensor, Tensor]:
+        image = self.photos.load(photo)
+        size = (image.shape[1], image.shape[2])
+        return image, class_map(label, self.palette, size)
+
+
+def _crop(
+    photo: Tensor, classes: Tensor, side: int, random: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    top, left = (int(random.integers(size - side + 1)) for size in classes.shape)
+    photo = photo[:, top : top + side, left : left + side]
+    classes = classes[top : top + side, left : left + side]
+    return (photo.flip(-1), classes.flip(-1)) if random.random() < 0.5 else (photo, classes)
+
+
+def _train(
+    network: torch.nn.Module,
+    samples: _Samples,
+    device: torch.device,
+    progress: Progress | None,
+) -> None:
+    """Adam on cross entropy, its rate falling along a cosine."""
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    network.train()
+    for step in range(STEPS):
+        photos, classes = (part.to(device) for part in samples.batch(step))
+        loss = F.cross_entropy(network(photos), classes, ignore_index=IGNORED)
+        if (classes != IGNORED).any():  # else it is no number
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, STEPS)
+
+
+def _digest(photos: ImageDomain, pairs: list[tuple[ImageRef, ImageRef]], palette: Palette) -> str:
+    """Of all that decides what the network becomes."""
+    files = []
+    for ref in (ref for pair in pairs for ref in pair):
+        status = ref.path.stat()
+        files.append([str(ref), status.st_size, status.st_mtime_ns])
+    facts = [VERSION, STEPS, BATCH, CROP, LEARNING_RATE, asdict(palette), files]
+    facts += [photos.config.resize, photos.channels]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
