@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.networks.nets import UNet
@@ -105,7 +105,7 @@ def build_unet(channels: int, classes: int) -> UNet:
 def _deepest(module: nn.Module) -> nn.Module:
     """Follows a MONAI U-Net's skip connections to the level that has none."""
     while isinstance(module, nn.Sequential) and hasattr(module[1], "submodule"):
-        module = module[1].submodule
+        module = cast(nn.Module, module[1].submodule)
     return module
 
 

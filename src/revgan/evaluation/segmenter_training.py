@@ -48,7 +48,8 @@ def trained_segmenter(
         OSError: the network can't be written.
     """
     palette = cast(Palette, data.palette)
-    photos, labels = (data.b, data.a) if palette.domain == "A" else (data.a, data.b)
+    domains = cast(tuple[ImageDomain, ImageDomain], (data.a, data.b))  # label maps are images
+    photos, labels = reversed(domains) if palette.domain == "A" else domains
     pairs = list(zip(photos.train, labels.train, strict=True))
     torch_seed = torch.random.get_rng_state()
     torch.manual_seed(0)
