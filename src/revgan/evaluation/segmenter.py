@@ -82,7 +82,9 @@ class UNetSegmenter(Segmenter):
 
     @torch.inference_mode()
     def features(self, image: Tensor) -> Tensor:
-        """What the deepest level sees on average, (D,), on the CPU.
+        """What the deepest level sees on average, (D,), on the CPU, of a mean square of 1.
+
+        Without a scale of its own: what a photo never looks like can drive it anywhere.
 
         Args:
             image: (C, H, W) in [-1, 1].
@@ -93,7 +95,8 @@ class UNetSegmenter(Segmenter):
             self.network(self._padded(image))
         finally:
             hook.remove()
-        return seen[0][0].flatten(1).mean(1).cpu()
+        mean = seen[0][0].flatten(1).mean(1)
+        return F.rms_norm(mean, mean.shape).cpu()
 
 
 def build_unet(channels: int, classes: int) -> UNet:

@@ -1,0 +1,181 @@
+"""Networks that judge photos: from files of others, and trained here."""
+
+import pickle
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from revgan.data.config import DataConfig
+from revgan.data.labels import LabelClass, Palette
+from revgan.data.sets import open_data_set
+from revgan.errors import UserError
+from revgan.evaluation import segmenter_training
+from revgan.evaluation.segmenter import (
+    MULTIPLE,
+    Segmenter,
+    UNetSegmenter,
+    build_unet,
+    load_segmenter,
+)
+from revgan.evaluation.segmenter_training import trained_segmenter
+
+PALETTE = Palette("B", (LabelClass("dark", (0, 0, 0)), LabelClass("light", (255, 255, 255))))
+CPU = torch.device("cpu")
+
+
+class Brightness(nn.Module):
+    """Scores two classes by brightness, at half the size."""
+
+    def __init__(self, classes=2):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, classes, 2, stride=2)
+        with torch.no_grad():
+            self.convolution.weight.fill_(1)
+            self.convolution.weight[0] *= -1
+            self.convolution.bias.zero_()
+
+    def forward(self, x):
+        return self.convolution(x)
+
+
+def scripted(path, network):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, but files of it are around
+        torch.jit.save(torch.jit.script(network), path)
+    return path
+
+
+def exported(path, network):
+    example = (torch.zeros(1, 3, 12, 16),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(network.eval(), example), path)
+    return path
+
+
+@pytest.mark.parametrize("save", [scripted, exported])
+def test_networks_of_the_user_label_photos_at_their_size(tmp_path, save):
+    path = save(tmp_path / "net.pt", Brightness())
+    segmenter = load_segmenter(path, PALETTE, 3, (12, 16), CPU)
+    photo = torch.full((3, 12, 16), -0.5)
+    photo[:, :, 8:] = 0.5
+    classes = segmenter(photo)
+    assert classes.shape == (12, 16)
+    assert classes[:, :7].eq(0).all()
+    assert classes[:, 9:].eq(1).all()
+
+
+def test_a_network_of_other_classes_is_refused(tmp_path):
+    path = scripted(tmp_path / "net.pt", Brightness(5))
+    with pytest.raises(UserError, match=r"tells 5 classes, but the data set has 2: dark, light"):
+        load_segmenter(path, PALETTE, 3, (8, 8), CPU)
+
+
+def test_a_network_of_other_channels_is_refused(tmp_path):
+    path = scripted(tmp_path / "net.pt", Brightness())
+    with pytest.raises(UserError, match=r"does not take images \(1, 4, 8, 8\)"):
+        load_segmenter(path, PALETTE, 4, (8, 8), CPU)
+
+
+class Runs:
+    """Would run code when it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+def test_no_pickle_of_a_stranger_is_loaded(tmp_path):
+    path = exported(tmp_path / "net.pt2", Brightness())
+    bad = tmp_path / "bad.pt2"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(bad, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if "/data/sample_inputs/" in name:
+                content = pickle.dumps(Runs())
+            target.writestr(name, content)
+    with pytest.raises(UserError, match="holds pickled Python objects"):
+        load_segmenter(bad, PALETTE, 3, (12, 16), CPU)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", pickle.dumps({})])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "net.pt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"is no TorchScript or torch\.export file"):
+        load_segmenter(path, PALETTE, 3, (8, 8), CPU)
+    with pytest.raises(UserError, match="is no file"):
+        load_segmenter(tmp_path / "none.pt", PALETTE, 3, (8, 8), CPU)
+
+
+def test_sizes_that_are_no_multiple_are_padded_and_cropped():
+    seen = []
+
+    def network(batch):
+        seen.append(tuple(batch.shape[2:]))
+        return torch.cat([-batch[:, :1], batch[:, :1]], 1)
+
+    image = torch.linspace(-1, 1, 13).view(1, 1, 13).expand(3, 9, 13)
+    classes = Segmenter(network, CPU, multiple=8)(image)
+    assert seen == [(16, 16)]
+    assert torch.equal(classes, (image[0] > 0).long())
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Squares, light on dark, and their label maps."""
+    draws = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for number in range(4):
+            label = np.zeros((24, 20, 3), np.uint8)
+            top, left = draws.integers(4, 10, size=2)
+            label[top : top + 9, left : left + 9] = 255
+            photo = (60 + label // 2 + draws.integers(40, size=label.shape)).astype(np.uint8)
+            for name, pixels in (("A", photo), ("B", label)):
+                folder = tmp_path / "images" / f"{split}{name}"
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    PALETTE.write(tmp_path / "images")
+    return open_data_set(DataConfig(path=str(tmp_path / "images"), crop=16), paired=True)
+
+
+def test_a_trained_segmenter_knows_its_classes_and_is_kept(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter_training, "STEPS", 30)
+    steps = []
+    trained = trained_segmenter(data, tmp_path / "cache", CPU, lambda done, _: steps.append(done))
+    assert steps == list(range(1, 31))
+    photo, label = data.a.load(data.a.test[0]), data.b.load(data.b.test[0])
+    right = (trained(photo) == PALETTE.nearest(label)).double().mean()
+    assert right > 0.9
+    again = trained_segmenter(data, tmp_path / "cache", CPU, steps.append)
+    assert steps == list(range(1, 31))
+    assert torch.equal(trained.scores(photo), again.scores(photo))
+
+
+def test_a_damaged_cached_segmenter_is_trained_anew(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter_training, "STEPS", 1)
+    trained_segmenter(data, tmp_path / "cache", CPU)
+    (path,) = (tmp_path / "cache").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    trained_segmenter(data, tmp_path / "cache", CPU)
+    assert path.read_bytes() == whole
+
+
+def test_training_a_segmenter_leaves_the_random_state_alone(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter_training, "STEPS", 1)
+    before = torch.get_rng_state()
+    trained_segmenter(data, tmp_path / "cache", CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_features_have_one_length_and_scale_whatever_the_size():
+    unet = UNetSegmenter(build_unet(3, 2), CPU)
+    for size in ((16, 16), (33, 21)):
+        features = unet.features(torch.rand(3, *size))
+        assert features.square().mean() == pytest.approx(1, abs=1e-3)
+    assert 24 % MULTIPLE == 0
