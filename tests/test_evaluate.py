@@ -4,14 +4,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 
 from revgan.cli import main
 from revgan.commands import step_memory
-from revgan.commands.evaluate import evaluate
+from revgan.commands.evaluate import compare, evaluate
+from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.commands.step_memory import compare_memory
 from revgan.data.sets import DataConfig, open_data_set
+from revgan.errors import UserError
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import LossConfig
@@ -69,23 +72,28 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-def evaluated(folder, tmp_path):
-    config = DataConfig(path=str(folder), crop=32)
-    data = open_data_set(config, paired=False)
+def evaluated(folder, tmp_path, distributions=()):
+    config = RunConfig(data=DataConfig(path=str(folder), crop=32))
+    data = open_data_set(config.data, paired=False)
     console = Console(quiet=True)
-    return evaluate(KnowsTheTruth(), data, RunFolder(tmp_path / "run"), console)
+    scoring = Scoring(
+        ScoreOptions(distributions=distributions), data, config, torch.device("cpu"), console
+    )
+    return evaluate(KnowsTheTruth(), data, RunFolder(tmp_path / "run"), console, scoring)
 
 
 def test_each_direction_is_scored_against_its_own_truth(folder, tmp_path):
     evaluation = evaluated(folder, tmp_path)
-    scores = {(row.direction, row.method): row.scores for row in evaluation.rows}
-    assert scores["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
-    assert scores["BtoA", "RevGAN"].mae == pytest.approx(30, abs=1e-3)
-    assert scores["AtoB", "input unchanged"].mae == pytest.approx(60, abs=1e-3)
+    rows = evaluation.tables["test"]
+    scores = {(row.direction, row.method): row.scores["mae"].value for row in rows}
+    assert scores["AtoB", "RevGAN"] == pytest.approx(0, abs=1e-3)
+    assert scores["BtoA", "RevGAN"] == pytest.approx(30, abs=1e-3)
+    assert scores["AtoB", "input unchanged"] == pytest.approx(60, abs=1e-3)
     # Training images of B have 95.5 grey levels on average, those of the test from 70 to 81.
-    assert scores["AtoB", "mean training colour"].mae == pytest.approx(20, abs=1e-3)
-    assert scores["AtoB", "RevGAN"].count == 12
-    assert {(row.direction, round(row.scores.mae, 3)) for row in evaluation.cycle_rows} == {
+    assert scores["AtoB", "mean training colour"] == pytest.approx(20, abs=1e-3)
+    assert {row.count for row in rows} == {12}
+    trips = evaluation.tables["round_trip"]
+    assert {(row.direction, round(row.scores["mae"].value, 3)) for row in trips} == {
         ("AtoBtoA", 30.0),
         ("BtoAtoB", 30.0),
     }
@@ -109,7 +117,44 @@ def test_images_that_share_a_name_do_not_overwrite_each_other(folder, tmp_path):
         Image.open(folder / name / "00.png").save(folder / name / "00.tif")
     evaluation = evaluated(folder, tmp_path)
     assert len(list((tmp_path / "run" / "results" / "AtoB").iterdir())) == 13
-    assert evaluation.rows == []  # two images of one name can't be matched
+    assert evaluation.tables["test"] == []  # two images of one name can't be matched
+
+
+def test_sets_are_compared_where_asked_for(folder, tmp_path):
+    evaluation = evaluated(folder, tmp_path, distributions=("random",))
+    rows = {(r.direction, r.method): r for r in evaluation.tables["distribution"]}
+    # The translations of A are the test images of B, in the order of the files: no distance.
+    assert rows["AtoB", "RevGAN"].scores["kid_random"].value <= 0
+    assert rows["AtoB", "input unchanged"].scores["kid_random"].value > 0
+    assert rows["AtoB", "real training images"].kind == "ceiling"
+    assert set(rows["AtoB", "RevGAN"].scores) == {"kid_random"}
+
+
+def test_runs_stand_in_one_table_with_shared_references_once(folder, tmp_path):
+    first = evaluated(folder, tmp_path)
+    tables = compare({"one": first, "two": first})
+    methods = [r.method for r in tables["Distance to the truth"] if r.direction == "AtoB"]
+    assert methods == ["one", "two", "input unchanged", "mean training colour"]
+    trips = [r.method for r in tables["Round trips"] if r.direction == "AtoBtoA"]
+    assert trips == ["one", "two"]
+
+
+def test_references_that_differ_between_runs_are_told_apart(folder, tmp_path):
+    first = evaluated(folder, tmp_path)
+    for path in (folder / "trainB").iterdir():
+        Image.fromarray(np.full((36, 40), 200, np.uint8)).save(path)
+    second = evaluated(folder, tmp_path)
+    methods = [r.method for r in compare({"one": first, "two": second})["Distance to the truth"]]
+    assert methods[2:5] == ["input unchanged", "mean training colour", "mean training colour (two)"]
+
+
+def test_runs_on_other_test_images_are_not_compared(folder, tmp_path):
+    first = evaluated(folder, tmp_path)
+    for name in ("testA", "testB"):
+        (folder / name / "00.png").unlink()
+    second = evaluated(folder, tmp_path)
+    with pytest.raises(UserError, match="one and two have other test images"):
+        compare({"one": first, "two": second})
 
 
 @pytest.mark.parametrize("mode", ["naive", "reversible", "none"])

@@ -1,27 +1,20 @@
-"""Scores: hand-computed cases, scikit-image as an independent judge, and the score table."""
+"""Scores: hand-computed cases, and scikit-image as an independent judge."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from revgan.evaluation.metrics import (
-    HEADINGS,
     PSNR_CAP,
-    Row,
     Scores,
+    candidates,
     match_channels,
     mean_colour,
-    rows_to_json,
-    rows_to_rich,
-    score_direction,
     score_pairs,
-    table_cells,
 )
 
 
@@ -209,72 +202,22 @@ def test_the_mean_colour_inside_masks_leaves_out_the_rest() -> None:
     assert torch.equal(mean_colour([image], [mask]), torch.tensor([0.75]))
 
 
-def test_a_direction_is_scored_beside_both_references() -> None:
-    draws = torch.Generator().manual_seed(1)
-    truths = [2 * torch.rand(3, 9, 8 + i, generator=draws) - 1 for i in range(2)]
-    inputs = [truth.flip(0) for truth in truths]
-    colour = mean_colour(truths)
-    rows = score_direction("AtoB", inputs, truths, truths, colour)
-    assert [row.method for row in rows] == ["RevGAN", "input unchanged", "mean training colour"]
-    assert {row.direction for row in rows} == {"AtoB"}
-    assert rows[0].scores.mae == 0
-    assert rows[1].scores == score_pairs(zip(inputs, truths, strict=True))
-    even = [colour.view(3, 1, 1).expand_as(truth) for truth in truths]
-    assert rows[2].scores == score_pairs(zip(even, truths, strict=True))
-
-
-def test_every_method_of_a_direction_is_scored_inside_the_masks() -> None:
-    truths = [noisy_pair(1, 8, 9, 10, seed=i)[1] for i in range(2)]
-    inputs = [noisy_pair(1, 8, 9, 10, seed=i)[0] for i in range(2)]
-    masks = [truth[0] > 0 for truth in truths]
-    colour = mean_colour(truths, masks)
-    rows = score_direction("AtoB", inputs, truths, truths, colour, masks=masks)
-    even = [colour.view(1, 1, 1, 1).expand_as(truth) for truth in truths]
-    for row, made in zip(rows, (truths, inputs, even), strict=True):
-        assert row.scores == score_pairs(zip(made, truths, strict=True), masks)
+def test_the_translation_stands_beside_both_references() -> None:
+    image, truth = noisy_pair(3, 9, 8)
+    colour = mean_colour([truth])
+    made = candidates(image, image + 0.1, truth, colour, "RevGAN")
+    assert [candidate.method for candidate in made] == [
+        "RevGAN",
+        "input unchanged",
+        "mean training colour",
+    ]
+    assert [candidate.kind for candidate in made] == ["model", "reference", "reference"]
+    assert torch.equal(made[0].image, image + 0.1)
+    assert torch.equal(made[1].image, image)
+    assert torch.equal(made[2].image, colour.view(3, 1, 1).expand_as(truth))
 
 
 def test_the_unchanged_input_is_left_out_where_channels_have_no_counterpart() -> None:
     truth = torch.zeros(3, 8, 8, 8)
-    rows = score_direction("BtoA", [truth[:2]], [truth], [truth], torch.zeros(3))
-    assert [row.method for row in rows] == ["RevGAN", "mean training intensity"]
-
-
-ROWS = [
-    Row("AtoB", "RevGAN", Scores(5.0, 30.0, 0.8, 4)),
-    Row("AtoB", "input unchanged", Scores(9.0, 31.0, 0.7, 4)),
-    Row("BtoA", "RevGAN", Scores(50.0, 3.0, 0.1, 4)),
-]
-
-
-def test_the_best_of_each_direction_is_marked() -> None:
-    cells = table_cells(ROWS)
-    assert [[cell.best for cell in row] for row in cells] == [
-        [True, False, True],
-        [False, True, False],
-        [False, False, False],
-    ]
-    assert [cell.text for cell in cells[0]] == ["5.0", "30.00", "0.800"]
-
-
-def test_the_terminal_table_shows_every_row_and_bold_bests() -> None:
-    console = Console(width=120, force_terminal=True, color_system="standard")
-    with console.capture() as capture:
-        console.print(rows_to_rich(ROWS))
-    lines = [line for line in capture.get().splitlines() if "→" in line]
-    assert len(lines) == len(ROWS)
-    assert "A → B" in lines[0]
-    assert "\x1b[1m5.0\x1b[0m" in lines[0].replace(" ", "")
-    assert "\x1b[1m" not in lines[2]
-    assert all(heading in capture.get() for heading in HEADINGS)
-
-
-def test_rows_survive_json() -> None:
-    assert json.loads(json.dumps(rows_to_json(ROWS)))[0] == {
-        "direction": "AtoB",
-        "method": "RevGAN",
-        "mae": 5.0,
-        "psnr": 30.0,
-        "ssim": 0.8,
-        "count": 4,
-    }
+    made = candidates(truth[:2], truth, truth, torch.zeros(3), "RevGAN")
+    assert [candidate.method for candidate in made] == ["RevGAN", "mean training intensity"]

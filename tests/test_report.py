@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from revgan.evaluation.figures import tensor_to_uint8
-from revgan.evaluation.metrics import Row, Scores
+from revgan.evaluation.intervals import Estimate
 from revgan.evaluation.report import (
     MAX_PICTURE,
     Example,
@@ -25,11 +25,20 @@ from revgan.evaluation.report import (
     write_report,
 )
 from revgan.evaluation.slices import VolumeSlices, slice_volumes
+from revgan.evaluation.tables import Row
 
 
 def picture(seed: int, channels: int = 3, size: int = 16) -> Tensor:
     draws = torch.Generator().manual_seed(seed)
     return 2 * torch.rand(channels, size, size, generator=draws) - 1
+
+
+def row(direction: str, method: str, **scores: float) -> Row:
+    """Of four images, with an interval about the PSNR."""
+    estimates = {key: Estimate(value) for key, value in scores.items()}
+    if "psnr" in scores:
+        estimates["psnr"] = Estimate(scores["psnr"], scores["psnr"] - 1, scores["psnr"] + 1)
+    return Row(direction, method, estimates, 4)
 
 
 def content(**changes: object) -> ReportContent:
@@ -40,13 +49,15 @@ def content(**changes: object) -> ReportContent:
             "AtoB": [Example(picture(0), picture(1, 1), picture(2, 1), picture(3))],
             "BtoA": [Example(picture(4, 1), picture(5), picture(6), picture(7, 1))],
         },
-        rows=[
-            Row("AtoB", "RevGAN", Scores(5.25, 30.0, 0.8, 4)),
-            Row("AtoB", "input unchanged", Scores(9.0, 31.0, 0.7, 4)),
-        ],
+        tables={
+            "test": [
+                row("AtoB", "RevGAN", mae=5.25, psnr=30.0, ssim=0.8),
+                row("AtoB", "input unchanged", mae=9.0, psnr=31.0, ssim=0.7),
+            ],
+            "round_trip": [row("AtoBtoA", "RevGAN", mae=1.0, psnr=40.0, ssim=0.9)],
+        },
         configuration="width: 8\n",
         versions={"torch": "2.0"},
-        cycle_rows=[Row("AtoBtoA", "RevGAN", Scores(1.0, 40.0, 0.9, 4))],
         history=[{"step": i, "gan_AtoB": 1.0 / (i + 1), "d_a_real": 0.1} for i in range(5)],
         memory=MemoryComparison(300 * 2**20, 100 * 2**20, "Measured on a 64 px pair."),
         domain_names=("photo", "map"),
@@ -164,13 +175,33 @@ def test_volumes_are_shown_as_slices(tmp_path: Path, with_truth: bool) -> None:
 def test_scores_are_shown_with_the_best_in_bold(tmp_path: Path) -> None:
     page = written(tmp_path)
     assert re.findall(r"<strong>([^<]*)</strong>", page) == ["5.2", "0.800", "31.00"]
-    assert "<td>30.00</td>" in page
+    assert "<td>30.00<small>[29.00, 31.00]</small></td>" in page
     assert "photo → map → photo" in page
     assert "There is no score table" not in page
 
 
+def test_labels_and_sets_have_tables_of_their_own(tmp_path: Path) -> None:
+    page = written(
+        tmp_path,
+        tables={
+            "labels": [row("AtoB", "RevGAN", pixel_accuracy=0.75)],
+            "segmenter": [row("BtoA", "RevGAN", class_iou=0.25)],
+            "distribution": [row("BtoA", "RevGAN", kid_random=0.0123)],
+        },
+        classes={
+            "labels": {"RevGAN": {"road": 0.5, "<sky>": None}},
+            "segmenter": {"RevGAN": {"road": 0.125, "<sky>": 1.0}},
+        },
+    )
+    assert Outline(page).open == []
+    for text in ("<td>0.750</td>", "<td>0.250</td>", "<td>0.0123</td>", "<td>0.125</td>"):
+        assert text in page
+    assert "<td>&lt;sky&gt;</td>\n" in page
+    assert "<td>none</td>" in page
+
+
 def test_unaligned_test_images_are_given_as_the_reason_for_no_scores(tmp_path: Path) -> None:
-    page = written(tmp_path, rows=[])
+    page = written(tmp_path, tables={})
     assert "the test images of the two domains are not aligned" in page
 
 
@@ -201,7 +232,7 @@ def test_what_was_not_measured_has_no_section(tmp_path: Path) -> None:
 
     optional = ["Translations", "Round trips", "Losses", "Memory"]
     assert set(optional) < set(headings(written(tmp_path)))
-    bare = written(tmp_path, examples={}, cycle_rows=(), history=(), memory=None)
+    bare = written(tmp_path, examples={}, tables={}, history=(), memory=None)
     assert headings(bare) == ["Scores", "How it was made"]
 
 

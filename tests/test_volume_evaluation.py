@@ -4,14 +4,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from revgan.cli import main
 from revgan.commands.evaluate import evaluate
+from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.data.volumes import Volume, read_volume, write_volume
 from revgan.errors import UserError
 from revgan.evaluation.slices import VolumeSlices
+from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
 
 SHAPE = (34, 36, 38)
@@ -61,25 +64,28 @@ def opened(folder, **options):
 
 
 def evaluated(folder, tmp_path, **options):
-    run = RunFolder(tmp_path / "run")
-    return evaluate(AddsGreyLevels(), opened(folder, **options), run, Console(quiet=True))
+    run, data = RunFolder(tmp_path / "run"), opened(folder, **options)
+    config = RunConfig("paired", DataConfig(path=str(folder), **OPTIONS, **LIMITS))
+    console = Console(quiet=True)
+    scoring = Scoring(ScoreOptions(), data, config, torch.device("cpu"), console)
+    return evaluate(AddsGreyLevels(), data, run, console, scoring)
 
 
-def by_name(rows):
-    return {(row.direction, row.method): row.scores for row in rows}
+def maes(rows):
+    return {(row.direction, row.method): row.scores["mae"].value for row in rows}
 
 
 def test_volumes_are_scored_in_grey_levels_of_their_range(folder, tmp_path):
     evaluation = evaluated(folder, tmp_path)
-    scores = by_name(evaluation.rows)
-    assert scores["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
-    assert scores["BtoA", "RevGAN"].mae == pytest.approx(30, abs=1e-3)
-    assert scores["AtoB", "input unchanged"].mae == pytest.approx(60, abs=1e-3)
+    scores = maes(evaluation.tables["test"])
+    assert scores["AtoB", "RevGAN"] == pytest.approx(0, abs=1e-3)
+    assert scores["BtoA", "RevGAN"] == pytest.approx(30, abs=1e-3)
+    assert scores["AtoB", "input unchanged"] == pytest.approx(60, abs=1e-3)
     # Training volumes of B have 91 grey levels on average, those of the test 70 to 72.
-    assert scores["AtoB", "mean training intensity"].mae == pytest.approx(20, abs=1e-3)
-    assert {row.scores.count for row in evaluation.rows} == {3}
-    assert by_name(evaluation.cycle_rows)["AtoBtoA", "RevGAN"].mae == pytest.approx(30, abs=1e-3)
-    assert evaluation.mask_rows == []
+    assert scores["AtoB", "mean training intensity"] == pytest.approx(20, abs=1e-3)
+    assert {row.count for row in evaluation.tables["test"]} == {3}
+    assert maes(evaluation.tables["round_trip"])["AtoBtoA", "RevGAN"] == pytest.approx(30, abs=1e-3)
+    assert "test_inside_masks" not in evaluation.tables
 
 
 def test_translations_are_written_in_place_and_in_units(folder, tmp_path):
@@ -97,7 +103,7 @@ def test_results_are_on_the_files_grids_though_the_model_has_another(folder, tmp
     written = read_volume(tmp_path / "run" / "results" / "AtoB" / "2.nii.gz")
     assert written.values.shape == (1, *SHAPE)
     assert np.array_equal(written.affine, PLACE)
-    assert by_name(evaluation.rows)["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
+    assert maes(evaluation.tables["test"])["AtoB", "RevGAN"] == pytest.approx(0, abs=1e-3)
 
 
 def test_examples_are_slices(folder, tmp_path):
@@ -119,12 +125,15 @@ def test_masks_decide_which_voxels_count(folder, tmp_path, options):
             save(path, np.where(inside, values, 200))
             save(folder / f"{name[:-1]}Mask" / f"{number}.nii", inside, np.uint8)
     evaluation = evaluated(folder, tmp_path, **options)
-    scores, all_of_them = by_name(evaluation.mask_rows), by_name(evaluation.rows)
-    assert scores["AtoB", "RevGAN"].mae == pytest.approx(0, abs=1e-3)
-    assert all_of_them["AtoB", "RevGAN"].mae > 50
+    scores, all_of_them = (
+        maes(evaluation.tables["test_inside_masks"]),
+        maes(evaluation.tables["test"]),
+    )
+    assert scores["AtoB", "RevGAN"] == pytest.approx(0, abs=1e-3)
+    assert all_of_them["AtoB", "RevGAN"] > 50
     # Inside the masks of the training volumes: 91, and not the 100 that is around them.
-    assert scores["AtoB", "mean training intensity"].mae == pytest.approx(20, abs=1e-3)
-    assert scores["AtoB", "RevGAN"].count == 3
+    assert scores["AtoB", "mean training intensity"] == pytest.approx(20, abs=1e-3)
+    assert {row.count for row in evaluation.tables["test_inside_masks"]} == {3}
     assert len(json.loads(evaluation.to_json())["test_inside_masks"]) == 6
 
 

@@ -8,13 +8,18 @@ from rich.console import Console
 
 from revgan.commands.evaluate import run_evaluation
 from revgan.commands.train import new_run, run_training
-from revgan.evaluation.metrics import rows_to_rich
+from revgan.evaluation.tables import rows_to_rich
 from revgan.training.config import RunConfig
 from revgan.training.loop import Outcome
 
-Dataset = Literal["earth", "brain", "brain-super-resolution"]
+Dataset = Literal["earth", "earth-labels", "brain", "brain-super-resolution"]
 
-PRESETS = {"earth": "demo", "brain": "demo-brain", "brain-super-resolution": "demo-brain"}
+PRESETS = {
+    "earth": "demo",
+    "earth-labels": "demo",
+    "brain": "demo-brain",
+    "brain-super-resolution": "demo-brain",
+}
 """The preset that a set is trained with."""
 
 
@@ -30,7 +35,7 @@ def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
     outcome = run_training(config, run, resume=False, console=console)
     if outcome.finished:
         evaluation = run_evaluation(config, run, console)
-        console.print(rows_to_rich(evaluation.rows))
+        console.print(rows_to_rich(evaluation.tables["test"], what=evaluation.items))
         console.print(f"The report: {run.report}", soft_wrap=True)
     return outcome
 

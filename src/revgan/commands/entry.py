@@ -7,7 +7,14 @@ from typing import Literal
 from rich.console import Console
 
 from revgan.commands.options import Parser, UsageError, option_values, run_config
-from revgan.commands.run_options import checked_config, parse_run, require_images, run_parser
+from revgan.commands.run_options import (
+    checked_config,
+    named_runs,
+    parse_run,
+    require_images,
+    run_parser,
+    trained_config,
+)
 from revgan.devices import require_device
 from revgan.networks import Direction
 from revgan.training.config import Device
@@ -71,7 +78,8 @@ def demo(arguments: list[str]) -> int:
         "--dataset",
         type=Dataset,
         default="earth",
-        help="earth: satellite image (A) and map (B); brain: T1 (A) and grey matter (B) in 3D; "
+        help="earth: satellite image (A) and map (B); earth-labels: satellite image (A) and label "
+        "map of the land cover (B); brain: T1 (A) and grey matter (B) in 3D; "
         "brain-super-resolution: T1 at half resolution (A) and T1 (B)",
     )
     options = parse_run(parser, arguments)
@@ -149,37 +157,54 @@ def import_weights(arguments: list[str]) -> int:
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Scores a run and writes its report."""
+    """Scores runs and writes their reports."""
     from revgan.commands.evaluate import run_evaluation
+    from revgan.commands.score_tables import add_output_options, output_options
+    from revgan.commands.scoring import add_score_options, score_options
     from revgan.commands.windowing import add_window_options, window_options
-    from revgan.evaluation.metrics import rows_to_rich
 
-    parser = Parser("evaluate", "Score a run on its test images or volumes and write its report.")
-    parser.add_argument("run", help="a run folder")
-    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    parser = Parser(
+        "evaluate",
+        "Score runs on their test images or volumes, write their reports, and compare them.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
+    add_score_options(parser)
+    add_output_options(parser)
     parser.add_argument("--device", type=Device, default="auto", help="where to run")
     add_window_options(parser)
     options = parser.parse_args(arguments)
-    run = existing_run(Path(options.run))
-    runtime = [f"--runtime.device={options.device}", "--runtime.precision=float32"]
-    config_arguments = ["--config", str(run.config), *runtime]
-    run_options = parse_run(run_parser("evaluate", "", config_arguments), config_arguments)
-    config = checked_config(run_options)
-    require_images(config, run, f"write the new place as data.path into {run.config}")
+    wanted, output = score_options(options), output_options(options)
+    runs = named_runs(options.runs, options.names)
     console = Console(stderr=options.json)
-    evaluation = run_evaluation(config, run, console, window_options(options))
-    if options.json:
-        print(evaluation.to_json())
-        return 0
-    if evaluation.rows:
-        console.print(rows_to_rich(evaluation.rows))
-        if evaluation.mask_rows:
-            console.print("Inside the masks:")
-            console.print(rows_to_rich(evaluation.mask_rows))
-    else:
-        console.print("What is in testA and testB is not aligned: only round trips can be scored.")
-        console.print(rows_to_rich(evaluation.cycle_rows))
-    console.print(f"The report: {run.report}", soft_wrap=True)
+    configs = {name: trained_config(run, options.device) for name, run in runs.items()}
+    evaluations = {}
+    for name, run in runs.items():
+        if len(runs) > 1:
+            console.print(f"Evaluating {name}", soft_wrap=True)
+        evaluations[name] = run_evaluation(
+            configs[name], run, console, window_options(options), wanted
+        )
+    output.show(evaluations, console)
+    for run in runs.values():
+        console.print(f"The report: {run.report}", soft_wrap=True)
+    return 0
+
+
+def figure(arguments: list[str]) -> int:
+    """Draws test images beside the translations of one or more runs."""
+    from revgan.commands.figure import add_options, run_figure
+
+    parser = Parser(
+        "figure",
+        "Draw rows of test images: the input, each run's translation, and the truth.",
+    )
+    add_options(parser)
+    parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    options = parser.parse_args(arguments)
+    runs = named_runs(options.runs, options.names)
+    configs = {name: trained_config(run, options.device) for name, run in runs.items()}
+    written = run_figure(options, runs, configs, Console())
+    print(f"Wrote {' and '.join(map(str, written))}")
     return 0
 
 

@@ -1,34 +1,36 @@
 """`revgan evaluate`: scores, translated test images or volumes, and the report of a run."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
-from revgan.commands.results import Results, open_results
-from revgan.commands.scoring import Scoring, means
+from revgan.commands.results import open_results
+from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.commands.step_memory import compare_memory
 from revgan.commands.train import checked_data
 from revgan.commands.windowing import AUTO, WindowOptions
-from revgan.data.domains import DataSet, Domain
+from revgan.data.domains import DataSet, Domain, spread
+from revgan.data.labels import FILE
 from revgan.errors import UserError
-from revgan.evaluation.metrics import Row, rows_to_json, score_pairs
+from revgan.evaluation.label_scorers import ClassScorer
 from revgan.evaluation.report import (
+    ClassTable,
     Example,
     MemoryComparison,
     ReportContent,
     library_versions,
     write_report,
 )
+from revgan.evaluation.scorers import Sample, Scorer, sides
+from revgan.evaluation.tables import Row, Tables, rows_to_json
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.networks import Direction
 from revgan.training.config import RunConfig
-from revgan.training.pictures import spread
 from revgan.training.runs import RunFolder
 from revgan.training.setup import make_accelerator
 
@@ -40,30 +42,44 @@ DOMAIN_NAMES = {
 }
 """What A and B of the built-in sets are called."""
 
+TITLES = {
+    "test": "Distance to the truth",
+    "test_inside_masks": "Distance to the truth, inside the masks",
+    "labels": "Label maps made from photos",
+    "segmenter": "Photos made from label maps, as a segmenter sees them",
+    "distribution": "Distance to the real images, as sets",
+    "round_trip": "Round trips",
+}
+"""Of the score tables, by their keys in scores.json, in order."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """What came of the test images or volumes.
 
     Attributes:
-        rows: scores against the truth, with reference rows; empty where none is known.
-        mask_rows: likewise, inside the volumes' masks alone; empty without masks.
-        cycle_rows: scores of the round trip against the input.
+        tables: rows of the tables that have some, by the keys of `TITLES`.
+        classes: intersection over union of each class, beside "labels" and "segmenter".
         examples: what the report shows, by direction.
+        tested: the names of the test images or volumes of A and of B.
+        items: what they are, "images" or "volumes".
     """
 
-    rows: list[Row]
-    mask_rows: list[Row]
-    cycle_rows: list[Row]
+    tables: dict[str, list[Row]]
+    classes: dict[str, ClassTable]
     examples: dict[str, list[Any]]
+    tested: tuple[tuple[str, ...], tuple[str, ...]]
+    items: str
+
+    def titled(self) -> Tables:
+        """The tables by their titles."""
+        return {title: self.tables[key] for key, title in TITLES.items() if key in self.tables}
 
     def to_json(self) -> str:
         """Scores as they stand in scores.json."""
-        content = {
-            "test": rows_to_json(self.rows),
-            "test_inside_masks": rows_to_json(self.mask_rows),
-            "round_trip": rows_to_json(self.cycle_rows),
-        }
+        content: dict[str, Any] = {key: rows_to_json(rows) for key, rows in self.tables.items()}
+        if self.classes:
+            content["class_iou"] = self.classes
         return json.dumps(content, indent=2)
 
 
@@ -72,6 +88,7 @@ def run_evaluation(
     run: RunFolder,
     console: Console,
     windows: WindowOptions = AUTO,
+    wanted: ScoreOptions | None = None,
 ) -> Evaluation:
     """Translates the test images or volumes both ways; writes results/, scores.json, report.html.
 
@@ -80,12 +97,32 @@ def run_evaluation(
         run: its folder.
         console: for progress bars.
         windows: whether and how what is too large for one pass is cut.
+        wanted: what is scored beside the usual.
 
     Raises:
-        UserError: the run has no model, or its data set nothing for the test.
+        UserError: the run has no model, or its data set nothing for the test, or not what is wanted
+            of it.
     """
     accelerator = make_accelerator(config.runtime)
-    translator = Translator.from_pretrained(run.root, accelerator.device)
+    translator, data = open_trained(config, run, console, windows)
+    scoring = Scoring(wanted or ScoreOptions(), data, config, accelerator.device, console)
+    evaluation = evaluate(translator, data, run, console, scoring, config.model_name)
+    write_text(run.scores, evaluation.to_json() + "\n")
+    memory = compare_memory(config, data, accelerator)
+    write_report(run.report, _content(config, run, data, evaluation, memory))
+    return evaluation
+
+
+def open_trained(
+    config: RunConfig, run: RunFolder, console: Console, windows: WindowOptions = AUTO
+) -> tuple[Translator, DataSet]:
+    """The model of a run, and its data set, which has something for the test.
+
+    Raises:
+        UserError: the run has no model, its data set nothing for the test, or other channels than
+            the model.
+    """
+    translator = Translator.from_pretrained(run.root, make_accelerator(config.runtime).device)
     translator.windows = windows.decide(translator)
     data = checked_data(config, console, run.model)
     if not data.a.test and not data.b.test:
@@ -93,11 +130,14 @@ def run_evaluation(
         raise UserError(
             f"{config.data.path} has no test {_kind(config)}; add testA and testB{sides}"
         )
-    evaluation = evaluate(translator, data, run, console, config.model_name)
-    write_text(run.scores, evaluation.to_json() + "\n")
-    memory = compare_memory(config, data, accelerator)
-    write_report(run.report, _content(config, run, data, evaluation, memory))
-    return evaluation
+    known = translator.channels("AtoB")
+    if known != data.channels:
+        raise UserError(
+            f"the model in {run.root} was trained on {known[0]} and {known[1]} channels, but A and "
+            f"B in {config.data.path} have {data.channels[0]} and {data.channels[1]}; evaluate it "
+            "on the data that it was trained on"
+        )
+    return translator, data
 
 
 def evaluate(
@@ -105,6 +145,7 @@ def evaluate(
     data: DataSet,
     run: RunFolder,
     console: Console,
+    scoring: Scoring,
     method: str = "RevGAN",
 ) -> Evaluation:
     """Translates all that is for the test there and back, writes the results and scores them.
@@ -112,42 +153,73 @@ def evaluate(
     One image or volume is in memory at a time, besides the report's examples: of volumes, these
     are slices. Volumes are scored as the networks see them, at the model's orientation and spacing.
     """
-    evaluation = Evaluation([], [], [], {})
-    for direction in get_args(Direction):
-        source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
-        if source.test:
-            results = open_results(run.root / "results" / direction, source, target)
-            scoring = Scoring(direction, data, method) if data.test_aligned else None
-            test = _Test(direction, source, target, results, scoring)
-            round_trips = score_pairs(test.round_trips(translator, console))
-            evaluation.cycle_rows.append(Row(f"{direction}to{direction[0]}", method, round_trips))
-            evaluation.examples[direction] = test.examples
-            if scoring is not None:
-                evaluation.rows.extend(means(scoring.rows))
-                evaluation.mask_rows.extend(means(scoring.mask_rows))
-    return evaluation
+    if data.palette is not None and not data.test_aligned:
+        console.print(
+            f"There is {FILE}, but labels are not scored: the test images of A and B don't pair by "
+            "name and size",
+            soft_wrap=True,
+        )
+    scorers = {way: scoring.scorers(way, method) for way in _directions(data)}
+    examples: dict[str, list[Any]] = {}
+    for direction in scorers:
+        test = _Test(direction, data, run)
+        for sample in test.samples(translator, console):
+            for scorer in scorers[direction]:
+                scorer.add(sample)
+        examples[direction] = test.examples
+    both = [scorer for of_direction in scorers.values() for scorer in of_direction]
+    return Evaluation(
+        tables=_tables(both),
+        classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
+        examples=examples,
+        tested=(_names(data.a), _names(data.b)),
+        items="images" if data.preparation is None else "volumes",
+    )
 
 
-@dataclass(frozen=True)
+def _directions(data: DataSet) -> list[Direction]:
+    return [way for way in get_args(Direction) if sides(data, way)[0].test]
+
+
+def _names(domain: Domain[Any]) -> tuple[str, ...]:
+    return tuple(ref.name for ref in domain.test)
+
+
+def _tables(scorers: Sequence[Scorer]) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {key: [] for key in TITLES}
+    for scorer in scorers:
+        for row in scorer.rows():
+            _join(tables[scorer.table], row)
+    # A program that reads scores.json finds these two always.
+    return {key: rows for key, rows in tables.items() if rows or key in ("test", "round_trip")}
+
+
+def _join(rows: list[Row], row: Row) -> None:
+    """Adds a row, or its scores to the row of the same method and direction."""
+    for place, other in enumerate(rows):
+        if (other.direction, other.method) == (row.direction, row.method):
+            rows[place] = replace(other, scores={**other.scores, **row.scores})
+            return
+    rows.append(row)
+
+
 class _Test:
     """The test of one direction: images or volumes in, files out, some kept for the report."""
 
-    direction: Direction
-    source: Domain[Any]
-    target: Domain[Any]
-    results: Results
-    scoring: Scoring | None
-    examples: list[Any] = field(default_factory=list)
+    def __init__(self, direction: Direction, data: DataSet, run: RunFolder) -> None:
+        self.direction: Direction = direction
+        self.source, self.target = sides(data, direction)
+        self.results = open_results(run.root / "results" / direction, self.source, self.target)
+        self.aligned = data.test_aligned
+        self.examples: list[Any] = []
 
-    def round_trips(
-        self, translator: Translator, console: Console
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Translates, writes and scores each; yields what comes back of it, and what it was."""
+    def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
+        """Translates there and back and writes each."""
         back: Direction = "BtoA" if self.direction == "AtoB" else "AtoB"
-        count = len(self.source.test)
-        shown = spread(range(count), self.results.examples)
+        numbers = range(len(self.source.test))
+        shown = spread(numbers, self.results.examples)
         for number in track(
-            range(count),
+            numbers,
             f"translating {self.direction}",
             console=console,
             transient=True,
@@ -157,14 +229,11 @@ class _Test:
             translation = translator(image, self.direction)
             round_trip = translator(translation, back)
             written = self.results.write(number, translation)
-            truth = None
-            if self.scoring is not None:
-                truth = self.target.load(self.target.test[number])
-                self.scoring.score(number, image, written, truth)
+            truth = self.target.load(self.target.test[number]) if self.aligned else None
             if number in shown:
                 example = Example(image, translation, truth, round_trip)
                 self.examples.append(self.results.shown(number, example))
-            yield round_trip, image
+            yield Sample(number, image, written, truth, round_trip)
 
 
 def _content(
@@ -181,13 +250,13 @@ def _content(
         summary=(
             f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
             f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are of "
-            f"{len(data.a.test)} test {_kind(config)} of A and {len(data.b.test)} of B, which "
+            f"{len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, which "
             "training did not use."
         ),
         examples=evaluation.examples,
-        rows=evaluation.rows,
-        mask_rows=evaluation.mask_rows,
-        cycle_rows=evaluation.cycle_rows,
+        tables=evaluation.tables,
+        classes=evaluation.classes,
+        items=evaluation.items,
         history=history,
         memory=memory,
         configuration=run.config.read_text(encoding="utf-8"),
@@ -198,3 +267,46 @@ def _content(
 
 def _kind(config: RunConfig) -> str:
     return "images" if config.data.spatial_dims == 2 else "volumes"
+
+
+def compare(evaluations: Mapping[str, Evaluation]) -> Tables:
+    """The tables of several runs as one each.
+
+    Rows of models get the names of their runs. Those that no run changes stand there once; where
+    runs differ in one, such as in the mean colour of other training images, each has its own.
+
+    Args:
+        evaluations: by the name of the run.
+
+    Raises:
+        UserError: runs were tested on other images.
+    """
+    first_name, first = next(iter(evaluations.items()))
+    for name, evaluation in evaluations.items():
+        if evaluation.tested != first.tested:
+            raise UserError(
+                f"{first_name} and {name} have other test {first.items}, so that their scores "
+                "can't be compared; evaluate them one by one"
+            )
+    tables: dict[str, list[Row]] = {}
+    for name, evaluation in evaluations.items():
+        for title, rows in evaluation.titled().items():
+            for row in rows:
+                _compare(tables.setdefault(title, []), row, name)
+    order = {"model": 0, "reference": 1, "ceiling": 2}
+    return {
+        title: sorted(tables[title], key=lambda row: (row.direction, order[row.kind]))
+        for title in TITLES.values()
+        if title in tables
+    }
+
+
+def _compare(rows: list[Row], row: Row, run: str) -> None:
+    if row.kind == "model":
+        rows.append(replace(row, method=run))
+        return
+    same = [r for r in rows if (r.direction, r.method) == (row.direction, row.method)]
+    if not same:
+        rows.append(row)
+    elif same[0].scores != row.scores:
+        rows.append(replace(row, method=f"{row.method} ({run})"))

@@ -1,5 +1,6 @@
 """The options that commands about a whole run share."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from revgan.data.sets import BUILT_IN
 from revgan.devices import require_device
 from revgan.errors import UserError
 from revgan.training.config import RunConfig, preset_names
-from revgan.training.runs import RunFolder
+from revgan.training.runs import RunFolder, existing_run
 
 
 def run_parser(
@@ -99,3 +100,36 @@ def require_images(config: RunConfig, run: RunFolder, remedy: str) -> None:
     path = config.data.path
     if path not in BUILT_IN and not Path(path).is_dir():
         raise UserError(f"the images of the run {run.root} are no longer in {path}; {remedy}")
+
+
+def trained_config(run: RunFolder, device: str) -> RunConfig:
+    """The configuration of a run that is there, to translate in float32 on a device.
+
+    Raises:
+        UserError: its images are gone, or there is no such device.
+    """
+    arguments = ["--config", str(run.config), f"--runtime.device={device}"]
+    arguments.append("--runtime.precision=float32")
+    config = checked_config(parse_run(run_parser("evaluate", "", arguments), arguments))
+    require_images(config, run, f"write the new place as data.path into {run.config}")
+    return config
+
+
+def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> dict[str, RunFolder]:
+    """Runs by the names that tables and figures give them; by default, those of their folders.
+
+    Raises:
+        UserError: a folder holds no run.
+        UsageError: names are too few, too many, or not apart.
+    """
+    runs = [existing_run(Path(folder)) for folder in folders]
+    if names is None:
+        names = [run.root.resolve().name for run in runs]
+        if len(set(names)) < len(names):
+            names = [str(run.root) for run in runs]
+    if len(names) != len(runs) or len(set(names)) < len(names):
+        raise UsageError(
+            f"--names must be a name for each of {len(runs)} runs, all different, not "
+            f"{', '.join(names)}"
+        )
+    return dict(zip(names, runs, strict=True))

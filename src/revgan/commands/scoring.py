@@ -1,71 +1,227 @@
-"""Scores of translated test images and volumes, taken one by one."""
+"""What `revgan evaluate` scores, by its options and by what the data set allows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from typing import Literal
 
+import torch
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
+from revgan.commands.options import Parser, UsageError
 from revgan.data.domains import DataSet
-from revgan.data.masks import find_masks, read_mask
-from revgan.evaluation.metrics import Row, Scores, mean_colour, score_direction
+from revgan.data.earth import cache_folder
+from revgan.data.labels import FILE, Palette
+from revgan.data.sets import open_data_set
+from revgan.errors import UserError
+from revgan.evaluation.distribution import (
+    Features,
+    RandomFeatures,
+    inception_features,
+    perceptual_distance,
+)
+from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer
+from revgan.evaluation.scorers import (
+    DistributionScorer,
+    MaskedTruthScorer,
+    RoundTripScorer,
+    Scorer,
+    TruthScorer,
+    has_masks,
+    sides,
+)
+from revgan.evaluation.segmenter import Segmenter, UNetSegmenter, load_segmenter
+from revgan.evaluation.segmenter_training import trained_segmenter
 from revgan.networks import Direction
+from revgan.training.config import RunConfig
+
+UNET = "unet"
+"""Stands in for a segmenter's file: a U-Net is trained on the data set's pairs."""
+
+Distribution = Literal["random", "segmenter", "inception"]
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What is scored beside distance to the truth, round trips and nearest label colours.
+
+    Attributes:
+        segmenter: judges photos made from label maps: a file, or `UNET`; None for none.
+        distributions: the features by which sets of images are compared.
+        lpips: LPIPS is taken of each image.
+    """
+
+    segmenter: str | None = None
+    distributions: tuple[Distribution, ...] = ()
+    lpips: bool = False
+
+
+def add_score_options(parser: Parser) -> None:
+    """The options that `score_options` reads."""
+    parser.add_argument(
+        "--segmenter",
+        metavar="unet|FILE",
+        type=str | None,
+        help="judge photos made from label maps by a segmentation network: unet trains a small one "
+        "on the real training pairs, once; FILE is TorchScript or of torch.export.save, takes "
+        "(1, C, H, W) in [-1, 1] and returns a score for each class",
+    )
+    parser.add_argument(
+        "--distribution",
+        type=Distribution,
+        nargs="+",
+        default=[],
+        help="compare translations and real images as sets (KID), in the features of convolutions "
+        "with random weights, of --segmenter unet, or of Inception (and FID; a download)",
+    )
+    parser.add_argument(
+        "--lpips", action="store_true", help="take LPIPS of each image too (a download)"
+    )
+
+
+def score_options(options: Namespace) -> ScoreOptions:
+    """What was given of `add_score_options`.
+
+    Raises:
+        UsageError: the options contradict each other.
+    """
+    if "segmenter" in options.distribution and options.segmenter != UNET:
+        raise UsageError(f"--distribution segmenter has its features from --segmenter {UNET}")
+    distributions = tuple(dict.fromkeys(options.distribution))
+    return ScoreOptions(options.segmenter, distributions, options.lpips)
 
 
 class Scoring:
-    """Scores the translations of one direction, one by one, and the references beside them.
+    """The scorers of both directions of a data set, and the networks that they share.
 
     Args:
-        direction: "AtoB" or "BtoA".
-        data: its test images or volumes are aligned.
-        method: the model's name.
+        options: what is wanted.
+        data: the data set.
+        config: of the run.
+        device: where networks that score run.
+        console: for progress.
 
-    Attributes:
-        rows: those of `score_direction` for each image or volume scored.
-        mask_rows: likewise, inside the masks of the test volumes; empty if they have none. The
-            reference "mean" is that inside the masks of the training volumes, if these have some.
+    Raises:
+        UserError: the data set does not allow what is wanted, or something for it is missing.
     """
 
-    def __init__(self, direction: Direction, data: DataSet, method: str) -> None:
-        self.direction, self.method = direction, method
-        self.target = data.b if direction == "AtoB" else data.a
-        self.grid = data.preparation.grid if data.preparation is not None else None
-        self.masks = self._find_masks(self.target.test)
-        self.mean = mean_colour(self.target.load(ref) for ref in self.target.train)
-        self.mean_inside = self.mean
-        if self.masks is not None and (train := self._find_masks(self.target.train)):
-            masks = map(self._read_mask, train, self.target.train)
-            self.mean_inside = mean_colour(map(self.target.load, self.target.train), masks)
-        self.rows: list[Row] = []
-        self.mask_rows: list[Row] = []
+    def __init__(
+        self,
+        options: ScoreOptions,
+        data: DataSet,
+        config: RunConfig,
+        device: torch.device,
+        console: Console,
+    ) -> None:
+        self.data, self.paired = data, config.paired
+        self.config, self.device, self.console = config.data, device, console
+        self.palette = data.palette
+        self.segmenter = None
+        if options.segmenter is not None:
+            self.segmenter = self._segmenter(options.segmenter)
+        self.perceptual: Callable[[Tensor, Tensor], float] | None = None
+        if options.lpips:
+            self._require_colour_images("--lpips")
+            self.perceptual = perceptual_distance(device)
+        if "inception" in options.distributions:
+            self._require_colour_images("--distribution inception")
+        self.distributions = {name: self._features(name) for name in options.distributions}
 
-    def score(self, number: int, image: Tensor, translation: Tensor, truth: Tensor) -> None:
-        """Adds the rows of test image or volume `number`."""
-        triple = [image], [translation], [truth]
-        self.rows += score_direction(self.direction, *triple, self.mean, self.method)
-        if self.masks is not None:
-            mask = self._read_mask(self.masks[number], self.target.test[number])
-            self.mask_rows += score_direction(
-                self.direction, *triple, self.mean_inside, self.method, [mask]
+    def scorers(self, direction: Direction, method: str) -> list[Scorer]:
+        """Those of a direction.
+
+        Raises:
+            UserError: a label map can't be read, or has unknown colours.
+        """
+        scorers: list[Scorer] = []
+        if self.data.test_aligned:
+            scorers += self._aligned(direction, method)
+        for name, features in self.distributions.items():
+            if (key := self._distribution_key(name, direction)) is not None:
+                made = features(sides(self.data, direction)[1].channels)
+                scorers.append(DistributionScorer(direction, self.data, method, made, key))
+        return [*scorers, RoundTripScorer(direction, method)]
+
+    def _aligned(self, direction: Direction, method: str) -> list[Scorer]:
+        scorers: list[Scorer] = [TruthScorer(direction, self.data, method, self.perceptual)]
+        if has_masks(self.data, direction):
+            scorers.append(MaskedTruthScorer(direction, self.data, method))
+        if self.palette is None:
+            return scorers
+        with self.console.status("Reading label maps"):
+            if direction.endswith(self.palette.domain):
+                scorers.append(LabelScorer(direction, self.data, self.palette, method))
+            elif self.segmenter is not None:
+                scorers.append(
+                    SegmenterScorer(direction, self.data, self.palette, method, self.segmenter)
+                )
+        return scorers
+
+    def _segmenter(self, wanted: str) -> Segmenter:
+        palette = self._required_palette()
+        if wanted == UNET:
+            return self._trained_unet()
+        photos = self.data.b if palette.domain == "A" else self.data.a
+        height, width = photos.load((photos.test + photos.train)[0]).shape[1:]
+        return load_segmenter(Path(wanted), palette, photos.channels, (height, width), self.device)
+
+    def _required_palette(self) -> Palette:
+        if self.palette is None:
+            raise UserError(
+                f"--segmenter is for photos made from label maps, but {self.config.path} has no "
+                f"{FILE} that says which domain has label maps; add it, or omit --segmenter"
+            )
+        if not self.data.test_aligned:
+            raise UserError(
+                f"--segmenter needs a photo for each label map, but those for the test in "
+                f"{self.config.path} don't pair; give both the same names and sizes"
+            )
+        return self.palette
+
+    def _trained_unet(self) -> UNetSegmenter:
+        pairs = self.data
+        if not self.paired:
+            try:
+                pairs = open_data_set(self.config, paired=True)
+            except UserError as error:
+                raise UserError(
+                    f"--segmenter {UNET} is trained on pairs: {error}; or give a network's file"
+                ) from error
+        bar = Progress(console=self.console, transient=True, disable=not self.console.is_terminal)
+        with bar:
+            task = bar.add_task("training the segmenter")
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            return trained_segmenter(pairs, cache_folder(), self.device, show)
+
+    def _require_colour_images(self, option: str) -> None:
+        if self.config.spatial_dims != 2 or self.data.channels != (3, 3):
+            channels = " and ".join(map(str, self.data.channels))
+            kind = "images" if self.config.spatial_dims == 2 else "volumes"
+            raise UserError(
+                f"{option} takes images of 3 channels, not {kind} of {channels}; omit it"
             )
 
-    def _find_masks(self, refs: Sequence[Any]) -> list[Path] | None:
-        return None if self.grid is None else find_masks(refs)
+    def _features(self, name: Distribution) -> Callable[[int], Features]:
+        """Makes the features for images of so many channels."""
+        if name == "random":
+            return partial(RandomFeatures, spatial_dims=self.config.spatial_dims)
+        if name == "inception":
+            inception = inception_features(self.device)
+            return lambda channels: inception
+        assert isinstance(self.segmenter, UNetSegmenter)
+        unet = self.segmenter
+        return lambda channels: unet.features
 
-    def _read_mask(self, path: Path, ref: Any) -> Tensor:
-        assert self.grid is not None
-        return read_mask(path, ref, self.grid)
-
-
-def means(rows: Iterable[Row]) -> list[Row]:
-    """The means of rows of one image each, by method, in the order in which methods come up."""
-    by_method: dict[tuple[str, str], list[Scores]] = {}
-    for row in rows:
-        by_method.setdefault((row.direction, row.method), []).append(row.scores)
-    return [Row(*names, _mean(scores)) for names, scores in by_method.items()]
-
-
-def _mean(scores: Sequence[Scores]) -> Scores:
-    mae, psnr, ssim = (fmean(getattr(s, name) for s in scores) for name in ("mae", "psnr", "ssim"))
-    return Scores(mae, psnr, ssim, sum(s.count for s in scores))
+    def _distribution_key(self, name: Distribution, direction: Direction) -> str | None:
+        """Of the score; None where the features are of the other domain's images."""
+        if name == "segmenter":
+            towards_labels = self.palette is None or direction.endswith(self.palette.domain)
+            return None if towards_labels else "kid_segmenter"
+        return {"random": "kid_random", "inception": "kid"}[name]

@@ -1,7 +1,7 @@
 """What training and evaluation draw from, whether images or volumes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +12,8 @@ from revgan.data.preparation import Preparation
 
 Ref = TypeVar("Ref")
 """One image or volume that can be loaded."""
+
+_T = TypeVar("_T")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -65,3 +67,9 @@ class DataSet:
     def channels(self) -> tuple[int, int]:
         """Of A and of B."""
         return self.a.channels, self.b.channels
+
+
+def spread(items: Sequence[_T], count: int) -> list[_T]:
+    """Up to `count` items, evenly spread over all."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]

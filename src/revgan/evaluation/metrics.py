@@ -1,23 +1,23 @@
 """Distances between translations and the truth, beside two references that need no network.
 
 A score means little alone: on aligned domains an untouched input, or one even colour, may already
-be close to the truth. `score_direction` therefore scores all three.
+be close to the truth. `candidates` therefore has all three.
 
 Scores may be taken inside masks alone, such as that of the brain in a volume: the even background
 around it, right in any translation, would flatter all of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import torch
-from rich.table import Table
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.functional.regression import mean_absolute_error
 
 from revgan.evaluation.similarity import MIN_SIZE, ssim_map
+from revgan.evaluation.tables import Kind
 
 _T = TypeVar("_T")
 
@@ -45,45 +45,12 @@ class Scores:
     count: int
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a score table.
+class Candidate(NamedTuple):
+    """An image (C, *spatial) that may stand for the truth, and what made it."""
 
-    Attributes:
-        direction: the domains passed through: "AtoB", "BtoA", or a round trip such as "AtoBtoA".
-        method: what made the scored images.
-        scores: their scores.
-    """
-
-    direction: str
     method: str
-    scores: Scores
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A score as a table shows it; `best` where no other method of its direction has a better."""
-
-    text: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class _Column:
-    heading: str
-    value: Callable[[Scores], float]
-    best: Callable[[Iterable[float]], float]
-    digits: int
-
-
-_COLUMNS = (
-    _Column("MAE (0-255)", lambda scores: scores.mae, min, 1),
-    _Column("PSNR (dB)", lambda scores: scores.psnr, max, 2),
-    _Column("SSIM", lambda scores: scores.ssim, max, 3),
-)
-
-HEADINGS = tuple(column.heading for column in _COLUMNS)
-"""What the cells of `table_cells` are, in order."""
+    image: Tensor
+    kind: Kind
 
 
 def score_pairs(
@@ -100,15 +67,15 @@ def score_pairs(
         ValueError: there is no pair, a pair's shapes differ or can't be scored, or a mask is empty
             or doesn't fit its pair.
     """
-    values = [_score_pair(*pair, mask) for pair, mask in _with_masks(pairs, masks)]
+    values = [score_pair(*pair, mask) for pair, mask in _with_masks(pairs, masks)]
     if not values:
         raise ValueError("there are no images to score")
     mae, psnr, ssim = torch.stack(values).mean(0).tolist()
     return Scores(mae, psnr, ssim, len(values))
 
 
-def _score_pair(prediction: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
-    """(MAE, PSNR, SSIM) of one image."""
+def score_pair(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(MAE, PSNR, SSIM) of one image, float64, see `score_pairs`."""
     spatial = truth.shape[1:]
     if prediction.shape != truth.shape or len(spatial) not in (2, 3) or min(spatial) < MIN_SIZE:
         raise ValueError(
@@ -188,76 +155,26 @@ def mean_colour(images: Iterable[Tensor], masks: Iterable[Tensor] | None = None)
     return (total / pixels).float()
 
 
-def score_direction(
-    direction: str,
-    inputs: Sequence[Tensor],
-    translations: Sequence[Tensor],
-    truths: Sequence[Tensor],
-    mean_colour: Tensor,
-    method: str = "RevGAN",
-    masks: Sequence[Tensor] | None = None,
-) -> list[Row]:
-    """Scores one direction's translations of aligned test images, and two references.
+def candidates(
+    image: Tensor, translation: Tensor, truth: Tensor, mean_colour: Tensor, method: str
+) -> list[Candidate]:
+    """A translation, and two images beside it that no network made.
 
     Args:
-        direction: "AtoB" or "BtoA".
-        inputs: images of the domain translated from, (C, *spatial) each in [-1, 1].
-        translations: what the model made of them.
-        truths: the images of the other domain that belong to them.
+        image: what was translated, (C, *spatial) in [-1, 1].
+        translation: what the model made of it.
+        truth: the image of the other domain that belongs to it.
         mean_colour: (C,), the mean colour of the other domain's training images.
         method: the model's name.
-        masks: see `score_pairs`.
 
     Returns:
-        The model's row, "input unchanged" (left out where `match_channels` knows no way between the
-        domains' channels), "mean training colour", called "mean training intensity" for volumes.
-
-    Raises:
-        ValueError: the numbers of images differ, or see `score_pairs`.
+        The translation; "input unchanged", left out where `match_channels` knows no way between the
+        domains' channels; "mean training colour", called "mean training intensity" for volumes.
     """
-    rows = [Row(direction, method, score_pairs(zip(translations, truths, strict=True), masks))]
-    if match_channels(inputs[0], truths[0].shape[0]) is not None:
-        # One pair at a time: the sequences may read their images from files.
-        matched = (
-            (cast(Tensor, match_channels(x, y.shape[0])), y)
-            for x, y in zip(inputs, truths, strict=True)
-        )
-        rows.append(Row(direction, "input unchanged", score_pairs(matched, masks)))
-    even = (mean_colour.view(-1, *[1] * (y.ndim - 1)).expand(y.shape) for y in truths)
-    scores = score_pairs(zip(even, truths, strict=True), masks)
-    what = "colour" if truths[0].ndim == 3 else "intensity"
-    rows.append(Row(direction, f"mean training {what}", scores))
-    return rows
-
-
-def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Rows as flat dicts: direction, method and the fields of `Scores`."""
-    return [
-        {"direction": row.direction, "method": row.method, **asdict(row.scores)} for row in rows
-    ]
-
-
-def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
-    """Each row's scores as text, in the order of `HEADINGS`, the best of each direction marked.
-
-    A direction's only row is best of nothing and gets no mark.
-    """
-    return [[_cell(row, column, rows) for column in _COLUMNS] for row in rows]
-
-
-def _cell(row: Row, column: _Column, rows: Sequence[Row]) -> Cell:
-    value = column.value(row.scores)
-    rivals = [column.value(other.scores) for other in rows if other.direction == row.direction]
-    return Cell(f"{value:.{column.digits}f}", len(rivals) > 1 and value == column.best(rivals))
-
-
-def rows_to_rich(rows: Sequence[Row]) -> Table:
-    """The score table for a terminal, the best value of each direction's columns in bold."""
-    table = Table("direction", "method")
-    for heading in (*HEADINGS, "images"):
-        table.add_column(heading, justify="right")
-    for row, cells in zip(rows, table_cells(rows), strict=True):
-        scores = (f"[bold]{cell.text}[/]" if cell.best else cell.text for cell in cells)
-        direction = row.direction.replace("to", " → ")
-        table.add_row(direction, row.method, *scores, str(row.scores.count))
-    return table
+    found = [Candidate(method, translation, "model")]
+    matched = match_channels(image, truth.shape[0])
+    if matched is not None:
+        found.append(Candidate("input unchanged", matched, "reference"))
+    even = mean_colour.view(-1, *[1] * (truth.ndim - 1)).expand(truth.shape)
+    what = "colour" if truth.ndim == 3 else "intensity"
+    return [*found, Candidate(f"mean training {what}", even, "reference")]

@@ -2,8 +2,9 @@
 
 import base64
 import platform
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -15,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from revgan.evaluation.figures import loss_curves, memory_chart, tensor_to_uint8, to_svg
-from revgan.evaluation.metrics import HEADINGS, Row, table_cells
 from revgan.evaluation.slices import VolumeSlices
+from revgan.evaluation.tables import Row, headings, table_cells
 from revgan.evaluation.volume_figures import volume_figure
 from revgan.files import write_text
 from revgan.memory import format_bytes
@@ -26,6 +27,10 @@ MAX_PICTURE = 512
 
 SMALL_PICTURE = 128
 """Pictures narrower than this are enlarged in the page, with their pixels left square."""
+
+
+ClassTable = Mapping[str, Mapping[str, float | None]]
+"""Intersection over union by method and class; None where no pixel has or was taken for it."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,13 @@ class ReportContent:
         title: the page's heading.
         summary: a paragraph under it.
         examples: by direction, "AtoB" and "BtoA": all of images, or all of volumes.
-        rows: scores on the test images, see `score_direction`; empty where these aren't aligned.
+        tables: score rows by key: "test", empty where the test images aren't aligned,
+            "test_inside_masks", "labels", "segmenter", "distribution" and "round_trip". A key may
+            be missing.
         configuration: the run's configuration, as YAML.
         versions: names and values of what the run depended on, see `library_versions`.
-        mask_rows: scores on the test volumes inside their masks, where they have some.
-        cycle_rows: scores of round trips, in directions "AtoBtoA" and "BtoAtoB".
+        classes: beside "labels" and "segmenter".
+        items: what the test is made of, "images" or "volumes".
         history: lines of metrics.jsonl, see `loss_curves`.
         memory: peaks of a training step, where they were measured.
         domain_names: what to call A and B.
@@ -81,11 +88,11 @@ class ReportContent:
     title: str
     summary: str
     examples: Mapping[str, Sequence[Example | VolumeSlices]]
-    rows: Sequence[Row]
+    tables: Mapping[str, Sequence[Row]]
     configuration: str
     versions: Mapping[str, str]
-    mask_rows: Sequence[Row] = ()
-    cycle_rows: Sequence[Row] = ()
+    classes: Mapping[str, ClassTable] = field(default_factory=dict)
+    items: str = "images"
     history: Sequence[Mapping[str, float]] = ()
     memory: MemoryComparison | None = None
     domain_names: tuple[str, str] = ("A", "B")
@@ -118,7 +125,9 @@ def _render(content: ReportContent) -> str:
     environment.filters["planes"] = lambda slices: Markup(to_svg(volume_figure(slices)))
     environment.filters["size"] = format_bytes
     environment.tests["volume"] = lambda example: isinstance(example, VolumeSlices)
-    environment.globals["headings"] = HEADINGS
+    environment.globals["headings"] = headings
+    # A table that is missing is an empty one.
+    environment.globals["tables"] = defaultdict(tuple, content.tables)
     environment.globals["cells"] = table_cells
     memory = content.memory
     return environment.get_template("report.html").render(

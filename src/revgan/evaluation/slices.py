@@ -5,6 +5,7 @@ front: the patient's right is at the left of axial and coronal slices, anterior 
 at the left of sagittal ones, superior is up in coronal and sagittal ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -172,18 +173,29 @@ def slice_volumes(
         )
     known = np.eye(4) if affine is None else affine
     turned, spacing = to_ras(input, known)
-    centre = foreground_centre(turned)
-
-    def strip(volume: Tensor) -> Tensor:
-        slices = planes(to_ras(volume, known)[0], centre, spacing)
-        return side_by_side(slices).detach().cpu().float()
-
-    axial, coronal, sagittal = planes(turned, centre, spacing)
+    axial, coronal, sagittal = planes(turned, foreground_centre(turned), spacing)
+    shown, there, again, *true = strips(volumes, known)
     return VolumeSlices(
-        input=strip(input),
-        translation=strip(translation),
-        truth=None if truth is None else strip(truth),
-        round_trip=strip(round_trip),
+        input=shown,
+        translation=there,
+        truth=true[0] if true else None,
+        round_trip=again,
         widths=(axial.shape[2], coronal.shape[2], sagittal.shape[2]),
         sides_known=affine is not None,
     )
+
+
+def strips(volumes: Sequence[Tensor], affine: Affine) -> list[Tensor]:
+    """Three slices of each volume side by side, at the centre of the first one's foreground.
+
+    Args:
+        volumes: (C, X, Y, Z) each, which differ in C alone.
+        affine: of the voxels of all of them.
+
+    Returns:
+        Pictures (C, H, W), C = 1 or 3, on the CPU.
+    """
+    turned, spacing = to_ras(volumes[0], affine)
+    centre = foreground_centre(turned)
+    slices = (planes(to_ras(volume, affine)[0], centre, spacing) for volume in volumes)
+    return [side_by_side(three).detach().cpu().float() for three in slices]

@@ -1,14 +1,15 @@
 """Pictures of test images translated during training."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar, get_args
+from typing import get_args
 
 import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
+from revgan.data.domains import spread
 from revgan.data.sets import DataConfig, DataSet
 from revgan.evaluation.figures import image_grid
 from revgan.evaluation.slices import slice_volumes
@@ -23,8 +24,6 @@ ROWS = 4
 
 Translate = Callable[[Tensor], list[Tensor]]
 """From an image or volume (C, *spatial) to itself, its translation, and that translated back."""
-
-_T = TypeVar("_T")
 
 
 def save_pictures(
@@ -106,9 +105,3 @@ def _there_and_back(
         there = translate_padded(generator, x[None], direction)
         again = translate_padded(generator, there, back)
     return [image.float().cpu() for image in (x, there[0], again[0])]
-
-
-def spread(items: Sequence[_T], count: int) -> list[_T]:
-    """Up to `count` items, evenly spread over all."""
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]

@@ -1,0 +1,90 @@
+"""How `revgan evaluate` shows scores: on the terminal, as JSON, and in files for papers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from revgan.commands.evaluate import Evaluation, compare
+from revgan.commands.options import Parser, UsageError
+from revgan.evaluation.tables import FORMATS, format_tables, rows_to_json, rows_to_rich
+from revgan.files import write_text
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where scores go.
+
+    Attributes:
+        files: to write tables to, each in the format of its suffix.
+        as_json: print JSON rather than tables.
+    """
+
+    files: tuple[Path, ...]
+    as_json: bool
+
+    def show(self, evaluations: Mapping[str, Evaluation], console: Console) -> None:
+        """Prints and writes the scores of runs, by their names; those of several as compared.
+
+        Raises:
+            UserError: several runs were tested on other images.
+            OSError: a file can't be written.
+        """
+        (first, *others) = evaluations.values()
+        tables = compare(evaluations) if others else first.titled()
+        for path in self.files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, format_tables(path, tables))
+        if self.as_json:
+            content = {title: rows_to_json(rows) for title, rows in tables.items()}
+            print(json.dumps(content, indent=2) if others else first.to_json())
+            return
+        if not first.tables["test"]:
+            console.print("What is in testA and testB is not aligned: no truth is known.")
+        for title, rows in tables.items():
+            if rows:
+                console.print(rows_to_rich(rows, title, first.items))
+        for path in self.files:
+            console.print(f"Wrote {path}", soft_wrap=True)
+
+
+def add_output_options(parser: Parser) -> None:
+    """The options that `output_options` reads."""
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    parser.add_argument(
+        "--table",
+        metavar="FILE",
+        type=str,
+        nargs="+",
+        default=[],
+        help="write the tables to files too: Markdown (.md), CSV (.csv), JSON (.json) or LaTeX "
+        "(.tex)",
+    )
+    add_names_option(parser)
+
+
+def add_names_option(parser: Parser) -> None:
+    """The option `--names`."""
+    parser.add_argument(
+        "--names",
+        metavar="NAME",
+        type=str | None,
+        nargs="+",
+        help="what to call the runs; by default as their folders",
+    )
+
+
+def output_options(options: Namespace) -> Output:
+    """What was given of `add_output_options`.
+
+    Raises:
+        UsageError: a file's suffix tells no format.
+    """
+    files = tuple(Path(name) for name in options.table)
+    for path in files:
+        if path.suffix.lower() not in FORMATS:
+            raise UsageError(f"--table {path} must end in one of {', '.join(FORMATS)}")
+    return Output(files, options.json)

@@ -1,0 +1,151 @@
+"""Scores of label maps made from photos, and of photos made from label maps."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from revgan.data.domains import DataSet
+from revgan.data.folders import ImageRef
+from revgan.data.image_sets import ImageDomain
+from revgan.data.labels import IGNORED, Palette, class_map
+from revgan.evaluation.report import ClassTable
+from revgan.evaluation.scorers import Sample, Scorer, sides
+from revgan.evaluation.segmentation import SCORES, class_iou, confusion, segmentation_scores
+from revgan.evaluation.tables import Kind, Row
+from revgan.evaluation.tally import Tally
+from revgan.networks import Direction
+
+
+class ClassScorer(Scorer):
+    """Counts which classes were taken for which; see `LabelScorer` and `SegmenterScorer`.
+
+    Args:
+        direction: "AtoB" or "BtoA".
+        palette: of the label maps.
+        labels: the domain that has them.
+
+    Raises:
+        UserError: a test image's classes can't be read, so that this ends it before any work.
+    """
+
+    def __init__(self, direction: Direction, palette: Palette, labels: ImageDomain) -> None:
+        self.palette, self.labels = palette, labels
+        self.tally = Tally(direction, SCORES, segmentation_scores)
+        for ref in labels.test:
+            true_classes(labels, ref, palette)
+
+    def rows(self) -> list[Row]:
+        return self.tally.rows()
+
+    def class_ious(self) -> ClassTable:
+        """Intersection over union of each class, over all test images together."""
+        return {
+            method: self._named(class_iou(torch.stack(counts).sum(0)))
+            for method, counts in self.tally.values.items()
+        }
+
+    def _named(self, ious: Tensor) -> dict[str, float | None]:
+        values = zip(self.palette.names, ious.tolist(), strict=True)
+        return {name: None if math.isnan(iou) else iou for name, iou in values}
+
+    def _count(self, method: str, number: int, predicted: Tensor, kind: Kind = "model") -> None:
+        truth = true_classes(self.labels, self.labels.test[number], self.palette)
+        self.tally.add(method, confusion(predicted, truth, len(self.palette.names)), kind)
+
+
+class LabelScorer(ClassScorer):
+    """Scores label maps that were made from photos: each pixel has its nearest colour's class.
+
+    The most frequent class of the training label maps, everywhere, stands beside them.
+
+    Args:
+        direction: the one towards the label maps.
+        data: aligned, with a palette.
+        palette: the data set's.
+        method: the model's name.
+
+    Raises:
+        UserError: a label map can't be read, or has unknown colours.
+    """
+
+    table = "labels"
+
+    def __init__(self, direction: Direction, data: DataSet, palette: Palette, method: str) -> None:
+        labels = _image_domain(sides(data, direction)[1])
+        super().__init__(direction, palette, labels)
+        self.method = method
+        self.most_frequent = most_frequent_class(labels, palette)
+
+    def add(self, sample: Sample) -> None:
+        predicted = self.palette.nearest(_as_colour(sample.translation))
+        self._count(self.method, sample.number, predicted)
+        if self.most_frequent is not None:
+            everywhere = torch.full_like(predicted, self.most_frequent)
+            name = f"{self.palette.names[self.most_frequent]} everywhere"
+            self._count(name, sample.number, everywhere, "reference")
+
+
+class SegmenterScorer(ClassScorer):
+    """Scores photos that were made from label maps, by the classes that a segmenter finds in them.
+
+    What it finds in the real photos is their ceiling (Isola et al., 2017, Section 3.2).
+
+    Args:
+        direction: the one towards the photos.
+        data: aligned, with a palette.
+        palette: the data set's.
+        method: the model's name.
+        segmenter: finds the class (H, W) of each pixel of a photo (C, H, W).
+
+    Raises:
+        UserError: a label map can't be read, or has unknown colours.
+    """
+
+    table = "segmenter"
+
+    def __init__(
+        self,
+        direction: Direction,
+        data: DataSet,
+        palette: Palette,
+        method: str,
+        segmenter: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__(direction, palette, _image_domain(sides(data, direction)[0]))
+        self.method, self.segmenter = method, segmenter
+
+    def add(self, sample: Sample) -> None:
+        assert sample.truth is not None
+        self._count(self.method, sample.number, self.segmenter(sample.translation))
+        self._count("real photos", sample.number, self.segmenter(sample.truth), "ceiling")
+
+
+def true_classes(labels: ImageDomain, ref: ImageRef, palette: Palette) -> Tensor:
+    """The classes (H, W) of a label map at the size that networks see, see `class_map`."""
+    height, width = ref.read().shape[:2]
+    return class_map(ref, palette, labels.config.scaled(height, width))
+
+
+def most_frequent_class(labels: ImageDomain, palette: Palette) -> int | None:
+    """Of all pixels of the training label maps; None where no class counts in any.
+
+    Raises:
+        UserError: a label map can't be read, or has unknown colours.
+    """
+    counts = torch.zeros(len(palette.names), dtype=torch.int64)
+    for ref in labels.train:
+        classes = class_map(ref, palette)
+        counts += classes[classes != IGNORED].bincount(minlength=len(counts))
+    return int(counts.argmax()) if counts.any() else None
+
+
+def _image_domain(domain: object) -> ImageDomain:
+    assert isinstance(domain, ImageDomain)  # only image folders have palettes
+    return domain
+
+
+def _as_colour(image: Tensor) -> Tensor:
+    """(3, H, W), of label maps that have fewer or more channels: grey repeated, alpha dropped."""
+    return image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)

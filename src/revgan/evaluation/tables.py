@@ -1,0 +1,262 @@
+"""Score tables: for terminals, reports, papers and programs."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.markup import escape
+from rich.table import Table
+
+from revgan.evaluation.intervals import Estimate
+
+Kind = Literal["model", "reference", "ceiling"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a score table.
+
+    Attributes:
+        direction: the domains passed through: "AtoB", "BtoA", or a round trip such as "AtoBtoA".
+        method: what made the scored images.
+        scores: by the keys of `COLUMNS`.
+        count: the number of images.
+        kind: of the method: a model; a reference that needs none, which models should beat; or a
+            ceiling, which they can hardly reach.
+    """
+
+    direction: str
+    method: str
+    scores: Mapping[str, Estimate]
+    count: int
+    kind: Kind = "model"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score as a table shows it.
+
+    Attributes:
+        text: the score.
+        interval: its 95% interval in brackets, or nothing.
+        best: no other method of its direction has a better, ceilings aside.
+    """
+
+    text: str
+    interval: str = ""
+    best: bool = False
+
+    @property
+    def whole(self) -> str:
+        """Score and interval."""
+        return f"{self.text} {self.interval}".rstrip()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A score's heading, which of two is better, and the digits that are shown of it."""
+
+    heading: str
+    best: Callable[[Iterable[float]], float]
+    digits: int
+
+
+COLUMNS = {
+    "mae": Column("MAE (0-255)", min, 1),
+    "psnr": Column("PSNR (dB)", max, 2),
+    "ssim": Column("SSIM", max, 3),
+    "pixel_accuracy": Column("pixel accuracy", max, 3),
+    "class_accuracy": Column("class accuracy", max, 3),
+    "class_iou": Column("class IoU", max, 3),
+    "lpips": Column("LPIPS", min, 3),
+    "kid_random": Column("KID, random features", min, 4),
+    "kid_segmenter": Column("KID, segmenter's features", min, 4),
+    "kid": Column("KID, Inception", min, 4),
+    "fid": Column("FID, Inception", min, 1),
+}
+"""All scores, by their key in JSON."""
+
+
+def columns(rows: Iterable[Row]) -> list[str]:
+    """The scores that rows have, in the order of `COLUMNS`."""
+    present = {key for row in rows for key in row.scores}
+    return [key for key in COLUMNS if key in present]
+
+
+def headings(rows: Iterable[Row]) -> list[str]:
+    """Those of `table_cells`."""
+    return [COLUMNS[key].heading for key in columns(rows)]
+
+
+def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
+    """Each row's scores as text, in the order of `columns`, the best of each direction marked.
+
+    A direction's only row is best of nothing and gets no mark.
+    """
+    keys = columns(rows)
+    return [[_cell(row, key, rows) for key in keys] for row in rows]
+
+
+def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
+    if key not in row.scores:
+        return Cell("")
+    score, digits = row.scores[key], COLUMNS[key].digits
+    rivals = [
+        other.scores[key].value
+        for other in rows
+        if other.direction == row.direction and key in other.scores and other.kind != "ceiling"
+    ]
+    contest = row.kind != "ceiling" and len(rivals) > 1
+    best = contest and score.value == COLUMNS[key].best(rivals)
+    interval = ""
+    if score.low is not None and score.high is not None:
+        interval = f"[{score.low:.{digits}f}, {score.high:.{digits}f}]"
+    return Cell(f"{score.value:.{digits}f}", interval, best)
+
+
+def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "images") -> Table:
+    """The table for a terminal of 80 columns, the best of each direction in bold.
+
+    Args:
+        rows: those of a direction stand together.
+        title: stands above the table.
+        what: the rows' counts are of.
+    """
+    table = Table("", title=title, title_justify="left", title_style="bold")
+    for heading in (*headings(rows), what):
+        table.add_column(heading, justify="right")
+    direction = None
+    for row, cells in zip(rows, table_cells(rows), strict=True):
+        if row.direction != direction:
+            direction = row.direction
+            table.add_section()
+            table.add_row(f"[bold]{_arrows(direction, '→')}[/]")
+        scores = (
+            (f"[bold]{cell.text}[/]" if cell.best else cell.text)
+            + (
+                f"\n[dim]{cell.interval.strip('[]').replace(', ', '..')}[/]"
+                if cell.interval
+                else ""
+            )
+            for cell in cells
+        )
+        table.add_row(escape(row.method), *scores, str(row.count))
+    return table
+
+
+def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows as flat dicts: direction, method, count, and each score as KEY, KEY_low and KEY_high."""
+    return [
+        {"direction": row.direction, "method": row.method, **_flat(row), "count": row.count}
+        for row in rows
+    ]
+
+
+def _flat(row: Row) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for key, score in row.scores.items():
+        flat[key] = score.value
+        if score.low is not None and score.high is not None:
+            flat |= {f"{key}_low": score.low, f"{key}_high": score.high}
+    return flat
+
+
+Tables = Mapping[str, Sequence[Row]]
+"""Rows by the titles of their tables."""
+
+
+def _markdown(tables: Tables) -> str:
+    parts = []
+    for title, rows in tables.items():
+        heads = ["direction", "method", *headings(rows), "count"]
+        lines = [heads, ["---", "---", *["---:"] * (len(heads) - 2)]]
+        for row, cells in zip(rows, table_cells(rows), strict=True):
+            scores = [
+                f"**{cell.text}** {cell.interval}" if cell.best else cell.whole for cell in cells
+            ]
+            named = [_arrows(row.direction, "→"), row.method]
+            lines.append([*(_escape(text, "|*_") for text in named), *scores, str(row.count)])
+        body = "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in lines)
+        parts.append(f"**{title}**\n\n{body}\n")
+    note = "In brackets: 95% intervals, bootstrapped over the images.\n"
+    return "\n".join([*parts, note])
+
+
+def _csv(tables: Tables) -> str:
+    keys = [key for key in COLUMNS for rows in tables.values() if key in columns(rows)]
+    scores = [f"{key}{end}" for key in dict.fromkeys(keys) for end in ("", "_low", "_high")]
+    text = io.StringIO()
+    fields = ["table", "direction", "method", *scores, "count"]
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    for title, rows in tables.items():
+        writer.writerows({"table": title, **line} for line in rows_to_json(rows))
+    return text.getvalue()
+
+
+def _json(tables: Tables) -> str:
+    return (
+        json.dumps({title: rows_to_json(rows) for title, rows in tables.items()}, indent=2) + "\n"
+    )
+
+
+def _latex(tables: Tables) -> str:
+    """For the package booktabs."""
+    parts = []
+    for title, rows in tables.items():
+        heads = ["direction", "method", *headings(rows), "$n$"]
+        body = []
+        for row, cells in zip(rows, table_cells(rows), strict=True):
+            scores = [
+                (rf"\textbf{{{cell.text}}}" if cell.best else cell.text)
+                + (rf" {{\scriptsize {cell.interval}}}" if cell.interval else "")
+                for cell in cells
+            ]
+            arrows = _arrows(row.direction, r"$\to$")
+            body.append(" & ".join([arrows, _escape_latex(row.method), *scores, str(row.count)]))
+        lines = [rf"{line} \\" for line in body]
+        parts.append(
+            "\n".join(
+                [
+                    f"% {title}; in brackets: 95% bootstrap intervals over the images",
+                    rf"\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}",
+                    r"\toprule",
+                    " & ".join(heads) + r" \\",
+                    r"\midrule",
+                    *lines,
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+FORMATS: dict[str, Callable[[Tables], str]] = {
+    ".md": _markdown,
+    ".csv": _csv,
+    ".json": _json,
+    ".tex": _latex,
+}
+"""What writes tables, by the file's suffix."""
+
+
+def format_tables(path: Path, tables: Tables) -> str:
+    """Tables as the text of a file, in the format of its suffix, one of `FORMATS`."""
+    return FORMATS[path.suffix.lower()](tables)
+
+
+def _arrows(direction: str, arrow: str) -> str:
+    return f" {arrow} ".join(direction.split("to"))
+
+
+def _escape(text: str, special: str) -> str:
+    return "".join(f"\\{c}" if c in special else c for c in text)
+
+
+def _escape_latex(text: str) -> str:
+    return _escape(text.replace("\\", "/"), "&%$#_{}").replace("~", " ").replace("^", r"\^{}")

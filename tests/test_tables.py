@@ -1,0 +1,115 @@
+"""Score tables: on the terminal, and in files for papers and programs."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from revgan.evaluation.intervals import Estimate
+from revgan.evaluation.tables import (
+    FORMATS,
+    Row,
+    format_tables,
+    headings,
+    rows_to_json,
+    rows_to_rich,
+    table_cells,
+)
+
+
+def row(direction, method, mae, psnr, ssim, kind="model"):
+    scores = {"ssim": Estimate(ssim), "mae": Estimate(mae), "psnr": Estimate(psnr, psnr - 1, 40)}
+    return Row(direction, method, scores, 4, kind)
+
+
+ROWS = [
+    row("AtoB", "RevGAN", 5.0, 30.0, 0.8),
+    row("AtoB", "input unchanged", 9.0, 31.0, 0.7, "reference"),
+    row("BtoA", "run_1 [a|b] 5%", 50.0, 3.0, 0.1),
+]
+
+
+def test_the_best_of_each_direction_is_marked():
+    cells = table_cells(ROWS)
+    assert [[cell.best for cell in line] for line in cells] == [
+        [True, False, True],
+        [False, True, False],
+        [False, False, False],
+    ]
+    assert [cell.text for cell in cells[0]] == ["5.0", "30.00", "0.800"]
+    assert [cell.interval for cell in cells[0]] == ["", "[29.00, 40.00]", ""]
+
+
+def test_a_ceiling_competes_with_nobody():
+    rows = [*ROWS[:2], row("AtoB", "real photos", 1.0, 99.0, 1.0, "ceiling")]
+    marks = [[cell.best for cell in line] for line in table_cells(rows)]
+    assert marks == [[True, False, True], [False, True, False], [False, False, False]]
+
+
+def test_columns_are_those_that_rows_have_and_gaps_stay_empty():
+    rows = [*ROWS, Row("AtoB", "other", {"kid_random": Estimate(-0.00012)}, 4)]
+    assert headings(rows) == ["MAE (0-255)", "PSNR (dB)", "SSIM", "KID, random features"]
+    assert [cell.text for cell in table_cells(rows)[3]] == ["", "", "", "-0.0001"]
+
+
+def test_the_terminal_table_fits_80_columns_and_shows_every_row():
+    console = Console(width=80, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        console.print(rows_to_rich(ROWS, "Distance to the truth"))
+    shown = capture.get()
+    assert shown.count("A → B") == shown.count("B → A") == 1
+    assert "29.00..40.00" in shown
+    assert "run_1 [a|b] 5%" in shown
+    assert "\x1b[1m5.0\x1b[0m" in shown.replace(" ", "")
+    assert all(heading in shown for heading in headings(ROWS))
+
+
+def test_rows_survive_json():
+    assert json.loads(json.dumps(rows_to_json(ROWS)))[0] == {
+        "direction": "AtoB",
+        "method": "RevGAN",
+        "mae": 5.0,
+        "psnr": 30.0,
+        "psnr_low": 29.0,
+        "psnr_high": 40.0,
+        "ssim": 0.8,
+        "count": 4,
+    }
+
+
+TABLES = {"Truth": ROWS, "Trips": [row("AtoBtoA", "RevGAN", 1.0, 40.0, 0.9)]}
+
+
+def test_markdown_has_a_table_each_whose_cells_survive_special_characters():
+    text = format_tables(Path("x.md"), TABLES)
+    assert "**Truth**" in text
+    assert "| A → B | RevGAN | **5.0** | 30.00 [29.00, 40.00] | **0.800** | 4 |" in text
+    assert r"| B → A | run\_1 [a\|b] 5% |" in text
+    assert "| A → B → A | RevGAN | 1.0 |" in text
+
+
+def test_csv_reads_back_with_values_in_full():
+    lines = list(csv.DictReader(io.StringIO(format_tables(Path("x.CSV"), TABLES))))
+    assert [line["table"] for line in lines] == ["Truth"] * 3 + ["Trips"]
+    assert lines[0]["psnr_low"] == "29.0"
+    assert lines[2]["method"] == "run_1 [a|b] 5%"
+
+
+def test_json_reads_back_as_rows_by_table():
+    assert json.loads(format_tables(Path("x.json"), TABLES))["Truth"] == rows_to_json(ROWS)
+
+
+def test_latex_is_escaped_and_closed():
+    text = format_tables(Path("x.tex"), TABLES)
+    assert text.count(r"\begin{tabular}{llrrrr}") == text.count(r"\end{tabular}") == 2
+    assert r"A $\to$ B & RevGAN & \textbf{5.0} & 30.00 {\scriptsize [29.00, 40.00]}" in text
+    assert r"run\_1 [a|b] 5\%" in text
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_holds_every_row(suffix):
+    text = format_tables(Path(f"x{suffix}"), TABLES)
+    assert text.count("RevGAN") == 2
