@@ -15,7 +15,8 @@ COMMANDS = {
     "translate": "translate images or volumes with a trained model",
     "prepare": "make a data set of diffusion-tensor super-resolution, the paper's task in 3D",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
-    "evaluate": "scores, translated test images and a report of a run",
+    "evaluate": "scores, translated test images and reports of runs, one or several compared",
+    "figure": "pictures of test images beside the translations of runs",
     "plan": "predict the memory that a training needs, and what fits",
     "benchmark": "measure ways to train side by side, or (benchmark paper) the paper's tables",
 }

@@ -1,0 +1,146 @@
+"""`revgan figure`: test images beside the translations of one or several runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from revgan.commands.evaluate import open_trained
+from revgan.commands.options import Parser, UsageError
+from revgan.commands.score_tables import add_names_option
+from revgan.data.domains import Domain, spread
+from revgan.errors import UserError
+from revgan.evaluation.comparison_figure import comparison_figure
+from revgan.evaluation.scorers import sides
+from revgan.evaluation.slices import strips
+from revgan.files import replacing
+from revgan.networks import Direction
+from revgan.training.config import RunConfig
+from revgan.training.runs import RunFolder
+
+SAMPLES = 6
+"""Test images in a figure, unless told otherwise."""
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def add_options(parser: Parser) -> None:
+    """The options of `revgan figure`."""
+    parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
+    parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
+    parser.add_argument(
+        "--samples",
+        metavar="COUNT|NAME",
+        type=str,
+        nargs="+",
+        default=[str(SAMPLES)],
+        help="how many test images, evenly spread, or their names without suffix",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=str | None,
+        nargs="+",
+        help="files that end in .png, .pdf or .svg; by default figure-AtoB.png and .pdf, or "
+        "figure-BtoA",
+    )
+    add_names_option(parser)
+
+
+def run_figure(
+    options: Namespace,
+    runs: Mapping[str, RunFolder],
+    configs: Mapping[str, RunConfig],
+    console: Console,
+) -> list[Path]:
+    """Translates the samples by each run and draws the figure; returns the files written.
+
+    Raises:
+        UsageError: a file's suffix tells no format.
+        UserError: a run has no model or other test images, or a sample is not among these.
+        OSError: a file can't be written.
+    """
+    direction = options.direction
+    outputs = options.output or [f"figure-{direction}.png", f"figure-{direction}.pdf"]
+    paths = [Path(output) for output in outputs]
+    for path in paths:
+        if path.suffix.lower() not in FORMATS:
+            raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
+    if taken := {"input", "truth"} & set(runs):
+        raise UsageError(f"{taken.pop()} is a column of its own; give the run another of --names")
+    rows = _pictures(runs, configs, direction, options.samples, console)
+    figure = comparison_figure(rows)
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Fonts as outlines of TrueType: journals refuse matplotlib's default, Type 3.
+        with replacing(path) as unfinished, mpl.rc_context({"pdf.fonttype": 42}):
+            figure.savefig(unfinished)
+    return paths
+
+
+def _pictures(
+    runs: Mapping[str, RunFolder],
+    configs: Mapping[str, RunConfig],
+    direction: Direction,
+    samples: Sequence[str],
+    console: Console,
+) -> list[dict[str, Tensor]]:
+    """Each sample's pictures by column, from left to right."""
+    names: list[str] = []
+    rows: list[dict[str, Tensor]] = []
+    for run_name, run in runs.items():
+        translator, data = open_trained(configs[run_name], run, console)
+        source, target = sides(data, direction)
+        if not rows:
+            names = _chosen(source, samples)
+            rows = [{} for _ in names]
+        refs = {ref.name: (number, ref) for number, ref in enumerate(source.test)}
+        for row, name in track(
+            list(zip(rows, names, strict=True)),
+            f"translating by {run_name}",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ):
+            if name not in refs:
+                raise UserError(
+                    f"{name} is none of the test images of {run.root}, {_some(refs)}; compare runs "
+                    "on the same data, or choose other --samples"
+                )
+            number, ref = refs[name]
+            image = source.load(ref)
+            images = {"input": image, run_name: translator(image, direction)}
+            if data.test_aligned:
+                images["truth"] = target.load(target.test[number])
+            row |= _flat(images, ref)
+    columns = ("input", *runs, "truth")
+    return [{name: row[name] for name in columns if name in row} for row in rows]
+
+
+def _chosen(source: Domain[Any], samples: Sequence[str]) -> list[str]:
+    """The names of the samples: those given, or so many of all."""
+    names = [ref.name for ref in source.test]
+    if len(samples) == 1 and samples[0].isdecimal() and samples[0] not in names:
+        chosen = spread(names, int(samples[0]))
+        if not chosen:
+            raise UsageError("--samples must be 1 or more, or names of test images")
+        return chosen
+    return list(dict.fromkeys(samples))
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first of some names, for an error."""
+    first = list(names)
+    return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
+
+
+def _flat(images: Mapping[str, Tensor], ref: Any) -> dict[str, Tensor]:
+    """Images as they are, volumes as slices in three planes."""
+    if next(iter(images.values())).ndim == 3:
+        return dict(images)
+    return dict(zip(images, strips(list(images.values()), ref.affine), strict=True))

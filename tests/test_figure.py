@@ -1,0 +1,84 @@
+"""Figures of test images beside the translations of runs."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from revgan.cli import main
+from revgan.evaluation.comparison_figure import comparison_figure
+
+TINY = ["--training.steps=1", "--generator.width=2", "--generator.depth=1", "--data.crop=32"]
+TINY += ["--discriminator.width=2", "--runtime.device=cpu"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs, one paired and one unpaired, on the same images."""
+    root = tmp_path_factory.mktemp("figure")
+    draws = np.random.default_rng(0)
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (root / "images" / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = draws.integers(256, size=(36, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / "images" / name / f"place{number}.png")
+    for objective in ("paired", "unpaired"):
+        run = ["--objective", objective, "--run", str(root / objective)]
+        assert main(["train", str(root / "images"), *run, *TINY]) == 0
+    return [str(root / objective) for objective in ("paired", "unpaired")]
+
+
+def size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_a_figure_has_a_row_for_each_sample_and_a_column_for_each_run(runs, tmp_path, capsys):
+    png, pdf = tmp_path / "new" / "f.png", tmp_path / "f.pdf"
+    options = ["--direction=BtoA", "--samples=2", "--output", str(png), str(pdf)]
+    assert main(["figure", *runs, *options]) == 0
+    assert capsys.readouterr().out == f"Wrote {png} and {pdf}\n"
+    width, height = size(png)
+    assert width / height == pytest.approx(4 * 1.4 / (2 * 1.4 * 0.9 + 0.3), rel=0.02)
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert b"/Type3" not in pdf.read_bytes()
+
+
+def test_samples_are_chosen_by_name(runs, tmp_path):
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    assert main(["figure", runs[0], "--samples", "place2", "--output", str(one)]) == 0
+    assert main(["figure", runs[0], "--samples", "place2", "place0", "--output", str(two)]) == 0
+    assert size(two)[1] > 1.5 * size(one)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--samples", "place9"], "place9 is none of the test images of"),
+        (["--samples", "0"], "--samples must be 1 or more"),
+        (["--output", "figure.jpg"], "must end in one of .png, .pdf, .svg"),
+        (["--names", "truth"], "truth is a column of its own"),
+        (["--names", "a", "b"], "--names must be a name for each of 1 runs"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(runs, capsys, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figure", runs[0], *options]) > 0
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_stand_in_the_order_of_their_columns():
+    black, white = torch.full((1, 8, 8), -1.0), torch.ones(1, 8, 8)
+    figure = comparison_figure([{"input": black, "truth": white}, {"input": white}])
+    axes = figure.get_axes()
+    assert [a.get_title() for a in axes] == ["input", "truth", "", ""]
+    shown = [a.get_images()[0].get_array().mean() if a.get_images() else None for a in axes]
+    assert shown == [0, 255, 255, None]
+
+
+def test_without_images_there_is_no_figure():
+    with pytest.raises(ValueError, match="no images"):
+        comparison_figure([])
