@@ -18,6 +18,8 @@ def test_a_task_has_its_own_help(name, capsys):
         main(["prepare", name, "--help"])
     text = capsys.readouterr().out
     assert f"usage: revgan prepare {name} " in text
+    assert ("--max-b" in text) == (name == "hcp")
+    assert ("--size" in text) == (name != "hcp")
 
 
 def test_a_wrong_option_is_told_with_the_task(capsys):

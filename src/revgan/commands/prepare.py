@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands import prepare_hcp
+from revgan.commands import prepare_hcp, prepare_images
 from revgan.commands.options import Parser, UsageError
 
 
@@ -28,6 +28,19 @@ class Task:
 
 
 TASKS = {
+    "cityscapes": Task(
+        "photos and label maps of streets, the paper's pairs of 128 x 128",
+        "Make photos (A) and label maps (B) of one size, with class ids for scores, from the "
+        "official archives of Cityscapes.",
+        prepare_images.add_cityscapes_options,
+        prepare_images.run_cityscapes,
+    ),
+    "maps": Task(
+        "satellite images and street maps, the paper's pairs of 256 x 256",
+        "Make satellite images (A) and street maps (B) of one size from the archive of pix2pix.",
+        prepare_images.add_maps_options,
+        prepare_images.run_maps,
+    ),
     "hcp": Task(
         "super-resolution of diffusion tensors, the paper's task in 3D",
         "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
