@@ -55,7 +55,14 @@ CLASSES = (
 )
 """Class k has the id k. Id -1, license plates, is drawn in no label map."""
 
-PALETTE = Palette("B", tuple({label.colour: label for label in reversed(CLASSES)}.values())[::-1])
+PALETTE = Palette(
+    "B",
+    tuple(
+        label
+        for number, label in enumerate(CLASSES)
+        if label.colour not in {earlier.colour for earlier in CLASSES[:number]}
+    ),
+)
 """One class a colour, the first that has it: void ones are black together, and in colours alone a
 `polegroup` is a `pole`. Its k-th class that counts has the `trainId` k of the table."""
 
