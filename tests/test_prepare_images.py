@@ -133,6 +133,10 @@ def test_the_classes_are_those_of_the_benchmark():
     assert PALETTE.names == tuple(CLASSES[number].name for number in COUNTING)
     assert PALETTE.names[0] == "road"
     assert PALETTE.names[-1] == "bicycle"
+    assert "".join(bytes(label.colour).hex() for label in PALETTE.counting) == (
+        "804080f423e846464666669cbe9999999999faaa1edcdc006b8e23"
+        "98fb984682b4dc143cff000000008e000046003c640050640000e6770b20"
+    )
     assert {label.colour for label in PALETTE.classes} == {label.colour for label in CLASSES}
     black = [label.name for label in PALETTE.classes if label.colour == (0, 0, 0)]
     assert black == ["unlabeled"]

@@ -25,7 +25,7 @@ def run_cityscapes(options: Namespace, console: Console) -> None:
     """Prepares Cityscapes as the options say, and tells what came of it.
 
     Raises:
-        UsageError: the size is none.
+        UsageError: the size is below 1.
         UserError, OSError: the source or the target is not usable; scenes before it are written.
     """
     side, target = _side(options), Path(options.target)
@@ -46,7 +46,7 @@ def run_maps(options: Namespace, console: Console) -> None:
     """Prepares Maps as the options say, and tells what came of it.
 
     Raises:
-        UsageError: the size is none.
+        UsageError: the size is below 1.
         UserError, OSError: the source or the target is not usable; images before it are written.
     """
     side, target = _side(options), Path(options.target)
