@@ -13,7 +13,7 @@ COMMANDS = {
     "demo": "train on a real sample set, translate what was held out, write a report",
     "train": "train a model on your images or volumes, or resume a run",
     "translate": "translate images or volumes with a trained model",
-    "prepare": "make a data set of diffusion-tensor super-resolution, the paper's task in 3D",
+    "prepare": "make a data set of the paper for training: Cityscapes, Maps or diffusion tensors",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
     "evaluate": "scores, translated test images and reports of runs, one or several compared",
     "figure": "pictures of test images beside the translations of runs",

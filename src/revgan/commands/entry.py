@@ -131,15 +131,9 @@ def translate(arguments: list[str]) -> int:
 
 def prepare(arguments: list[str]) -> int:
     """Makes a data set for training."""
-    from revgan.commands.prepare import add_options, run_prepare
+    from revgan.commands.prepare import run_prepare
 
-    parser = Parser(
-        "prepare",
-        "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
-        "diffusion-weighted volumes with b-values and gradients.",
-    )
-    add_options(parser)
-    run_prepare(parser.parse_args(arguments), Console())
+    run_prepare(arguments, Console())
     return 0
 
 

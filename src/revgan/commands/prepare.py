@@ -1,253 +1,88 @@
-"""`revgan prepare hcp`: diffusion-tensor super-resolution, as folders of volumes for training."""
+"""`revgan prepare`: finds the task."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Literal, get_args
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.progress import Progress as ProgressBar
 
+from revgan.commands import prepare_hcp, prepare_images
 from revgan.commands.options import Parser, UsageError
-from revgan.data.diffusion import Progress, fit_tensors, low_resolution_tensors, require_dipy
-from revgan.data.grids import Region
-from revgan.data.scans import (
-    B0_LIMIT,
-    Mask,
-    Scan,
-    ScanFiles,
-    find_scans,
-    read_gradients,
-    read_scan,
-)
-from revgan.data.volumes import write_volume
-from revgan.errors import UserError
-from revgan.files import write_text
-
-TEST_SHARE = 0.2
-MAX_B = 1500.0
-
-MARGIN = 4
-"""Voxels between the training and the test region of a single subject."""
-
-MIN_SIDE = 2
-"""Voxels along each axis that a volume needs."""
-
-RECORD = "prepared.json"
-"""The file in the target that tells which volumes it is to hold, and how they are made."""
-
-KINDS = ("A", "B", "Mask")
-"""Of the volumes: tensors at half the resolution, at full resolution, and where the brain is."""
-
-Role = Literal["train", "test"]
-
-
-def add_options(parser: Parser) -> None:
-    """The options of `revgan prepare`."""
-    parser.add_argument("task", help="hcp: super-resolution of diffusion tensors")
-    parser.add_argument("source", help="a folder with a folder for each subject")
-    parser.add_argument("target", help="the folder to make, or to complete")
-    parser.add_argument(
-        "--test-share",
-        type=float | None,
-        metavar="SHARE",
-        help="share of the subjects that is held out for the test; of a single subject, share of "
-        f"the length of its brain; by default {TEST_SHARE:g}",
-    )
-    parser.add_argument(
-        "--test-subjects",
-        type=str,
-        nargs="+",
-        metavar="SUBJECT",
-        help="the subjects that are held out instead, by the names of their folders",
-    )
-    parser.add_argument(
-        "--max-b",
-        type=float,
-        default=MAX_B,
-        metavar="B",
-        help="the highest b-value to use, in s/mm2; far above 1500, signals don't follow a tensor",
-    )
-
-
-def run_prepare(options: Namespace, console: Console) -> None:
-    """Prepares what the options say, and tells what came of it.
-
-    Raises:
-        UsageError: the options contradict each other, or one is out of its range.
-        UserError, OSError: as `prepare_hcp`.
-    """
-    if options.task != "hcp":
-        raise UsageError(f"revgan prepare knows no task {options.task!r}; give hcp")
-    share, subjects = options.test_share, options.test_subjects
-    if share is not None and subjects is not None:
-        raise UsageError("--test-share and --test-subjects both choose the test; omit one of them")
-    if share is not None and not 0 < share < 1:
-        raise UsageError(f"--test-share must be above 0 and below 1, not {share:g}")
-    if options.max_b <= B0_LIMIT:
-        raise UsageError(f"--max-b must be above {B0_LIMIT:g}, not {options.max_b:g}")
-    test = subjects or share or TEST_SHARE
-    roles = prepare_hcp(Path(options.source), Path(options.target), test, options.max_b, console)
-    console.print(
-        f"Wrote tensors at half (A) and full resolution (B) to {options.target}, volumes for "
-        f"training: {roles.count('train')}, for the test: {roles.count('test')}",
-        soft_wrap=True,
-    )
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A scan, or a region of one, that becomes a volume of each kind.
+class Task:
+    """A data set that can be made.
 
     Attributes:
-        files: the scan.
-        role: what the volumes are for.
-        test_share: where the scan is divided into regions, the test's share of the brain's length.
+        what: it is, for the list of tasks.
+        description: for the task's help.
+        add_options: adds the task's options to a parser.
+        run: makes the data set.
     """
 
-    files: ScanFiles
-    role: Role
-    test_share: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Of its volumes."""
-        subject = self.files.subject
-        return subject if self.test_share is None else f"{subject}-{self.role}"
-
-    def paths(self, target: Path) -> tuple[Path, ...]:
-        """Its volumes in the folder `target`, in the order of `KINDS`."""
-        return tuple(target / f"{self.role}{kind}" / f"{self.name}.nii.gz" for kind in KINDS)
-
-    def read(self, max_b: float) -> Scan:
-        """Reads it, see `read_scan`.
-
-        Raises:
-            UserError: it can't be read, or is too small to be divided.
-        """
-        scan = read_scan(self.files, max_b)
-        if self.test_share is None:
-            return scan
-        regions = _regions(scan.mask, self.test_share)
-        train = scan.mask[regions["train"]]
-        if min(train.shape) < MIN_SIDE or not train.any():
-            raise UserError(
-                f"the brain in {self.files.dwi} is too small for --test-share "
-                f"{self.test_share:g} with {MARGIN} voxels between training and test; lower it, or "
-                "add subjects"
-            )
-        return scan.cut(regions[self.role])
+    what: str
+    description: str
+    add_options: Callable[[Parser], None]
+    run: Callable[[Namespace, Console], None]
 
 
-def prepare_hcp(
-    source: Path, target: Path, test: float | Sequence[str], max_b: float, console: Console
-) -> list[Role]:
-    """Writes tensors at half (A) and at full resolution (B), and the brain masks.
+TASKS = {
+    "cityscapes": Task(
+        "photos and label maps of streets, the paper's pairs of 128 x 128",
+        "Make photos (A) and label maps (B) of one size, with class ids for scores, from the "
+        "official archives of Cityscapes.",
+        prepare_images.add_cityscapes_options,
+        prepare_images.run_cityscapes,
+    ),
+    "maps": Task(
+        "satellite images and street maps, the paper's pairs of 256 x 256",
+        "Make satellite images (A) and street maps (B) of one size from the archive of pix2pix.",
+        prepare_images.add_maps_options,
+        prepare_images.run_maps,
+    ),
+    "hcp": Task(
+        "super-resolution of diffusion tensors, the paper's task in 3D",
+        "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
+        "diffusion-weighted volumes with b-values and gradients.",
+        prepare_hcp.add_options,
+        prepare_hcp.run_hcp,
+    ),
+}
 
-    The target gets the folders `trainA trainB trainMask testA testB testMask`. Volumes have the
-    names of the subjects; a single subject makes two, of regions of its brain. What an earlier call
-    with the same subjects and options has written stays as it is.
 
-    Args:
-        source: a folder of subjects, see `find_scans`.
-        target: a folder that is new, empty or of an earlier call.
-        test: the subjects to hold out for the test, or their share of all; of a single subject,
-            the share of its brain's length.
-        max_b: the highest b-value to use, in s/mm2.
-        console: for the progress bar.
-
-    Returns:
-        What each volume is for.
+def run_prepare(arguments: list[str], console: Console) -> None:
+    """Makes the data set that the first argument names, or prints the help.
 
     Raises:
-        UsageError: a subject to hold out is not there, or none is left for training.
-        UserError: the source or the target is not usable; subjects before it are written.
-        OSError: a file can't be read or written.
+        UsageError: there is no such task, or its options are wrong.
+        UserError, OSError: the source or the target is not usable.
     """
-    require_dipy()
-    samples = _samples(find_scans(source), test)
-    for sample in samples:  # so that a mistake there ends it now, not after hours
-        read_gradients(sample.files, max_b)
-    _open_target(target, samples, max_b)
-    with ProgressBar(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=2 * len(samples))  # two fits of tensors each
-        for sample in samples:
-            bar.update(task, description=sample.name)
-            paths = sample.paths(target)
-            if all(path.is_file() for path in paths):
-                bar.advance(task, 2)
-            else:
-                _write(sample.read(max_b), paths, partial(bar.advance, task))
-    return [sample.role for sample in samples]
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(_overview())
+        return
+    known = ", ".join(TASKS)
+    if not arguments:
+        raise UsageError(f"revgan prepare needs a task; give one of {known}")
+    name, rest = arguments[0], arguments[1:]
+    if name not in TASKS:
+        raise UsageError(f"revgan prepare knows no task {name!r}; give one of {known}")
+    task = TASKS[name]
+    parser = Parser(f"prepare {name}", task.description)
+    task.add_options(parser)
+    task.run(parser.parse_args(rest), console)
 
 
-def _samples(scans: list[ScanFiles], test: float | Sequence[str]) -> list[Sample]:
-    if isinstance(test, float) and len(scans) == 1:
-        return [Sample(scans[0], role, test) for role in get_args(Role)]
-    subjects = [scan.subject for scan in scans]
-    if isinstance(test, float):
-        count = min(max(round(test * len(subjects)), 1), len(subjects) - 1)
-        # Spread over the names, which may go by site or by date.
-        test = [subjects[int((place + 0.5) * len(subjects) / count)] for place in range(count)]
-    unknown = sorted(set(test) - set(subjects))
-    if unknown:
-        raise UsageError(
-            f"--test-subjects names {', '.join(unknown)}, but the source holds "
-            f"{', '.join(subjects[:10])}{', ...' if len(subjects) > 10 else ''}"
-        )
-    if set(test) == set(subjects):
-        raise UsageError("--test-subjects leaves no subject for training; name fewer")
-    return [Sample(scan, "test" if scan.subject in test else "train") for scan in scans]
-
-
-def _regions(mask: Mask, test_share: float) -> dict[Role, Region]:
-    """Divides a volume across the axis along which the brain is longest."""
-    extents = [
-        np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(mask.ndim)
-    ]
-    axis = int(np.argmax([extent[-1] - extent[0] for extent in extents]))
-    first, last = extents[axis][[0, -1]]
-    start = last + 1 - max(round(test_share * (last + 1 - first)), MIN_SIDE)
-    parts: dict[Role, slice] = {
-        "train": slice(0, max(start - MARGIN, 0)),
-        "test": slice(start, mask.shape[axis]),
-    }
-    return {role: _along(axis, part) for role, part in parts.items()}
-
-
-def _along(axis: int, part: slice) -> Region:
-    x, y, z = (part if place == axis else slice(None) for place in range(3))
-    return x, y, z
-
-
-def _open_target(target: Path, samples: list[Sample], max_b: float) -> None:
-    """Makes the target's folders, or finds that those there are of a call like this one."""
-    volumes = {sample.name: sample.role for sample in samples}
-    record = {"volumes": volumes, "test_share": samples[0].test_share, "max_b": max_b}
-    text = json.dumps(record, indent=2) + "\n"
-    path = target / RECORD
-    if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
-            raise UserError(
-                f"{target} was made of other subjects or with other options, see {path}; name a "
-                "new folder as target"
-            )
-    elif target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is in the way; name a new or empty folder as target")
-    target.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
-    for folder in {path.parent for sample in samples for path in sample.paths(target)}:
-        folder.mkdir(exist_ok=True)
-
-
-def _write(scan: Scan, paths: tuple[Path, ...], advance: Progress) -> None:
-    tensors = replace(scan.volume, dtype=np.dtype(np.float32))
-    mask = replace(scan.volume, dtype=np.dtype(np.uint8))
-    low_path, high_path, mask_path = paths
-    write_volume(low_path, low_resolution_tensors(scan, advance), tensors)
-    write_volume(high_path, fit_tensors(scan, advance), tensors)
-    write_volume(mask_path, scan.mask[None].astype(np.float32), mask)
+def _overview() -> str:
+    return "\n".join(
+        [
+            "usage: revgan prepare TASK SOURCE TARGET ...",
+            "",
+            "Make a data set of the paper for training, from what its makers give out.",
+            "",
+            "tasks:",
+            *(f"  {name:<10} {task.what}" for name, task in TASKS.items()),
+            "",
+            "revgan prepare TASK --help tells a task's options.",
+        ]
+    )

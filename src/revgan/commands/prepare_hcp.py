@@ -1,0 +1,228 @@
+"""`revgan prepare hcp`: diffusion-tensor super-resolution, as folders of volumes for training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.progress import Progress as ProgressBar
+
+from revgan.commands.options import Parser, UsageError
+from revgan.data.diffusion import Progress, fit_tensors, low_resolution_tensors, require_dipy
+from revgan.data.grids import Region
+from revgan.data.prepared import Role, is_complete, open_target
+from revgan.data.scans import (
+    B0_LIMIT,
+    Mask,
+    Scan,
+    ScanFiles,
+    find_scans,
+    read_gradients,
+    read_scan,
+)
+from revgan.data.volumes import write_volume
+from revgan.errors import UserError
+
+TEST_SHARE = 0.2
+MAX_B = 1500.0
+
+MARGIN = 4
+"""Voxels between the training and the test region of a single subject."""
+
+MIN_SIDE = 2
+"""Voxels along each axis that a volume needs."""
+
+KINDS = ("A", "B", "Mask")
+"""Of the volumes: tensors at half the resolution, at full resolution, and where the brain is."""
+
+
+def add_options(parser: Parser) -> None:
+    """The options of `revgan prepare hcp`."""
+    parser.add_argument("source", help="a folder with a folder for each subject")
+    parser.add_argument("target", help="the folder to make, or to complete")
+    parser.add_argument(
+        "--test-share",
+        type=float | None,
+        metavar="SHARE",
+        help="share of the subjects that is held out for the test; of a single subject, share of "
+        f"the length of its brain; by default {TEST_SHARE:g}",
+    )
+    parser.add_argument(
+        "--test-subjects",
+        type=str,
+        nargs="+",
+        metavar="SUBJECT",
+        help="the subjects that are held out instead, by the names of their folders",
+    )
+    parser.add_argument(
+        "--max-b",
+        type=float,
+        default=MAX_B,
+        metavar="B",
+        help="the highest b-value to use, in s/mm2; far above 1500, signals don't follow a tensor",
+    )
+
+
+def run_hcp(options: Namespace, console: Console) -> None:
+    """Prepares what the options say, and tells what came of it.
+
+    Raises:
+        UsageError: the options contradict each other, or one is out of its range.
+        UserError, OSError: as `prepare_hcp`.
+    """
+    share, subjects = options.test_share, options.test_subjects
+    if share is not None and subjects is not None:
+        raise UsageError("--test-share and --test-subjects both choose the test; omit one of them")
+    if share is not None and not 0 < share < 1:
+        raise UsageError(f"--test-share must be above 0 and below 1, not {share:g}")
+    if options.max_b <= B0_LIMIT:
+        raise UsageError(f"--max-b must be above {B0_LIMIT:g}, not {options.max_b:g}")
+    test = subjects or share or TEST_SHARE
+    roles = prepare_hcp(Path(options.source), Path(options.target), test, options.max_b, console)
+    console.print(
+        f"Wrote tensors at half (A) and full resolution (B) to {options.target}, volumes for "
+        f"training: {roles.count('train')}, for the test: {roles.count('test')}",
+        soft_wrap=True,
+    )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A scan, or a region of one, that becomes a volume of each kind.
+
+    Attributes:
+        files: the scan.
+        role: what the volumes are for.
+        test_share: where the scan is divided into regions, the test's share of the brain's length.
+    """
+
+    files: ScanFiles
+    role: Role
+    test_share: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its volumes."""
+        subject = self.files.subject
+        return subject if self.test_share is None else f"{subject}-{self.role}"
+
+    def paths(self, target: Path) -> tuple[Path, ...]:
+        """Its volumes in the folder `target`, in the order of `KINDS`."""
+        return tuple(target / f"{self.role}{kind}" / f"{self.name}.nii.gz" for kind in KINDS)
+
+    def read(self, max_b: float) -> Scan:
+        """Reads it, see `read_scan`.
+
+        Raises:
+            UserError: it can't be read, or is too small to be divided.
+        """
+        scan = read_scan(self.files, max_b)
+        if self.test_share is None:
+            return scan
+        regions = _regions(scan.mask, self.test_share)
+        train = scan.mask[regions["train"]]
+        if min(train.shape) < MIN_SIDE or not train.any():
+            raise UserError(
+                f"the brain in {self.files.dwi} is too small for --test-share "
+                f"{self.test_share:g} with {MARGIN} voxels between training and test; lower it, or "
+                "add subjects"
+            )
+        return scan.cut(regions[self.role])
+
+
+def prepare_hcp(
+    source: Path, target: Path, test: float | Sequence[str], max_b: float, console: Console
+) -> list[Role]:
+    """Writes tensors at half (A) and at full resolution (B), and the brain masks.
+
+    The target gets the folders `trainA trainB trainMask testA testB testMask`. Volumes have the
+    names of the subjects; a single subject makes two, of regions of its brain. What an earlier call
+    with the same subjects and options has written stays as it is.
+
+    Args:
+        source: a folder of subjects, see `find_scans`.
+        target: a folder that is new, empty or of an earlier call.
+        test: the subjects to hold out for the test, or their share of all; of a single subject,
+            the share of its brain's length.
+        max_b: the highest b-value to use, in s/mm2.
+        console: for the progress bar.
+
+    Returns:
+        What each volume is for.
+
+    Raises:
+        UsageError: a subject to hold out is not there, or none is left for training.
+        UserError: the source or the target is not usable; subjects before it are written.
+        OSError: a file can't be read or written.
+    """
+    require_dipy()
+    samples = _samples(find_scans(source), test)
+    for sample in samples:  # so that a mistake there ends it now, not after hours
+        read_gradients(sample.files, max_b)
+    record = {
+        "volumes": {sample.name: sample.role for sample in samples},
+        "test_share": samples[0].test_share,
+        "max_b": max_b,
+    }
+    open_target(target, record, samples, "subjects")
+    with ProgressBar(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=2 * len(samples))  # two fits of tensors each
+        for sample in samples:
+            bar.update(task, description=sample.name)
+            if is_complete(sample, target):
+                bar.advance(task, 2)
+            else:
+                _write(sample.read(max_b), sample.paths(target), partial(bar.advance, task))
+    return [sample.role for sample in samples]
+
+
+def _samples(scans: list[ScanFiles], test: float | Sequence[str]) -> list[Sample]:
+    if isinstance(test, float) and len(scans) == 1:
+        return [Sample(scans[0], role, test) for role in get_args(Role)]
+    subjects = [scan.subject for scan in scans]
+    if isinstance(test, float):
+        count = min(max(round(test * len(subjects)), 1), len(subjects) - 1)
+        # Spread over the names, which may go by site or by date.
+        test = [subjects[int((place + 0.5) * len(subjects) / count)] for place in range(count)]
+    unknown = sorted(set(test) - set(subjects))
+    if unknown:
+        raise UsageError(
+            f"--test-subjects names {', '.join(unknown)}, but the source holds "
+            f"{', '.join(subjects[:10])}{', ...' if len(subjects) > 10 else ''}"
+        )
+    if set(test) == set(subjects):
+        raise UsageError("--test-subjects leaves no subject for training; name fewer")
+    return [Sample(scan, "test" if scan.subject in test else "train") for scan in scans]
+
+
+def _regions(mask: Mask, test_share: float) -> dict[Role, Region]:
+    """Divides a volume across the axis along which the brain is longest."""
+    extents = [
+        np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(mask.ndim)
+    ]
+    axis = int(np.argmax([extent[-1] - extent[0] for extent in extents]))
+    first, last = extents[axis][[0, -1]]
+    start = last + 1 - max(round(test_share * (last + 1 - first)), MIN_SIDE)
+    parts: dict[Role, slice] = {
+        "train": slice(0, max(start - MARGIN, 0)),
+        "test": slice(start, mask.shape[axis]),
+    }
+    return {role: _along(axis, part) for role, part in parts.items()}
+
+
+def _along(axis: int, part: slice) -> Region:
+    x, y, z = (part if place == axis else slice(None) for place in range(3))
+    return x, y, z
+
+
+def _write(scan: Scan, paths: tuple[Path, ...], advance: Progress) -> None:
+    tensors = replace(scan.volume, dtype=np.dtype(np.float32))
+    mask = replace(scan.volume, dtype=np.dtype(np.uint8))
+    low_path, high_path, mask_path = paths
+    write_volume(low_path, low_resolution_tensors(scan, advance), tensors)
+    write_volume(high_path, fit_tensors(scan, advance), tensors)
+    write_volume(mask_path, scan.mask[None].astype(np.float32), mask)

@@ -1,0 +1,58 @@
+"""Folders that `revgan prepare` makes: of one source and one set of options, or completed so."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal, Protocol
+
+from revgan.errors import UserError
+from revgan.files import write_text
+
+RECORD = "prepared.json"
+"""The file in the target that tells what it is to hold, and how that is made."""
+
+Role = Literal["train", "test"]
+"""What a sample is for."""
+
+
+class Sample(Protocol):
+    """What is written together, such as the two images of a pair."""
+
+    def paths(self, target: Path) -> tuple[Path, ...]:
+        """Its files in the folder `target`."""
+
+
+def open_target(
+    target: Path, record: Mapping[str, object], samples: Iterable[Sample], sources: str
+) -> None:
+    """Makes the folders that samples go to, or finds that those there are of a call like this one.
+
+    Args:
+        target: a folder that is new, empty or of an earlier call.
+        record: what tells this call from others, for JSON.
+        samples: what is to be written.
+        sources: what samples are made of, for errors, such as "subjects".
+
+    Raises:
+        UserError: the target was made otherwise, or holds other things.
+        OSError: it can't be read or written.
+    """
+    text = json.dumps(record, indent=2) + "\n"
+    path = target / RECORD
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != text:
+            raise UserError(
+                f"{target} was made of other {sources} or with other options, see {path}; name a "
+                "new folder as target"
+            )
+    elif target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is in the way; name a new or empty folder as target")
+    target.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
+    for folder in {path.parent for sample in samples for path in sample.paths(target)}:
+        folder.mkdir(exist_ok=True)
+
+
+def is_complete(sample: Sample, target: Path) -> bool:
+    """Whether an earlier call has written all of a sample."""
+    return all(path.is_file() for path in sample.paths(target))

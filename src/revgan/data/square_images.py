@@ -1,0 +1,89 @@
+"""Images of published data sets, made squares of one size."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from revgan.data.images import convert_channels, read_image
+from revgan.data.prepared import Role, Sample, is_complete
+from revgan.errors import UserError
+
+Pixels = NDArray[np.uint8]
+
+
+class ImageSample(Sample, Protocol):
+    """Images that are written together."""
+
+    @property
+    def role(self) -> Role:
+        """What they are for."""
+
+    @property
+    def name(self) -> str:
+        """Of their files."""
+
+    def write(self, target: Path, side: int) -> None:
+        """Writes squares of `side` pixels into folders of `target` that exist."""
+
+
+def write_squares(
+    samples: Sequence[ImageSample], target: Path, side: int, advance: Callable[[], object]
+) -> None:
+    """Writes what is not yet there, on all cores.
+
+    Args:
+        samples: what is to be written.
+        target: its folders exist.
+        side: of the squares, in pixels.
+        advance: called after each sample.
+
+    Raises:
+        UserError: names the first image that can't be read; what was written before stays.
+    """
+
+    def write(sample: ImageSample) -> None:
+        if not is_complete(sample, target):
+            sample.write(target, side)
+
+    # Threads, as decoders and encoders leave the interpreter to others.
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for _ in pool.map(write, samples):
+            advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def read_pixels(path: Path, channels: int) -> Pixels:
+    """An image of 8 bits (H, W, channels), see `convert_channels`.
+
+    Raises:
+        UserError: it can't be read, or has 16 bits.
+    """
+    image = read_image(path)
+    if image.dtype != np.uint8:
+        raise UserError(f"{path} has 16 bits per sample; save it with 8")
+    return convert_channels(image, channels).astype(np.uint8, copy=False)
+
+
+def smooth_square(pixels: Pixels, side: int) -> Pixels:
+    """A photo (H, W, 3) as (side, side, 3): bicubic and antialiased, whatever its proportions.
+
+    So do the preparations of CycleGAN and pix2pix.
+    """
+    picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(picture)
+
+
+def flat_square(pixels: Pixels, side: int) -> Pixels:
+    """A label map (H, W, C) as (side, side, C): the pixels nearest to the centres, none mixed."""
+    rows, columns = (
+        (2 * np.arange(side) + 1) * length // (2 * side) for length in pixels.shape[:2]
+    )
+    return pixels[np.ix_(rows, columns)]
