@@ -147,3 +147,14 @@ def test_a_label_map_of_another_size_than_its_photo_is_named(folder, tmp_path):
     save(folder / "testB" / "1.png", np.pad(stripes(SKY), ((0, 0), (0, 4), (0, 0)), mode="edge"))
     with pytest.raises(UserError, match=r"1\.png is 32 x 32 pixels and .*1\.png 36 x 32"):
         evaluated(folder, tmp_path)
+
+
+def test_test_images_can_be_scored_at_another_size_than_training_crops_from(folder, tmp_path):
+    run = tmp_path / "run"
+    tiny = ["--training.steps=1", "--generator.width=2", "--generator.depth=1", "--data.crop=32"]
+    tiny += ["--discriminator.width=2", "--runtime.device=cpu", f"--run={run}"]
+    assert main(["train", str(folder), "--objective=paired", "--data.resize=36", *tiny]) == 0
+    for options, side in (([], 36), (["--resize=32"], 32)):
+        assert main(["evaluate", str(run), *options]) == 0
+        with Image.open(run / "results" / "AtoB" / "0.png") as picture:
+            assert picture.size == (side, side)

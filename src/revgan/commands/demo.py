@@ -6,7 +6,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from revgan.commands.evaluate import run_evaluation
+from revgan.commands.evaluate import TITLES, run_evaluation
 from revgan.commands.train import new_run, run_training
 from revgan.evaluation.tables import rows_to_rich
 from revgan.training.config import RunConfig
@@ -35,7 +35,9 @@ def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
     outcome = run_training(config, run, resume=False, console=console)
     if outcome.finished:
         evaluation = run_evaluation(config, run, console)
-        console.print(rows_to_rich(evaluation.tables["test"], what=evaluation.items))
+        for title, rows in evaluation.titled().items():
+            if title != TITLES["round_trip"]:
+                console.print(rows_to_rich(rows, title, evaluation.items))
         console.print(f"The report: {run.report}", soft_wrap=True)
     return outcome
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from revgan.commands.options import Parser, UsageError, option_values, run_config
 from revgan.commands.run_options import (
+    add_test_options,
     checked_config,
     named_runs,
     parse_run,
@@ -164,13 +165,13 @@ def evaluate(arguments: list[str]) -> int:
     parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
     add_score_options(parser)
     add_output_options(parser)
-    parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    add_test_options(parser)
     add_window_options(parser)
     options = parser.parse_args(arguments)
     wanted, output = score_options(options), output_options(options)
     runs = named_runs(options.runs, options.names)
     console = Console(stderr=options.json)
-    configs = {name: trained_config(run, options.device) for name, run in runs.items()}
+    configs = {name: trained_config(run, options) for name, run in runs.items()}
     evaluations = {}
     for name, run in runs.items():
         if len(runs) > 1:
@@ -193,10 +194,10 @@ def figure(arguments: list[str]) -> int:
         "Draw rows of test images: the input, each run's translation, and the truth.",
     )
     add_options(parser)
-    parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    add_test_options(parser)
     options = parser.parse_args(arguments)
     runs = named_runs(options.runs, options.names)
-    configs = {name: trained_config(run, options.device) for name, run in runs.items()}
+    configs = {name: trained_config(run, options) for name, run in runs.items()}
     written = run_figure(options, runs, configs, Console())
     print(f"Wrote {' and '.join(map(str, written))}")
     return 0

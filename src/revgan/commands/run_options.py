@@ -16,7 +16,7 @@ from revgan.commands.options import (
 from revgan.data.sets import BUILT_IN
 from revgan.devices import require_device
 from revgan.errors import UserError
-from revgan.training.config import RunConfig, preset_names
+from revgan.training.config import Device, RunConfig, preset_names
 from revgan.training.runs import RunFolder, existing_run
 
 
@@ -102,14 +102,28 @@ def require_images(config: RunConfig, run: RunFolder, remedy: str) -> None:
         raise UserError(f"the images of the run {run.root} are no longer in {path}; {remedy}")
 
 
-def trained_config(run: RunFolder, device: str) -> RunConfig:
-    """The configuration of a run that is there, to translate in float32 on a device.
+def add_test_options(parser: Parser) -> None:
+    """The options of commands that translate the test of runs, which `trained_config` reads."""
+    parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    parser.add_argument(
+        "--resize",
+        metavar="PIXELS",
+        type=int | None,
+        help="scale the shorter side of test images to so many pixels, rather than to the run's "
+        "data.resize; such as data.crop, where data.resize is only there to crop from",
+    )
+
+
+def trained_config(run: RunFolder, options: Namespace) -> RunConfig:
+    """The configuration of a run that is there, to translate its test in float32.
 
     Raises:
-        UserError: its images are gone, or there is no such device.
+        UserError: its images are gone, there is no such device, or its images can't be so scaled.
     """
-    arguments = ["--config", str(run.config), f"--runtime.device={device}"]
+    arguments = ["--config", str(run.config), f"--runtime.device={options.device}"]
     arguments.append("--runtime.precision=float32")
+    if options.resize is not None:
+        arguments.append(f"--data.resize={options.resize}")
     config = checked_config(parse_run(run_parser("evaluate", "", arguments), arguments))
     require_images(config, run, f"write the new place as data.path into {run.config}")
     return config
