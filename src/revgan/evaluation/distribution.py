@@ -1,12 +1,16 @@
 """How far a set of images is from another, by the features of a network."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from revgan.errors import UserError
 from revgan.evaluation.intervals import Estimate, resamples, with_intervals
+
+_TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 Features = Callable[[Tensor], Tensor]
 """Makes features (D,) of an image (C, *spatial) in [-1, 1]."""
@@ -101,8 +105,9 @@ def inception_features(device: torch.device) -> Features:
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3
 
-        network = NoTrainInceptionV3("inception-v3-compat", ["2048"]).to(device)
-    except ModuleNotFoundError as error:
+        with _tensors_only():
+            network = NoTrainInceptionV3("inception-v3-compat", ["2048"]).to(device)
+    except ImportError as error:
         raise UserError(
             "--distribution inception needs the package torch-fidelity: pip install "
             "'revgan[scores]'; --distribution random needs none"
@@ -125,6 +130,23 @@ def inception_features(device: torch.device) -> Features:
         return result.reshape(-1).cpu()
 
     return features
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Within, downloaded weights are read as tensors: a pickle of anything else is refused.
+
+    The libraries that load them leave that to this variable of PyTorch's.
+    """
+    before = os.environ.get(_TENSORS_ONLY)
+    os.environ[_TENSORS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_TENSORS_ONLY]
+        else:
+            os.environ[_TENSORS_ONLY] = before
 
 
 def fid(features_x: Tensor, features_y: Tensor) -> float:
@@ -153,8 +175,9 @@ def perceptual_distance(device: torch.device) -> Callable[[Tensor, Tensor], floa
     try:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-        metric = LearnedPerceptualImagePatchSimilarity("alex").to(device)
-    except (ModuleNotFoundError, RuntimeError) as error:
+        with _tensors_only():
+            metric = LearnedPerceptualImagePatchSimilarity("alex").to(device)
+    except (ImportError, RuntimeError) as error:
         raise UserError(
             "--lpips needs the package torchvision, of the version that fits the installed torch: "
             "pip install 'revgan[scores]'"
