@@ -109,7 +109,20 @@ def test_each_command_has_a_help(capsys, command):
     help_text = capsys.readouterr().out
     assert f"usage: revgan {command}" in help_text
     assert "default: null" not in help_text
+    assert "default: )" not in help_text
     assert "Path to a configuration file" not in help_text
+
+
+def test_the_usage_does_not_repeat_a_long_list_of_options(capsys):
+    usage = {}
+    for command in ("train", "plan", "demo", "translate"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        usage[command] = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
+    assert usage["train"] == "usage: revgan train [options] [images]"
+    assert usage["plan"] == "usage: revgan plan [options] [run_folder]"
+    assert usage["demo"] == "usage: revgan demo [options]"
+    assert "[--direction {AtoB,BtoA}]" in usage["translate"]
 
 
 def test_the_help_shows_the_defaults_of_the_preset(capsys):
