@@ -385,6 +385,22 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(capsys, run, monkeypatch):
         (loop, "save_generator", 0, "model"),
         (loop.json, "dumps", 1, "metrics.jsonl"),  # the first rewrites the line that is there
         (loop.Accelerator, "log", 0, "tensorboard"),
+def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkeypatch):
+    write = pretrained.save_file
+
+    def fail_for_the_model(tensors, path):
+        if path.parent.name == "model":
+            raise pretrained.SafetensorError("I/O error: No space left on device (os error 28)")
+        write(tensors, path)
+
+    monkeypatch.setattr(pretrained, "save_file", fail_for_the_model)
+    message = refusal(capsys, "train", "--resume", run, "--training.steps", 3, status=1)
+    assert "model could not be written: no space is left on the disk; make room" in message
+    assert message.endswith("go on with --resume from step 3, the last whole checkpoint")
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(run)]) == 0
+
+
         (loop.Accelerator, "end_training", 0, "tensorboard"),
     ],
 )
