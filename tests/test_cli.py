@@ -352,6 +352,12 @@ def test_resuming_what_is_no_run_is_refused(capsys, run, images, tmp_path):
     assert "config.yaml is no YAML" in refusal(capsys, "train", "--resume", run, status=2)
 
 
+def test_a_model_folder_is_told_from_a_run_folder(capsys, run):
+    for arguments in (["evaluate", run / "model"], ["train", "--resume", run / "model"]):
+        message = refusal(capsys, *arguments, status=1)
+        assert "is a model folder, not a run folder; give the run folder" in message
+
+
 # A full disk
 
 
@@ -379,12 +385,6 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(capsys, run, monkeypatch):
     assert (run / "checkpoints" / "step-6").is_dir()
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "calls", "named"),
-    [
-        (loop, "save_generator", 0, "model"),
-        (loop.json, "dumps", 1, "metrics.jsonl"),  # the first rewrites the line that is there
-        (loop.Accelerator, "log", 0, "tensorboard"),
 def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkeypatch):
     write = pretrained.save_file
 
@@ -401,6 +401,12 @@ def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkey
     assert main(["train", "--resume", str(run)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("owner", "name", "calls", "named"),
+    [
+        (loop, "save_generator", 0, "model"),
+        (loop.json, "dumps", 1, "metrics.jsonl"),  # the first rewrites the line that is there
+        (loop.Accelerator, "log", 0, "tensorboard"),
         (loop.Accelerator, "end_training", 0, "tensorboard"),
     ],
 )
