@@ -77,8 +77,8 @@ def read_image(path: Path | str) -> ImageArray:
     # By its first bytes, as many a PNG goes by the name of .jpg.
     decode = next((_DECODERS[magic] for magic in _DECODERS if head.startswith(magic)), None)
     if decode is None:
-        kind = "not a PNG, JPEG or TIFF file in spite of its name" if head else "an empty file"
-        raise UserError(f"{path} is {kind}; replace it by an image of one of these formats")
+        kind = "no image in spite of its name" if head else "an empty file"
+        raise UserError(f"{path} is {kind}; replace it by a PNG, JPEG or TIFF file")
     try:
         image = decode(path)
         image_format(image)
