@@ -109,7 +109,20 @@ def test_each_command_has_a_help(capsys, command):
     help_text = capsys.readouterr().out
     assert f"usage: revgan {command}" in help_text
     assert "default: null" not in help_text
+    assert "default: )" not in help_text
     assert "Path to a configuration file" not in help_text
+
+
+def test_the_usage_does_not_repeat_a_long_list_of_options(capsys):
+    usage = {}
+    for command in ("train", "plan", "demo", "translate"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        usage[command] = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
+    assert usage["train"] == "usage: revgan train [options] [images]"
+    assert usage["plan"] == "usage: revgan plan [options] [run_folder]"
+    assert usage["demo"] == "usage: revgan demo [options]"
+    assert "[--direction {AtoB,BtoA}]" in usage["translate"]
 
 
 def test_the_help_shows_the_defaults_of_the_preset(capsys):
@@ -339,6 +352,12 @@ def test_resuming_what_is_no_run_is_refused(capsys, run, images, tmp_path):
     assert "config.yaml is no YAML" in refusal(capsys, "train", "--resume", run, status=2)
 
 
+def test_a_model_folder_is_told_from_a_run_folder(capsys, run):
+    for arguments in (["evaluate", run / "model"], ["train", "--resume", run / "model"]):
+        message = refusal(capsys, *arguments, status=1)
+        assert "is a model folder, not a run folder; give the run folder" in message
+
+
 # A full disk
 
 
@@ -364,6 +383,22 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(capsys, run, monkeypatch):
     monkeypatch.undo()
     assert main(["train", "--resume", str(run)]) == 0
     assert (run / "checkpoints" / "step-6").is_dir()
+
+
+def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkeypatch):
+    write = pretrained.save_file
+
+    def fail_for_the_model(tensors, path):
+        if path.parent.name == "model":
+            raise pretrained.SafetensorError("I/O error: No space left on device (os error 28)")
+        write(tensors, path)
+
+    monkeypatch.setattr(pretrained, "save_file", fail_for_the_model)
+    message = refusal(capsys, "train", "--resume", run, "--training.steps", 3, status=1)
+    assert "model could not be written: no space is left on the disk; make room" in message
+    assert message.endswith("go on with --resume from step 3, the last whole checkpoint")
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(run)]) == 0
 
 
 @pytest.mark.parametrize(

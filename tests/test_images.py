@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -488,3 +490,22 @@ def test_grey_stays_the_same_grey_through_rgb(value):
 def test_impossible_channels_are_a_programming_error(channels):
     with pytest.raises(ValueError, match="1 to 4 channels"):
         convert_channels(noise(2, 2, 3), channels)
+
+
+def test_a_damaged_tag_of_a_tiff_prints_nothing_besides_the_error(tmp_path):
+    path = tmp_path / "damaged.tif"
+    data = bytearray(encoded(noise(40, 40, 3), ".tif", tmp_path))
+    data[60] ^= 0xFF  # the data type of a tag
+    data[400] ^= 0x55  # the compressed pixels
+    path.write_bytes(data)
+    program = (
+        "import sys\nfrom revgan.data.images import read_image\n"
+        "from revgan.errors import UserError\n"
+        "try:\n    read_image(sys.argv[1])\nexcept UserError as error:\n    print(error)"
+    )
+    # In a process of its own, as pytest takes logs before they are printed.
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert "damaged.tif cannot be decoded" in done.stdout

@@ -15,11 +15,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     It has the same suffix, in lower case, as some libraries go by that. After an error it is
     removed, and what stood at `path` before is untouched.
+
+    Raises:
+        OSError: it names `path`, not the file beside it.
     """
     unfinished = path.with_name(f".{uuid4().hex}.part{path.suffix.lower()}")
     try:
         yield unfinished
         unfinished.replace(path)
+    except OSError as error:
+        if error.filename == str(unfinished):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()

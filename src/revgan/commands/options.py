@@ -2,6 +2,7 @@
 
 import re
 from argparse import SUPPRESS, Action
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +15,9 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from revgan.errors import UserError
 from revgan.training.config import RunConfig, preset_names, preset_path
 
+LISTED_IN_USAGE = 20
+"""Options of a command that its usage line still names one by one."""
+
 
 class UsageError(UserError):
     """The command line is wrong."""
@@ -24,9 +28,24 @@ class UsageError(UserError):
 class HelpFormatter(DefaultHelpFormatter):
     """Leaves out what the help says already: types beside a list of choices, absent defaults."""
 
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        """Many options are named once only, in their list, and not in the usage as well."""
+        actions = list(actions)
+        inputs = [action for action in actions if not action.option_strings]
+        if len(actions) - len(inputs) > LISTED_IN_USAGE:
+            names = [f"[{each.dest}]" if each.nargs == "?" else each.dest for each in inputs]
+            usage = " ".join(["%(prog)s", "[options]", *names])
+        super().add_usage(usage, actions, groups, prefix)
+
     def _get_help_string(self, action: Action) -> str:
         text: str = super()._get_help_string(action)
-        if action.default is None:
+        if action.default in (None, ""):
             text = text.replace(", default: %(default)s", "").replace(" (default: %(default)s)", "")
         return text.replace("type: %(type)s, ", "") if "{" in str(action.metavar) else text
 

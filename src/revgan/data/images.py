@@ -4,6 +4,7 @@ An image is an array (H, W, C) of uint8 or uint16: grey, grey and alpha, RGB or 
 """
 
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from torch import Tensor
 
 from revgan.errors import UserError
 from revgan.files import replacing
+
+# What tifffile finds wrong with a file ends in this module's one sentence, or does not matter; by
+# default its log would be printed before it.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 ImageArray = npt.NDArray[np.uint8 | np.uint16]
 """An image (H, W, C) of uint8 or uint16 with 1 to 4 channels."""
@@ -77,8 +82,8 @@ def read_image(path: Path | str) -> ImageArray:
     # By its first bytes, as many a PNG goes by the name of .jpg.
     decode = next((_DECODERS[magic] for magic in _DECODERS if head.startswith(magic)), None)
     if decode is None:
-        kind = "not a PNG, JPEG or TIFF file in spite of its name" if head else "an empty file"
-        raise UserError(f"{path} is {kind}; replace it by an image of one of these formats")
+        kind = "no image in spite of its name" if head else "an empty file"
+        raise UserError(f"{path} is {kind}; replace it by a PNG, JPEG or TIFF file")
     try:
         image = decode(path)
         image_format(image)

@@ -1,7 +1,9 @@
 """A generator on disk: the `model/` folder that people copy, share and load."""
 
+import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,15 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             with unfinished.open("rb") as file:
                 os.fsync(file.fileno())
     except SafetensorError as error:
-        raise OSError(str(error)) from error
+        raise _system_error(error) from error
+
+
+def _system_error(error: SafetensorError) -> OSError:
+    """What the system said, which safetensors tells in words only, as "... (os error 28)"."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is None:
+        return OSError(errno.EIO, str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])))
 
 
 def save_generator(generator: TwoWayGenerator, folder: Path) -> None:

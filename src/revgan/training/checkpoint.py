@@ -60,7 +60,7 @@ def save_checkpoint(
 
 def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
     """The user's error for a file that could not be written."""
-    full = error.errno == errno.ENOSPC or "No space left" in str(error)
+    full = error.errno == errno.ENOSPC
     reason = "no space is left on the disk" if full else (error.strerror or str(error))
     whole = _steps(checkpoints)
     mended = "make room" if full else "make the place writable"

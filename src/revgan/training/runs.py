@@ -8,6 +8,7 @@ from typing import Any
 
 from revgan.errors import UserError
 from revgan.files import write_text
+from revgan.networks.pretrained import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ def existing_run(root: Path) -> RunFolder:
         UserError: there is none.
     """
     folder = RunFolder(root)
+    if (root / WEIGHTS).is_file():
+        raise UserError(
+            f"{root} is a model folder, not a run folder; give the run folder that it was made in, "
+            "which holds its configuration and checkpoints"
+        )
     if not folder.config.is_file():
         what = "has no config.yaml" if root.is_dir() else "does not exist"
         raise UserError(
