@@ -51,6 +51,8 @@ class TrainingConfig:
         sample_every: steps between pictures of translated test images.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the latest checkpoints stay on disk.
+        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
+            which then is what is shown, scored and saved; null saves the weights as they are.
     """
 
     epochs: int = 200
@@ -61,12 +63,15 @@ class TrainingConfig:
     sample_every: int = 500
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value, least = getattr(self, name), 0 if name == "seed" else 1
-            if value is not None and value < least:
+            if isinstance(value, int) and value < least:
                 raise ValueError(f"{name} must be {least} or more, not {value}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must be null, or above 0 and below 1, not {self.ema}")
 
 
 @dataclass(frozen=True)
