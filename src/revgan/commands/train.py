@@ -92,8 +92,10 @@ def _description(config: RunConfig, data: DataSet) -> str:
     continuous = " of continuous depth" if generator.core == "ode" else ""
     name = f"{config.objective} {config.model_name}{continuous}"
     what = "volumes" if config.data.spatial_dims == 3 else "images"
+    own = data.a.val != data.a.test
+    validation = f", {len(data.a.val)} and {len(data.b.val)} for validation" if own else ""
     return (
         f"{name}, width {generator.width}, depth {generator.depth}, memory {generator.memory}; "
         f"{len(data.a.train)} {what} of A, {len(data.b.train)} of B, {len(data.a.test)} and "
-        f"{len(data.b.test)} held out for the test"
+        f"{len(data.b.test)} held out for the test{validation}"
     )
