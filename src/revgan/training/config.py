@@ -98,12 +98,18 @@ class RuntimeConfig:
         memory_budget: how much of the device's memory training may take, such as 8GiB, for
             generator.memory auto, shared by a machine's processes on the CPU; null takes what is
             free.
+        wandb: log to W&B too; needs the package wandb. With WANDB_MODE=offline, into the run's
+            folder.
+        mlflow: log to MLflow too; needs the package mlflow. To the server MLFLOW_TRACKING_URI, or
+            without it into the run's folder.
     """
 
     device: Device = "auto"
     precision: Precision = "auto"
     workers: int | None = None
     memory_budget: str | None = None
+    wandb: bool = False
+    mlflow: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):

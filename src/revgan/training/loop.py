@@ -32,6 +32,7 @@ from revgan.training.planning import decide_memory
 from revgan.training.runs import RunFolder
 from revgan.training.setup import build_trainer, load_resumed, make_accelerator, total_steps
 from revgan.training.step import Trainer
+from revgan.training.trackers import log_configuration
 from revgan.training.validation import flat, means, validate
 
 
@@ -109,6 +110,7 @@ def _outputs(
             forget_best_after(run.best, first)
         repeated = {"tensorboard": {"purge_step": first}} if first else {}
         accelerator.init_trackers(run.root.name, init_kwargs=repeated)
+        log_configuration(accelerator, config)
         try:
             yield
         finally:
@@ -244,7 +246,7 @@ class _Loop:
         self._record({"step": step, **values}, scalars)
 
     def _record(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
-        """Adds a line to metrics.jsonl, and shows its scalars in TensorBoard."""
+        """Adds a line to metrics.jsonl, and tells the trackers its scalars."""
         metrics = self.folder.metrics
         with writing(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, get_args
 
-import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from revgan.inference import translate_padded
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.training.checkpoint import writing
 from revgan.training.runs import RunFolder
+from revgan.training.trackers import log_picture
 
 ROWS = 4
 """Images in each picture."""
@@ -35,7 +35,7 @@ def save_pictures(
     accelerator: Accelerator,
     step: int,
 ) -> None:
-    """Translates some validation images there and back, for TensorBoard and the run's samples/.
+    """Translates some validation images there and back, for the trackers and samples/.
 
     Without images held out, training images stand in. Of volumes, pictures show slices through the
     middle, and the truth beside the translation where it is known.
@@ -57,9 +57,7 @@ def save_pictures(
             with writing(run.samples):
                 Image.fromarray(pixels).save(run.samples / f"step-{step:06d}-{direction}.png")
             with writing(run.tensorboard):
-                accelerator.get_tracker("tensorboard").log_images(
-                    {f"{direction}: {title}": pixels[np.newaxis]}, step=step, dataformats="NHWC"
-                )
+                log_picture(accelerator, f"{direction}: {title}", pixels, step)
 
 
 def _image_grid(

@@ -52,6 +52,11 @@ class RunFolder:
         return self.root / "tensorboard"
 
     @property
+    def trackers(self) -> Path:
+        """What W&B and MLflow call the run, for when it is resumed."""
+        return self.root / "trackers.json"
+
+    @property
     def report(self) -> Path:
         """The page with pictures, curves and scores."""
         return self.root / "report.html"

@@ -20,13 +20,14 @@ from revgan.training.config import Precision, RunConfig, RuntimeConfig
 from revgan.training.objectives import Objective, Players, build_objective
 from revgan.training.runs import RunFolder
 from revgan.training.step import Trainer
+from revgan.training.trackers import make_trackers
 
 
 def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Accelerator:
     """Device, precision, processes and trackers.
 
     Raises:
-        UserError: the device asked for is not there.
+        UserError: the device asked for, or a tracker's package, is not there.
     """
     require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
@@ -37,7 +38,7 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     return Accelerator(
         cpu=cpu,
         mixed_precision=precision,
-        log_with="tensorboard",
+        log_with=make_trackers(runtime, run),
         project_config=ProjectConfiguration(
             project_dir=str(run.root), logging_dir=str(run.tensorboard)
         ),
