@@ -126,6 +126,25 @@ def test_a_resumed_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch, obje
     assert histories[0] == histories[1]
 
 
+def test_a_run_that_is_killed_comes_to_the_same_best_model(folder, tmp_path, monkeypatch):
+    config = configuration(folder, "paired", validate_every=1, checkpoint_every=3, ema=0.5)
+    run(config, tmp_path / "through")
+    step = Trainer.step
+
+    def dying(self, batch, at):
+        if at == 5:
+            raise ZeroDivisionError
+        return step(self, batch, at)
+
+    monkeypatch.setattr(Trainer, "step", dying)
+    with pytest.raises(ZeroDivisionError):
+        run(config, tmp_path / "killed")  # after validations of steps that no checkpoint has
+    monkeypatch.undo()
+    assert run(config, tmp_path / "killed", resume=True)[0].finished
+    assert Best.read(tmp_path / "through" / "best") == Best.read(tmp_path / "killed" / "best")
+    assert same_weights(tmp_path / "through", tmp_path / "killed", "best")
+
+
 def test_the_model_that_is_saved_is_the_average(folder, tmp_path):
     run(configuration(folder, ema=0.9), tmp_path)
     state = load_file(tmp_path / "checkpoints" / "step-6" / "state.safetensors")
