@@ -53,8 +53,8 @@ class TrainingConfig:
         validate_every: steps between scores of validation images, or test images where there are no
             others; the last step is always scored too. null scores none, and keeps no best model.
         validation_images: how many are scored in each direction, evenly spread over all.
-        best_by: the score, meant over both directions, whose best model is kept in best/, where the
-            truth is known. MAE is the better the lower, PSNR and SSIM the higher.
+        best_by: the score, averaged over both directions, whose best model is kept in best/, where
+            the truth is known. MAE is the better the lower, PSNR and SSIM the higher.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the latest checkpoints stay on disk.
         ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
