@@ -161,6 +161,7 @@ def _draw_curve(axes: Axes, series: _Series, lines: Sequence[Mapping[str, float]
         _smoothed(values)[thin],
         series.style,
         color=series.colour,
+        marker="o" if len(lines) == 1 else "",  # no line comes of one point
         linewidth=1.8,
         label=series.label,
     )
