@@ -160,6 +160,8 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
             "--generator.core can't be ode with model resnet, only with revgan",
         ),
         (["x", "--training.steps", "0"], "--training.steps must be 1 or more"),
+        (["x", "--training.ema", "1.5"], "--training.ema must be null, or above 0 and below 1"),
+        (["x", "--training.best_by", "fid"], "one of mae, psnr, ssim, not 'fid'"),
         (["x", "--objective", "pared"], "one of unpaired, paired, not 'pared'"),
         (["x", "--runtime.device", "gpu"], "one of auto, cpu, cuda, mps, not 'gpu'"),
         (
@@ -405,7 +407,8 @@ def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkey
     ("owner", "name", "calls", "named"),
     [
         (loop, "save_generator", 0, "model"),
-        (loop.json, "dumps", 1, "metrics.jsonl"),  # the first rewrites the line that is there
+        (loop.json, "dumps", 2, "metrics.jsonl"),  # the first rewrite the lines that are there
+        (loop.BestModel, "offer", 0, "best"),
         (loop.Accelerator, "log", 0, "tensorboard"),
         (loop.Accelerator, "end_training", 0, "tensorboard"),
     ],

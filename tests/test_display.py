@@ -4,6 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 
+from revgan.evaluation.metrics import Scores
 from revgan.training import display
 from revgan.training.display import Clock, Display, summary
 
@@ -27,6 +28,19 @@ def test_an_interval_that_no_log_line_hits_is_rounded_up():
 
 def test_a_line_tells_losses_by_kind_and_speed():
     assert lines(1, [10]) == ["step 10/10  3.0 images/s  gan 1.5  d 0.25"]
+
+
+def test_scores_are_told_whatever_the_interval_and_whether_they_are_the_best():
+    scores = {"AtoB": Scores(8.0, 25.25, 0.5, 4), "BtoA": Scores(16.0, 20.0, 0.25, 4)}
+    output = StringIO()
+    with Display(Console(file=output, width=200), 0, 10, 10) as shows:
+        shows.show_scores(3, scores, best=True)
+        shows.show_scores(6, scores, best=False)
+    told = "AtoB 25.25 dB, SSIM 0.500, MAE 8.00;  BtoA 20.00 dB, SSIM 0.250, MAE 16.00"
+    assert output.getvalue().splitlines() == [
+        f"step 3/10  validation  {told}  best so far",
+        f"step 6/10  validation  {told}",
+    ]
 
 
 def test_losses_are_summed_by_kind():

@@ -97,6 +97,19 @@ def test_a_loss_missing_from_some_lines_is_drawn_from_the_others() -> None:
     assert "cycle, A" in texts(loss_curves(lines))
 
 
+def test_scores_have_a_panel_beside_the_losses() -> None:
+    words = texts(loss_curves([*history(3), {"step": 9, "psnr_AtoB": 20.0, "ssim_AtoB": 0.5}]))
+    assert "Validation, PSNR in dB" in words
+    assert words.count("A → B") == 2
+    assert "A → B → A" in texts(loss_curves([{"step": 9, "psnr_AtoBtoA": 20.0}]))
+
+
+def test_a_single_score_is_a_dot() -> None:
+    lines = [{"step": step, "psnr_AtoB": 20.0} for step in (1, 2)]
+    assert f"fill: {BLUE}" in loss_curves(lines[:1])
+    assert f"fill: {BLUE}" not in loss_curves(lines)
+
+
 def test_the_smoothed_curve_lies_between_the_extremes_of_the_raw_one() -> None:
     svg = loss_curves(
         [{"step": i, "gan_AtoB": 1.0 if i % 2 else 0.5} for i in range(MAX_POINTS - 1)]

@@ -157,10 +157,12 @@ def test_val_stands_in_only_where_test_is_absent(tmp_path, sides):
     for side in sides:
         touch(tmp_path / f"train{side}", "1.png")
         touch(tmp_path / f"val{side}", "from_val.png")
-    assert names(open_folder(tmp_path, paired=True).test.a) == ["from_val"]
+    found = open_folder(tmp_path, paired=True)
+    assert (names(found.test.a), found.val) == (["from_val"], None)
     for side in sides:
         touch(tmp_path / f"test{side}", "from_test.png")
-    assert names(open_folder(tmp_path, paired=True).test.a) == ["from_test"]
+    found = open_folder(tmp_path, paired=True)
+    assert (names(found.test.a), names(found.val.a)) == (["from_test"], ["from_val"])
 
 
 def test_a_folder_in_neither_layout_is_told_both(tmp_path):

@@ -9,6 +9,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
@@ -17,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.errors import UserError
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.best import Best
 from revgan.training.config import OptimizerConfig, RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.loop import train
 from revgan.training.runs import RunFolder
@@ -37,6 +39,7 @@ def folder(tmp_path_factory):
 
 def configuration(folder, objective="unpaired", **training) -> RunConfig:
     settings = {"steps": 6, "log_every": 2, "sample_every": 3, "checkpoint_every": 2}
+    settings |= {"validate_every": 3}
     return RunConfig(
         objective=objective,
         data=DataConfig(path=str(folder), crop=32),
@@ -55,8 +58,13 @@ def run(config: RunConfig, root, *, resume=False):
     return outcome, output.getvalue()
 
 
-def weights(root):
-    return load_file(root / "model" / "model.safetensors")
+def weights(root, name="model"):
+    return load_file(root / name / "model.safetensors")
+
+
+def same_weights(one, other, name="model") -> bool:
+    ours, theirs = weights(one, name), weights(other, name)
+    return all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 @pytest.mark.parametrize("objective", ["unpaired", "paired"])
@@ -65,6 +73,7 @@ def test_a_run_leaves_what_its_folder_promises(folder, tmp_path, objective):
     outcome, output = run(config, tmp_path)
     assert outcome.finished
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best",
         "checkpoints",
         "config.yaml",
         "metrics.jsonl",
@@ -78,9 +87,11 @@ def test_a_run_leaves_what_its_folder_promises(folder, tmp_path, objective):
     ]
     assert len(list((tmp_path / "samples").glob("*.png"))) == 4
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [line["step"] for line in lines] == [2, 3, 4, 6, 6]
     assert {"gan_AtoB", "d_a_real", "lr", "images_per_s"} <= lines[0].keys()
+    assert {"mae_AtoB", "psnr_AtoB", "ssim_BtoA"} <= lines[1].keys()
     assert "step 6/6" in output
+    assert "step 3/6  validation  AtoB " in output
 
 
 def test_tensorboard_holds_scalars_and_pictures(folder, tmp_path):
@@ -89,33 +100,64 @@ def test_tensorboard_holds_scalars_and_pictures(folder, tmp_path):
     events.Reload()
     assert "losses/cycle_a" in events.Tags()["scalars"]
     assert [event.step for event in events.Scalars("lr")] == [2, 4, 6]
+    assert [event.step for event in events.Scalars("validation/psnr_BtoA")] == [3, 6]
     assert len(events.Tags()["images"]) == 2
 
 
-@pytest.mark.parametrize("objective", ["unpaired", "paired"])
-def test_a_resumed_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch, objective):
-    config = configuration(folder, objective)
+@pytest.mark.parametrize(
+    ("objective", "training"),
+    [("unpaired", {}), ("paired", {"ema": 0.5, "validate_every": 1})],
+)
+def test_a_resumed_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch, objective, training):
+    config = configuration(folder, objective, **training)
     run(config, tmp_path / "through")
     stop_after(monkeypatch, 3, signal.SIGTERM)
     outcome, _ = run(config, tmp_path / "stopped")
     assert (outcome.steps, outcome.signal, outcome.finished) == (3, signal.SIGTERM, False)
     monkeypatch.undo()
     assert run(config, tmp_path / "stopped", resume=True)[0].finished
-    through, resumed = weights(tmp_path / "through"), weights(tmp_path / "stopped")
-    assert all(np.array_equal(through[key], resumed[key]) for key in through)
+    for name in ("model", "best"):
+        assert same_weights(tmp_path / "through", tmp_path / "stopped", name)
+    assert Best.read(tmp_path / "through" / "best") == Best.read(tmp_path / "stopped" / "best")
     histories = [RunFolder(tmp_path / name).history() for name in ("through", "stopped")]
     for lines in histories:
         for line in lines:
-            del line["images_per_s"]
+            line.pop("images_per_s", None)
     assert histories[0] == histories[1]
+
+
+def test_a_run_that_is_killed_comes_to_the_same_best_model(folder, tmp_path, monkeypatch):
+    config = configuration(folder, "paired", validate_every=1, checkpoint_every=3, ema=0.5)
+    run(config, tmp_path / "through")
+    step = Trainer.step
+
+    def dying(self, batch, at):
+        if at == 5:
+            raise ZeroDivisionError
+        return step(self, batch, at)
+
+    monkeypatch.setattr(Trainer, "step", dying)
+    with pytest.raises(ZeroDivisionError):
+        run(config, tmp_path / "killed")  # after validations of steps that no checkpoint has
+    monkeypatch.undo()
+    assert run(config, tmp_path / "killed", resume=True)[0].finished
+    assert Best.read(tmp_path / "through" / "best") == Best.read(tmp_path / "killed" / "best")
+    assert same_weights(tmp_path / "through", tmp_path / "killed", "best")
+
+
+def test_the_model_that_is_saved_is_the_average(folder, tmp_path):
+    run(configuration(folder, ema=0.9), tmp_path)
+    state = load_file(tmp_path / "checkpoints" / "step-6" / "state.safetensors")
+    for name, weight in weights(tmp_path).items():
+        assert torch.equal(weight, state[f"average.{name}"])
+    assert not all(torch.equal(x, state[f"generator.{n}"]) for n, x in weights(tmp_path).items())
 
 
 def test_the_number_of_workers_changes_nothing(folder, tmp_path):
     config = configuration(folder, steps=3)
     run(config, tmp_path / "none")
     run(replace(config, runtime=RuntimeConfig(device="cpu", workers=2)), tmp_path / "two")
-    one, other = weights(tmp_path / "none"), weights(tmp_path / "two")
-    assert all(np.array_equal(one[key], other[key]) for key in one)
+    assert same_weights(tmp_path / "none", tmp_path / "two")
 
 
 def stop_after(monkeypatch, steps: int, number: signal.Signals, times: int = 1) -> None:
@@ -151,10 +193,10 @@ def test_a_second_signal_acts_at_once(folder, tmp_path, monkeypatch):
 
 
 def test_resuming_drops_what_was_logged_after_the_checkpoint(folder, tmp_path):
-    run(configuration(folder, steps=2), tmp_path)
+    run(configuration(folder, steps=2, validate_every=None), tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "gan_AtoB": 1.0}\n{"step": 6, "gan')
-    run(configuration(folder, steps=4), tmp_path, resume=True)
+    run(configuration(folder, steps=4, validate_every=None), tmp_path, resume=True)
     assert [line["step"] for line in RunFolder(tmp_path).history()] == [2, 4]
 
 

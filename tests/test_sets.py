@@ -101,3 +101,16 @@ def test_a_bad_test_image_is_refused_before_training(tmp_path):
 def test_a_missing_folder_is_told_the_built_in_sets(tmp_path):
     with pytest.raises(UserError, match=r"does not exist; give a folder .*: earth, earth-labels$"):
         locate(config(tmp_path / "no"), paired=False)
+
+
+def test_images_for_validation_stand_beside_those_for_the_test(tmp_path):
+    make_images(tmp_path, SAME)
+    data = open_data_set(config(tmp_path), paired=True)
+    assert (data.a.val, data.val_aligned) == (data.a.test, True)
+    make_images(tmp_path, {"valA/0": (36, 40), "valB/0": (36, 44)})
+    data = open_data_set(config(tmp_path), paired=False)
+    assert [ref.path.parent.name for ref in data.a.test + data.a.val] == ["testA", "valA"]
+    assert (data.test_aligned, data.val_aligned) == (True, False)
+    assert "valB/0.png 44 x 36" in refusal(tmp_path)
+    make_images(tmp_path, {"valB/0": (30, 40)})
+    assert "valB/0.png is 40 pixels wide" in refusal(tmp_path, paired=False)

@@ -336,6 +336,22 @@ def test_a_given_preparation_is_used_instead_of_fitting(tmp_path, monkeypatch):
     assert data.b.load(data.b.train[0]).max() < 0
 
 
+def test_volumes_for_validation_stand_beside_those_for_the_test(tmp_path):
+    make_volumes(tmp_path, count=1)
+    assert opened(tmp_path).a.val == opened(tmp_path).a.test
+    for domain in "AB":
+        for number in range(2):
+            save(tmp_path / f"val{domain}" / f"{number}.nii.gz", noise([7, number]))
+    data = opened(tmp_path)
+    assert [len(x) for x in (data.a.train, data.b.test, data.a.val, data.b.val)] == [1, 1, 2, 2]
+    assert data.val_aligned
+    assert [volume.shape for volume in data.a.val] == [(10, 11, 12)] * 2
+    (tmp_path / "valB" / "1.nii.gz").rename(tmp_path / "valB" / "z.nii.gz")
+    data = opened(tmp_path, paired=False)
+    assert (data.test_aligned, data.val_aligned) == (True, False)
+    assert "unlike 1, z" in refusal(tmp_path)
+
+
 def test_intensities_that_can_not_be_told_apart_name_their_domain(tmp_path):
     make_volumes(tmp_path, count=1)
     values = np.zeros((10, 11, 12))

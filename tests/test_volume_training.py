@@ -13,6 +13,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from revgan import Translator
 from revgan.cli import main
 from revgan.commands.options import Parser, run_config
 from revgan.commands.plan import Domains, planned_domains
@@ -81,6 +82,9 @@ def test_a_run_on_volumes_leaves_a_model_and_pictures(tmp_path, objective, chann
     generator = load_generator(tmp_path / "run" / "model")
     assert generator.spatial_dims == 3
     assert (generator.in_channels, generator.out_channels) == channels
+    last, best = (Translator.from_pretrained(tmp_path / "run" / name) for name in ("model", "best"))
+    assert last.preparation is not None
+    assert last.preparation == best.preparation
     assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 4
     events = EventAccumulator(str(next((tmp_path / "run" / "tensorboard").glob("**/events*"))))
     events.Reload()

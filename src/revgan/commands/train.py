@@ -10,9 +10,11 @@ from revgan.data.sets import DataSet, open_data_set
 from revgan.data.volume_cache import cached_bytes, volume_cache
 from revgan.errors import UserError
 from revgan.memory import format_bytes
+from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.loop import Outcome, train
 from revgan.training.runs import RunFolder
+from revgan.training.trackers import require_trackers
 
 
 def new_run(config: RunConfig, root: Path | None) -> RunFolder:
@@ -39,8 +41,10 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     """Checks the data, trains, and says what came of it.
 
     Raises:
-        UserError: something the user can mend is wrong with data, device, disk or checkpoint.
+        UserError: something the user can mend is wrong with data, device, trackers, disk or
+            checkpoint.
     """
+    require_trackers(config.runtime)  # images may take minutes to check
     data = checked_data(config, console, run.model if resume else None)
     console.print(_description(config, data), soft_wrap=True)
     if config.data.spatial_dims == 3:
@@ -51,7 +55,11 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
         )
     outcome = train(config, data, run, resume=resume, console=console)
     if outcome.finished:
-        console.print(f"Trained {outcome.steps} steps; the model is {run.model}", soft_wrap=True)
+        best = Best.read(run.best)
+        kept = f"; the best by {best.by}, of step {best.step}, is {run.best}" if best else ""
+        console.print(
+            f"Trained {outcome.steps} steps; the model is {run.model}{kept}", soft_wrap=True
+        )
     else:
         console.print(
             f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; go on with: "
@@ -92,8 +100,10 @@ def _description(config: RunConfig, data: DataSet) -> str:
     continuous = " of continuous depth" if generator.core == "ode" else ""
     name = f"{config.objective} {config.model_name}{continuous}"
     what = "volumes" if config.data.spatial_dims == 3 else "images"
+    own = data.a.val != data.a.test
+    validation = f", {len(data.a.val)} and {len(data.b.val)} for validation" if own else ""
     return (
         f"{name}, width {generator.width}, depth {generator.depth}, memory {generator.memory}; "
         f"{len(data.a.train)} {what} of A, {len(data.b.train)} of B, {len(data.a.test)} and "
-        f"{len(data.b.test)} held out for the test"
+        f"{len(data.b.test)} held out for the test{validation}"
     )

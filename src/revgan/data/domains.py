@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
@@ -26,10 +26,12 @@ class Domain(ABC, Generic[Ref]):
     Attributes:
         train: the images or volumes for training, at least one.
         test: those for the test.
+        val: those that are scored while training goes on; the test's, where there are no others.
     """
 
     train: tuple[Ref, ...]
     test: tuple[Ref, ...]
+    val: tuple[Ref, ...] = field(kw_only=True)
 
     @property
     @abstractmethod
@@ -53,6 +55,7 @@ class DataSet:
         a: domain A.
         b: domain B.
         test_aligned: a.test[i] and b.test[i] show the same.
+        val_aligned: a.val[i] and b.val[i] show the same.
         preparation: what volumes go through, for the model folder; None for images.
         palette: what the colours of label maps mean, where one of the domains has them.
     """
@@ -60,6 +63,7 @@ class DataSet:
     a: Domain[Any]
     b: Domain[Any]
     test_aligned: bool
+    val_aligned: bool
     preparation: Preparation | None = None
     palette: Palette | None = None
 

@@ -62,11 +62,12 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of training images and, where there are any, test images."""
+    """A folder of training images and, where there are any, images for the test and validation."""
 
     root: Path
     train: Split[ImageRef]
     test: Split[ImageRef] | None
+    val: Split[ImageRef] | None
 
 
 def find_images(folder: Path | str) -> list[Path]:
@@ -93,8 +94,8 @@ def open_folder(root: Path | str, paired: bool) -> ImageFolder:
     """Finds the images of a folder in one of two layouts, without reading them.
 
     Either `trainA` and `trainB` with images of A and B, or `train` with files that show A on the
-    left and B on the right. Test images are in folders called `test` or else `val` in place of
-    `train`, and may be missing.
+    left and B on the right. Test images are in folders called `test` in place of `train`, those for
+    validation in `val`. Both may be missing; without `test`, `val` is for the test.
 
     Args:
         root: the folder.
@@ -107,11 +108,13 @@ def open_folder(root: Path | str, paired: bool) -> ImageFolder:
     for open_layout in (_open_two_folders, _open_side_by_side):
         train = open_layout(root, "train")
         if train is not None:
-            test = open_layout(root, "test") or open_layout(root, "val")
-            for split in (train, test):
+            test, val = open_layout(root, "test"), open_layout(root, "val")
+            if test is None:
+                test, val = val, None
+            for split in (train, test, val):
                 if paired and split is not None:
                     require_aligned(split)
-            return ImageFolder(root, train, test)
+            return ImageFolder(root, train, test, val)
     raise UserError(
         f"{root} has no training images; it needs either the folders trainA and trainB, or a "
         "folder train of images with A on the left and B on the right"

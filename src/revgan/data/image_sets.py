@@ -27,6 +27,7 @@ class ImageDomain(Domain[ImageRef]):
     Attributes:
         train: the training images.
         test: the test images.
+        val: those that are scored while training goes on.
         format: what they have in common.
         config: how they are brought to size.
         flat: they are label maps, whose colours are not to be mixed.
@@ -67,12 +68,15 @@ def open_images(
         UserError: what is wrong with which image.
     """
     train, test = folder.train, folder.test or Split[ImageRef]((), (), aligned=False)
+    val = folder.val or test
     refs_a, refs_b = train.a + test.a, train.b + test.b
+    if folder.val is not None:
+        refs_a, refs_b = refs_a + val.a, refs_b + val.b
     a = _check_domain("A", refs_a, config, config.channels_a, progress)
     b = _check_domain("B", refs_b, config, config.channels_b, progress)
     sizes = dict(zip(refs_a + refs_b, a.sizes + b.sizes, strict=True))
-    unequal_test = _unequal_pair(test, sizes, config)
-    unequal = _unequal_pair(train, sizes, config) or unequal_test
+    unequal_test, unequal_val = (_unequal_pair(split, sizes, config) for split in (test, val))
+    unequal = _unequal_pair(train, sizes, config) or unequal_test or unequal_val
     if paired and unequal is not None:
         (height_a, width_a), (height_b, width_b) = (sizes[ref] for ref in unequal)
         raise UserError(
@@ -82,10 +86,11 @@ def open_images(
     palette = Palette.read(folder.root)
     labels = None if palette is None else palette.domain
     return DataSet(
-        a=ImageDomain(train.a, test.a, a.format, config, flat=labels == "A"),
-        b=ImageDomain(train.b, test.b, b.format, config, flat=labels == "B"),
+        a=ImageDomain(train.a, test.a, a.format, config, flat=labels == "A", val=val.a),
+        b=ImageDomain(train.b, test.b, b.format, config, flat=labels == "B", val=val.b),
         # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
         test_aligned=test.aligned and unequal_test is None,
+        val_aligned=val.aligned and unequal_val is None,
         palette=palette,
     )
 

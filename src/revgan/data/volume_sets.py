@@ -1,8 +1,10 @@
 """Data sets of volumes, checked, brought to their grid and opened."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +37,7 @@ class VolumeDomain(Domain[CachedVolume]):
     Attributes:
         train: the training volumes.
         test: the test volumes.
+        val: those that are scored while training goes on.
         intensity: from the file's units to [-1, 1].
     """
 
@@ -100,55 +103,60 @@ def open_volumes(
     Raises:
         UserError: what is wrong with which volume, or with the folder.
     """
-    train, test = _find_splits(root, paired=paired)
-    a = _prepare_domain("A", train.a, test.a, config, progress)
-    b = _prepare_domain("B", train.b, test.b, config, progress)
+    splits = _find_splits(root, paired=paired)
+    a = _prepare_domain("A", [split.a for split in splits], config, progress)
+    b = _prepare_domain("B", [split.b for split in splits], config, progress)
     if config.orientation is None:
-        _require_one_orientation(a + b)
-    count_a, count_b = len(train.a), len(train.b)
-    prepared_train = Split(a[:count_a], b[:count_b], train.aligned)
-    prepared_test = Split(a[count_a:], b[count_b:], test.aligned)
-    misplaced_test = _misplaced_pair(prepared_test)
-    if paired and (problem := _misplaced_pair(prepared_train) or misplaced_test):
+        _require_one_orientation(sum(a + b, ()))
+    train, test, val = (
+        Split(of_a, of_b, split.aligned) for of_a, of_b, split in zip(a, b, splits, strict=True)
+    )
+    misplaced_test, misplaced_val = _misplaced_pair(test), _misplaced_pair(val)
+    if paired and (problem := _misplaced_pair(train) or misplaced_test or misplaced_val):
         raise UserError(problem)
     if preparation is None:
         preparation = Preparation(
-            _fitted("a", prepared_train.a, config),
-            _fitted("b", prepared_train.b, config),
-            config.grid,
+            _fitted("a", train.a, config), _fitted("b", train.b, config), config.grid
         )
+    # Unpaired sets may have equal names by chance, as in 1.nii, 2.nii.
+    test_aligned = test.aligned and misplaced_test is None
+    val_aligned = val.aligned and misplaced_val is None
+    if not val.a:
+        val, val_aligned = test, test_aligned
     return DataSet(
-        a=VolumeDomain(prepared_train.a, prepared_test.a, preparation.a),
-        b=VolumeDomain(prepared_train.b, prepared_test.b, preparation.b),
-        # Unpaired sets may have equal names by chance, as in 1.nii, 2.nii.
-        test_aligned=test.aligned and misplaced_test is None,
+        a=VolumeDomain(train.a, test.a, preparation.a, val=val.a),
+        b=VolumeDomain(train.b, test.b, preparation.b, val=val.b),
+        test_aligned=test_aligned,
+        val_aligned=val_aligned,
         preparation=preparation,
     )
 
 
-def _find_splits(root: Path, *, paired: bool) -> tuple[Split[VolumeFile], Split[VolumeFile]]:
-    """For training, and for the test, which may be empty."""
+def _find_splits(root: Path, *, paired: bool) -> list[Split[VolumeFile]]:
+    """For training, for the test and for validation; the last two may be empty."""
     existing_folder(root, "volumes")
     train = open_split(root, "train", find_volumes)
     if train is None:
         raise UserError(f"{root} has no training volumes; it needs the folders trainA and trainB")
-    test = open_split(root, "test", find_volumes) or open_split(root, "val", find_volumes)
+    test, val = (open_split(root, name, find_volumes) for name in ("test", "val"))
+    if test is None:
+        test, val = val, None
+    splits = [split or Split((), (), aligned=False) for split in (train, test, val)]
     if paired:
-        for split in (train, test):
-            if split is not None:
+        for split in splits:
+            if split.a:
                 require_aligned(split, "volumes")
-    return train, test or Split((), (), aligned=False)
+    return splits
 
 
 def _prepare_domain(
     name: str,
-    train: tuple[VolumeFile, ...],
-    test: tuple[VolumeFile, ...],
+    splits: Sequence[tuple[VolumeFile, ...]],
     config: DataConfig,
     progress: Progress | None,
-) -> tuple[CachedVolume, ...]:
-    """The training volumes and then the test volumes."""
-    files = train + test
+) -> list[tuple[CachedVolume, ...]]:
+    """The volumes of each split; the first is for training."""
+    files = [file for split in splits for file in split]
     prepared: list[CachedVolume] = []
     pool = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1))
     try:
@@ -156,13 +164,14 @@ def _prepare_domain(
         for volume in pool.map(lambda file: prepare_volume(file, config.grid), files):
             prepared.append(volume)
             _require_same_channels(volume, prepared[0])
-            if len(prepared) <= len(train):
+            if len(prepared) <= len(splits[0]):
                 _require_room(volume, config)
             if progress is not None:
                 progress(f"preparing volumes of {name}", len(prepared), len(files))
     finally:
         pool.shutdown(cancel_futures=True)
-    return tuple(prepared)
+    volumes = iter(prepared)
+    return [tuple(islice(volumes, len(split))) for split in splits]
 
 
 def _require_same_channels(volume: CachedVolume, first: CachedVolume) -> None:

@@ -27,7 +27,7 @@ MAX_POINTS = 400
 
 @dataclass(frozen=True)
 class _Series:
-    """How one of the losses in metrics.jsonl is drawn."""
+    """How one of the losses or scores in metrics.jsonl is drawn."""
 
     name: str
     label: str
@@ -36,7 +36,7 @@ class _Series:
 
 
 # Colour tells where an image started (or the domain judged), dashes the second kind of loss.
-_PANELS = {
+_LOSSES = {
     "Adversarial, generator": (
         _Series("gan_AtoB", "A → B", BLUE),
         _Series("gan_BtoA", "B → A", ORANGE),
@@ -56,6 +56,14 @@ _PANELS = {
         _Series("d_b_fake", "B, generated", ORANGE, "--"),
     ),
     "Consensus regulariser": (_Series("consensus", "all networks", BLUE),),
+}
+_SCORES = {
+    "Validation, PSNR in dB": (
+        _Series("psnr_AtoB", "A → B", BLUE),
+        _Series("psnr_BtoA", "B → A", ORANGE),
+        _Series("psnr_AtoBtoA", "A → B → A", BLUE),
+        _Series("psnr_BtoAtoB", "B → A → B", ORANGE),
+    ),
 }
 
 
@@ -116,19 +124,20 @@ def image_grid(rows: Sequence[Sequence[Tensor]], pad: int = 2) -> Tensor:
 
 
 def loss_curves(history: Sequence[Mapping[str, float]]) -> str:
-    """The losses over training as SVG: a panel per kind, smoothed over the faint raw curve.
+    """Losses and scores over training as SVG: a panel per kind, smoothed over the faint raw curve.
 
     Args:
-        history: the lines of metrics.jsonl: "step" and the losses by the names that the objectives
-            give them. A loss may be missing from some lines; other entries are ignored.
+        history: the lines of metrics.jsonl: "step", the losses by the names that the objectives
+            give them, and the scores of validations. Each may be missing from some lines; other
+            entries are ignored.
 
     Raises:
-        ValueError: no line has a loss.
+        ValueError: no line has a loss or a score.
     """
     names = {name for line in history for name in line}
     panels = {
         title: [series for series in all_series if series.name in names]
-        for title, all_series in _PANELS.items()
+        for title, all_series in (_LOSSES | _SCORES).items()
     }
     panels = {title: drawn for title, drawn in panels.items() if drawn}
     if not panels:
@@ -138,7 +147,7 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> str:
     for axes, (title, drawn) in zip(all_axes, panels.items(), strict=True):
         for series in drawn:
             _draw_curve(axes, series, [line for line in history if series.name in line])
-        _style_curves(axes, title)
+        _style_curves(axes, title, zero=title in _LOSSES)
     return to_svg(figure)
 
 
@@ -152,6 +161,7 @@ def _draw_curve(axes: Axes, series: _Series, lines: Sequence[Mapping[str, float]
         _smoothed(values)[thin],
         series.style,
         color=series.colour,
+        marker="o" if len(lines) == 1 else "",  # no line comes of one point
         linewidth=1.8,
         label=series.label,
     )
@@ -169,10 +179,11 @@ def _smoothed(values: Iterable[float]) -> list[float]:
     return averages
 
 
-def _style_curves(axes: Axes, title: str) -> None:
+def _style_curves(axes: Axes, title: str, *, zero: bool) -> None:
     axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
     axes.set_xlabel("training step", color=INK, fontsize=10)
-    axes.axhline(0, color=INK, linewidth=0.8)
+    if zero:  # which scores are far from
+        axes.axhline(0, color=INK, linewidth=0.8)
     axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.8)
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9, length=0)

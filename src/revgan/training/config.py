@@ -14,6 +14,7 @@ from revgan.training.objectives import LossConfig, ObjectiveKind
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
+ScoreName = Literal["mae", "psnr", "ssim"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,16 @@ class TrainingConfig:
         batch_size: samples per step and device.
         seed: of every random draw: weights, order, crops, flips, image pools.
         log_every: steps between lines of metrics.jsonl and TensorBoard scalars.
-        sample_every: steps between pictures of translated test images.
+        sample_every: steps between pictures of translated validation or test images.
+        validate_every: steps between scores of validation images, or test images where there are no
+            others; the last step is always scored too. null scores none, and keeps no best model.
+        validation_images: how many are scored in each direction, evenly spread over all.
+        best_by: the score, averaged over both directions, whose best model is kept in best/, where
+            the truth is known. MAE is the better the lower, PSNR and SSIM the higher.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the latest checkpoints stay on disk.
+        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
+            which then is what is shown, scored and saved; null saves the weights as they are.
     """
 
     epochs: int = 200
@@ -59,14 +67,23 @@ class TrainingConfig:
     seed: int = 0
     log_every: int = 10
     sample_every: int = 500
+    validate_every: int | None = 1000
+    validation_images: int = 16
+    best_by: ScoreName = "psnr"
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value, least = getattr(self, name), 0 if name == "seed" else 1
-            if value is not None and value < least:
+            if isinstance(value, int) and value < least:
                 raise ValueError(f"{name} must be {least} or more, not {value}")
+        if self.best_by not in get_args(ScoreName):
+            known = ", ".join(get_args(ScoreName))
+            raise ValueError(f"best_by must be one of {known}, not {self.best_by!r}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must be null, or above 0 and below 1, not {self.ema}")
 
 
 @dataclass(frozen=True)
@@ -81,12 +98,18 @@ class RuntimeConfig:
         memory_budget: how much of the device's memory training may take, such as 8GiB, for
             generator.memory auto, shared by a machine's processes on the CPU; null takes what is
             free.
+        wandb: log to W&B too; needs the package wandb. With WANDB_MODE=offline, into the run's
+            folder.
+        mlflow: log to MLflow too; needs the package mlflow. To the server MLFLOW_TRACKING_URI, or
+            without it into the run's folder.
     """
 
     device: Device = "auto"
     precision: Precision = "auto"
     workers: int | None = None
     memory_budget: str | None = None
+    wandb: bool = False
+    mlflow: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):

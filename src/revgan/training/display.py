@@ -9,6 +9,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from revgan.evaluation.metrics import Scores
+
 
 class Display:
     """A progress bar with losses, speed and remaining time; plain lines where no terminal is.
@@ -62,6 +64,15 @@ class Display:
         if not self._console.is_terminal and due:
             self._last_line = done
             self._console.print(f"step {done}/{self._total}  {speed}  {text}", soft_wrap=True)
+
+    def show_scores(self, done: int, scores: Mapping[str, Scores], *, best: bool) -> None:
+        """Shows the scores of a validation, and whether they are the best so far."""
+        told = ";  ".join(
+            f"{direction} {of.psnr:.2f} dB, SSIM {of.ssim:.3f}, MAE {of.mae:.2f}"
+            for direction, of in scores.items()
+        )
+        line = f"step {done}/{self._total}  validation  {told}{'  best so far' if best else ''}"
+        self._console.print(line, soft_wrap=True)
 
 
 def summary(losses: Mapping[str, float]) -> dict[str, float]:

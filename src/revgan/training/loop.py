@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +21,7 @@ from revgan.data.sets import DataSet
 from revgan.errors import UserError
 from revgan.files import write_text
 from revgan.networks.pretrained import save_generator
+from revgan.training.best import BestModel, forget_best_after
 from revgan.training.checkpoint import not_written, save_checkpoint, writing
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display, quiet_writers
@@ -31,6 +32,8 @@ from revgan.training.planning import decide_memory
 from revgan.training.runs import RunFolder
 from revgan.training.setup import build_trainer, load_resumed, make_accelerator, total_steps
 from revgan.training.step import Trainer
+from revgan.training.trackers import log_configuration
+from revgan.training.validation import flat, means, validate
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,10 @@ def _outputs(
             if data.preparation is not None:
                 data.preparation.write(run.model)
             run.forget_after(first)
+            forget_best_after(run.best, first)
         repeated = {"tensorboard": {"purge_step": first}} if first else {}
         accelerator.init_trackers(run.root.name, init_kwargs=repeated)
+        log_configuration(accelerator, config)
         try:
             yield
         finally:
@@ -137,6 +142,9 @@ class _Loop:
         self.accelerator = trainer.accelerator
         self.samples = samples
         self.console = console
+        split: Literal["val", "test"] = "test" if data.a.val == data.a.test else "val"
+        by = config.training.best_by
+        self.best = BestModel(run.best, by, split, data.preparation)
 
     def run(self, first: int, stop: StopRequest) -> Outcome:
         every, total, step = self.config.training, self.trainer.total_steps, first
@@ -153,6 +161,9 @@ class _Loop:
                 stopping = self._agreed(stop.signal is not None)
                 if step % every.log_every == 0 or step == total:
                     self._log(step, self._values(losses, step), clock, display)
+                if self._scores_due(step):
+                    self._values(losses, step)
+                    self._validate(step, display)
                 if step % every.sample_every == 0:
                     self._show(step)
                 if stopping or step == total or step % every.checkpoint_every == 0:
@@ -212,19 +223,40 @@ class _Loop:
         learning_rate = self.trainer.learning_rate(step - 1)
         line: dict[str, Any] = {"step": step, **values}
         line |= {"lr": learning_rate, "images_per_s": round(speed, 3)}
+        scalars = {f"losses/{name}": value for name, value in values.items()}
+        self._record(line, scalars | {"lr": learning_rate, "images_per_s": speed})
+
+    def _scores_due(self, step: int) -> bool:
+        every = self.config.training.validate_every
+        if every is None or not self.data.a.val:
+            return False
+        return step % every == 0 or step == self.trainer.total_steps
+
+    def _validate(self, step: int, display: Display) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        model = self.trainer.model
+        scores = validate(model, self.data, self.config, self.accelerator)
+        # By round trips, a generator that leaves its input alone would be the best.
+        with writing(self.folder.best):
+            best = self.data.val_aligned and self.best.offer(model, step, means(scores))
+        display.show_scores(step, scores, best=best)
+        values = flat(scores)
+        scalars = {f"validation/{name}": value for name, value in values.items()}
+        self._record({"step": step, **values}, scalars)
+
+    def _record(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
+        """Adds a line to metrics.jsonl, and tells the trackers its scalars."""
         metrics = self.folder.metrics
         with writing(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        scalars = {f"losses/{name}": value for name, value in values.items()}
-        scalars |= {"lr": learning_rate, "images_per_s": speed}
         with writing(self.folder.tensorboard):
-            self.accelerator.log(scalars, step=step)
+            self.accelerator.log(scalars, step=line["step"])
 
     def _show(self, step: int) -> None:
         if self.accelerator.is_main_process:
-            generator = self.trainer.players.generator
             save_pictures(
-                generator, self.data, self.config.data, self.folder, self.accelerator, step
+                self.trainer.model, self.data, self.config.data, self.folder, self.accelerator, step
             )
 
     def _save(self, step: int) -> None:
@@ -244,4 +276,4 @@ class _Loop:
 def _save_model(trainer: Trainer, run: RunFolder) -> None:
     if trainer.accelerator.is_main_process:
         with writing(run.model):
-            save_generator(trainer.players.generator, run.model)
+            save_generator(trainer.model, run.model)

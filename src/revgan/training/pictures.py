@@ -1,10 +1,9 @@
-"""Pictures of test images translated during training."""
+"""Pictures of held-out images translated during training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import get_args
 
-import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
@@ -18,9 +17,10 @@ from revgan.inference import translate_padded
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.training.checkpoint import writing
 from revgan.training.runs import RunFolder
+from revgan.training.trackers import log_picture
 
 ROWS = 4
-"""Test images in each picture."""
+"""Images in each picture."""
 
 Translate = Callable[[Tensor], list[Tensor]]
 """From an image or volume (C, *spatial) to itself, its translation, and that translated back."""
@@ -34,9 +34,9 @@ def save_pictures(
     accelerator: Accelerator,
     step: int,
 ) -> None:
-    """Translates some test images there and back, for TensorBoard and the run's samples/.
+    """Translates some validation images there and back, for the trackers and samples/.
 
-    Without test images, training images stand in. Of volumes, pictures show slices through the
+    Without images held out, training images stand in. Of volumes, pictures show slices through the
     middle, and the truth beside the translation where it is known.
     """
     # A picture shall need no more memory than training does. Even one of twice the crop takes less
@@ -45,20 +45,18 @@ def save_pictures(
     doubled = config.spatial_dims == 2 and generator.config.memory != "lean"
     largest = 2 * config.crop if doubled else config.crop
     draw = _volume_grid if config.spatial_dims == 3 else _image_grid
-    with _evaluating(generator):
+    with evaluating(generator):
         for direction in get_args(Direction):
 
             def translate(x: Tensor, direction: Direction = direction) -> list[Tensor]:
-                return _there_and_back(generator, x, direction, accelerator)
+                return there_and_back(generator, x, direction, accelerator)
 
             title, grid = draw(data, direction, largest, translate)
             pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
             with writing(run.samples):
                 Image.fromarray(pixels).save(run.samples / f"step-{step:06d}-{direction}.png")
             with writing(run.tensorboard):
-                accelerator.get_tracker("tensorboard").log_images(
-                    {f"{direction}: {title}": pixels[np.newaxis]}, step=step, dataformats="NHWC"
-                )
+                log_picture(accelerator, f"{direction}: {title}", pixels, step)
 
 
 def _image_grid(
@@ -66,7 +64,7 @@ def _image_grid(
 ) -> tuple[str, Tensor]:
     """What the grid of pictures shows from left to right, and the grid, (3, H, W) in [0, 1]."""
     domain = data.a if direction == "AtoB" else data.b
-    refs = spread(domain.test or domain.train, ROWS)
+    refs = spread(domain.val or domain.train, ROWS)
     grid = image_grid([translate(domain.load_middle(ref, largest)) for ref in refs])
     return "input, translation, round trip", grid
 
@@ -76,18 +74,18 @@ def _volume_grid(
 ) -> tuple[str, Tensor]:
     """As `_image_grid`, of slices; with the truth and the difference from it, where it is known."""
     source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
-    refs = source.test or source.train
+    refs = source.val or source.train
     rows = []
     for number in spread(range(len(refs)), ROWS):
         x, there, again = translate(source.load_middle(refs[number], largest))
-        truth = target.load_middle(target.test[number], largest) if data.test_aligned else None
+        truth = target.load_middle(target.val[number], largest) if data.val_aligned else None
         rows.append(slice_volumes(x, there, truth, again, refs[number].affine))
-    shown = "truth, difference, " if data.test_aligned else ""
+    shown = "truth, difference, " if data.val_aligned else ""
     return f"input, translation, {shown}round trip", volume_grid(rows)
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Within, dropout is off, and batch norms use their running statistics and leave them alone."""
     network.eval()
     try:
@@ -96,12 +94,19 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
         network.train()
 
 
-def _there_and_back(
+def translate_one(
     generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
-) -> list[Tensor]:
-    back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
-    x = x.to(accelerator.device)
+) -> Tensor:
+    """The translation of an image or volume (C, *spatial), float32, on the CPU."""
     with accelerator.autocast():
         there = translate_padded(generator, x[None], direction)
-        again = translate_padded(generator, there, back)
-    return [image.float().cpu() for image in (x, there[0], again[0])]
+    return there[0].float().cpu()
+
+
+def there_and_back(
+    generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
+) -> list[Tensor]:
+    """An image or volume (C, *spatial), its translation, and that translated back."""
+    back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
+    there = translate_one(generator, x, direction, accelerator)
+    return [x, there, translate_one(generator, there, back, accelerator)]

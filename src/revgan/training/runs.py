@@ -28,6 +28,11 @@ class RunFolder:
         return self.root / "model"
 
     @property
+    def best(self) -> Path:
+        """The generator of the best validation, with its scores; only where the truth is known."""
+        return self.root / "best"
+
+    @property
     def checkpoints(self) -> Path:
         """Everything needed to resume, one folder per kept step."""
         return self.root / "checkpoints"
@@ -39,13 +44,18 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """Losses and speed, one JSON object a line."""
+        """Losses and speed, and scores of validations, one JSON object a line."""
         return self.root / "metrics.jsonl"
 
     @property
     def tensorboard(self) -> Path:
         """TensorBoard's event files."""
         return self.root / "tensorboard"
+
+    @property
+    def trackers(self) -> Path:
+        """What W&B and MLflow call the run, for when it is resumed."""
+        return self.root / "trackers.json"
 
     @property
     def report(self) -> Path:

@@ -8,23 +8,26 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
+from torch import nn
 
 from revgan.data.sets import DataSet
 from revgan.devices import require_device
 from revgan.errors import UserError
 from revgan.networks import PatchDiscriminator
+from revgan.training.average import WeightAverage
 from revgan.training.checkpoint import load_checkpoint
 from revgan.training.config import Precision, RunConfig, RuntimeConfig
 from revgan.training.objectives import Objective, Players, build_objective
 from revgan.training.runs import RunFolder
 from revgan.training.step import Trainer
+from revgan.training.trackers import make_trackers
 
 
 def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Accelerator:
     """Device, precision, processes and trackers.
 
     Raises:
-        UserError: the device asked for is not there.
+        UserError: the device asked for, or a tracker's package, is not there.
     """
     require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
@@ -35,7 +38,7 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     return Accelerator(
         cpu=cpu,
         mixed_precision=precision,
-        log_with="tensorboard",
+        log_with=make_trackers(runtime, run),
         project_config=ProjectConfiguration(
             project_dir=str(run.root), logging_dir=str(run.tensorboard)
         ),
@@ -100,10 +103,17 @@ def make_trainer(
         judge_a=_judge(config, objective, spatial_dims, channels_a, channels_b),
         judge_b=_judge(config, objective, spatial_dims, channels_b, channels_a),
     )
+    networks: list[nn.Module] = [players.generator, players.judge_a, players.judge_b]
+    average = None
+    if config.training.ema is not None:  # last, so that the others' weights don't depend on it
+        follower = config.generator.build(spatial_dims, channels_a, channels_b)
+        networks.append(follower)
+        average = WeightAverage(follower, config.training.ema)
     if accelerator.device.type != "cpu":  # they are there already, and fake ones can't be moved
-        for network in (players.generator, players.judge_a, players.judge_b):
+        for network in networks:
             network.to(accelerator.device)
-    return Trainer(players, objective, config.optimizer, total, config.training.seed, accelerator)
+    seed = config.training.seed
+    return Trainer(players, objective, config.optimizer, total, seed, accelerator, average)
 
 
 def _refuse_identity_loss(config: RunConfig, channels_a: int, channels_b: int) -> None:

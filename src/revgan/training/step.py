@@ -10,6 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from revgan.networks import TwoWayGenerator
+from revgan.training.average import WeightAverage
 from revgan.training.config import OptimizerConfig
 from revgan.training.consensus import consensus_term
 from revgan.training.objectives import DOMAINS, Batch, Fakes, Objective, Players, Terms, total
@@ -25,6 +27,7 @@ class Trainer:
         total_steps: after which the learning rate is 0.
         seed: of every random draw; a step's draws depend on (seed, step, rank) alone.
         accelerator: precision and processes.
+        average: follows the generator, from its weights now; none is kept without it.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Trainer:
         total_steps: int,
         seed: int,
         accelerator: Accelerator,
+        average: WeightAverage | None = None,
     ) -> None:
         self.players = players
         self.objective = objective
@@ -42,6 +46,9 @@ class Trainer:
         self.total_steps = total_steps
         self.seed = seed
         self.accelerator = accelerator
+        self.average = average
+        if average is not None:
+            average.start(players.generator.state_dict())
         self._optimizers = {
             name: self._adam(network.parameters()) for name, network in self._networks().items()
         }
@@ -75,6 +82,8 @@ class Trainer:
         with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
             terms = self.objective.generator_terms(self.players, batch, fakes)
             losses |= self._minimise(terms, "generator", learning_rate)
+        if self.average is not None:
+            self.average.update(self.players.generator, step)
 
         # One after the other, so that the gradients of only one network are alive at a time.
         for domain in DOMAINS:
@@ -133,11 +142,19 @@ class Trainer:
         key = (self.seed, step, self.accelerator.process_index)
         return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
+    @property
+    def model(self) -> TwoWayGenerator:
+        """The generator that people get: the average, if there is one."""
+        return self.players.generator if self.average is None else self.average.network
+
     def state(self) -> dict[str, Any]:
         """Every tensor that a resumed run needs, by name."""
         tensors: dict[str, Tensor] = {}
         for name, network in self._networks().items():
             tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        if self.average is not None:
+            weights = self.average.network.state_dict()
+            tensors |= {f"average.{key}": value for key, value in weights.items()}
         for name, optimizer in self._optimizers.items():
             for index, moments in optimizer.state_dict()["state"].items():
                 tensors |= {f"adam_{name}.{index}.{key}": value for key, value in moments.items()}
@@ -148,11 +165,15 @@ class Trainer:
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over what `state` returned.
 
+        Where that had no average, one starts from the generator.
+
         Raises:
             RuntimeError: the tensors belong to other networks.
         """
         for name, network in self._networks().items():
             network.load_state_dict(_below(name, tensors))
+        if self.average is not None:
+            self.average.start(_below("average", tensors) or _below("generator", tensors))
         for name, optimizer in self._optimizers.items():
             weights = optimizer.param_groups[0]["params"]
             state: dict[int, dict[str, Tensor]] = {}

@@ -1,0 +1,110 @@
+"""The best model so far by a validation score, beside the last one."""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from revgan.data.preparation import Preparation
+from revgan.files import write_text
+from revgan.networks import TwoWayGenerator
+from revgan.networks.pretrained import save_generator
+from revgan.training.config import ScoreName
+
+RECORD = "best.json"
+
+
+@dataclass(frozen=True)
+class Best:
+    """What is known of the best model, as it stands in best.json.
+
+    Attributes:
+        step: after which it was saved.
+        by: the score that it is the best by.
+        split: which images were scored: "val", or "test" where there are no others.
+        mae: in grey levels of 0..255, like all scores the mean of both directions.
+        psnr: in dB.
+        ssim: in [-1, 1].
+    """
+
+    step: int
+    by: ScoreName
+    split: Literal["val", "test"]
+    mae: float
+    psnr: float
+    ssim: float
+
+    @classmethod
+    def read(cls, folder: Path) -> "Best | None":
+        """That in a run's best/; None without one."""
+        try:
+            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        except (OSError, TypeError, ValueError):
+            return None
+
+
+class BestModel:
+    """Keeps the model folder of the best validation.
+
+    Args:
+        folder: the run's best/; it has the files of model/ and best.json.
+        by: the score that decides; MAE is the better the lower, the others the higher.
+        split: which images are scored.
+        preparation: for the model folder, as for model/.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        by: ScoreName,
+        split: Literal["val", "test"],
+        preparation: Preparation | None,
+    ) -> None:
+        self.folder, self.by, self.split = folder, by, split
+        self.preparation = preparation
+        self._best = Best.read(folder)
+
+    def offer(self, generator: TwoWayGenerator, step: int, scores: Mapping[str, float]) -> bool:
+        """Saves the generator if it is better than the best so far; whether it is.
+
+        Args:
+            generator: after `step` steps.
+            step: steps done.
+            scores: means of both directions, by name.
+
+        Raises:
+            OSError: the disk is full or not writable.
+        """
+        offered = Best(step, self.by, self.split, **scores)
+        if not self._is_better(offered):
+            return False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # No record may stand beside weights that it isn't of, whenever the process ends.
+        (self.folder / RECORD).unlink(missing_ok=True)
+        if self.preparation is not None:
+            self.preparation.write(self.folder)
+        save_generator(generator, self.folder)
+        write_text(self.folder / RECORD, json.dumps(asdict(offered), indent=2) + "\n")
+        self._best = offered
+        return True
+
+    def _is_better(self, offered: Best) -> bool:
+        # Scores of whatever split and by whatever name the best was chosen: options may change.
+        score, best = getattr(offered, self.by), getattr(self._best, self.by, None)
+        if best is None:
+            return not math.isnan(score)
+        return bool(score < best if self.by == "mae" else score > best)
+
+
+def forget_best_after(folder: Path, step: int) -> None:
+    """Removes a best model of a step after `step`, which a resumed run will do again.
+
+    What was the best until `step` is gone by then. The resumed run starts without one: if it does
+    the same again, it comes to the same best, which by then was better than all before it.
+    """
+    best = Best.read(folder)
+    if best is None or best.step > step:
+        shutil.rmtree(folder, ignore_errors=True)

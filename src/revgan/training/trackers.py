@@ -1,0 +1,195 @@
+"""Where a training can be watched: TensorBoard always, W&B and MLflow by option."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
+from accelerate.utils import is_mlflow_available, is_wandb_available
+
+from revgan.errors import UserError
+from revgan.files import write_text
+from revgan.training.config import RunConfig, RuntimeConfig
+from revgan.training.runs import RunFolder
+
+PROJECT = "revgan"
+"""W&B's project and MLflow's experiment, unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME is set."""
+
+_log = logging.getLogger(__name__)
+
+
+def require_trackers(runtime: RuntimeConfig) -> None:
+    """Refuses trackers whose packages are missing.
+
+    Raises:
+        UserError: names the package.
+    """
+    for name, wanted, available in (
+        ("wandb", runtime.wandb, is_wandb_available),
+        ("mlflow", runtime.mlflow, is_mlflow_available),
+    ):
+        if wanted and not available():
+            raise UserError(
+                f"runtime.{name} needs the package {name}, which is not installed; get it by pip "
+                f"install 'revgan[{name}]', or set --runtime.{name} false"
+            )
+
+
+def make_trackers(runtime: RuntimeConfig, run: RunFolder) -> list[str | GeneralTracker]:
+    """What the accelerator is to log with.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    require_trackers(runtime)
+    trackers: list[str | GeneralTracker] = ["tensorboard"]
+    if runtime.wandb:
+        trackers.append(_WandB(run))
+    if runtime.mlflow:
+        trackers.append(_MLflow(run))
+    return trackers
+
+
+def log_configuration(accelerator: Accelerator, config: RunConfig) -> None:
+    """Tells W&B and MLflow the options of a run, by names such as data.crop.
+
+    TensorBoard, which would make a run of its own of them each time, lies beside config.yaml.
+    """
+    for tracker in accelerator.trackers:
+        if tracker.name != "tensorboard":
+            tracker.store_init_configuration(_flat(asdict(config)))
+
+
+def log_picture(
+    accelerator: Accelerator, name: str, pixels: npt.NDArray[np.uint8], step: int
+) -> None:
+    """Shows a picture, (H, W, 3), in every tracker."""
+    for tracker in accelerator.trackers:
+        layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+        tracker.log_images({name: pixels[np.newaxis]}, step=step, **layout)
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        inner = _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        values |= {f"{prefix}{key}": each for key, each in inner.items()}
+    return values
+
+
+class _WandB(WandBTracker):  # type: ignore[misc]  # accelerate's types are not followed
+    """A run at W&B, or in the run's folder with WANDB_MODE=offline; a resumed one goes on in it."""
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__(
+            os.environ.get("WANDB_PROJECT", PROJECT),
+            name=run.root.name,
+            dir=str(run.root),
+            id=_known_id(run, "wandb") or uuid4().hex,
+            resume="allow",
+        )
+        self._folder = run
+
+    def start(self) -> None:
+        import wandb
+
+        try:
+            # The progress bar's frames are no log.
+            self.init_kwargs["settings"] = wandb.Settings(console="off")
+            super().start()
+        except wandb.errors.Error as error:
+            raise UserError(
+                f"W&B can't be used ({_line(error)}); run wandb login, set WANDB_MODE=offline, or "
+                "set --runtime.wandb false"
+            ) from error
+        _remember_id(self._folder, "wandb", self.run.id)
+
+
+class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are not followed
+    """A run at MLFLOW_TRACKING_URI, or else in the run's folder; a resumed one goes on in it."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._folder = run
+        own = "MLFLOW_TRACKING_URI" not in os.environ
+        self._store = (run.root / "mlflow").resolve() if own else None
+        self._known = _known_id(run, "mlflow")
+        self._lost = False
+        super().__init__(
+            PROJECT,
+            logging_dir=None if self._store is None else (self._store / "artifacts").as_uri(),
+            run_id=self._known,
+            run_name=run.root.name,
+        )
+
+    def start(self) -> None:
+        import mlflow
+
+        if self._store is not None:
+            self._store.mkdir(parents=True, exist_ok=True)
+            mlflow.set_tracking_uri(f"sqlite:///{self._store / 'mlflow.db'}")
+        try:
+            super().start()
+        except mlflow.exceptions.MlflowException as error:
+            raise UserError(
+                f"MLflow can't be used ({_line(error)}); set MLFLOW_TRACKING_URI to a server that "
+                "answers, or set --runtime.mlflow false"
+            ) from error
+        _remember_id(self._folder, "mlflow", self.tracker.info.run_id)
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        if self._known is None:  # MLflow lets no parameter change
+            self._try(super().store_init_configuration, values)
+
+    def log(self, values: dict[str, Any], step: int | None = None, **options: Any) -> None:
+        self._try(super().log, values, step=step, **options)
+
+    def log_images(self, values: dict[str, npt.NDArray[np.uint8]], step: int | None = None) -> None:
+        """Logs (N, H, W, 3) by name; of the name, what is before a colon."""
+        import mlflow
+
+        for name, pictures in values.items():
+            for picture in pictures:
+                options = {"key": name.partition(":")[0], "step": step, "synchronous": True}
+                self._try(mlflow.log_image, picture, **options)
+
+    def finish(self) -> None:
+        self._try(super().finish)
+        if self._store is not None:
+            import mlflow
+
+            mlflow.set_tracking_uri(None)
+
+    def _try(self, call: Callable[..., object], *arguments: Any, **options: Any) -> None:
+        """Makes a call, unless an earlier one failed."""
+        if self._lost:
+            return
+        try:
+            call(*arguments, **options)
+        except Exception as error:  # whatever a server's client raises must not end a training
+            self._lost = True
+            _log.warning("MLflow is told no more (%s); the run folder has it all", _line(error))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _ids(run: RunFolder) -> dict[str, str]:
+    path = run.trackers
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _known_id(run: RunFolder, tracker: str) -> str | None:
+    """The run's id in a tracker, if it was there before."""
+    return _ids(run).get(tracker)
+
+
+def _remember_id(run: RunFolder, tracker: str, identity: str) -> None:
+    write_text(run.trackers, json.dumps(_ids(run) | {tracker: identity}) + "\n")
