@@ -2,7 +2,6 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 
 from revgan.data import folders
 from revgan.data.folders import (
@@ -12,7 +11,6 @@ from revgan.data.folders import (
     check_images,
     find_images,
     open_folder,
-    read_tensor,
 )
 from revgan.data.images import SUFFIXES, ImageFormat, write_image
 from revgan.errors import UserError
@@ -64,15 +62,6 @@ def test_halving_an_odd_width_is_refused(tmp_path):
     save(path, (6, 9))
     assert "width 9" in refusal(path, ImageRef(path, "left").read)
     assert ImageRef(path).read().shape == (6, 9, 3)
-
-
-def test_read_tensor_converts_to_the_channels_of_the_domain(tmp_path):
-    path = tmp_path / "x.png"
-    save(path, (6, 8), channels=1, dtype=np.uint16)
-    tensor = read_tensor(ImageRef(path, "right"), 3)
-    assert tensor.shape == (3, 6, 4)
-    assert tensor.dtype == torch.float32
-    assert torch.equal(tensor[0], tensor[2])
 
 
 # Finding

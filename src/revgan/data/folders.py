@@ -7,16 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from torch import Tensor
-
 from revgan.data.images import (
     SUFFIXES,
     ImageArray,
     ImageFormat,
-    convert_channels,
     image_format,
     read_image,
-    to_tensor,
 )
 from revgan.data.splits import Split, existing_folder, open_split, require_aligned
 from revgan.errors import UserError
@@ -142,8 +138,8 @@ def check_images(
     Args:
         refs: the images of a domain, at least one.
         min_size: the least height and width in pixels.
-        channels: what they will be converted to (see `read_tensor`); none requires that all have
-            the same number of channels.
+        channels: what they will be converted to; none requires that all have the same number of
+            channels.
         progress: called after each image with the number of images done.
 
     Returns:
@@ -171,15 +167,6 @@ def check_images(
         pool.shutdown(cancel_futures=True)
     common = formats[0]
     return Checked(common if channels is None else replace(common, channels=channels), sizes)
-
-
-def read_tensor(ref: ImageRef, channels: int) -> Tensor:
-    """The image as float32 (channels, H, W) in [-1, 1]; see `convert_channels`.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    return to_tensor(convert_channels(ref.read(), channels))
 
 
 def _open_two_folders(root: Path, name: str) -> Split[ImageRef] | None:

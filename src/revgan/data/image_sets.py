@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from revgan.data.config import DataConfig
+from revgan.data.decoding import Decoding, Pixels, in_unit
 from revgan.data.domains import DataSet, Domain, Progress
 from revgan.data.folders import (
     Checked,
     ImageFolder,
     ImageRef,
     check_images,
-    read_tensor,
 )
 from revgan.data.images import ImageFormat
 from revgan.data.labels import Palette
@@ -28,34 +27,28 @@ class ImageDomain(Domain[ImageRef]):
         train: the training images.
         test: the test images.
         format: what they have in common.
-        config: how they are brought to size.
-        flat: they are label maps, whose colours are not to be mixed.
+        decoding: what becomes of each.
     """
 
     format: ImageFormat
-    config: DataConfig
-    flat: bool = False
+    decoding: Decoding
 
     @property
     def channels(self) -> int:
         return self.format.channels
 
+    def pixels(self, ref: ImageRef) -> Pixels:
+        """One image at the configuration's size; cut out of it what is needed, then `in_unit`."""
+        return self.decoding.apply(ref.read())
+
     def load(self, ref: ImageRef) -> Tensor:
         """One image at the configuration's size, (channels, H, W) in [-1, 1]."""
-        image = read_tensor(ref, self.channels)
-        height, width = image.shape[1:]
-        size = self.config.scaled(height, width)
-        if size == (height, width):
-            return image
-        if self.flat:
-            return F.interpolate(image[None], size, mode="nearest-exact")[0]
-        resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
-        return resized[0].clamp_(-1, 1)
+        return in_unit(self.pixels(ref))
 
     def load_middle(self, ref: ImageRef, largest: int) -> Tensor:
-        image = self.load(ref)
-        top, left = (max(0, (side - largest) // 2) for side in image.shape[1:])
-        return image[:, top : top + largest, left : left + largest]
+        pixels = self.pixels(ref)
+        top, left = (max(0, (side - largest) // 2) for side in pixels.shape[:2])
+        return in_unit(pixels[top : top + largest, left : left + largest])
 
 
 def open_images(
@@ -68,8 +61,12 @@ def open_images(
     """
     train, test = folder.train, folder.test or Split[ImageRef]((), (), aligned=False)
     refs_a, refs_b = train.a + test.a, train.b + test.b
-    a = _check_domain("A", refs_a, config, config.channels_a, progress)
-    b = _check_domain("B", refs_b, config, config.channels_b, progress)
+    palette = Palette.read(folder.root)
+    labels = None if palette is None else palette.domain
+    decoding_a = Decoding(config, config.channels_a, flat=labels == "A")
+    decoding_b = Decoding(config, config.channels_b, flat=labels == "B")
+    a = _check_domain("A", refs_a, decoding_a, progress)
+    b = _check_domain("B", refs_b, decoding_b, progress)
     sizes = dict(zip(refs_a + refs_b, a.sizes + b.sizes, strict=True))
     unequal_test = _unequal_pair(test, sizes, config)
     unequal = _unequal_pair(train, sizes, config) or unequal_test
@@ -79,11 +76,9 @@ def open_images(
             f"{unequal[0]} is {width_a} x {height_a} pixels and {unequal[1]} {width_b} x "
             f"{height_b}; to be paired, both need the same size"
         )
-    palette = Palette.read(folder.root)
-    labels = None if palette is None else palette.domain
     return DataSet(
-        a=ImageDomain(train.a, test.a, a.format, config, flat=labels == "A"),
-        b=ImageDomain(train.b, test.b, b.format, config, flat=labels == "B"),
+        a=ImageDomain(train.a, test.a, a.format, decoding_a),
+        b=ImageDomain(train.b, test.b, b.format, decoding_b),
         # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
         test_aligned=test.aligned and unequal_test is None,
         palette=palette,
@@ -104,17 +99,12 @@ def _unequal_pair(
 def _check_domain(
     name: str,
     refs: tuple[ImageRef, ...],
-    config: DataConfig,
-    channels: int | None,
+    decoding: Decoding,
     progress: Progress | None,
 ) -> Checked:
-    done = 0
-
-    def count(_: int) -> None:
-        nonlocal done
-        done += 1
+    def count(done: int) -> None:
         if progress is not None:
             progress(f"checking images of {name}", done, len(refs))
 
-    min_size = 1 if config.resize is not None else config.crop
-    return check_images(refs, min_size, channels, count)
+    min_size = 1 if decoding.config.resize is not None else decoding.config.crop
+    return check_images(refs, min_size, decoding.channels, count)
