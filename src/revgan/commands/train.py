@@ -7,7 +7,7 @@ from rich.progress import Progress
 
 from revgan.data.preparation import Preparation
 from revgan.data.sets import DataSet, open_data_set
-from revgan.data.volume_cache import cached_bytes, volume_cache
+from revgan.data.volume_cache import VOLUMES
 from revgan.errors import UserError
 from revgan.memory import format_bytes
 from revgan.training.config import RunConfig
@@ -45,8 +45,8 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     console.print(_description(config, data), soft_wrap=True)
     if config.data.spatial_dims == 3:
         console.print(
-            f"Prepared volumes, of this and other runs, take {format_bytes(cached_bytes())} in "
-            f"{volume_cache()}; when no training runs, they may be removed",
+            f"Prepared volumes, of this and other runs, take {format_bytes(VOLUMES.size())} in "
+            f"{VOLUMES.folder}; when no training runs, they may be removed",
             soft_wrap=True,
         )
     outcome = train(config, data, run, resume=resume, console=console)
