@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from rich.console import Console
@@ -87,7 +87,7 @@ def run_evaluation(
     accelerator = make_accelerator(config.runtime)
     translator = Translator.from_pretrained(run.root, accelerator.device)
     translator.windows = windows.decide(translator)
-    data = checked_data(config, console, run.model)
+    data = checked_data(_read_once(config), console, run.model)
     if not data.a.test and not data.b.test:
         sides = "" if config.data.spatial_dims == 3 else " (or test, side by side)"
         raise UserError(
@@ -98,6 +98,13 @@ def run_evaluation(
     memory = compare_memory(config, data, accelerator)
     write_report(run.report, _content(config, run, data, evaluation, memory))
     return evaluation
+
+
+def _read_once(config: RunConfig) -> RunConfig:
+    """The configuration without a cache in memory, which pays where epoch follows epoch."""
+    if config.data.cache != "memory":
+        return config
+    return replace(config, data=replace(config.data, cache="none"))
 
 
 def evaluate(

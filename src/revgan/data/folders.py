@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from revgan.data.images import (
     SUFFIXES,
@@ -114,6 +114,23 @@ def open_folder(root: Path | str, paired: bool) -> ImageFolder:
     )
 
 
+class Inspected(NamedTuple):
+    """What the file of an image holds.
+
+    Attributes:
+        format: its channels and bit depth.
+        size: height and width in pixels.
+    """
+
+    format: ImageFormat
+    size: tuple[int, int]
+
+
+def inspected(image: ImageArray) -> Inspected:
+    """What a decoded image (H, W, C) holds."""
+    return Inspected(image_format(image), (image.shape[0], image.shape[1]))
+
+
 @dataclass(frozen=True)
 class Checked:
     """What decoding the images of a domain has shown.
@@ -132,6 +149,7 @@ def check_images(
     min_size: int,
     channels: int | None,
     progress: Callable[[int], None] | None = None,
+    inspect: Callable[[ImageRef], Inspected] = lambda ref: inspected(ref.read()),
 ) -> Checked:
     """Decodes every image once, so that no bad file stops training midway.
 
@@ -141,6 +159,7 @@ def check_images(
         channels: what they will be converted to; none requires that all have the same number of
             channels.
         progress: called after each image with the number of images done.
+        inspect: decodes an image, or knows already what that gives; called in several threads.
 
     Returns:
         Their sizes, and the format that they have in common, with `channels` if that is given.
@@ -154,10 +173,11 @@ def check_images(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         # In order, whichever is decoded first, so that the same folder gives the same error.
-        images = pool.map(lambda ref: _inspect(ref, min_size), refs)
+        images = pool.map(inspect, refs)
         formats: list[ImageFormat] = []
         sizes: list[tuple[int, int]] = []
         for ref, (found, size) in zip(refs, images, strict=True):
+            _require_size(ref, size, min_size)
             formats.append(found)
             sizes.append(size)
             _require_same(ref, found, refs[0], formats[0], any_channels=channels is not None)
@@ -183,15 +203,13 @@ def _open_side_by_side(root: Path, name: str) -> Split[ImageRef] | None:
     return Split(a, b, aligned=True)
 
 
-def _inspect(ref: ImageRef, min_size: int) -> tuple[ImageFormat, tuple[int, int]]:
-    image = ref.read()
-    height, width = image.shape[:2]
-    if min(height, width) < min_size:
+def _require_size(ref: ImageRef, size: tuple[int, int], min_size: int) -> None:
+    height, width = size
+    if min(size) < min_size:
         raise UserError(
             f"{ref} is {width} pixels wide and {height} high; both must be at least {min_size}, "
             "or data.crop smaller, or data.resize set"
         )
-    return image_format(image), (height, width)
 
 
 def _require_same(

@@ -7,12 +7,8 @@ from torch import Tensor
 from revgan.data.config import DataConfig
 from revgan.data.decoding import Decoding, Pixels, in_unit
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import (
-    Checked,
-    ImageFolder,
-    ImageRef,
-    check_images,
-)
+from revgan.data.folders import Checked, ImageFolder, ImageRef, check_images
+from revgan.data.image_sources import DiskSource, FileSource, MemorySource, PixelSource, Room
 from revgan.data.images import ImageFormat
 from revgan.data.labels import Palette
 from revgan.data.splits import Split
@@ -27,11 +23,11 @@ class ImageDomain(Domain[ImageRef]):
         train: the training images.
         test: the test images.
         format: what they have in common.
-        decoding: what becomes of each.
+        source: where their pixels come from.
     """
 
     format: ImageFormat
-    decoding: Decoding
+    source: PixelSource
 
     @property
     def channels(self) -> int:
@@ -39,7 +35,7 @@ class ImageDomain(Domain[ImageRef]):
 
     def pixels(self, ref: ImageRef) -> Pixels:
         """One image at the configuration's size; cut out of it what is needed, then `in_unit`."""
-        return self.decoding.apply(ref.read())
+        return self.source.pixels(ref)
 
     def load(self, ref: ImageRef) -> Tensor:
         """One image at the configuration's size, (channels, H, W) in [-1, 1]."""
@@ -52,9 +48,14 @@ class ImageDomain(Domain[ImageRef]):
 
 
 def open_images(
-    folder: ImageFolder, config: DataConfig, *, paired: bool, progress: Progress | None
+    folder: ImageFolder,
+    config: DataConfig,
+    *,
+    paired: bool,
+    progress: Progress | None,
+    memory: int | None,
 ) -> DataSet:
-    """Decodes every image of a folder once.
+    """Decodes every image of a folder once; see `revgan.data.sets.open_data_set`.
 
     Raises:
         UserError: what is wrong with which image.
@@ -63,10 +64,11 @@ def open_images(
     refs_a, refs_b = train.a + test.a, train.b + test.b
     palette = Palette.read(folder.root)
     labels = None if palette is None else palette.domain
-    decoding_a = Decoding(config, config.channels_a, flat=labels == "A")
-    decoding_b = Decoding(config, config.channels_b, flat=labels == "B")
-    a = _check_domain("A", refs_a, decoding_a, progress)
-    b = _check_domain("B", refs_b, decoding_b, progress)
+    room = Room(memory, len(refs_a) + len(refs_b))
+    source_a = _source(Decoding(config, config.channels_a, flat=labels == "A"), room)
+    source_b = _source(Decoding(config, config.channels_b, flat=labels == "B"), room)
+    a = _check_domain("A", refs_a, source_a, progress)
+    b = _check_domain("B", refs_b, source_b, progress)
     sizes = dict(zip(refs_a + refs_b, a.sizes + b.sizes, strict=True))
     unequal_test = _unequal_pair(test, sizes, config)
     unequal = _unequal_pair(train, sizes, config) or unequal_test
@@ -77,12 +79,23 @@ def open_images(
             f"{height_b}; to be paired, both need the same size"
         )
     return DataSet(
-        a=ImageDomain(train.a, test.a, a.format, decoding_a),
-        b=ImageDomain(train.b, test.b, b.format, decoding_b),
+        a=ImageDomain(train.a, test.a, a.format, source_a),
+        b=ImageDomain(train.b, test.b, b.format, source_b),
         # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
         test_aligned=test.aligned and unequal_test is None,
         palette=palette,
+        kept=room.taken,
     )
+
+
+def _source(decoding: Decoding, room: Room) -> PixelSource:
+    match decoding.config.cache:
+        case "memory":
+            return MemorySource(decoding, room)
+        case "disk":
+            return DiskSource(decoding)
+        case "none":
+            return FileSource(decoding)
 
 
 def _unequal_pair(
@@ -99,12 +112,13 @@ def _unequal_pair(
 def _check_domain(
     name: str,
     refs: tuple[ImageRef, ...],
-    decoding: Decoding,
+    source: PixelSource,
     progress: Progress | None,
 ) -> Checked:
     def count(done: int) -> None:
         if progress is not None:
             progress(f"checking images of {name}", done, len(refs))
 
-    min_size = 1 if decoding.config.resize is not None else decoding.config.crop
-    return check_images(refs, min_size, decoding.channels, count)
+    config = source.decoding.config
+    min_size = 1 if config.resize is not None else config.crop
+    return check_images(refs, min_size, source.decoding.channels, count, source.inspect)
