@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
+
 from revgan.data.images import (
     SUFFIXES,
     ImageArray,
@@ -170,7 +172,9 @@ def check_images(
     """
     if not refs:
         raise ValueError("check_images needs at least one image")
-    pool = ThreadPoolExecutor(os.cpu_count())
+    threads = torch.get_num_threads()
+    # Each would resize with a team of threads of its own, a square of the cores in all.
+    pool = ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
     try:
         # In order, whichever is decoded first, so that the same folder gives the same error.
         images = pool.map(inspect, refs)
@@ -185,6 +189,7 @@ def check_images(
                 progress(len(sizes))
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # for threads to come
     common = formats[0]
     return Checked(common if channels is None else replace(common, channels=channels), sizes)
 
