@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from revgan.data.folders import (
     Split,
     check_images,
     find_images,
+    inspected,
     open_folder,
-    read_tensor,
 )
 from revgan.data.images import SUFFIXES, ImageFormat, write_image
 from revgan.errors import UserError
@@ -64,15 +65,6 @@ def test_halving_an_odd_width_is_refused(tmp_path):
     save(path, (6, 9))
     assert "width 9" in refusal(path, ImageRef(path, "left").read)
     assert ImageRef(path).read().shape == (6, 9, 3)
-
-
-def test_read_tensor_converts_to_the_channels_of_the_domain(tmp_path):
-    path = tmp_path / "x.png"
-    save(path, (6, 8), channels=1, dtype=np.uint16)
-    tensor = read_tensor(ImageRef(path, "right"), 3)
-    assert tensor.shape == (3, 6, 4)
-    assert tensor.dtype == torch.float32
-    assert torch.equal(tensor[0], tensor[2])
 
 
 # Finding
@@ -217,6 +209,24 @@ def test_good_images_have_one_format_and_report_progress(tmp_path):
     done = []
     assert check_images(refs, 8, None, done.append).format == ImageFormat(channels=2, bits=16)
     assert done == [1, 2, 3, 4, 5]
+
+
+def test_checking_resizes_with_one_thread_an_image_and_restores_torchs_threads(tmp_path):
+    before, during = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+
+        def inspect(ref):
+            during.append(torch.get_num_threads())
+            return inspected(ref.read())
+
+        check_images(refs_of(tmp_path, 2), 1, None, inspect=inspect)
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == 3
+        assert during == [1, 1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_first_bad_image_in_order_is_named_whichever_is_decoded_first(tmp_path, monkeypatch):

@@ -440,6 +440,13 @@ def test_every_value_survives_the_way_through_a_tensor(bits, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_all_values_become_what_float32_arithmetic_gives(dtype):
+    values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 16, 1)
+    expected = torch.arange(values.size).float().div(values.max() / 2).sub(1)
+    assert torch.equal(to_tensor(values).flatten(), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_tensor_spans_minus_one_to_one_channels_first(dtype):
     image = np.zeros((2, 3, 4), dtype)
     image[1, 2, 3] = np.iinfo(dtype).max

@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.transforms import Compose, RandFlipd, RandSpatialCropd
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from revgan.data.sampling import Steps, TrainingSamples
+from revgan.data.sampling import Steps, TrainingSamples, cut_images
 from revgan.data.sets import DataConfig, open_data_set
 
 
@@ -28,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def samples(folder, *, paired=False, seed=0, **options) -> TrainingSamples:
-    config = DataConfig(path=str(folder), crop=32, **options)
+    config = DataConfig(path=str(folder), **{"crop": 32} | options)
     return TrainingSamples(open_data_set(config, paired=paired), config, paired=paired, seed=seed)
 
 
@@ -83,9 +84,21 @@ def test_pairs_share_place_crop_and_mirror(folder, tmp_path):
         assert torch.equal(a, b)
 
 
-def test_samples_are_plain_tensors(folder):
-    # MONAI's subclass of Tensor slows down every operation on it.
-    assert [type(image) for image in samples(folder)[0]] == [torch.Tensor, torch.Tensor]
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("crop", [32, 40])  # the second is as high as the images
+def test_squares_are_those_that_monai_draws(folder, crop, flip):
+    # Runs of former versions drew them so; to resume and to repeat these, it must stay.
+    data = samples(folder, flip=flip, crop=crop)
+    domain, config = data.data.a, data.config
+    for number in range(10):
+        seed = int(np.random.default_rng(number).integers(2**32))
+        steps = [RandSpatialCropd(["a"], (crop, crop), random_size=False)]
+        if flip:
+            steps.append(RandFlipd(["a"], prob=0.5, spatial_axis=1))
+        expected = Compose(steps).set_random_state(seed)({"a": domain.load(domain.train[3])})["a"]
+        source = {"a": (domain, domain.train[3])}
+        square = cut_images(source, config, np.random.default_rng(number))["a"]
+        assert torch.equal(square, expected.as_tensor())
 
 
 def test_crops_are_whole_and_anywhere_and_half_are_mirrored(folder):

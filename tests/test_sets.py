@@ -37,6 +37,8 @@ def refusal(root, paired=True, **options):
         ({"crop": 64, "resize": 60}, "resize must be null or at least crop"),
         ({"channels_a": 5}, "channels_a must be null or 1 to 4, not 5"),
         ({"channels_b": 0}, "channels_b must be null or 1 to 4, not 0"),
+        ({"cache": "ram"}, "cache must be one of none, memory, disk, not 'ram'"),
+        ({"cache": "disk", "spatial_dims": 3}, "cache does nothing for volumes; leave it out"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, expected):

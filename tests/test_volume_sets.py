@@ -20,8 +20,8 @@ from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.data.volume_cache import (
     POSITIONS,
+    VOLUMES,
     VolumeFile,
-    cached_bytes,
     foreground_positions,
     otsu_threshold,
     prepare_volume,
@@ -396,7 +396,7 @@ def test_small_integers_stay_small_on_the_disk(tmp_path, dtype, values, kept):
     assert isinstance(cached.values, np.memmap)
     assert cached.values.dtype == kept
     assert np.array_equal(cached.values[0], values.astype(np.float32))
-    assert cached_bytes() > values.size * np.dtype(kept).itemsize
+    assert VOLUMES.size() > values.size * np.dtype(kept).itemsize
 
 
 def test_several_may_prepare_the_same_volume_at_once(tmp_path):
@@ -404,7 +404,7 @@ def test_several_may_prepare_the_same_volume_at_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         cached = list(pool.map(lambda _: prepare_volume(file, Grid()), range(8)))
     assert len(set(cached)) == 1
-    assert list(volume_cache.volume_cache().iterdir()) == [cached[0].folder]
+    assert list(VOLUMES.folder.iterdir()) == [cached[0].folder]
     assert np.array_equal(cached[0].values[0], noise(0))
 
 
@@ -413,10 +413,10 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path, monkeyp
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     make_volumes(tmp_path, count=1)
-    monkeypatch.setattr(volume_cache.np, "save", save_nothing)
+    monkeypatch.setattr(np, "save", save_nothing)
     message = refusal(tmp_path)
     assert "(No space left on device); make room there, or set XDG_CACHE_HOME" in message
-    assert list(volume_cache.volume_cache().iterdir()) == []
+    assert list(VOLUMES.folder.iterdir()) == []
 
 
 # The foreground

@@ -124,7 +124,7 @@ def open_trained(
     """
     translator = Translator.from_pretrained(run.root, make_accelerator(config.runtime).device)
     translator.windows = windows.decide(translator)
-    data = checked_data(config, console, run.model)
+    data = checked_data(_read_once(config), console, run.model)
     if not data.a.test and not data.b.test:
         sides = "" if config.data.spatial_dims == 3 else " (or test, side by side)"
         raise UserError(
@@ -138,6 +138,13 @@ def open_trained(
             "on the data that it was trained on"
         )
     return translator, data
+
+
+def _read_once(config: RunConfig) -> RunConfig:
+    """The configuration without a cache in memory, which pays where epoch follows epoch."""
+    if config.data.cache != "memory":
+        return config
+    return replace(config, data=replace(config.data, cache="none"))
 
 
 def evaluate(

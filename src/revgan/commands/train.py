@@ -1,18 +1,22 @@
 """`revgan train`: train a model on a folder of images, or go on with a run."""
 
+import os
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from revgan.data.image_sources import IMAGES
 from revgan.data.preparation import Preparation
 from revgan.data.sets import DataSet, open_data_set
-from revgan.data.volume_cache import cached_bytes, volume_cache
+from revgan.data.volume_cache import VOLUMES
 from revgan.errors import UserError
 from revgan.memory import format_bytes
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.loop import Outcome, train
+from revgan.training.planning import free_budget
 from revgan.training.runs import RunFolder
 from revgan.training.trackers import require_trackers
 
@@ -47,12 +51,8 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     require_trackers(config.runtime)  # images may take minutes to check
     data = checked_data(config, console, run.model if resume else None)
     console.print(_description(config, data), soft_wrap=True)
-    if config.data.spatial_dims == 3:
-        console.print(
-            f"Prepared volumes, of this and other runs, take {format_bytes(cached_bytes())} in "
-            f"{volume_cache()}; when no training runs, they may be removed",
-            soft_wrap=True,
-        )
+    if told := _kept(config, data):
+        console.print(told, soft_wrap=True)
     outcome = train(config, data, run, resume=resume, console=console)
     if outcome.finished:
         best = Best.read(run.best)
@@ -91,8 +91,29 @@ def checked_data(config: RunConfig, console: Console, model: Path | None = None)
             bar.update(tasks[what], completed=done)
 
         return open_data_set(
-            config.data, paired=config.paired, progress=show, preparation=preparation
+            config.data,
+            paired=config.paired,
+            progress=show,
+            preparation=preparation,
+            # Each process of a machine keeps images of its own.
+            memory=free_budget(torch.device("cpu")) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         )
+
+
+def _kept(config: RunConfig, data: DataSet) -> str | None:
+    """What decoded images, or volumes, take of memory or disk."""
+    if config.data.cache == "memory":
+        return f"Decoded images take {format_bytes(data.kept)} of memory"
+    if config.data.cache == "disk":
+        what, cache = "Decoded images", IMAGES
+    elif config.data.spatial_dims == 3:
+        what, cache = "Prepared volumes", VOLUMES
+    else:
+        return None
+    return (
+        f"{what}, of this and other runs, take {format_bytes(cache.size())} in {cache.folder}; "
+        "when no training runs, they may be removed"
+    )
 
 
 def _description(config: RunConfig, data: DataSet) -> str:

@@ -1,10 +1,12 @@
 """Which images or volumes a run is about, and what is cut from them."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from revgan.data.intensity import IntensityConfig, Method
 from revgan.data.preparation import Grid
+
+Cache = Literal["none", "memory", "disk"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class DataConfig:
         channels_a: channels that images of A are converted to; null takes them as they are.
             Volumes are always taken as they are.
         channels_b: likewise for B.
+        cache: where decoded images are kept, so that later epochs need not decode them: "memory",
+            for this run alone, "disk", for later runs as well, or "none". For images; volumes are
+            always on the disk.
         orientation: where the axes of volumes are made to run, such as RAS for towards right,
             anterior and superior; null leaves them. Nothing is resampled for it.
         spacing: millimetres between voxels that volumes are resampled to, along these axes, such as
@@ -47,6 +52,7 @@ class DataConfig:
     flip: bool = True
     channels_a: int | None = None
     channels_b: int | None = None
+    cache: Cache = "none"
     orientation: str | None = None
     spacing: tuple[float, float, float] | None = None
     crops_per_volume: int = 1
@@ -106,6 +112,9 @@ class DataConfig:
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (None, 1, 2, 3, 4):
                 raise ValueError(f"{name} must be null or 1 to 4, not {getattr(self, name)}")
+        if self.cache not in get_args(Cache):
+            known = ", ".join(get_args(Cache))
+            raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
 
     def _check_volumes(self) -> None:
         if self.crops_per_volume < 1:
@@ -123,7 +132,7 @@ class DataConfig:
                 ) from error
 
 
-FOR_IMAGES = ("resize", "channels_a", "channels_b")
+FOR_IMAGES = ("resize", "channels_a", "channels_b", "cache")
 
 LEARNT = (
     "spatial_dims",

@@ -58,6 +58,7 @@ class DataSet:
         val_aligned: a.val[i] and b.val[i] show the same.
         preparation: what volumes go through, for the model folder; None for images.
         palette: what the colours of label maps mean, where one of the domains has them.
+        kept: bytes of main memory that decoded images take.
     """
 
     a: Domain[Any]
@@ -66,6 +67,7 @@ class DataSet:
     val_aligned: bool
     preparation: Preparation | None = None
     palette: Palette | None = None
+    kept: int = 0
 
     @property
     def channels(self) -> tuple[int, int]:

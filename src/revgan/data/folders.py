@@ -5,18 +5,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from torch import Tensor
+import torch
 
 from revgan.data.images import (
     SUFFIXES,
     ImageArray,
     ImageFormat,
-    convert_channels,
     image_format,
     read_image,
-    to_tensor,
 )
 from revgan.data.splits import Split, existing_folder, open_split, require_aligned
 from revgan.errors import UserError
@@ -121,6 +119,23 @@ def open_folder(root: Path | str, paired: bool) -> ImageFolder:
     )
 
 
+class Inspected(NamedTuple):
+    """What the file of an image holds.
+
+    Attributes:
+        format: its channels and bit depth.
+        size: height and width in pixels.
+    """
+
+    format: ImageFormat
+    size: tuple[int, int]
+
+
+def inspected(image: ImageArray) -> Inspected:
+    """What a decoded image (H, W, C) holds."""
+    return Inspected(image_format(image), (image.shape[0], image.shape[1]))
+
+
 @dataclass(frozen=True)
 class Checked:
     """What decoding the images of a domain has shown.
@@ -139,15 +154,17 @@ def check_images(
     min_size: int,
     channels: int | None,
     progress: Callable[[int], None] | None = None,
+    inspect: Callable[[ImageRef], Inspected] = lambda ref: inspected(ref.read()),
 ) -> Checked:
     """Decodes every image once, so that no bad file stops training midway.
 
     Args:
         refs: the images of a domain, at least one.
         min_size: the least height and width in pixels.
-        channels: what they will be converted to (see `read_tensor`); none requires that all have
-            the same number of channels.
+        channels: what they will be converted to; none requires that all have the same number of
+            channels.
         progress: called after each image with the number of images done.
+        inspect: decodes an image, or knows already what that gives; called in several threads.
 
     Returns:
         Their sizes, and the format that they have in common, with `channels` if that is given.
@@ -158,13 +175,16 @@ def check_images(
     """
     if not refs:
         raise ValueError("check_images needs at least one image")
-    pool = ThreadPoolExecutor(os.cpu_count())
+    threads = torch.get_num_threads()
+    # Each would resize with a team of threads of its own, a square of the cores in all.
+    pool = ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
     try:
         # In order, whichever is decoded first, so that the same folder gives the same error.
-        images = pool.map(lambda ref: _inspect(ref, min_size), refs)
+        images = pool.map(inspect, refs)
         formats: list[ImageFormat] = []
         sizes: list[tuple[int, int]] = []
         for ref, (found, size) in zip(refs, images, strict=True):
+            _require_size(ref, size, min_size)
             formats.append(found)
             sizes.append(size)
             _require_same(ref, found, refs[0], formats[0], any_channels=channels is not None)
@@ -172,17 +192,9 @@ def check_images(
                 progress(len(sizes))
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # for threads to come
     common = formats[0]
     return Checked(common if channels is None else replace(common, channels=channels), sizes)
-
-
-def read_tensor(ref: ImageRef, channels: int) -> Tensor:
-    """The image as float32 (channels, H, W) in [-1, 1]; see `convert_channels`.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    return to_tensor(convert_channels(ref.read(), channels))
 
 
 def _open_two_folders(root: Path, name: str) -> Split[ImageRef] | None:
@@ -199,15 +211,13 @@ def _open_side_by_side(root: Path, name: str) -> Split[ImageRef] | None:
     return Split(a, b, aligned=True)
 
 
-def _inspect(ref: ImageRef, min_size: int) -> tuple[ImageFormat, tuple[int, int]]:
-    image = ref.read()
-    height, width = image.shape[:2]
-    if min(height, width) < min_size:
+def _require_size(ref: ImageRef, size: tuple[int, int], min_size: int) -> None:
+    height, width = size
+    if min(size) < min_size:
         raise UserError(
             f"{ref} is {width} pixels wide and {height} high; both must be at least {min_size}, "
             "or data.crop smaller, or data.resize set"
         )
-    return image_format(image), (height, width)
 
 
 def _require_same(

@@ -3,17 +3,12 @@
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from revgan.data.config import DataConfig
+from revgan.data.decoding import Decoding, Pixels, in_unit
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import (
-    Checked,
-    ImageFolder,
-    ImageRef,
-    check_images,
-    read_tensor,
-)
+from revgan.data.folders import Checked, ImageFolder, ImageRef, check_images
+from revgan.data.image_sources import DiskSource, FileSource, MemorySource, PixelSource, Room
 from revgan.data.images import ImageFormat
 from revgan.data.labels import Palette
 from revgan.data.splits import Split
@@ -29,40 +24,39 @@ class ImageDomain(Domain[ImageRef]):
         test: the test images.
         val: those that are scored while training goes on.
         format: what they have in common.
-        config: how they are brought to size.
-        flat: they are label maps, whose colours are not to be mixed.
+        source: where their pixels come from.
     """
 
     format: ImageFormat
-    config: DataConfig
-    flat: bool = False
+    source: PixelSource
 
     @property
     def channels(self) -> int:
         return self.format.channels
 
+    def pixels(self, ref: ImageRef) -> Pixels:
+        """One image at the configuration's size; cut out of it what is needed, then `in_unit`."""
+        return self.source.pixels(ref)
+
     def load(self, ref: ImageRef) -> Tensor:
         """One image at the configuration's size, (channels, H, W) in [-1, 1]."""
-        image = read_tensor(ref, self.channels)
-        height, width = image.shape[1:]
-        size = self.config.scaled(height, width)
-        if size == (height, width):
-            return image
-        if self.flat:
-            return F.interpolate(image[None], size, mode="nearest-exact")[0]
-        resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
-        return resized[0].clamp_(-1, 1)
+        return in_unit(self.pixels(ref))
 
     def load_middle(self, ref: ImageRef, largest: int) -> Tensor:
-        image = self.load(ref)
-        top, left = (max(0, (side - largest) // 2) for side in image.shape[1:])
-        return image[:, top : top + largest, left : left + largest]
+        pixels = self.pixels(ref)
+        top, left = (max(0, (side - largest) // 2) for side in pixels.shape[:2])
+        return in_unit(pixels[top : top + largest, left : left + largest])
 
 
 def open_images(
-    folder: ImageFolder, config: DataConfig, *, paired: bool, progress: Progress | None
+    folder: ImageFolder,
+    config: DataConfig,
+    *,
+    paired: bool,
+    progress: Progress | None,
+    memory: int | None,
 ) -> DataSet:
-    """Decodes every image of a folder once.
+    """Decodes every image of a folder once; see `revgan.data.sets.open_data_set`.
 
     Raises:
         UserError: what is wrong with which image.
@@ -72,8 +66,13 @@ def open_images(
     refs_a, refs_b = train.a + test.a, train.b + test.b
     if folder.val is not None:
         refs_a, refs_b = refs_a + val.a, refs_b + val.b
-    a = _check_domain("A", refs_a, config, config.channels_a, progress)
-    b = _check_domain("B", refs_b, config, config.channels_b, progress)
+    palette = Palette.read(folder.root)
+    labels = None if palette is None else palette.domain
+    room = Room(memory, len(refs_a) + len(refs_b))
+    source_a = _source(Decoding(config, config.channels_a, flat=labels == "A"), room)
+    source_b = _source(Decoding(config, config.channels_b, flat=labels == "B"), room)
+    a = _check_domain("A", refs_a, source_a, progress)
+    b = _check_domain("B", refs_b, source_b, progress)
     sizes = dict(zip(refs_a + refs_b, a.sizes + b.sizes, strict=True))
     unequal_test, unequal_val = (_unequal_pair(split, sizes, config) for split in (test, val))
     unequal = _unequal_pair(train, sizes, config) or unequal_test or unequal_val
@@ -83,16 +82,25 @@ def open_images(
             f"{unequal[0]} is {width_a} x {height_a} pixels and {unequal[1]} {width_b} x "
             f"{height_b}; to be paired, both need the same size"
         )
-    palette = Palette.read(folder.root)
-    labels = None if palette is None else palette.domain
     return DataSet(
-        a=ImageDomain(train.a, test.a, a.format, config, flat=labels == "A", val=val.a),
-        b=ImageDomain(train.b, test.b, b.format, config, flat=labels == "B", val=val.b),
+        a=ImageDomain(train.a, test.a, a.format, source_a, val=val.a),
+        b=ImageDomain(train.b, test.b, b.format, source_b, val=val.b),
         # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
         test_aligned=test.aligned and unequal_test is None,
         val_aligned=val.aligned and unequal_val is None,
         palette=palette,
+        kept=room.taken,
     )
+
+
+def _source(decoding: Decoding, room: Room) -> PixelSource:
+    match decoding.config.cache:
+        case "memory":
+            return MemorySource(decoding, room)
+        case "disk":
+            return DiskSource(decoding)
+        case "none":
+            return FileSource(decoding)
 
 
 def _unequal_pair(
@@ -109,17 +117,13 @@ def _unequal_pair(
 def _check_domain(
     name: str,
     refs: tuple[ImageRef, ...],
-    config: DataConfig,
-    channels: int | None,
+    source: PixelSource,
     progress: Progress | None,
 ) -> Checked:
-    done = 0
-
-    def count(_: int) -> None:
-        nonlocal done
-        done += 1
+    def count(done: int) -> None:
         if progress is not None:
             progress(f"checking images of {name}", done, len(refs))
 
+    config = source.decoding.config
     min_size = 1 if config.resize is not None else config.crop
-    return check_images(refs, min_size, channels, count)
+    return check_images(refs, min_size, source.decoding.channels, count, source.inspect)

@@ -120,9 +120,11 @@ def write_image(path: Path | str, array: ImageArray) -> None:
 
 def to_tensor(array: ImageArray) -> Tensor:
     """A float32 tensor (C, H, W) in [-1, 1] from an image (H, W, C): 0 is -1, the maximum is 1."""
-    half = np.iinfo(array.dtype).max / 2
     values = np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32)
-    return torch.from_numpy(values).div_(half).sub_(1)
+    # Not by torch, whose threads wait for each other where cores are busy with training.
+    values /= np.float32(np.iinfo(array.dtype).max / 2)
+    values -= 1
+    return torch.from_numpy(values)
 
 
 def to_array(tensor: Tensor, bits: Literal[8, 16]) -> ImageArray:

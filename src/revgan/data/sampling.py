@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from monai.transforms import Compose, RandFlipd, RandSpatialCropd
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from revgan.data.config import DataConfig
+from revgan.data.decoding import in_unit
 from revgan.data.domains import DataSet
 from revgan.data.folders import ImageRef
 from revgan.data.image_sets import ImageDomain
@@ -68,14 +68,31 @@ def cut_images(
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
     """A random square, mirrored or not, at the same place of all images."""
-    keys, crop = list(sources), (config.crop, config.crop)
-    steps = [RandSpatialCropd(keys, crop, random_size=False)]
-    if config.flip:
-        steps.append(RandFlipd(keys, prob=0.5, spatial_axis=1))
-    images = {key: domain.load(ref) for key, (domain, ref) in sources.items()}
-    augmented = Compose(steps).set_random_state(int(random.integers(2**32)))(images)
-    # MONAI's tensors carry metadata, which every operation on them would copy.
-    return {key: augmented[key].as_tensor().contiguous() for key in keys}
+    pixels = {key: domain.pixels(ref) for key, (domain, ref) in sources.items()}
+    height, width = next(iter(pixels.values())).shape[:2]
+    room = height - config.crop, width - config.crop
+    (top, left), mirrored = _draw_square(room, int(random.integers(2**32)))
+    rows, columns = slice(top, top + config.crop), slice(left, left + config.crop)
+    direction = -1 if mirrored and config.flip else 1
+    return {key: in_unit(array[rows, columns][:, ::direction]) for key, array in pixels.items()}
+
+
+def _draw_square(room: tuple[int, int], seed: int) -> tuple[list[int], bool]:
+    """A square's upper left corner, and whether it is mirrored.
+
+    Drawn as MONAI's RandSpatialCropd and RandFlipd do from that seed. Its transforms would take as
+    long as decoding a JPEG: they copy whole images, and make new random states for every sample.
+    """
+    _legacy.seed(seed)
+    seed_of_corner, seed_of_mirror = _legacy.randint(2**32, size=2, dtype=np.uint32)
+    _legacy.seed(seed_of_corner)
+    corner = [int(_legacy.randint(side + 1)) if side else 0 for side in room]
+    _legacy.seed(seed_of_mirror)
+    return corner, bool(_legacy.random_sample() < 0.5)
+
+
+_legacy = np.random.RandomState(0)
+"""Seeded anew before each use: to make one takes a hundred times as long."""
 
 
 def cut_volumes(

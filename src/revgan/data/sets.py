@@ -36,11 +36,14 @@ def open_data_set(
     paired: bool,
     progress: Progress | None = None,
     preparation: Preparation | None = None,
+    memory: int | None = None,
 ) -> DataSet:
     """Finds the images or volumes of a configuration and decodes every one of them once.
 
     So that one that can't be read stops training before the first step. Volumes are brought to the
-    configuration's grid at the same time and kept in the cache (`revgan.data.volume_cache`).
+    configuration's grid at the same time and kept in the cache (`revgan.data.volume_cache`), images
+    where the configuration says so (`revgan.data.image_sources`), and what is there already is not
+    decoded again.
 
     Args:
         config: which ones, and what is made of them.
@@ -48,6 +51,7 @@ def open_data_set(
         progress: told how far it is.
         preparation: what the volumes of a trained model go through; without one, intensities are
             fitted to the training volumes.
+        memory: bytes that `config.cache` "memory" may take; None for no limit.
 
     Raises:
         UserError: what is wrong with which file, or with the folder.
@@ -55,7 +59,8 @@ def open_data_set(
     if config.spatial_dims == 3:
         root = _root(config, paired=paired)
         return open_volumes(root, config, paired=paired, progress=progress, preparation=preparation)
-    return open_images(locate(config, paired=paired), config, paired=paired, progress=progress)
+    folder = locate(config, paired=paired)
+    return open_images(folder, config, paired=paired, progress=progress, memory=memory)
 
 
 def _root(config: DataConfig, *, paired: bool) -> Path:

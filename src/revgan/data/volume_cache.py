@@ -1,14 +1,5 @@
-"""Volumes brought to their grid once, and then read from the disk piece by piece.
+"""Volumes brought to their grid once, and then read from the disk piece by piece."""
 
-A random crop reads no more than itself: the arrays are memory-mapped. A volume's place in the cache
-depends on its file (path, size, time of change) and on the grid, so that a changed file is prepared
-anew. Whatever is in the cache can be removed at any time when no training runs.
-"""
-
-import contextlib
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +8,12 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-from revgan.data.earth import cache_folder
+from revgan.data.array_cache import ArrayCache, read_array
 from revgan.data.preparation import Grid
 from revgan.data.volumes import read_volume, require_contrast, volume_stem
-from revgan.errors import UserError
-from revgan.files import making_folder
 
-VERSION = 1
-"""Of what is in the cache; another one makes old entries unused."""
+VOLUMES = ArrayCache("volumes", version=1)
+"""Volumes on their grid, as `prepare_volume` leaves them."""
 
 POSITIONS = 2**16
 """Foreground positions that are kept of each volume, drawn at random from all."""
@@ -63,7 +52,7 @@ class CachedVolume(VolumeFile):
     @property
     def values(self) -> NDArray[Any]:
         """(C, X, Y, Z) in the file's units, memory-mapped; of small integers or float32."""
-        return self._array("values")
+        return read_array(self.folder, "values")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,7 +63,7 @@ class CachedVolume(VolumeFile):
     @property
     def affine(self) -> NDArray[np.float64]:
         """(4, 4), from voxel indices on the grid to millimetres in RAS+."""
-        return np.array(self._array("affine"))
+        return np.array(read_array(self.folder, "affine"))
 
     @property
     def left_right(self) -> int:
@@ -84,27 +73,7 @@ class CachedVolume(VolumeFile):
     @property
     def foreground(self) -> NDArray[np.int32]:
         """(N, 3): voxels brighter than Otsu's threshold, at most `POSITIONS` of them."""
-        return self._array("foreground")
-
-    def _array(self, name: str) -> NDArray[Any]:
-        array: NDArray[Any] = np.load(
-            self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False
-        )
-        return array
-
-
-def volume_cache() -> Path:
-    """The folder of prepared volumes."""
-    return cache_folder() / "volumes"
-
-
-def cached_bytes() -> int:
-    """What the cache takes of the disk, all volumes ever prepared together."""
-    total = 0
-    for path in volume_cache().glob("*/*.npy"):
-        with contextlib.suppress(FileNotFoundError):  # another process has just finished it
-            total += path.stat().st_size
-    return total
+        return read_array(self.folder, "foreground")
 
 
 def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
@@ -115,7 +84,7 @@ def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
     Raises:
         UserError: the volume can't be read or is constant, or the disk is full or not writable.
     """
-    folder = volume_cache() / _key(file.path, grid)
+    folder = VOLUMES.place(file.path, grid.orientation, grid.spacing)
     if not folder.is_dir():
         source = read_volume(file.path)
         require_contrast(source, file.path)
@@ -125,14 +94,7 @@ def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
             "affine": volume.affine,
             "foreground": foreground_positions(volume.values),
         }
-        try:
-            _write(folder, arrays)
-        except OSError as error:
-            raise UserError(
-                f"the prepared volume of {file.path} can't be written to {folder.parent} "
-                f"({error.strerror or error}); make room there, or set XDG_CACHE_HOME to a folder "
-                "on another disk"
-            ) from error
+        VOLUMES.write(folder, arrays, file.path)
     return CachedVolume(file.path, folder)
 
 
@@ -165,18 +127,6 @@ def otsu_threshold(values: NDArray[np.float32]) -> float:
     return float(edges[1 + np.argmax(between)])
 
 
-def _key(path: Path, grid: Grid) -> str:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({error.strerror}); give an existing, readable volume file"
-        ) from error
-    what = [VERSION, str(path.resolve()), status.st_size, status.st_mtime_ns]
-    text = json.dumps([*what, grid.orientation, grid.spacing])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def _compact(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The values in the file's own integers, if these are small and hold what there is."""
     if dtype.kind in "iu" and dtype.itemsize <= 2:
@@ -186,12 +136,3 @@ def _compact(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
             if np.array_equal(integers, values):
                 return integers
     return values
-
-
-def _write(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    with making_folder(folder) as building:
-        for name, array in arrays.items():
-            with (building / f"{name}.npy").open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())

@@ -124,8 +124,8 @@ class SegmenterScorer(ClassScorer):
 
 def true_classes(labels: ImageDomain, ref: ImageRef, palette: Palette) -> Tensor:
     """The classes (H, W) of a label map at the size that networks see, see `class_map`."""
-    height, width = ref.read().shape[:2]
-    return class_map(ref, palette, labels.config.scaled(height, width))
+    height, width = labels.pixels(ref).shape[:2]
+    return class_map(ref, palette, (height, width))
 
 
 def most_frequent_class(labels: ImageDomain, palette: Palette) -> int | None:

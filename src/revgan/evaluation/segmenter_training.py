@@ -131,5 +131,5 @@ def _digest(photos: ImageDomain, pairs: list[tuple[ImageRef, ImageRef]], palette
         status = ref.path.stat()
         files.append([str(ref), status.st_size, status.st_mtime_ns])
     facts = [VERSION, STEPS, BATCH, CROP, LEARNING_RATE, asdict(palette), files]
-    facts += [photos.config.resize, photos.channels]
+    facts += [photos.source.decoding.config.resize, photos.channels]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
