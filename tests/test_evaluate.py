@@ -1,6 +1,7 @@
 """The demo and the evaluation: what they write, and which way round."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -185,3 +186,17 @@ def test_memory_is_compared_only_where_the_step_fits(folder, monkeypatch, mode):
     else:
         assert compared.reversible > 0
         assert (compared.naive is None) == (mode == "reversible")
+
+
+def test_the_best_model_is_evaluated_where_asked_for(folder, tmp_path, capsys):
+    run = tmp_path / "run"
+    tiny = [*TINY, "--data.crop=32", f"--run={run}"]
+    trained = ["train", str(folder), "--objective=paired", "--training.validate_every=1", *tiny]
+    assert main(trained) == 0
+    assert main(["evaluate", str(run), "--model=best"]) == 0
+    page = (run / "report.html").read_text()
+    assert "The model is the best by PSNR, of step" in page
+    assert "chosen on these test images" in page
+    shutil.rmtree(run / "best")
+    assert main(["evaluate", str(run), "--model=best"]) == 1
+    assert "has no best model" in capsys.readouterr().err

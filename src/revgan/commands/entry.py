@@ -177,7 +177,7 @@ def evaluate(arguments: list[str]) -> int:
         if len(runs) > 1:
             console.print(f"Evaluating {name}", soft_wrap=True)
         evaluations[name] = run_evaluation(
-            configs[name], run, console, window_options(options), wanted
+            configs[name], run, console, window_options(options), wanted, options.model
         )
     output.show(evaluations, console)
     for run in runs.values():

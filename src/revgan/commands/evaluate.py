@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from revgan.commands.results import open_results
+from revgan.commands.run_options import ModelChoice
 from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.commands.step_memory import compare_memory
 from revgan.commands.train import checked_data
@@ -30,6 +31,7 @@ from revgan.evaluation.tables import Row, Tables, rows_to_json
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.networks import Direction
+from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
 from revgan.training.setup import make_accelerator
@@ -89,6 +91,7 @@ def run_evaluation(
     console: Console,
     windows: WindowOptions = AUTO,
     wanted: ScoreOptions | None = None,
+    model: ModelChoice = "last",
 ) -> Evaluation:
     """Translates the test images or volumes both ways; writes results/, scores.json, report.html.
 
@@ -98,31 +101,56 @@ def run_evaluation(
         console: for progress bars.
         windows: whether and how what is too large for one pass is cut.
         wanted: what is scored beside the usual.
+        model: the last one, or the best by a validation score.
 
     Raises:
         UserError: the run has no model, or its data set nothing for the test, or not what is wanted
             of it.
     """
     accelerator = make_accelerator(config.runtime)
-    translator, data = open_trained(config, run, console, windows)
+    translator, data = open_trained(config, run, console, windows, model)
     scoring = Scoring(wanted or ScoreOptions(), data, config, accelerator.device, console)
     evaluation = evaluate(translator, data, run, console, scoring, config.model_name)
     write_text(run.scores, evaluation.to_json() + "\n")
     memory = compare_memory(config, data, accelerator)
-    write_report(run.report, _content(config, run, data, evaluation, memory))
+    content = _content(config, run, data, evaluation, memory)
+    if model == "best":
+        content = replace(content, summary=f"{content.summary} {_said_of_best(run)}")
+    write_report(run.report, content)
     return evaluation
 
 
+def _said_of_best(run: RunFolder) -> str:
+    best = Best.read(run.best)
+    assert best is not None  # its model is in use
+    chosen = (
+        "on these test images, so that its scores here are better than on others"
+        if best.split == "test"
+        else "on validation images"
+    )
+    return f"The model is the best by {best.by.upper()}, of step {best.step}, chosen {chosen}."
+
+
 def open_trained(
-    config: RunConfig, run: RunFolder, console: Console, windows: WindowOptions = AUTO
+    config: RunConfig,
+    run: RunFolder,
+    console: Console,
+    windows: WindowOptions = AUTO,
+    model: ModelChoice = "last",
 ) -> tuple[Translator, DataSet]:
     """The model of a run, and its data set, which has something for the test.
 
     Raises:
-        UserError: the run has no model, its data set nothing for the test, or other channels than
-            the model.
+        UserError: the run has no such model, its data set nothing for the test, or other channels
+            than the model.
     """
-    translator = Translator.from_pretrained(run.root, make_accelerator(config.runtime).device)
+    if model == "best" and Best.read(run.best) is None:
+        raise UserError(
+            f"{run.root} has no best model: one is kept where validation images are aligned and "
+            "training.validate_every is set; omit --model best"
+        )
+    folder = run.best if model == "best" else run.root
+    translator = Translator.from_pretrained(folder, make_accelerator(config.runtime).device)
     translator.windows = windows.decide(translator)
     data = checked_data(_read_once(config), console, run.model)
     if not data.a.test and not data.b.test:

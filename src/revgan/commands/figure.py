@@ -12,6 +12,7 @@ from torch import Tensor
 
 from revgan.commands.evaluate import open_trained
 from revgan.commands.options import Parser, UsageError
+from revgan.commands.run_options import ModelChoice
 from revgan.commands.score_tables import add_names_option
 from revgan.data.domains import Domain, spread
 from revgan.errors import UserError
@@ -73,7 +74,7 @@ def run_figure(
             raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
     if taken := {"input", "truth"} & set(runs):
         raise UsageError(f"{taken.pop()} is a column of its own; give the run another of --names")
-    rows = _pictures(runs, configs, direction, options.samples, console)
+    rows = _pictures(runs, configs, direction, options.samples, options.model, console)
     figure = comparison_figure(rows)
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,13 +89,14 @@ def _pictures(
     configs: Mapping[str, RunConfig],
     direction: Direction,
     samples: Sequence[str],
+    model: ModelChoice,
     console: Console,
 ) -> list[dict[str, Tensor]]:
     """Each sample's pictures by column, from left to right."""
     names: list[str] = []
     rows: list[dict[str, Tensor]] = []
     for run_name, run in runs.items():
-        translator, data = open_trained(configs[run_name], run, console)
+        translator, data = open_trained(configs[run_name], run, console, model=model)
         source, target = sides(data, direction)
         if not rows:
             names = _chosen(source, samples)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 
@@ -18,6 +19,9 @@ from revgan.devices import require_device
 from revgan.errors import UserError
 from revgan.training.config import Device, RunConfig, preset_names
 from revgan.training.runs import RunFolder, existing_run
+
+ModelChoice = Literal["last", "best"]
+"""Of a run: the model of the last step, or the best one by a validation score."""
 
 
 def run_parser(
@@ -105,6 +109,12 @@ def require_images(config: RunConfig, run: RunFolder, remedy: str) -> None:
 def add_test_options(parser: Parser) -> None:
     """The options of commands that translate the test of runs, which `trained_config` reads."""
     parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    parser.add_argument(
+        "--model",
+        type=ModelChoice,
+        default="last",
+        help="of each run: of the last step, or the best by training.best_by",
+    )
     parser.add_argument(
         "--resize",
         metavar="PIXELS",

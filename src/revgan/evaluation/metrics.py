@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.functional.regression import mean_absolute_error
 
-from revgan.evaluation.similarity import MIN_SIZE, ssim_map
+from revgan.evaluation.similarity import ssim_map
 from revgan.evaluation.tables import Kind
 
 _T = TypeVar("_T")
@@ -59,8 +59,7 @@ def score_pairs(
     """Scores predictions against the truth, image by image, so that sizes may differ.
 
     Args:
-        pairs: (prediction, truth), each (C, *spatial) in [-1, 1], with two or three spatial sizes
-            of `MIN_SIZE` or more.
+        pairs: (prediction, truth), each (C, *spatial) in [-1, 1], with two or three spatial sizes.
         masks: (*spatial) each, bool, one for each pair: the positions that count. By default all.
 
     Raises:
@@ -77,11 +76,10 @@ def score_pairs(
 def score_pair(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     """(MAE, PSNR, SSIM) of one image, float64, see `score_pairs`."""
     spatial = truth.shape[1:]
-    if prediction.shape != truth.shape or len(spatial) not in (2, 3) or min(spatial) < MIN_SIZE:
+    if prediction.shape != truth.shape or len(spatial) not in (2, 3):
         raise ValueError(
             f"a prediction and its truth must have the same shape (C, *spatial), with two or three "
-            f"spatial sizes of {MIN_SIZE} or more, not {tuple(prediction.shape)} and "
-            f"{tuple(truth.shape)}"
+            f"spatial sizes, not {tuple(prediction.shape)} and {tuple(truth.shape)}"
         )
     # On the CPU: a GPU may convolve float32 with the precision of TF32, and SSIM's variances, small
     # differences of large numbers, would be lost.

@@ -6,9 +6,6 @@ from torch import Tensor
 _SIGMA, _REACH = 1.5, 5
 """Of the window: its standard deviation, and the positions that it sees to either side."""
 
-MIN_SIZE = _REACH + 1
-"""The least size along an axis: borders are reflected as far as the window reaches beyond them."""
-
 
 def ssim_map(x: Tensor, y: Tensor) -> Tensor:
     """SSIM at each position by a Gaussian window; Wang et al. (2004), equation 13.
@@ -17,7 +14,7 @@ def ssim_map(x: Tensor, y: Tensor) -> Tensor:
     lines of 11 do.
 
     Args:
-        x: (C, *spatial) in [0, 1], float32 or float64, of `MIN_SIZE` or more along each axis.
+        x: (C, *spatial) in [0, 1], float32 or float64.
         y: of the same shape.
 
     Returns:
@@ -37,14 +34,16 @@ def ssim_map(x: Tensor, y: Tensor) -> Tensor:
 def _local_mean(image: Tensor) -> Tensor:
     """The mean in a Gaussian window about each position of (C, *spatial), one axis after another.
 
-    Borders are reflected: the neighbour of the first position is the second, on both sides.
+    Borders are reflected: the neighbour of the first position is the second, on both sides. Where
+    the window reaches beyond the opposite border, too, this one is reflected in turn.
     """
     offsets = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
     weights = torch.exp(-((offsets / _SIGMA) ** 2) / 2)
     weights /= weights.sum()
     for axis, size in enumerate(image.shape[1:], start=1):
-        last = size - 1
-        mirrored = last - (last - torch.arange(-_REACH, size + _REACH).abs()).abs()
+        period = max(1, 2 * (size - 1))
+        position = torch.arange(-_REACH, size + _REACH) % period
+        mirrored = torch.minimum(position, period - position)
         extended = image.index_select(axis, mirrored)
         image = torch.zeros_like(image)
         for start, weight in enumerate(weights.tolist()):
