@@ -2,7 +2,8 @@
 
 A random crop reads no more than itself: the arrays are memory-mapped. A volume's place in the cache
 depends on its file (path, size, time of change) and on the grid, so that a changed file is prepared
-anew. Whatever is in the cache can be removed at any time when no training runs.
+anew. Whatever is in the cache can be removed at any time when no training runs; beyond a bound,
+`revgan.data.cache_limit` does so.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
+from revgan.data.cache_limit import make_room, use
 from revgan.data.earth import cache_folder
 from revgan.data.preparation import Grid
 from revgan.data.volumes import read_volume, require_contrast, volume_stem
@@ -110,12 +112,13 @@ def cached_bytes() -> int:
 def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
     """Reads a volume, checks it and brings it to its grid, unless the cache has it already.
 
-    Several processes may do this at once.
+    It stays in the cache until this process ends. Several processes may do this at once.
 
     Raises:
         UserError: the volume can't be read or is constant, or the disk is full or not writable.
     """
     folder = volume_cache() / _key(file.path, grid)
+    use(folder)
     if not folder.is_dir():
         source = read_volume(file.path)
         require_contrast(source, file.path)
@@ -125,6 +128,7 @@ def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
             "affine": volume.affine,
             "foreground": foreground_positions(volume.values),
         }
+        make_room(folder.parent, sum(array.nbytes for array in arrays.values()))
         try:
             _write(folder, arrays)
         except OSError as error:
