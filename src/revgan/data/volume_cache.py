@@ -120,11 +120,11 @@ def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
     folder = volume_cache() / _key(file.path, grid)
     use(folder)
     if not folder.is_dir():
-        source = read_volume(file.path)
-        require_contrast(source, file.path)
-        volume = grid.bring(source)
+        volume = read_volume(file.path)
+        require_contrast(volume, file.path)
+        volume = grid.bring(volume)
         arrays = {
-            "values": _compact(volume.values, source.dtype),
+            "values": _compact(volume.values, volume.dtype),
             "affine": volume.affine,
             "foreground": foreground_positions(volume.values),
         }
@@ -150,7 +150,7 @@ def foreground_positions(values: NDArray[np.float32]) -> NDArray[np.int32]:
         (N, 3), at most `POSITIONS` of them, ordered; all voxels where the mean is the same
         everywhere.
     """
-    mean = values.mean(axis=0)
+    mean = values[0] if len(values) == 1 else values.mean(axis=0)  # large volumes: no copy
     chosen = np.flatnonzero(mean > otsu_threshold(mean)) if np.ptp(mean) else np.arange(mean.size)
     if len(chosen) > POSITIONS:
         draws = np.random.default_rng(0)

@@ -176,5 +176,5 @@ def _storable(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]
         if fits and (np.ptp(values) >= MIN_STEPS or np.array_equal(rounded, values)):
             if int(highest) > limits.max:  # float32 rounds 2**31 - 1 to 2**31
                 highest = np.nextafter(highest, np.float32(0))
-            return np.minimum(rounded, highest).astype(dtype)
-    return values.astype(np.float32)
+            return np.minimum(rounded, highest, out=rounded).astype(dtype)
+    return values.astype(np.float32, copy=False)
