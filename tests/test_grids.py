@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from revgan.data.grids import cut, double, halve
+from revgan.data import grids
+from revgan.data.grids import cut, double, halve, resample
+from revgan.data.preparation import Grid
 from revgan.data.volumes import Volume
+from revgan.memory import measure_step
 
 
 @pytest.fixture
@@ -21,6 +24,25 @@ def test_a_region_stays_at_its_place(values):
     np.testing.assert_array_equal(region.affine @ [0, 0, 0, 1], affine @ [2, 0, 1, 1])
     np.testing.assert_array_equal(region.affine @ [1, 2, 3, 1], affine @ [3, 2, 4, 1])
     assert whole.affine[0, 3] == 7
+
+
+def test_slabs_meet_without_a_seam(values, monkeypatch):
+    affine = np.array([[0, -2, 0.5, 7], [1.5, 0, 0, -3], [0, 0.25, 3, 11], [0, 0, 0, 1]])
+    volume = Volume(values, affine, source=None, dtype=values.dtype)
+    finer = affine @ np.diag([0.7, 0.9, 1.1, 1])
+    whole = resample(volume, finer, (9, 8, 7))
+    monkeypatch.setattr(grids, "SLAB", 2 * 8 * 7)
+    # Places are float32, good to 1e-7 of the volume, and neighbours differ by up to 1.
+    np.testing.assert_allclose(resample(volume, finer, (9, 8, 7)), whole, rtol=0, atol=1e-5)
+
+
+def test_a_volume_is_resampled_in_little_more_memory_than_its_own(monkeypatch):
+    values = np.random.default_rng(0).random((1, 64, 64, 64), np.float32)
+    volume = Volume(values, np.eye(4), source=None, dtype=values.dtype)
+    monkeypatch.setattr(grids, "SLAB", 2**13)
+    peak = measure_step(lambda: Grid(spacing=(0.9, 0.9, 0.9)).bring(volume)).peak
+    # Of PyTorch's tensors: in one piece, the places of all voxels alone take four times as much.
+    assert peak < values.nbytes
 
 
 def test_half_the_resolution_is_the_mean_of_what_is_there(values):

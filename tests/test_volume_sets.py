@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.filters import threshold_otsu
 from torch.utils.data import DataLoader
 
-from revgan.data import volume_cache
+from revgan.data import cache_limit, volume_cache
 from revgan.data.config import DataConfig
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
@@ -417,6 +417,17 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path, monkeyp
     message = refusal(tmp_path)
     assert "(No space left on device); make room there, or set XDG_CACHE_HOME" in message
     assert list(VOLUMES.folder.iterdir()) == []
+
+
+def test_volumes_of_earlier_runs_make_room_for_those_of_this_one(tmp_path, monkeypatch):
+    make_volumes(tmp_path, count=2)
+    monkeypatch.setenv(cache_limit.LIMIT, "0")
+    cache = VOLUMES.folder
+    prepare_volume(VolumeFile(tmp_path / "trainA" / "0.nii.gz"), Grid("LAS"))
+    cache_limit._leases.pop(cache).close()  # as at the end of a process
+    data = opened(tmp_path)
+    used = data.a.train + data.a.test + data.b.train + data.b.test
+    assert set(cache.iterdir()) == {volume.folder for volume in used}
 
 
 # The foreground

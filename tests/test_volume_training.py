@@ -259,3 +259,5 @@ def test_presets_for_volumes_describe_the_papers_network_in_3d(preset):
         assert (config.paired, config.data.crop, config.generator.downsamplings) == (True, 24, 0)
         assert (config.training.epochs, config.training.batch_size) == (20, 1)
         assert (config.optimizer.lr, config.data.flip) == (0.002, False)
+        # Else "input unchanged" would be in other units than what it is compared with.
+        assert config.data.intensity("a") == config.data.intensity("b")

@@ -618,6 +618,16 @@ def test_values_beyond_float32_are_infinite(tmp_path):
     assert "210 NaN or infinite values" in refusal(tmp_path / "volume.npy")
 
 
+@pytest.mark.parametrize("row", [[0, 0, 0, 5], [0, 1, 0, 5], [np.nan, 0, 0, 5]])
+def test_a_header_that_leaves_the_place_open_is_refused(tmp_path, row):
+    image = nibabel.Nifti1Image(np.ones(SHAPE, np.int16), None)  # no affine: as the header says
+    image.header["sform_code"] = 1
+    image.header["srow_x"] = row
+    image.header["srow_y"], image.header["srow_z"] = (0, 1, 0, 0), (0, 0, 1, 0)
+    nibabel.save(image, tmp_path / "volume.nii.gz")
+    assert "its affine can't be inverted; mend its header" in refusal(tmp_path / "volume.nii.gz")
+
+
 def test_complex_values_are_refused(tmp_path):
     values = noise()[0].astype(np.complex64)
     np.save(tmp_path / "volume.npy", values)

@@ -13,6 +13,7 @@ import yaml
 from monai.data import MetaTensor
 from monai.transforms import Orientation, Spacing
 
+from revgan.data.grids import resample
 from revgan.data.intensity import Intensity
 from revgan.data.volumes import Volume
 from revgan.errors import UserError
@@ -64,10 +65,15 @@ class Grid:
         moved = MetaTensor(torch.from_numpy(volume.values), torch.from_numpy(volume.affine))
         if self.orientation is not None:
             moved = Orientation(self.orientation, labels=SIDES)(moved)
-        if self.spacing is not None:
-            moved = Spacing(self.spacing, padding_mode="border", dtype=np.float32)(moved)
         values = np.ascontiguousarray(moved.as_tensor().numpy())
-        return replace(volume, values=values, affine=moved.affine.numpy())
+        turned = replace(volume, values=values, affine=moved.affine.numpy())
+        if self.spacing is None:
+            return turned
+        placed = Spacing(self.spacing)(moved, lazy=True)  # tells the grid, and computes no voxel
+        affine, shape = placed.peek_pending_affine().numpy(), placed.peek_pending_shape()
+        if np.array_equal(affine, turned.affine):
+            return turned
+        return replace(turned, values=resample(turned, affine, shape), affine=affine)
 
 
 @dataclass(frozen=True)

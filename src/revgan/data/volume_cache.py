@@ -9,6 +9,7 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
 from revgan.data.array_cache import ArrayCache, read_array
+from revgan.data.cache_limit import make_room, use
 from revgan.data.preparation import Grid
 from revgan.data.volumes import read_volume, require_contrast, volume_stem
 
@@ -79,21 +80,23 @@ class CachedVolume(VolumeFile):
 def prepare_volume(file: VolumeFile, grid: Grid) -> CachedVolume:
     """Reads a volume, checks it and brings it to its grid, unless the cache has it already.
 
-    Several processes may do this at once.
+    It stays in the cache until this process ends. Several processes may do this at once.
 
     Raises:
         UserError: the volume can't be read or is constant, or the disk is full or not writable.
     """
     folder = VOLUMES.place(file.path, grid.orientation, grid.spacing)
+    use(folder)
     if not folder.is_dir():
-        source = read_volume(file.path)
-        require_contrast(source, file.path)
-        volume = grid.bring(source)
+        volume = read_volume(file.path)
+        require_contrast(volume, file.path)
+        volume = grid.bring(volume)
         arrays = {
-            "values": _compact(volume.values, source.dtype),
+            "values": _compact(volume.values, volume.dtype),
             "affine": volume.affine,
             "foreground": foreground_positions(volume.values),
         }
+        make_room(VOLUMES.folder, sum(array.nbytes for array in arrays.values()))
         VOLUMES.write(folder, arrays, file.path)
     return CachedVolume(file.path, folder)
 
@@ -108,7 +111,7 @@ def foreground_positions(values: NDArray[np.float32]) -> NDArray[np.int32]:
         (N, 3), at most `POSITIONS` of them, ordered; all voxels where the mean is the same
         everywhere.
     """
-    mean = values.mean(axis=0)
+    mean = values[0] if len(values) == 1 else values.mean(axis=0)  # large volumes: no copy
     chosen = np.flatnonzero(mean > otsu_threshold(mean)) if np.ptp(mean) else np.arange(mean.size)
     if len(chosen) > POSITIONS:
         draws = np.random.default_rng(0)

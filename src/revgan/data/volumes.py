@@ -53,7 +53,7 @@ def read_volume(path: Path | str) -> Volume:
     Raises:
         UserError: the file is missing, damaged, truncated, empty, of another kind or 2D, holds
             complex numbers or colour structs, more than `MAX_CHANNELS` channels or more axes than
-            one for them, or values that are no finite float32.
+            one for them, values that are no finite float32, or an affine that can't be inverted.
     """
     path = Path(path)
     suffix = _require_suffix(path)
@@ -77,6 +77,7 @@ def read_volume(path: Path | str) -> Volume:
             f"{path} has {wrong} NaN or infinite values (of float32); replace them, for example by "
             "that of the background"
         )
+    _require_place(volume.affine, path)
     return volume
 
 
@@ -111,8 +112,8 @@ def write_volume(path: Path | str, values: NDArray[np.float32], like: Volume) ->
         like: a volume on the same grid X, Y, Z.
 
     Raises:
-        UserError: the suffix is of no volume, the format cannot hold the place in space (MetaImage
-            and NRRD need an affine that can be inverted), or writing fails.
+        UserError: the suffix is of no volume, or writing fails, as in MetaImage and NRRD of an
+            affine that can't be inverted.
         ValueError: the values are not on the grid of `like`.
     """
     path = Path(path)
@@ -144,6 +145,16 @@ def _require_suffix(path: Path) -> str:
     return suffix
 
 
+def _require_place(affine: NDArray[np.float64], path: Path) -> None:
+    """Refuses an affine that says of no voxel, or of several the same, where it is."""
+    # Headers hold float32: rounding makes ranks look full.
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3], rtol=1e-6) < 3:
+        raise UserError(
+            f"{path} does not say where its voxels are, as its affine can't be inverted; mend its "
+            "header, for example by that of another volume on the same grid"
+        )
+
+
 def _reason(error: Exception) -> str:
     """What an error says, on one line."""
     text = error.strerror if isinstance(error, OSError) else None
@@ -165,5 +176,5 @@ def _storable(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]
         if fits and (np.ptp(values) >= MIN_STEPS or np.array_equal(rounded, values)):
             if int(highest) > limits.max:  # float32 rounds 2**31 - 1 to 2**31
                 highest = np.nextafter(highest, np.float32(0))
-            return np.minimum(rounded, highest).astype(dtype)
-    return values.astype(np.float32)
+            return np.minimum(rounded, highest, out=rounded).astype(dtype)
+    return values.astype(np.float32, copy=False)

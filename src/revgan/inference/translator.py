@@ -166,8 +166,10 @@ class Translator:
             raise ValueError(
                 f"a volume has shape (X, Y, Z) or (C, X, Y, Z), not {tuple(values.shape)}"
             )
-        unit = torch.from_numpy(before.to_unit(values.astype(np.float32, copy=False)))
-        return after.from_unit(self._translate_tensor(unit, direction, progress).numpy())
+        unit = before.to_unit(values.astype(np.float32, copy=False))
+        translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
+        del unit  # large, as are the values to be made
+        return after.from_unit(translated.numpy())
 
     def _intensities(self, direction: Direction) -> tuple[Intensity, Intensity]:
         """Those of what is translated in a direction, and of the translations."""
