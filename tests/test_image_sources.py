@@ -218,3 +218,13 @@ def test_several_may_keep_the_same_image_at_once(tmp_path):
         list(pool.map(lambda source: source.inspect(ref), sources))
     assert len(list(IMAGES.folder.iterdir())) == 1
     assert all(np.array_equal(source.pixels(ref), image()) for source in sources)
+
+
+def test_images_of_earlier_runs_make_room_beyond_the_bound(tmp_path, monkeypatch):
+    old = IMAGES.folder / "old"
+    old.mkdir(parents=True)
+    (old / "pixels.npy").write_bytes(bytes(1000))
+    monkeypatch.setenv("REVGAN_CACHE_GB", "0")
+    data, _ = opened(make_folder(tmp_path / "images"), "disk")
+    assert not old.exists()
+    assert data.a.load(data.a.train[0]).shape == (3, 36, 40)  # what is in use stays

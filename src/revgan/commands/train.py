@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from revgan.data.cache_limit import LIMIT, cache_limit
 from revgan.data.image_sources import IMAGES
 from revgan.data.preparation import Preparation
 from revgan.data.sets import DataSet, open_data_set
@@ -111,8 +112,9 @@ def _kept(config: RunConfig, data: DataSet) -> str | None:
     else:
         return None
     return (
-        f"{what}, of this and other runs, take {format_bytes(cache.size())} in {cache.folder}; "
-        "when no training runs, they may be removed"
+        f"{what}, of this and other runs, take {format_bytes(cache.size())} in {cache.folder}, of "
+        f"{format_bytes(cache_limit())} that they may ({LIMIT}, in GB); when no training runs, "
+        "they may be removed"
     )
 
 

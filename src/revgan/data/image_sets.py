@@ -4,11 +4,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from revgan.data.cache_limit import make_room
 from revgan.data.config import DataConfig
 from revgan.data.decoding import Decoding, Pixels, in_unit
 from revgan.data.domains import DataSet, Domain, Progress
 from revgan.data.folders import Checked, ImageFolder, ImageRef, check_images
-from revgan.data.image_sources import DiskSource, FileSource, MemorySource, PixelSource, Room
+from revgan.data.image_sources import (
+    IMAGES,
+    DiskSource,
+    FileSource,
+    MemorySource,
+    PixelSource,
+    Room,
+)
 from revgan.data.images import ImageFormat
 from revgan.data.labels import Palette
 from revgan.data.splits import Split
@@ -73,6 +81,8 @@ def open_images(
     source_b = _source(Decoding(config, config.channels_b, flat=labels == "B"), room)
     a = _check_domain("A", refs_a, source_a, progress)
     b = _check_domain("B", refs_b, source_b, progress)
+    if config.cache == "disk":
+        make_room(IMAGES.folder, 0)  # once for all, as it looks at every entry
     sizes = dict(zip(refs_a + refs_b, a.sizes + b.sizes, strict=True))
     unequal_test, unequal_val = (_unequal_pair(split, sizes, config) for split in (test, val))
     unequal = _unequal_pair(train, sizes, config) or unequal_test or unequal_val

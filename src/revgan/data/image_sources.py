@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from revgan.data.array_cache import ArrayCache, read_array
+from revgan.data.cache_limit import use
 from revgan.data.decoding import Decoding, Pixels
 from revgan.data.folders import ImageRef, Inspected, inspected
 from revgan.data.images import ImageFormat
@@ -62,7 +63,10 @@ class FileSource(PixelSource):
 
 
 class DiskSource(PixelSource):
-    """Keeps pixels in the cache on the disk, where later runs find them."""
+    """Keeps pixels in the cache on the disk, where later runs find them.
+
+    They stay there until this process ends.
+    """
 
     def __init__(self, decoding: Decoding) -> None:
         super().__init__(decoding)
@@ -72,6 +76,7 @@ class DiskSource(PixelSource):
 
     def inspect(self, ref: ImageRef) -> Inspected:
         place = self._places[ref] = IMAGES.place(ref.path, ref.half, *self._decided_by)
+        use(place)
         if place.is_dir():
             height, width, channels, bits = map(int, read_array(place, "file"))
             return Inspected(ImageFormat(channels, 8 if bits == 8 else 16), (height, width))
