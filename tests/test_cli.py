@@ -177,6 +177,20 @@ def test_a_wrong_option_is_named_with_what_would_be_right(capsys, arguments, exp
 
 
 @pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--channels"], "--channels needs 2 values"),
+        (["--channels", "3"], "--channels needs 2 values"),
+        (["--size"], "--size needs a value"),
+        (["--memory-budget", "-1GiB"], "--memory-budget needs a value"),
+    ],
+)
+def test_an_option_is_told_how_many_values_it_needs(capsys, arguments, expected):
+    message = refusal(capsys, "plan", *arguments, status=2)
+    assert message.startswith(f"{expected}; see revgan plan")
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
         (None, "can't be read (No such file or directory)"),

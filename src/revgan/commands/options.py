@@ -97,8 +97,10 @@ class Parser(ArgumentParser):
         see = f"see {self.prog} --help"
         if unknown := re.match(r"unrecognized arguments: (\S+)", text):
             return self._unknown(unknown[1], see)
-        if without := re.match(r"argument (\S+): expected", text):
-            return f"{without[1]} needs a value; {see}"
+        if without := re.match(r"argument (\S+): expected (\d+)?", text):
+            name = without[1].rpartition("/")[2]  # of an option with two names, the short one
+            values = f"{without[2]} values" if without[2] else "a value"
+            return f"{name} needs {values}; {see}"
         value = re.match(
             r'Parser key "([\w.]+)"(?: element \d+)?:.*(?:Got|Given) value: (.*)$', text
         )
