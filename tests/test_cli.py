@@ -113,6 +113,15 @@ def test_each_command_has_a_help(capsys, command):
     assert "Path to a configuration file" not in help_text
 
 
+@pytest.mark.parametrize("command", ["train", "plan", "import", "evaluate", "figure", "benchmark"])
+def test_the_help_speaks_in_words_and_not_in_python(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    help_text = capsys.readouterr().out
+    for python in ("`", "type:", "Optional", "Literal", "tuple", "revgan.training"):
+        assert python not in help_text
+
+
 def test_the_usage_does_not_repeat_a_long_list_of_options(capsys):
     usage = {}
     for command in ("train", "plan", "demo", "translate"):
