@@ -4,6 +4,7 @@ import torch
 
 from revgan.cli import main
 from revgan.data.images import read_image, write_image
+from revgan.inference import Translator
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import ARCHITECTURE, WEIGHTS, save_generator
 
@@ -95,11 +96,19 @@ def test_two_inputs_never_become_one_output(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("channels", "dtype"), [(4, np.uint8), (3, np.uint16)])
-def test_a_jpeg_that_can_not_hold_the_result_is_refused(capsys, tmp_path, channels, dtype):
+@pytest.mark.parametrize(
+    ("channels", "dtype", "expected"),
+    [(4, np.uint8, "an alpha channel"), (3, np.uint16, "16 bits per channel")],
+)
+def test_a_jpeg_that_can_not_hold_the_result_is_refused_before_the_translation(
+    capsys, tmp_path, monkeypatch, channels, dtype, expected
+):
     model = make_model(tmp_path / "model", a=3, b=channels)
     source = save(tmp_path / "x.png", dtype=dtype)
-    assert "use the suffix .png" in refusal(capsys, model, source, tmp_path / "y.jpg")
+    monkeypatch.setattr(Translator, "__call__", None)
+    message = refusal(capsys, model, source, tmp_path / "y.jpg")
+    assert f"can't hold an image with {expected}" in message
+    assert "use the suffix .png" in message
     assert not (tmp_path / "y.jpg").exists()
 
 

@@ -8,14 +8,12 @@ from rich.progress import Progress
 
 from revgan.commands.windowing import WindowOptions
 from revgan.data.folders import find_images
-from revgan.data.images import SUFFIXES
+from revgan.data.images import JPEG_SUFFIXES, SUFFIXES
 from revgan.data.volume_sets import find_volumes
 from revgan.data.volumes import VOLUME_SUFFIXES, volume_suffix
 from revgan.errors import UserError
 from revgan.inference import Translator
 from revgan.networks import Direction
-
-JPEG = (".jpg", ".jpeg")
 
 
 def run_translation(
@@ -105,10 +103,11 @@ def _sources(source: Path, spatial_dims: int) -> list[Path]:
 def _outputs(sources: list[Path], folder: Path, channels: int, console: Console) -> list[Path]:
     """Where the translations go: the names of the inputs, but PNG for what JPEG can't hold."""
     outputs = [folder / path.name for path in sources]
-    if channels in (2, 4) and any(path.suffix.lower() in JPEG for path in outputs):
+    if channels in (2, 4) and any(path.suffix.lower() in JPEG_SUFFIXES for path in outputs):
         console.print("JPEG can't hold the model's alpha channel: writing .png instead")
         outputs = [
-            path.with_suffix(".png") if path.suffix.lower() in JPEG else path for path in outputs
+            path.with_suffix(".png") if path.suffix.lower() in JPEG_SUFFIXES else path
+            for path in outputs
         ]
     taken: dict[Path, Path] = {}
     for path, output in zip(sources, outputs, strict=True):
