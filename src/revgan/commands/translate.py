@@ -134,8 +134,13 @@ def _translate_all(
             cut.add(path)
             bar.update(windows, completed=done, total=total, visible=True)
 
-        for path, output in zip(sources, outputs, strict=True):
-            translator.translate_file(path, output, direction, partial(show, path))
+        for done, (path, output) in enumerate(zip(sources, outputs, strict=True)):
+            try:
+                translator.translate_file(path, output, direction, partial(show, path))
+            except UserError as error:
+                if len(sources) == 1:
+                    raise
+                raise UserError(f"{error} ({done} of {len(sources)} files are written)") from error
             bar.update(windows, visible=False)
             bar.advance(files)
     if translator.windows is not None and cut:
