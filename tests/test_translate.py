@@ -71,8 +71,10 @@ def test_a_file_goes_into_a_missing_folder_or_into_a_present_one(model, tmp_path
     source = save(tmp_path / "x.png")
     assert translate(model, source, tmp_path / "new" / "folder" / "y.png") == 0
     assert translate(model, source, tmp_path / "new") == 0
+    assert translate(model, source, f"{tmp_path}/other/folder/") == 0
     assert (tmp_path / "new" / "folder" / "y.png").is_file()
     assert (tmp_path / "new" / "x.png").is_file()
+    assert (tmp_path / "other" / "folder" / "x.png").is_file()
 
 
 def test_jpegs_become_pngs_where_jpeg_can_not_hold_the_result(capsys, tmp_path):
@@ -123,7 +125,8 @@ def test_wrong_inputs_and_outputs_are_refused_before_anything_is_written(capsys,
         (empty, tmp_path / "out", "holds no images"),
         (folder, file, "is a file"),
         (source, tmp_path / "new" / "y.bmp", "a file that ends in .png"),
-        (source, tmp_path / "new", "name a folder that exists"),
+        (source, tmp_path / "new", f"give a folder to be made as {tmp_path}/new/"),
+        (source, f"{file}/", "is a file"),
         (source, file / "y.png", "can't be made"),
         (source, source, "input and output at once"),
         (folder, folder, "input and output at once"),
