@@ -152,6 +152,7 @@ def _draw_curve(axes: Axes, series: _Series, lines: Sequence[Mapping[str, float]
         _smoothed(values)[thin],
         series.style,
         color=series.colour,
+        marker="o" if len(lines) == 1 else "",  # no line comes of one point
         linewidth=1.8,
         label=series.label,
     )
@@ -177,7 +178,7 @@ def _style_curves(axes: Axes, title: str) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.locator_params(axis="x", nbins=4, integer=True)
+    axes.locator_params(axis="x", nbins=4, integer=True, min_n_ticks=1)
     axes.locator_params(axis="y", nbins=5)
     axes.legend(
         loc="upper left",
