@@ -113,6 +113,15 @@ def test_each_command_has_a_help(capsys, command):
     assert "Path to a configuration file" not in help_text
 
 
+@pytest.mark.parametrize("command", ["train", "plan", "import", "evaluate", "figure", "benchmark"])
+def test_the_help_speaks_in_words_and_not_in_python(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    help_text = capsys.readouterr().out
+    for python in ("`", "type:", "Optional", "Literal", "tuple", "revgan.training"):
+        assert python not in help_text
+
+
 def test_the_usage_does_not_repeat_a_long_list_of_options(capsys):
     usage = {}
     for command in ("train", "plan", "demo", "translate"):
@@ -176,6 +185,20 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
 )
 def test_a_wrong_option_is_named_with_what_would_be_right(capsys, arguments, expected):
     assert expected in refusal(capsys, "train", *arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--channels"], "--channels needs 2 values"),
+        (["--channels", "3"], "--channels needs 2 values"),
+        (["--size"], "--size needs a value"),
+        (["--memory-budget", "-1GiB"], "--memory-budget needs a value"),
+    ],
+)
+def test_an_option_is_told_how_many_values_it_needs(capsys, arguments, expected):
+    message = refusal(capsys, "plan", *arguments, status=2)
+    assert message.startswith(f"{expected}; see revgan plan")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The demo and the evaluation: what they write, and which way round."""
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import LossConfig
 from revgan.training.runs import RunFolder
 from revgan.training.setup import make_accelerator
+from revgan.training.step import Trainer
 from revgan.training.workload import Workload, predict_training
 
 TINY = [
@@ -54,6 +57,24 @@ def test_the_demo_ends_with_a_report(capsys, tmp_path, monkeypatch, objective):
         "input unchanged",
         "mean training colour",
     ]
+
+
+def test_a_demo_that_was_stopped_tells_how_to_get_its_report(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    step, run = Trainer.step, tmp_path / "run"
+
+    def stopping(self, batch, at):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, at)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Trainer, "step", stopping)
+        assert main(["demo", f"--run={run}", *TINY]) == 128 + signal.SIGTERM
+    lines = capsys.readouterr().out.splitlines()
+    commands = [line.partition(": revgan ")[2].split() for line in lines[-2:]]
+    assert commands == [["train", "--resume", str(run)], ["evaluate", str(run)]]
+    assert [main(command) for command in commands] == [0, 0]
+    assert (run / "report.html").is_file()
 
 
 class KnowsTheTruth:

@@ -124,6 +124,12 @@ def test_the_smoothed_curve_lies_between_the_extremes_of_the_raw_one() -> None:
     assert all(abs(y - middle) < swing / 20 for y in late)
 
 
+def test_a_run_of_one_line_shows_its_losses_as_dots_over_its_one_step() -> None:
+    svg = loss_curves([{"step": 6, "gan_AtoB": 0.5, "gan_BtoA": 0.4}])
+    assert texts(svg).count("6") == 1
+    assert all(f"fill: {colour}" in svg for colour in (BLUE, ORANGE))
+
+
 def test_long_runs_stay_small() -> None:
     assert len(loss_curves(history(20_000))) < 2.5 * len(loss_curves(history(MAX_POINTS)))
 

@@ -157,6 +157,16 @@ def test_val_stands_in_only_where_test_is_absent(tmp_path, sides):
     assert (names(found.test.a), names(found.val.a)) == (["from_test"], ["from_val"])
 
 
+@pytest.mark.parametrize(
+    ("split", "remedy"), [("train", "give both folders"), ("test", "or remove testA")]
+)
+def test_one_domain_without_the_other_is_told_what_would_be_right(tmp_path, split, remedy):
+    for side in {"trainA", "trainB", f"{split}A"} - {f"{split}B"}:
+        touch(tmp_path / side, "1.png")
+    with pytest.raises(UserError, match=rf"{split}B does not exist, though .* {remedy}$"):
+        open_folder(tmp_path, paired=False)
+
+
 def test_a_folder_in_neither_layout_is_told_both(tmp_path):
     touch(tmp_path, "1.png")
     message = refusal(tmp_path, lambda: open_folder(tmp_path, paired=False))

@@ -1,11 +1,14 @@
-"""Pictures during training: what they take of memory."""
+"""Pictures during training: what they show, and what they take of memory."""
 
 from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from revgan.data.sets import DataConfig, open_data_set
+from revgan.evaluation.figures import tensor_to_uint8
 from revgan.networks import RevGenerator
 from revgan.training import pictures
 from revgan.training.runs import RunFolder
@@ -43,3 +46,28 @@ def test_a_picture_is_no_larger_than_the_memory_of_training_allows(
     pictures.save_pictures(generator, data, config, run, accelerator, step=1)
     assert set(shapes) == {shape}
     assert len(list(run.samples.iterdir())) == 2
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_small_pictures_are_enlarged_pixel_by_pixel_with_the_truth_where_known(
+    tmp_path, monkeypatch, aligned
+):
+    images = make_images(tmp_path / "images", size=(40, 36))
+    if not aligned:
+        (images / "testB" / "1.png").rename(images / "testB" / "other.png")
+    config = DataConfig(path=str(images), crop=32)
+    data, run = open_data_set(config, paired=False), RunFolder(tmp_path / "run")
+    run.samples.mkdir(parents=True)
+    monkeypatch.setattr(pictures, "translate_padded", lambda network, x, direction: -x)
+    generator = RevGenerator(width=2, depth=1)
+    accelerator = MagicMock(device=torch.device("cpu"))
+    pictures.save_pictures(generator, data, config, run, accelerator, step=1)
+    x, truth = (domain.load(domain.test[0]) for domain in (data.a, data.b))
+    shown = [x, -x, truth, x] if aligned else [x, -x, x]
+    times = pictures.WIDTH // (2 + len(shown) * (36 + 2))
+    saved = np.asarray(Image.open(run.samples / "step-000001-AtoB.png"))[pictures.HEADING :]
+    row = saved[2 * times : 42 * times : times, ::times]  # the first of each times x times pixels
+    assert np.array_equal(saved[::times, ::times].repeat(times, 0).repeat(times, 1), saved)
+    for number, image in enumerate(shown):
+        left = 2 + number * (36 + 2)
+        assert np.array_equal(row[:, left : left + 36], tensor_to_uint8(image))

@@ -4,6 +4,7 @@ import torch
 
 from revgan.cli import main
 from revgan.data.images import read_image, write_image
+from revgan.inference import Translator
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import ARCHITECTURE, WEIGHTS, save_generator
 
@@ -70,8 +71,10 @@ def test_a_file_goes_into_a_missing_folder_or_into_a_present_one(model, tmp_path
     source = save(tmp_path / "x.png")
     assert translate(model, source, tmp_path / "new" / "folder" / "y.png") == 0
     assert translate(model, source, tmp_path / "new") == 0
+    assert translate(model, source, f"{tmp_path}/other/folder/") == 0
     assert (tmp_path / "new" / "folder" / "y.png").is_file()
     assert (tmp_path / "new" / "x.png").is_file()
+    assert (tmp_path / "other" / "folder" / "x.png").is_file()
 
 
 def test_jpegs_become_pngs_where_jpeg_can_not_hold_the_result(capsys, tmp_path):
@@ -95,11 +98,19 @@ def test_two_inputs_never_become_one_output(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("channels", "dtype"), [(4, np.uint8), (3, np.uint16)])
-def test_a_jpeg_that_can_not_hold_the_result_is_refused(capsys, tmp_path, channels, dtype):
+@pytest.mark.parametrize(
+    ("channels", "dtype", "expected"),
+    [(4, np.uint8, "an alpha channel"), (3, np.uint16, "16 bits per channel")],
+)
+def test_a_jpeg_that_can_not_hold_the_result_is_refused_before_the_translation(
+    capsys, tmp_path, monkeypatch, channels, dtype, expected
+):
     model = make_model(tmp_path / "model", a=3, b=channels)
     source = save(tmp_path / "x.png", dtype=dtype)
-    assert "use the suffix .png" in refusal(capsys, model, source, tmp_path / "y.jpg")
+    monkeypatch.setattr(Translator, "__call__", None)
+    message = refusal(capsys, model, source, tmp_path / "y.jpg")
+    assert f"can't hold an image with {expected}" in message
+    assert "use the suffix .png" in message
     assert not (tmp_path / "y.jpg").exists()
 
 
@@ -114,7 +125,8 @@ def test_wrong_inputs_and_outputs_are_refused_before_anything_is_written(capsys,
         (empty, tmp_path / "out", "holds no images"),
         (folder, file, "is a file"),
         (source, tmp_path / "new" / "y.bmp", "a file that ends in .png"),
-        (source, tmp_path / "new", "name a folder that exists"),
+        (source, tmp_path / "new", f"give a folder to be made as {tmp_path}/new/"),
+        (source, f"{file}/", "is a file"),
         (source, file / "y.png", "can't be made"),
         (source, source, "input and output at once"),
         (folder, folder, "input and output at once"),
@@ -127,6 +139,19 @@ def test_an_unreadable_image_is_named(capsys, model, tmp_path):
     source = save(tmp_path / "x.png", (40, 40))
     source.write_bytes(source.read_bytes()[:-100])
     assert "x.png cannot be decoded" in refusal(capsys, model, source, tmp_path / "y.png")
+
+
+def test_how_many_files_of_a_folder_are_written_before_a_damaged_one_is_told(
+    capsys, model, tmp_path
+):
+    for name in ("a.png", "b.png", "c.png"):
+        save(tmp_path / "in" / name, (40, 40))
+    damaged = tmp_path / "in" / "b.png"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    message = refusal(capsys, model, tmp_path / "in", tmp_path / "out")
+    assert "b.png cannot be decoded" in message
+    assert message.endswith("(1 of 3 files are written)")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize(

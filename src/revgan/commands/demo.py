@@ -24,7 +24,7 @@ PRESETS = {
 
 
 def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
-    """Trains, evaluates, and ends with the path of the report.
+    """Trains, evaluates, and ends with the path of the report, or with how to get there.
 
     Args:
         config: the preset of the set, with the user's changes.
@@ -39,6 +39,8 @@ def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
             if title != TITLES["round_trip"]:
                 console.print(rows_to_rich(rows, title, evaluation.items))
         console.print(f"The report: {run.report}", soft_wrap=True)
+    else:  # training that goes on evaluates nothing
+        console.print(f"and then, for the report: revgan evaluate {run.root}", soft_wrap=True)
     return outcome
 
 

@@ -105,8 +105,9 @@ def translate(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "output",
-        help="a file, or a folder where files keep their names; folders are made; JPEGs whose "
-        "translation has an alpha channel, which JPEG can't hold, become PNGs",
+        help="a file, or a folder where files keep their names; folders are made, for a single "
+        "file if the name ends in /; JPEGs whose translation has an alpha channel, which JPEG "
+        "can't hold, become PNGs",
     )
     parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
     parser.add_argument(
@@ -124,6 +125,7 @@ def translate(arguments: list[str]) -> int:
         options.device,
         window_options(options),
         console,
+        into_folder=options.output.endswith("/"),
     )
     what = f"{len(written)} files in {options.output}" if len(written) > 1 else str(written[0])
     console.print(f"Wrote {what}", soft_wrap=True)
@@ -180,8 +182,9 @@ def evaluate(arguments: list[str]) -> int:
             configs[name], run, console, window_options(options), wanted, options.model
         )
     output.show(evaluations, console)
-    for run in runs.values():
-        console.print(f"The report: {run.report}", soft_wrap=True)
+    if not options.json:
+        for run in runs.values():
+            console.print(f"The report: {run.report}", soft_wrap=True)
     return 0
 
 

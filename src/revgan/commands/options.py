@@ -26,7 +26,10 @@ class UsageError(UserError):
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """Leaves out what the help says already: types beside a list of choices, absent defaults."""
+    """Says types in words, and leaves out what the help says already.
+
+    That is: types beside a list of choices, absent defaults.
+    """
 
     def add_usage(
         self,
@@ -47,7 +50,12 @@ class HelpFormatter(DefaultHelpFormatter):
         text: str = super()._get_help_string(action)
         if action.default in (None, ""):
             text = text.replace(", default: %(default)s", "").replace(" (default: %(default)s)", "")
-        return text.replace("type: %(type)s, ", "") if "{" in str(action.metavar) else text
+        # Docstrings mark the names of other options with backticks, which a terminal would show.
+        return text.replace("type: %(type)s", "%(type)s").replace("`", "")
+
+    def _get_type_str(self, action: Action) -> str | None:
+        has_type = super()._get_type_str(action) is not None
+        return _accepted(action) if has_type and "{" not in str(action.metavar) else None
 
 
 class Parser(ArgumentParser):
@@ -97,8 +105,10 @@ class Parser(ArgumentParser):
         see = f"see {self.prog} --help"
         if unknown := re.match(r"unrecognized arguments: (\S+)", text):
             return self._unknown(unknown[1], see)
-        if without := re.match(r"argument (\S+): expected", text):
-            return f"{without[1]} needs a value; {see}"
+        if without := re.match(r"argument (\S+): expected (\d+)?", text):
+            name = without[1].rpartition("/")[2]  # of an option with two names, the short one
+            values = f"{without[2]} values" if without[2] else "a value"
+            return f"{name} needs {values}; {see}"
         value = re.match(
             r'Parser key "([\w.]+)"(?: element \d+)?:.*(?:Got|Given) value: (.*)$', text
         )

@@ -43,7 +43,11 @@ class Output:
             print(json.dumps(content, indent=2) if others else first.to_json())
             return
         if not first.tables["test"]:
-            console.print("What is in testA and testB is not aligned: no truth is known.")
+            console.print(
+                "What is in testA and testB is not aligned: only round trips, and sets as a whole, "
+                "can be scored.",
+                soft_wrap=True,
+            )
         for title, rows in tables.items():
             if rows:
                 console.print(rows_to_rich(rows, title, first.items))

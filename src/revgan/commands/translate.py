@@ -8,14 +8,12 @@ from rich.progress import Progress
 
 from revgan.commands.windowing import WindowOptions
 from revgan.data.folders import find_images
-from revgan.data.images import SUFFIXES
+from revgan.data.images import JPEG_SUFFIXES, SUFFIXES
 from revgan.data.volume_sets import find_volumes
 from revgan.data.volumes import VOLUME_SUFFIXES, volume_suffix
 from revgan.errors import UserError
 from revgan.inference import Translator
 from revgan.networks import Direction
-
-JPEG = (".jpg", ".jpeg")
 
 
 def run_translation(
@@ -26,19 +24,22 @@ def run_translation(
     device: str,
     windows: WindowOptions,
     console: Console,
+    *,
+    into_folder: bool = False,
 ) -> list[Path]:
     """Translates a file, or every image or volume of a folder, and returns what was written.
 
     Args:
         run: a run folder or a model folder.
         source: an image or a volume, whichever the model is for, or a folder of them.
-        target: for a file, a file, or a folder that exists; for a folder, a folder. Within a
-            folder, files keep their names; JPEGs become PNGs where the translation has an alpha
-            channel. Folders are made.
+        target: for a file, a file or a folder; for a folder, a folder. Within a folder, files keep
+            their names; JPEGs become PNGs where the translation has an alpha channel. Folders are
+            made.
         direction: "AtoB" or "BtoA".
         device: "auto", or a device's name as PyTorch has it.
         windows: whether and how large files are cut.
         console: for the progress bar.
+        into_folder: the target is a folder even if `source` is a file and it doesn't exist yet.
 
     Raises:
         UserError: the model, a file or the target is not usable; files before it are written.
@@ -51,10 +52,11 @@ def run_translation(
         raise UserError(
             f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
         )
-    _check_names(run, source, target, translator.generator.spatial_dims)
+    into_folder = into_folder or source.is_dir() or target.is_dir()
+    _check_names(run, source, target, into_folder, translator.generator.spatial_dims)
     sources = _sources(source, translator.generator.spatial_dims)
     outputs = [target]
-    if source.is_dir() or target.is_dir():
+    if into_folder:
         outputs = _outputs(sources, target, translator.channels(direction)[1], console)
     for path, output in zip(sources, outputs, strict=True):
         if output.resolve() == path.resolve():
@@ -70,12 +72,13 @@ def run_translation(
     return outputs
 
 
-def _check_names(run: Path, source: Path, target: Path, spatial_dims: int) -> None:
+def _check_names(
+    run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
+) -> None:
     """Refuses files that are not of the model's kind by their suffix."""
     kind, suffixes = ("an image", SUFFIXES) if spatial_dims == 2 else ("a volume", VOLUME_SUFFIXES)
-    into_folder = source.is_dir() or target.is_dir()
-    if source.is_dir() and target.is_file():
-        raise UserError(f"{target} is a file, but {source} is a folder; name a folder as output")
+    if into_folder and target.is_file():
+        raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
     if not source.is_dir() and not _has_suffix(source, spatial_dims):
         raise UserError(
             f"{source} is not {kind} by its suffix, which is what the model in {run} translates; "
@@ -83,8 +86,8 @@ def _check_names(run: Path, source: Path, target: Path, spatial_dims: int) -> No
         )
     if not into_folder and not _has_suffix(target, spatial_dims):
         raise UserError(
-            f"{target} is neither a folder nor {kind} by its suffix; name a folder that exists, "
-            f"or a file that ends in {', '.join(suffixes)}"
+            f"{target} is neither a folder nor {kind} by its suffix; give a folder to be made as "
+            f"{target}/, or a file that ends in {', '.join(suffixes)}"
         )
 
 
@@ -105,10 +108,11 @@ def _sources(source: Path, spatial_dims: int) -> list[Path]:
 def _outputs(sources: list[Path], folder: Path, channels: int, console: Console) -> list[Path]:
     """Where the translations go: the names of the inputs, but PNG for what JPEG can't hold."""
     outputs = [folder / path.name for path in sources]
-    if channels in (2, 4) and any(path.suffix.lower() in JPEG for path in outputs):
+    if channels in (2, 4) and any(path.suffix.lower() in JPEG_SUFFIXES for path in outputs):
         console.print("JPEG can't hold the model's alpha channel: writing .png instead")
         outputs = [
-            path.with_suffix(".png") if path.suffix.lower() in JPEG else path for path in outputs
+            path.with_suffix(".png") if path.suffix.lower() in JPEG_SUFFIXES else path
+            for path in outputs
         ]
     taken: dict[Path, Path] = {}
     for path, output in zip(sources, outputs, strict=True):
@@ -135,8 +139,13 @@ def _translate_all(
             cut.add(path)
             bar.update(windows, completed=done, total=total, visible=True)
 
-        for path, output in zip(sources, outputs, strict=True):
-            translator.translate_file(path, output, direction, partial(show, path))
+        for done, (path, output) in enumerate(zip(sources, outputs, strict=True)):
+            try:
+                translator.translate_file(path, output, direction, partial(show, path))
+            except UserError as error:
+                if len(sources) == 1:
+                    raise
+                raise UserError(f"{error} ({done} of {len(sources)} files are written)") from error
             bar.update(windows, visible=False)
             bar.advance(files)
     if translator.windows is not None and cut:

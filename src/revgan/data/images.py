@@ -33,6 +33,9 @@ ImageArray = npt.NDArray[np.uint8 | np.uint16]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """The suffixes of image files, in lower case; upper case is understood too."""
 
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+"""Those of them that JPEGs have."""
+
 
 @dataclass(frozen=True)
 class ImageFormat:
@@ -108,7 +111,7 @@ def write_image(path: Path | str, array: ImageArray) -> None:
     """
     path = Path(path)
     _require_suffix(path)
-    image_format(array)
+    require_room(path, image_format(array), array.shape[:2])
     try:
         with replacing(path) as unfinished:
             unfinished.write_bytes(_encode(path, array))
@@ -116,6 +119,30 @@ def write_image(path: Path | str, array: ImageArray) -> None:
         raise UserError(
             f"{path} cannot be written ({_reason(error)}); choose a writable folder with space left"
         ) from error
+
+
+def require_room(path: Path, kind: ImageFormat, size: tuple[int, ...]) -> None:
+    """Refuses a file for an image that its format can't hold; of those written here, JPEG alone.
+
+    Args:
+        path: the file to be written, with the suffix of an image.
+        kind: of the image.
+        size: its height and width.
+
+    Raises:
+        UserError: the image has too many bits, channels or pixels.
+    """
+    limits = {
+        f"{kind.bits} bits per channel": kind.bits == 8,
+        "an alpha channel": kind.channels in (1, 3),
+        f"{max(size)} pixels a side": max(size) <= 65500,
+    }
+    beyond = [what for what, kept in limits.items() if not kept]
+    if beyond and path.suffix.lower() in JPEG_SUFFIXES:
+        raise UserError(
+            f"{path} can't hold an image with {' and '.join(beyond)}, as JPEG has 1 or 3 channels "
+            "of 8 bits and at most 65500 pixels a side; use the suffix .png or .tif"
+        )
 
 
 def to_tensor(array: ImageArray) -> Tensor:
@@ -267,7 +294,7 @@ def _encode(path: Path, array: ImageArray) -> bytes | bytearray:
         case ".tif" | ".tiff":
             return _encode_tiff(array)
         case _:
-            return _encode_jpeg(path, array)
+            return _encode_jpeg(array)
 
 
 def _encode_tiff(array: ImageArray) -> bytes:
@@ -286,14 +313,8 @@ def _encode_tiff(array: ImageArray) -> bytes:
     return buffer.getvalue()
 
 
-def _encode_jpeg(path: Path, array: ImageArray) -> bytes:
-    kind = image_format(array)
-    if kind.bits != 8 or kind.channels not in (1, 3) or max(array.shape) > 65500:
-        raise UserError(
-            f"{path} cannot hold an array {array.shape} of {array.dtype}, as JPEG has 1 or 3 "
-            "channels of 8 bits and at most 65500 pixels a side; use the suffix .png or .tif"
-        )
+def _encode_jpeg(array: ImageArray) -> bytes:
     buffer = io.BytesIO()
-    grey_or_rgb = array[..., 0] if kind.channels == 1 else array
+    grey_or_rgb = array[..., 0] if array.shape[2] == 1 else array
     Image.fromarray(grey_or_rgb).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()

@@ -60,10 +60,19 @@ def open_split(root: Path, name: str, find: Callable[[Path], Sequence[Ref]]) -> 
         root: where they are.
         name: of the folders, without A and B.
         find: finds all that is right inside a folder, ordered by name.
+
+    Raises:
+        UserError: one of the two is missing.
     """
     folders = root / f"{name}A", root / f"{name}B"
-    if not any(folder.is_dir() for folder in folders):
+    present = [folder.name for folder in folders if folder.is_dir()]
+    if not present:
         return None
+    if missing := [folder for folder in folders if not folder.exists()]:
+        remedy = "" if name == "train" else f", or remove {present[0]}"  # tests may be missing
+        raise UserError(
+            f"{missing[0]} does not exist, though {present[0]} does; give both folders{remedy}"
+        )
     a, b = (tuple(find(folder)) for folder in folders)
     return Split(a, b, aligned=not _names_without_partner(a, b))
 

@@ -188,7 +188,7 @@ def _style_curves(axes: Axes, title: str, *, zero: bool) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.locator_params(axis="x", nbins=4, integer=True)
+    axes.locator_params(axis="x", nbins=4, integer=True, min_n_ticks=1)
     axes.locator_params(axis="y", nbins=5)
     axes.legend(
         loc="upper left",

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from revgan.data.images import (
     ImageArray,
+    ImageFormat,
     convert_channels,
     image_format,
     read_image,
+    require_room,
     to_array,
     to_tensor,
     write_image,
@@ -213,7 +215,10 @@ class Translator:
                 can't hold the result.
         """
         if self.generator.spatial_dims == 2:
-            write_image(target, self(read_image(source), direction, progress))
+            image = read_image(source)
+            after = ImageFormat(self.channels(direction)[1], image_format(image).bits)
+            require_room(target, after, image.shape[:2])  # before the work, not after it
+            write_image(target, self(image, direction, progress))
             return
         if self.preparation is None:
             raise UserError(f"{_UNPREPARED}; restore the file that came with the model")

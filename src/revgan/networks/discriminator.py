@@ -21,8 +21,8 @@ class DiscriminatorConfig:
             convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
             convolutions of stride 2, two of stride 1; it judges on a grid twice as fine.
         width: channels of the first layer; each further one doubles them, up to 8 times.
-        norm: as in `GeneratorConfig`.
-        init: as in `GeneratorConfig`.
+        norm: see the generator's.
+        init: see the generator's.
     """
 
     form: DiscriminatorForm = "patch70"

@@ -35,14 +35,16 @@ class LossConfig:
     """The losses and their weights.
 
     Attributes:
-        adversarial: the form of the GAN loss, see `revgan.training.losses`.
+        adversarial: the form of the GAN loss: scores are compared with 1 and 0 ("least-squares"),
+            likewise behind a Sigmoid ("least-squares-sigmoid"), or as in the original GAN
+            ("cross-entropy").
         cycle_weight: weight of the L1 cycle-consistency loss (unpaired).
         identity_weight: weight of the identity loss as a fraction of `cycle_weight` (unpaired; 0
             leaves it out; needs domains of equal channels).
         l1_weight: weight of the L1 distance to the true translation (paired).
         pool_size: generated images kept for the discriminators (unpaired).
-        consensus_weight: gamma of consensus optimization, see `revgan.training.consensus` (0 leaves
-            it out; needs generator.memory naive, or auto).
+        consensus_weight: gamma of consensus optimization (Mescheder et al., 2017; 0 leaves it out;
+            needs generator.memory naive, or auto).
     """
 
     adversarial: AdversarialForm = "least-squares"

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
 from accelerate import Accelerator
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from revgan.data.domains import spread
@@ -22,6 +24,12 @@ from revgan.training.trackers import log_picture
 ROWS = 4
 """Images in each picture."""
 
+WIDTH = 1024
+"""Pixels: narrower pictures are enlarged by a whole number, up to this width."""
+
+HEADING = 18
+"""Pixels of the line above a sample that tells its columns."""
+
 Translate = Callable[[Tensor], list[Tensor]]
 """From an image or volume (C, *spatial) to itself, its translation, and that translated back."""
 
@@ -36,8 +44,8 @@ def save_pictures(
 ) -> None:
     """Translates some validation images there and back, for the trackers and samples/.
 
-    Without images held out, training images stand in. Of volumes, pictures show slices through the
-    middle, and the truth beside the translation where it is known.
+    Without images held out, training images stand in. The truth is beside the translation
+    where it is known. Of volumes, pictures show slices through the middle.
     """
     # A picture shall need no more memory than training does. Even one of twice the crop takes less
     # than the activations that training stores; but in lean, it stores next to none, and a cube of
@@ -53,8 +61,11 @@ def save_pictures(
 
             title, grid = draw(data, direction, largest, translate)
             pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
+            times = max(1, WIDTH // pixels.shape[1])
+            pixels = pixels.repeat(times, 0).repeat(times, 1)
             with writing(run.samples):
-                Image.fromarray(pixels).save(run.samples / f"step-{step:06d}-{direction}.png")
+                path = run.samples / f"step-{step:06d}-{direction}.png"
+                _headed(f"{direction}: {title}", pixels).save(path)
             with writing(run.tensorboard):
                 log_picture(accelerator, f"{direction}: {title}", pixels, step)
 
@@ -63,25 +74,46 @@ def _image_grid(
     data: DataSet, direction: Direction, largest: int, translate: Translate
 ) -> tuple[str, Tensor]:
     """What the grid of pictures shows from left to right, and the grid, (3, H, W) in [0, 1]."""
-    domain = data.a if direction == "AtoB" else data.b
-    refs = spread(domain.val or domain.train, ROWS)
-    grid = image_grid([translate(domain.load_middle(ref, largest)) for ref in refs])
-    return "input, translation, round trip", grid
+    rows = [
+        [x, there, again] if truth is None else [x, there, truth, again]
+        for _, x, there, truth, again in _translated(data, direction, largest, translate)
+    ]
+    shown = "truth, " if data.val_aligned else ""
+    return f"input, translation, {shown}round trip", image_grid(rows)
 
 
 def _volume_grid(
     data: DataSet, direction: Direction, largest: int, translate: Translate
 ) -> tuple[str, Tensor]:
-    """As `_image_grid`, of slices; with the truth and the difference from it, where it is known."""
+    """As `_image_grid`, of slices; with the difference from the truth too, where it is known."""
+    rows = [
+        slice_volumes(x, there, truth, again, ref.affine)
+        for ref, x, there, truth, again in _translated(data, direction, largest, translate)
+    ]
+    shown = "truth, difference, " if data.val_aligned else ""
+    return f"input, translation, {shown}round trip", volume_grid(rows)
+
+
+def _translated(
+    data: DataSet, direction: Direction, largest: int, translate: Translate
+) -> Iterator[tuple[Any, Tensor, Tensor, Tensor | None, Tensor]]:
+    """Images or volumes: which one, its middle, translation, truth where known, and round trip."""
     source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
     refs = source.val or source.train
-    rows = []
     for number in spread(range(len(refs)), ROWS):
         x, there, again = translate(source.load_middle(refs[number], largest))
         truth = target.load_middle(target.val[number], largest) if data.val_aligned else None
-        rows.append(slice_volumes(x, there, truth, again, refs[number].affine))
-    shown = "truth, difference, " if data.val_aligned else ""
-    return f"input, translation, {shown}round trip", volume_grid(rows)
+        yield refs[number], x, there, truth, again
+
+
+def _headed(heading: str, pixels: NDArray[np.uint8]) -> Image.Image:
+    """The picture of pixels (H, W, 3) below a line of text."""
+    height, width = pixels.shape[:2]
+    picture = Image.new("RGB", (width, height + HEADING), "white")
+    picture.paste(Image.fromarray(pixels), (0, HEADING))
+    font = ImageFont.load_default(HEADING * 2 / 3)
+    ImageDraw.Draw(picture).text((4, HEADING / 2), heading, "black", font, anchor="lm")
+    return picture
 
 
 @contextmanager
