@@ -65,6 +65,11 @@ class Column:
     digits: int
 
 
+def _nearest_to_0(values: Iterable[float]) -> float:
+    """Of unbiased estimates of a distance; those below 0 are no better than 0."""
+    return min(values, key=abs)
+
+
 COLUMNS = {
     "mae": Column("MAE (0-255)", min, 1),
     "psnr": Column("PSNR (dB)", max, 2),
@@ -73,9 +78,9 @@ COLUMNS = {
     "class_accuracy": Column("class accuracy", max, 3),
     "class_iou": Column("class IoU", max, 3),
     "lpips": Column("LPIPS", min, 3),
-    "kid_random": Column("KID, random features", min, 4),
-    "kid_segmenter": Column("KID, segmenter's features", min, 4),
-    "kid": Column("KID, Inception", min, 4),
+    "kid_random": Column("KID, random features", _nearest_to_0, 4),
+    "kid_segmenter": Column("KID, segmenter's features", _nearest_to_0, 4),
+    "kid": Column("KID, Inception", _nearest_to_0, 4),
     "fid": Column("FID, Inception", min, 1),
 }
 """All scores, by their key in JSON."""
