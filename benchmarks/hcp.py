@@ -40,7 +40,7 @@ TRAINING = [
     "--generator.init=kaiming",
     "--discriminator.width=16",
     "--optimizer.lr=0.001",
-    "--training.steps=320",
+    "--training.steps=1000",
     "--training.sample_every=1000",
     "--runtime.device=cpu",
 ]
