@@ -314,4 +314,7 @@ def test_vmap_of_a_core_that_need_not_be_differentiated():
     core = additive_core(2)
     x = torch.randn(3, 1, 6, 4, 4)
     with torch.no_grad():
-        assert torch.equal(torch.func.vmap(core)(x), torch.stack([core(sample) for sample in x]))
+        together, alone = torch.func.vmap(core)(x), torch.stack([core(sample) for sample in x])
+    # On some CPUs a convolution over three samples adds in another order than one over each: that
+    # may tip the rounding of f and g by a step of the grid, 2**-16, in each of four additions.
+    torch.testing.assert_close(together, alone, rtol=0, atol=8 * 2**-16)

@@ -85,7 +85,7 @@ def test_wandb_is_told_options_losses_scores_and_pictures(folder, tmp_path, wand
     assert (config["data.crop"], config["training.steps"]) == (32, 2)
     values = {name: (step, value) for step, found in logged for name, value in found.items()}
     assert {"losses/gan_AtoB", "validation/psnr_BtoA", "lr"} <= values.keys()
-    step, shapes = values["AtoB: input, translation, round trip"]
+    step, shapes = values["AtoB: input, translation, truth, round trip"]
     assert (step, [len(shape) for shape in shapes]) == (2, [3])
     assert last == ("finish",)
 

@@ -6,6 +6,7 @@ files, whose locks the system drops when a process ends, however it ends. Where 
 locks (on Windows, on some network disks), nothing is ever removed.
 """
 
+import atexit
 import contextlib
 import math
 import os
@@ -59,6 +60,7 @@ def use(entry: Path) -> None:
             lease = (locks / f"{uuid4().hex}.used").open("w", encoding="utf-8")
             _lock(lease, wait=True)
             _leases[entry.parent] = lease
+            atexit.register(lease.close)
         lease.write(f"{entry.name}\n")
         lease.flush()
         os.utime(entry)
