@@ -94,8 +94,8 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-def evaluated(folder, tmp_path, distributions=()):
-    config = RunConfig(data=DataConfig(path=str(folder), crop=32))
+def evaluated(folder, tmp_path, distributions=(), resize=None):
+    config = RunConfig(data=DataConfig(path=str(folder), crop=32, resize=resize))
     data = open_data_set(config.data, paired=False)
     console = Console(quiet=True)
     scoring = Scoring(
@@ -175,6 +175,16 @@ def test_runs_on_other_test_images_are_not_compared(folder, tmp_path):
     for name in ("testA", "testB"):
         (folder / name / "00.png").unlink()
     second = evaluated(folder, tmp_path)
+    with pytest.raises(UserError, match="one and two have other test images"):
+        compare({"one": first, "two": second})
+
+
+@pytest.mark.parametrize("resize", [None, 48])
+def test_runs_on_test_images_of_other_content_or_size_are_not_compared(folder, tmp_path, resize):
+    first = evaluated(folder, tmp_path)
+    if resize is None:
+        Image.fromarray(np.full((36, 40), 20, np.uint8)).save(folder / "testB" / "00.png")
+    second = evaluated(folder, tmp_path, resize=resize)
     with pytest.raises(UserError, match="one and two have other test images"):
         compare({"one": first, "two": second})
 
