@@ -70,6 +70,20 @@ def test_mistakes_end_in_one_sentence(runs, capsys, tmp_path, monkeypatch, optio
     assert list(tmp_path.iterdir()) == []
 
 
+def test_runs_on_other_images_of_the_same_names_have_no_figure(runs, tmp_path, capsys):
+    other = tmp_path / "other"
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (other / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((36, 40, 3), number, np.uint8)
+            Image.fromarray(pixels).save(other / name / f"place{number}.png")
+    run, figure = tmp_path / "run", tmp_path / "f.png"
+    assert main(["train", str(other), "--run", str(run), *TINY]) == 0
+    assert main(["figure", runs[0], str(run), "--output", str(figure)]) == 1
+    assert "place0 of" in capsys.readouterr().err
+    assert not figure.exists()
+
+
 def test_pictures_stand_in_the_order_of_their_columns():
     black, white = torch.full((1, 8, 8), -1.0), torch.ones(1, 8, 8)
     figure = comparison_figure([{"input": black, "truth": white}, {"input": white}])

@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from revgan.commands.results import open_results
 from revgan.commands.run_options import ModelChoice
@@ -69,6 +69,13 @@ class Tested(NamedTuple):
     name: str
     shape: tuple[int, ...]
     digest: str
+
+    @classmethod
+    def of(cls, ref: Any, image: Tensor) -> "Tested":
+        """Of an image or volume, and of what was loaded of it."""
+        with ref.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(ref.name, tuple(image.shape), digest)
 
 
 @dataclass(frozen=True)
@@ -276,7 +283,7 @@ class _Test:
         ):
             ref = self.source.test[number]
             image = self.source.load(ref)
-            self.tested.append(Tested(ref.name, tuple(image.shape), _digest(ref.path)))
+            self.tested.append(Tested.of(ref, image))
             translation = translator(image, self.direction)
             round_trip = translator(translation, back)
             written = self.results.write(number, translation)
@@ -285,11 +292,6 @@ class _Test:
                 example = Example(image, translation, truth, round_trip)
                 self.examples.append(self.results.shown(number, example))
             yield Sample(number, image, written, truth, round_trip)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _content(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from revgan.commands.evaluate import open_trained
+from revgan.commands.evaluate import Tested, open_trained
 from revgan.commands.options import Parser, UsageError
 from revgan.commands.run_options import ModelChoice
 from revgan.commands.score_tables import add_names_option
@@ -95,6 +95,7 @@ def _pictures(
     """Each sample's pictures by column, from left to right."""
     names: list[str] = []
     rows: list[dict[str, Tensor]] = []
+    shown: dict[str, Tested] = {}
     for run_name, run in runs.items():
         translator, data = open_trained(configs[run_name], run, console, model=model)
         source, target = sides(data, direction)
@@ -116,6 +117,12 @@ def _pictures(
                 )
             number, ref = refs[name]
             image = source.load(ref)
+            tested = Tested.of(ref, image)
+            if shown.setdefault(name, tested) != tested:
+                raise UserError(
+                    f"{name} of {run.root} is another image than that of the run before, or has "
+                    "another size or other channels; compare runs on the same data"
+                )
             images = {"input": image, run_name: translator(image, direction)}
             if data.test_aligned:
                 images["truth"] = target.load(target.test[number])
