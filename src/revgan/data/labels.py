@@ -131,7 +131,8 @@ class Palette:
             )
             order = np.argsort(-counts, kind="stable")[:3]
             named = ", ".join(
-                f"{tuple(pixels[unknown][first[place]].tolist())} at {counts[place]:,} pixels"
+                f"{tuple(pixels[unknown][first[place]].tolist())} at "
+                f"{_count(counts[place], 'pixel')}"
                 for place in order
             )
             more = ", ..." if len(colours) > len(order) else ""
@@ -246,9 +247,10 @@ def _read_ids(path: Path, palette: Palette) -> Tensor:
     unknown = ids[(ids >= count) & (ids != IGNORED)]
     if unknown.size:
         first = int(unknown[0])
+        pixels = _count(int(np.count_nonzero(unknown == first)), "pixel")
         raise UserError(
-            f"{path} holds the class {first} at {np.count_nonzero(unknown == first):,} pixels, "
-            f"but {FILE} has classes 0 to {count - 1}, and {IGNORED} for what is ignored"
+            f"{path} holds the class {first} at {pixels}, but {FILE} has classes 0 to {count - 1}, "
+            f"and {IGNORED} for what is ignored"
         )
     return torch.from_numpy(ids[..., 0].astype(np.int64))
 
