@@ -113,6 +113,13 @@ def test_a_class_that_the_test_has_not_is_left_out(folder, tmp_path):
     assert evaluation.classes["labels"]["RevGAN"] == {"road": None, "sky": 1.0}
 
 
+def test_a_test_without_a_pixel_that_counts_is_refused_rather_than_scored(folder, tmp_path):
+    for number in range(3):
+        save(folder / "testB" / f"{number}.png", stripes(VOID))
+    with pytest.raises(UserError, match=r"of testB has a class that counts in labels\.yaml"):
+        evaluated(folder, tmp_path)
+
+
 def test_classes_follow_the_size_that_networks_see(folder):
     config = DataConfig(path=str(folder), resize=48, crop=32)
     data = open_data_set(config, paired=True)
@@ -125,7 +132,7 @@ def test_unknown_label_colours_end_an_evaluation_before_it_starts(folder, tmp_pa
     pixels = stripes(SKY, ROAD)
     pixels[0, 0] = (1, 2, 3)
     save(folder / "testB" / "2.png", pixels)
-    with pytest.raises(UserError, match=r"2\.png has 1 colour .*\(1, 2, 3\) at 1 pixels"):
+    with pytest.raises(UserError, match=r"2\.png has 1 colour .*\(1, 2, 3\) at 1 pixel;"):
         evaluated(folder, tmp_path)
     assert not (tmp_path / "run" / "results").exists()
 
