@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from revgan.cli import main
@@ -91,6 +92,17 @@ def test_pictures_stand_in_the_order_of_their_columns():
     assert [a.get_title() for a in axes] == ["input", "truth", "", ""]
     shown = [a.get_images()[0].get_array().mean() if a.get_images() else None for a in axes]
     assert shown == [0, 255, 255, None]
+
+
+def test_names_longer_than_a_picture_is_wide_go_on_below_and_are_no_formulas():
+    name = r"$\frac{$-a-very-long-name-of-a-run"
+    figure = comparison_figure([{"input": torch.zeros(1, 8, 8), name: torch.zeros(1, 8, 8)}])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for axes in figure.get_axes():
+        text = axes.title.get_window_extent(renderer)
+        assert text.width <= axes.get_window_extent(renderer).width
+        assert text.y1 <= figure.bbox.y1
+    assert axes.get_title().replace("\n", "") == name
 
 
 def test_without_images_there_is_no_figure():
