@@ -210,6 +210,9 @@ def evaluate(
 
     One image or volume is in memory at a time, besides the report's examples: of volumes, these
     are slices. Volumes are scored as the networks see them, at the model's orientation and spacing.
+
+    Raises:
+        UserError: the model makes values that are no numbers.
     """
     if data.palette is not None and not data.test_aligned:
         console.print(
@@ -286,6 +289,12 @@ class _Test:
             self.tested.append(Tested.of(ref, image))
             translation = translator(image, self.direction)
             round_trip = translator(translation, back)
+            if not (translation.isfinite().all() and round_trip.isfinite().all()):
+                raise UserError(  # rather than take it for black
+                    f"the model makes values of {ref.path} that are no numbers (NaN or infinite): "
+                    "its training has failed; try --model best, or train anew with a lower "
+                    "optimizer.lr"
+                )
             written = self.results.write(number, translation)
             truth = self.target.load(self.target.test[number]) if self.aligned else None
             if number in shown:
