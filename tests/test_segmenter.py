@@ -222,6 +222,16 @@ def test_label_maps_without_a_class_that_counts_train_no_segmenter(data, tmp_pat
     assert not (tmp_path / "cache").exists()
 
 
+def test_other_class_ids_have_a_segmenter_of_their_own(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter_training, "STEPS", 1)
+    trained_segmenter(data, tmp_path / "cache", CPU)
+    ids = tmp_path / "images" / "trainLabels" / "0.png"
+    ids.parent.mkdir()
+    Image.fromarray(np.ones((24, 20), np.uint8)).save(ids)
+    trained_segmenter(data, tmp_path / "cache", CPU)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
 def test_training_a_segmenter_leaves_the_random_state_alone(data, tmp_path, monkeypatch):
     monkeypatch.setattr(segmenter_training, "STEPS", 1)
     before = torch.get_rng_state()

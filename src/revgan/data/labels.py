@@ -233,6 +233,12 @@ def class_map(ref: ImageRef, palette: Palette, size: tuple[int, int] | None = No
     return resized[0, 0].long()
 
 
+def class_map_files(ref: ImageRef, palette: Palette) -> list[Path]:
+    """The files that decide what `class_map` gives."""
+    ids = _ids_path(ref, palette)
+    return [ref.path, ids] if ids.is_file() else [ref.path]
+
+
 def _ids_path(ref: ImageRef, palette: Palette) -> Path:
     folder = ref.path.parent
     name = folder.name.removesuffix(palette.domain) + "Labels"

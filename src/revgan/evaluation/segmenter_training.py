@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from revgan.data.domains import DataSet
 from revgan.data.folders import ImageRef
 from revgan.data.image_sets import ImageDomain
-from revgan.data.labels import FILE, IGNORED, Palette, class_map
+from revgan.data.labels import FILE, IGNORED, Palette, class_map, class_map_files
 from revgan.errors import UserError
 from revgan.evaluation.segmenter import MULTIPLE, UNetSegmenter, build_unet
 from revgan.networks.pretrained import save_tensors
@@ -135,9 +135,10 @@ def _train(
 def _digest(photos: ImageDomain, pairs: list[tuple[ImageRef, ImageRef]], palette: Palette) -> str:
     """Of all that decides what the network becomes."""
     files = []
-    for ref in (ref for pair in pairs for ref in pair):
-        status = ref.path.stat()
-        files.append([str(ref), status.st_size, status.st_mtime_ns])
+    for photo, label in pairs:
+        for path in (photo.path, *class_map_files(label, palette)):
+            status = path.stat()
+            files.append([str(path), status.st_size, status.st_mtime_ns])
     facts = [VERSION, STEPS, BATCH, CROP, LEARNING_RATE, asdict(palette), files]
     facts += [photos.source.decoding.config.resize, photos.channels]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
