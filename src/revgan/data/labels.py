@@ -95,14 +95,16 @@ class Palette:
         """The class that counts whose colour is nearest to each pixel's.
 
         Args:
-            image: (3, H, W) in [-1, 1].
+            image: (C, H, W) in [-1, 1]. Of three or more channels the first three are red, green
+                and blue; of fewer the first is grey, which colours are compared as.
 
         Returns:
             (H, W), int64.
         """
+        channels = 3 if len(image) >= 3 else 1
         distances = [
-            (image - colour.to(image.device)[:, None, None]).square().sum(0)
-            for colour in self._colours()
+            (image[:channels] - colour.to(image.device)[:, None, None]).square().sum(0)
+            for colour in self._colours(channels)
         ]
         return torch.stack(distances).argmin(0)
 
@@ -153,8 +155,8 @@ class Palette:
         places = classes.where(classes != IGNORED, len(colours) - 1)
         return torch.stack(colours)[places].permute(2, 0, 1)
 
-    def _colours(self) -> list[Tensor]:
-        return [_unit_colour(label.colour) for label in self.counting]
+    def _colours(self, channels: int = 3) -> list[Tensor]:
+        return [_unit_colour(label.colour, channels) for label in self.counting]
 
     @classmethod
     def read(cls, folder: Path) -> "Palette | None":
@@ -273,9 +275,9 @@ def _label_class(entry: dict[str, Any]) -> LabelClass:
     return LabelClass(str(entry["name"]), tuple(colour), void)
 
 
-def _unit_colour(colour: tuple[int, int, int]) -> Tensor:
-    """(3,) in [-1, 1]; as `to_tensor` gives it, so that colours of files are met exactly."""
-    return to_tensor(np.array([[colour]], np.uint8))[:, 0, 0]
+def _unit_colour(colour: tuple[int, int, int], channels: int = 3) -> Tensor:
+    """(channels,) in [-1, 1]; made as images are, so that colours of files are met exactly."""
+    return to_tensor(convert_channels(np.array([[colour]], np.uint8), channels))[:, 0, 0]
 
 
 def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:

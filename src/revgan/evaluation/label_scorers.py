@@ -85,7 +85,7 @@ class LabelScorer(ClassScorer):
         self.most_frequent = most_frequent_class(labels, palette)
 
     def add(self, sample: Sample) -> None:
-        predicted = self.palette.nearest(_as_colour(sample.translation))
+        predicted = self.palette.nearest(sample.translation)
         self._count(self.method, sample.number, predicted)
         if self.most_frequent is not None:
             everywhere = torch.full_like(predicted, self.most_frequent)
@@ -150,8 +150,3 @@ def most_frequent_class(labels: ImageDomain, palette: Palette) -> int | None:
 def _image_domain(domain: object) -> ImageDomain:
     assert isinstance(domain, ImageDomain)  # only image folders have palettes
     return domain
-
-
-def _as_colour(image: Tensor) -> Tensor:
-    """(3, H, W), of label maps that have fewer or more channels: grey repeated, alpha dropped."""
-    return image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
