@@ -13,7 +13,7 @@ from revgan.data.config import DataConfig
 from revgan.data.labels import IGNORED, LabelClass, Palette
 from revgan.data.sets import open_data_set
 from revgan.errors import UserError
-from revgan.evaluation.label_scorers import SegmenterScorer, true_classes
+from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer, true_classes
 from revgan.evaluation.scorers import Sample
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
@@ -102,6 +102,26 @@ def test_a_segmenter_judges_made_photos_beside_real_ones(folder):
     assert real.kind == "ceiling"
     assert real.scores["pixel_accuracy"].value == 1
     assert made.scores["pixel_accuracy"].value == pytest.approx(1 / 3)  # all road
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_label_maps_of_any_channels_have_their_own_classes(folder, channels):
+    config = DataConfig(path=str(folder), crop=32, channels_b=channels)
+    data = open_data_set(config, paired=True)
+    scorer = LabelScorer("AtoB", data, PALETTE, "RevGAN")
+    label, photo = data.b.load(data.b.test[0]), data.a.load(data.a.test[0])
+    scorer.add(Sample(0, photo, label, label, photo))
+    assert scorer.rows()[0].scores["pixel_accuracy"].value == 1
+
+
+def test_a_single_run_has_the_name_that_it_was_given(folder, tmp_path, capsys):
+    run, table = tmp_path / "run", tmp_path / "t.csv"
+    tiny = ["--training.steps=1", "--generator.width=2", "--generator.depth=1", "--data.crop=32"]
+    tiny += ["--discriminator.width=2", "--runtime.device=cpu", f"--run={run}"]
+    assert main(["train", str(folder), *tiny]) == 0
+    assert main(["evaluate", str(run), "--names=mine", f"--table={table}"]) == 0
+    assert ",mine," in table.read_text()
+    assert "mine" in capsys.readouterr().out
 
 
 def test_a_class_that_the_test_has_not_is_left_out(folder, tmp_path):
