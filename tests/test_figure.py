@@ -52,6 +52,21 @@ def test_samples_are_chosen_by_name(runs, tmp_path):
     assert size(two)[1] > 1.5 * size(one)[1]
 
 
+def test_a_number_is_a_count_though_an_image_has_it_for_a_name(tmp_path):
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(1, 4):
+            pixels = np.full((32, 32), number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    run, figure = tmp_path / "run", tmp_path / "f.png"
+    assert main(["train", str(tmp_path / "images"), "--run", str(run), *TINY]) == 0
+    heights = []
+    for samples in ("2", "2.png"):
+        assert main(["figure", str(run), "--samples", samples, "--output", str(figure)]) == 0
+        heights.append(size(figure)[1])
+    assert heights == pytest.approx([200 * (2 * 1.4 + 0.3), 200 * (1.4 + 0.3)], abs=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -40,7 +40,8 @@ def add_options(parser: Parser) -> None:
         type=str,
         nargs="+",
         default=[str(SAMPLES)],
-        help="how many test images, evenly spread, or their names without suffix",
+        help="how many test images, evenly spread, or their names; a number alone is a count, so "
+        "that image 6 alone is 6.png",
     )
     parser.add_argument(
         "--output",
@@ -132,14 +133,14 @@ def _pictures(
 
 
 def _chosen(source: Domain[Any], samples: Sequence[str]) -> list[str]:
-    """The names of the samples: those given, or so many of all."""
-    names = [ref.name for ref in source.test]
-    if len(samples) == 1 and samples[0].isdecimal() and samples[0] not in names:
-        chosen = spread(names, int(samples[0]))
+    """The names of the samples: those given, with suffix or without, or so many of all."""
+    if len(samples) == 1 and samples[0].isdecimal():
+        chosen = [ref.name for ref in spread(source.test, int(samples[0]))]
         if not chosen:
             raise UsageError("--samples must be 1 or more, or names of test images")
         return chosen
-    return list(dict.fromkeys(samples))
+    files = {ref.path.name: ref.name for ref in source.test}
+    return list(dict.fromkeys(files.get(sample, sample) for sample in samples))
 
 
 def _some(names: Iterable[str]) -> str:
