@@ -52,6 +52,13 @@ def test_the_interval_of_kid_leaves_out_pairs_of_an_image_with_itself():
     assert 0 < far.low < far.value < far.high
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_few_images_have_an_interval_though_draws_of_one_image_alone_give_no_distance(count):
+    # Of 3 images, one resample in nine draws the same three times.
+    estimate = kid(features(count, 6), features(count, 7, shift=2.0))
+    assert estimate.low <= estimate.value <= estimate.high < float("inf")
+
+
 def test_a_set_of_one_has_no_distance():
     with pytest.raises(ValueError, match="takes two images"):
         kid(features(1, 0), features(5, 0))

@@ -94,14 +94,14 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-def evaluated(folder, tmp_path, distributions=()):
-    config = RunConfig(data=DataConfig(path=str(folder), crop=32))
+def evaluated(folder, tmp_path, distributions=(), resize=None, model=None):
+    config = RunConfig(data=DataConfig(path=str(folder), crop=32, resize=resize))
     data = open_data_set(config.data, paired=False)
     console = Console(quiet=True)
     scoring = Scoring(
         ScoreOptions(distributions=distributions), data, config, torch.device("cpu"), console
     )
-    return evaluate(KnowsTheTruth(), data, RunFolder(tmp_path / "run"), console, scoring)
+    return evaluate(model or KnowsTheTruth(), data, RunFolder(tmp_path / "run"), console, scoring)
 
 
 def test_each_direction_is_scored_against_its_own_truth(folder, tmp_path):
@@ -119,6 +119,12 @@ def test_each_direction_is_scored_against_its_own_truth(folder, tmp_path):
         ("AtoBtoA", 30.0),
         ("BtoAtoB", 30.0),
     }
+
+
+def test_a_model_whose_training_failed_does_not_pass_for_one_of_black_images(folder, tmp_path):
+    with pytest.raises(UserError, match=r"00\.png that are no numbers"):
+        evaluated(folder, tmp_path, model=lambda image, direction: image * float("nan"))
+    assert list((tmp_path / "run" / "results" / "AtoB").iterdir()) == []
 
 
 def test_translations_are_written_under_the_names_of_their_images(folder, tmp_path):
@@ -175,6 +181,16 @@ def test_runs_on_other_test_images_are_not_compared(folder, tmp_path):
     for name in ("testA", "testB"):
         (folder / name / "00.png").unlink()
     second = evaluated(folder, tmp_path)
+    with pytest.raises(UserError, match="one and two have other test images"):
+        compare({"one": first, "two": second})
+
+
+@pytest.mark.parametrize("resize", [None, 48])
+def test_runs_on_test_images_of_other_content_or_size_are_not_compared(folder, tmp_path, resize):
+    first = evaluated(folder, tmp_path)
+    if resize is None:
+        Image.fromarray(np.full((36, 40), 20, np.uint8)).save(folder / "testB" / "00.png")
+    second = evaluated(folder, tmp_path, resize=resize)
     with pytest.raises(UserError, match="one and two have other test images"):
         compare({"one": first, "two": second})
 

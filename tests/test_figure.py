@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from revgan.cli import main
@@ -51,6 +52,21 @@ def test_samples_are_chosen_by_name(runs, tmp_path):
     assert size(two)[1] > 1.5 * size(one)[1]
 
 
+def test_a_number_is_a_count_though_an_image_has_it_for_a_name(tmp_path):
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(1, 4):
+            pixels = np.full((32, 32), number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    run, figure = tmp_path / "run", tmp_path / "f.png"
+    assert main(["train", str(tmp_path / "images"), "--run", str(run), *TINY]) == 0
+    heights = []
+    for samples in ("2", "2.png"):
+        assert main(["figure", str(run), "--samples", samples, "--output", str(figure)]) == 0
+        heights.append(size(figure)[1])
+    assert heights == pytest.approx([200 * (2 * 1.4 + 0.3), 200 * (1.4 + 0.3)], abs=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -70,6 +86,20 @@ def test_mistakes_end_in_one_sentence(runs, capsys, tmp_path, monkeypatch, optio
     assert list(tmp_path.iterdir()) == []
 
 
+def test_runs_on_other_images_of_the_same_names_have_no_figure(runs, tmp_path, capsys):
+    other = tmp_path / "other"
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (other / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((36, 40, 3), number, np.uint8)
+            Image.fromarray(pixels).save(other / name / f"place{number}.png")
+    run, figure = tmp_path / "run", tmp_path / "f.png"
+    assert main(["train", str(other), "--run", str(run), *TINY]) == 0
+    assert main(["figure", runs[0], str(run), "--output", str(figure)]) == 1
+    assert "place0 of" in capsys.readouterr().err
+    assert not figure.exists()
+
+
 def test_pictures_stand_in_the_order_of_their_columns():
     black, white = torch.full((1, 8, 8), -1.0), torch.ones(1, 8, 8)
     figure = comparison_figure([{"input": black, "truth": white}, {"input": white}])
@@ -77,6 +107,17 @@ def test_pictures_stand_in_the_order_of_their_columns():
     assert [a.get_title() for a in axes] == ["input", "truth", "", ""]
     shown = [a.get_images()[0].get_array().mean() if a.get_images() else None for a in axes]
     assert shown == [0, 255, 255, None]
+
+
+def test_names_longer_than_a_picture_is_wide_go_on_below_and_are_no_formulas():
+    name = r"$\frac{$-a-very-long-name-of-a-run"
+    figure = comparison_figure([{"input": torch.zeros(1, 8, 8), name: torch.zeros(1, 8, 8)}])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for axes in figure.get_axes():
+        text = axes.title.get_window_extent(renderer)
+        assert text.width <= axes.get_window_extent(renderer).width
+        assert text.y1 <= figure.bbox.y1
+    assert axes.get_title().replace("\n", "") == name
 
 
 def test_without_images_there_is_no_figure():

@@ -13,7 +13,7 @@ from revgan.data.config import DataConfig
 from revgan.data.labels import IGNORED, LabelClass, Palette
 from revgan.data.sets import open_data_set
 from revgan.errors import UserError
-from revgan.evaluation.label_scorers import SegmenterScorer, true_classes
+from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer, true_classes
 from revgan.evaluation.scorers import Sample
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
@@ -104,6 +104,26 @@ def test_a_segmenter_judges_made_photos_beside_real_ones(folder):
     assert made.scores["pixel_accuracy"].value == pytest.approx(1 / 3)  # all road
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_label_maps_of_any_channels_have_their_own_classes(folder, channels):
+    config = DataConfig(path=str(folder), crop=32, channels_b=channels)
+    data = open_data_set(config, paired=True)
+    scorer = LabelScorer("AtoB", data, PALETTE, "RevGAN")
+    label, photo = data.b.load(data.b.test[0]), data.a.load(data.a.test[0])
+    scorer.add(Sample(0, photo, label, label, photo))
+    assert scorer.rows()[0].scores["pixel_accuracy"].value == 1
+
+
+def test_a_single_run_has_the_name_that_it_was_given(folder, tmp_path, capsys):
+    run, table = tmp_path / "run", tmp_path / "t.csv"
+    tiny = ["--training.steps=1", "--generator.width=2", "--generator.depth=1", "--data.crop=32"]
+    tiny += ["--discriminator.width=2", "--runtime.device=cpu", f"--run={run}"]
+    assert main(["train", str(folder), *tiny]) == 0
+    assert main(["evaluate", str(run), "--names=mine", f"--table={table}"]) == 0
+    assert ",mine," in table.read_text()
+    assert "mine" in capsys.readouterr().out
+
+
 def test_a_class_that_the_test_has_not_is_left_out(folder, tmp_path):
     for number in range(3):
         save(folder / "testA" / f"{number}.png", stripes(SKY) // 2)
@@ -111,6 +131,13 @@ def test_a_class_that_the_test_has_not_is_left_out(folder, tmp_path):
     evaluation = evaluated(folder, tmp_path)
     assert scores(evaluation, "labels")["RevGAN"]["class_iou"] == 1
     assert evaluation.classes["labels"]["RevGAN"] == {"road": None, "sky": 1.0}
+
+
+def test_a_test_without_a_pixel_that_counts_is_refused_rather_than_scored(folder, tmp_path):
+    for number in range(3):
+        save(folder / "testB" / f"{number}.png", stripes(VOID))
+    with pytest.raises(UserError, match=r"of testB has a class that counts in labels\.yaml"):
+        evaluated(folder, tmp_path)
 
 
 def test_classes_follow_the_size_that_networks_see(folder):
@@ -125,7 +152,7 @@ def test_unknown_label_colours_end_an_evaluation_before_it_starts(folder, tmp_pa
     pixels = stripes(SKY, ROAD)
     pixels[0, 0] = (1, 2, 3)
     save(folder / "testB" / "2.png", pixels)
-    with pytest.raises(UserError, match=r"2\.png has 1 colour .*\(1, 2, 3\) at 1 pixels"):
+    with pytest.raises(UserError, match=r"2\.png has 1 colour .*\(1, 2, 3\) at 1 pixel;"):
         evaluated(folder, tmp_path)
     assert not (tmp_path / "run" / "results").exists()
 

@@ -3,6 +3,7 @@
 import pickle
 import warnings
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def exported(path, network):
 @pytest.mark.parametrize("save", [scripted, exported])
 def test_networks_of_the_user_label_photos_at_their_size(tmp_path, save):
     path = save(tmp_path / "net.pt", Brightness())
-    segmenter = load_segmenter(path, PALETTE, 3, (12, 16), CPU)
+    segmenter = load_segmenter(path, PALETTE, 3, [(12, 16)], CPU)
     photo = torch.full((3, 12, 16), -0.5)
     photo[:, :, 8:] = 0.5
     classes = segmenter(photo)
@@ -73,13 +74,28 @@ def test_networks_of_the_user_label_photos_at_their_size(tmp_path, save):
 def test_a_network_of_other_classes_is_refused(tmp_path):
     path = scripted(tmp_path / "net.pt", Brightness(5))
     with pytest.raises(UserError, match=r"tells 5 classes, but the data set has 2: dark, light"):
-        load_segmenter(path, PALETTE, 3, (8, 8), CPU)
+        load_segmenter(path, PALETTE, 3, [(8, 8)], CPU)
 
 
 def test_a_network_of_other_channels_is_refused(tmp_path):
     path = scripted(tmp_path / "net.pt", Brightness())
     with pytest.raises(UserError, match=r"does not take images \(1, 4, 8, 8\)"):
-        load_segmenter(path, PALETTE, 4, (8, 8), CPU)
+        load_segmenter(path, PALETTE, 4, [(8, 8)], CPU)
+
+
+def test_a_network_must_take_photos_of_every_size(tmp_path):
+    path = exported(tmp_path / "net.pt2", Brightness())  # for 12 x 16 alone
+    with pytest.raises(UserError, match=r"does not take images \(1, 3, 16, 16\)"):
+        load_segmenter(path, PALETTE, 3, [(12, 16), (16, 16)], CPU)
+
+
+def test_an_archive_of_another_make_is_refused_in_one_sentence(tmp_path):
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/models/model.json", "{}")
+        archive.writestr("x/data/weights/x_weights_config.json", "[]")
+    with pytest.raises(UserError, match="can't be loaded as a segmenter"):
+        load_segmenter(path, PALETTE, 3, [(8, 8)], CPU)
 
 
 class Runs:
@@ -99,7 +115,37 @@ def test_no_pickle_of_a_stranger_is_loaded(tmp_path):
                 content = pickle.dumps(Runs())
             target.writestr(name, content)
     with pytest.raises(UserError, match="holds pickled Python objects"):
-        load_segmenter(bad, PALETTE, 3, (12, 16), CPU)
+        load_segmenter(bad, PALETTE, 3, [(12, 16)], CPU)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "net/data/weights/model.pt",  # where older files had their weights, pickled
+        "net/data/aotinductor/model/model.so",
+        "net/data/constants/opaque_obj_0",
+        "serialized_state_dict.pt",
+    ],
+)
+def test_no_record_is_loaded_that_a_network_of_tensors_has_not(tmp_path, record):
+    path = exported(tmp_path / "net.pt2", Brightness())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(record, pickle.dumps(Runs()))
+    with pytest.raises(UserError, match="holds pickled Python objects or compiled code"):
+        load_segmenter(path, PALETTE, 3, [(12, 16)], CPU)
+
+
+def test_a_constant_that_is_said_to_be_no_tensor_is_not_loaded(tmp_path):
+    path = exported(tmp_path / "net.pt2", Brightness())
+    bad = tmp_path / "bad.pt2"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(bad, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("constants_config.json"):
+                content = b'{"config": {"x": {"path_name": "opaque_obj_0", "use_pickle": false}}}'
+            target.writestr(name, content)
+    with pytest.raises(UserError, match="holds pickled Python objects or compiled code"):
+        load_segmenter(bad, PALETTE, 3, [(12, 16)], CPU)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", pickle.dumps({})])
@@ -107,9 +153,9 @@ def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "net.pt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"is no TorchScript or torch\.export file"):
-        load_segmenter(path, PALETTE, 3, (8, 8), CPU)
+        load_segmenter(path, PALETTE, 3, [(8, 8)], CPU)
     with pytest.raises(UserError, match="is no file"):
-        load_segmenter(tmp_path / "none.pt", PALETTE, 3, (8, 8), CPU)
+        load_segmenter(tmp_path / "none.pt", PALETTE, 3, [(8, 8)], CPU)
 
 
 def test_sizes_that_are_no_multiple_are_padded_and_cropped():
@@ -164,6 +210,26 @@ def test_a_damaged_cached_segmenter_is_trained_anew(data, tmp_path, monkeypatch)
     path.write_bytes(whole[:100])
     trained_segmenter(data, tmp_path / "cache", CPU)
     assert path.read_bytes() == whole
+
+
+def test_label_maps_without_a_class_that_counts_train_no_segmenter(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter_training, "STEPS", 2)
+    grey = LabelClass("grey", (9, 9, 9))
+    void = (LabelClass(c.name, c.colour, void=True) for c in PALETTE.classes)
+    palette = Palette("B", (*void, grey, LabelClass("paler", (10, 10, 10))))
+    with pytest.raises(UserError, match="no pixel of the training label maps has a class"):
+        trained_segmenter(replace(data, palette=palette), tmp_path / "cache", CPU)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_other_class_ids_have_a_segmenter_of_their_own(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter_training, "STEPS", 1)
+    trained_segmenter(data, tmp_path / "cache", CPU)
+    ids = tmp_path / "images" / "trainLabels" / "0.png"
+    ids.parent.mkdir()
+    Image.fromarray(np.ones((24, 20), np.uint8)).save(ids)
+    trained_segmenter(data, tmp_path / "cache", CPU)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_training_a_segmenter_leaves_the_random_state_alone(data, tmp_path, monkeypatch):

@@ -72,6 +72,23 @@ def test_the_terminal_table_fits_80_columns_and_shows_every_row():
     assert all(heading in shown for heading in headings(ROWS))
 
 
+def test_long_names_and_four_scores_are_not_cut_off_at_80_columns():
+    scores = {
+        key: Estimate(value, value - 0.1, value + 0.1)
+        for key, value in {"mae": 115.9, "psnr": 16.9, "ssim": 0.8, "lpips": 0.2}.items()
+    }
+    name = "cityscapes-paired-width56-seed1"
+    console = Console(width=80, force_terminal=True)
+    with console.capture() as capture:
+        console.print(rows_to_rich([Row("AtoB", name, scores, 500)]))
+    shown = capture.get()
+    assert "…" not in shown
+    lines = [line.split("│") for line in shown.splitlines() if line.count("│") > 2]
+    assert name in "".join(line[1].strip() for line in lines)
+    for end in ("115.8", "116.0", "16.80", "17.00", "0.700", "0.900", "0.100", "0.300"):
+        assert end in shown
+
+
 def test_rows_survive_json():
     assert json.loads(json.dumps(rows_to_json(ROWS)))[0] == {
         "direction": "AtoB",

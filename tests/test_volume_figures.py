@@ -3,10 +3,12 @@
 import math
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -108,6 +110,28 @@ def test_sides_are_named_only_where_they_are_known() -> None:
     assert letters == []
     named = words(volume_figure(example(affine=np.diag([-1.0, 1.0, 1.0, 1.0]))))
     assert [word for word in named if len(word) == 1 and word != "0"] == [*"RLRLAP"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "planes", "letters"),
+    [
+        ((64, 8, 64), ["axial", "coronal"], "RLRLAP"),
+        ((2, 64, 64), ["sagittal"], "AP"),
+        ((24, 10, 40), ["axial", "coronal", "sagittal"], "RLRLAP"),
+    ],
+)
+def test_headings_of_narrow_planes_do_not_overlap(
+    shape: tuple[int, ...], planes: list[str], letters: str
+) -> None:
+    volume = torch.zeros(1, *shape)
+    figure = volume_figure(slice_volumes(volume, volume, None, volume, np.eye(4)))
+    top, renderer = figure.axes[0], FigureCanvasAgg(figure).get_renderer()
+    headings = [text for text in top.texts if text.get_text() != "input"]
+    named = [text.get_text() for text in headings]
+    assert [name for name in named if len(name) > 1] == planes
+    assert "".join(name for name in named if len(name) == 1) == letters
+    spans = sorted(tuple(text.get_window_extent(renderer).intervalx) for text in headings)
+    assert all(one[1] < other[0] for one, other in pairwise(spans))
 
 
 def test_a_figure_shows_the_strips_themselves() -> None:

@@ -1,12 +1,14 @@
 """`revgan evaluate`: scores, translated test images or volumes, and the report of a run."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from revgan.commands.results import open_results
 from revgan.commands.run_options import ModelChoice
@@ -14,7 +16,7 @@ from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.commands.step_memory import compare_memory
 from revgan.commands.train import checked_data
 from revgan.commands.windowing import AUTO, WindowOptions
-from revgan.data.domains import DataSet, Domain, spread
+from revgan.data.domains import DataSet, spread
 from revgan.data.labels import FILE
 from revgan.errors import UserError
 from revgan.evaluation.label_scorers import ClassScorer
@@ -55,6 +57,27 @@ TITLES = {
 """Of the score tables, by their keys in scores.json, in order."""
 
 
+class Tested(NamedTuple):
+    """What an image or volume translated is known by, as names such as 1.png are in any data set.
+
+    Attributes:
+        name: its own.
+        shape: in which the networks see it, (C, *spatial).
+        digest: of its file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, ref: Any, image: Tensor) -> "Tested":
+        """Of an image or volume, and of what was loaded of it."""
+        with ref.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(ref.name, tuple(image.shape), digest)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What came of the test images or volumes.
@@ -63,14 +86,14 @@ class Evaluation:
         tables: rows of the tables that have some, by the keys of `TITLES`.
         classes: intersection over union of each class, beside "labels" and "segmenter".
         examples: what the report shows, by direction.
-        tested: the names of the test images or volumes of A and of B.
+        tested: what the test images or volumes are, see `Tested`, by direction.
         items: what they are, "images" or "volumes".
     """
 
     tables: dict[str, list[Row]]
     classes: dict[str, ClassTable]
     examples: dict[str, list[Any]]
-    tested: tuple[tuple[str, ...], tuple[str, ...]]
+    tested: dict[str, list["Tested"]]
     items: str
 
     def titled(self) -> Tables:
@@ -187,6 +210,9 @@ def evaluate(
 
     One image or volume is in memory at a time, besides the report's examples: of volumes, these
     are slices. Volumes are scored as the networks see them, at the model's orientation and spacing.
+
+    Raises:
+        UserError: the model makes values that are no numbers.
     """
     if data.palette is not None and not data.test_aligned:
         console.print(
@@ -196,28 +222,25 @@ def evaluate(
         )
     scorers = {way: scoring.scorers(way, method) for way in _directions(data)}
     examples: dict[str, list[Any]] = {}
+    tested: dict[str, list[Tested]] = {}
     for direction in scorers:
         test = _Test(direction, data, run)
         for sample in test.samples(translator, console):
             for scorer in scorers[direction]:
                 scorer.add(sample)
-        examples[direction] = test.examples
+        examples[direction], tested[direction] = test.examples, test.tested
     both = [scorer for of_direction in scorers.values() for scorer in of_direction]
     return Evaluation(
         tables=_tables(both),
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
         examples=examples,
-        tested=(_names(data.a), _names(data.b)),
+        tested=tested,
         items="images" if data.preparation is None else "volumes",
     )
 
 
 def _directions(data: DataSet) -> list[Direction]:
     return [way for way in get_args(Direction) if sides(data, way)[0].test]
-
-
-def _names(domain: Domain[Any]) -> tuple[str, ...]:
-    return tuple(ref.name for ref in domain.test)
 
 
 def _tables(scorers: Sequence[Scorer]) -> dict[str, list[Row]]:
@@ -247,6 +270,7 @@ class _Test:
         self.results = open_results(run.root / "results" / direction, self.source, self.target)
         self.aligned = data.test_aligned
         self.examples: list[Any] = []
+        self.tested: list[Tested] = []
 
     def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
         """Translates there and back and writes each."""
@@ -260,9 +284,17 @@ class _Test:
             transient=True,
             disable=not console.is_terminal,
         ):
-            image = self.source.load(self.source.test[number])
+            ref = self.source.test[number]
+            image = self.source.load(ref)
+            self.tested.append(Tested.of(ref, image))
             translation = translator(image, self.direction)
             round_trip = translator(translation, back)
+            if not (translation.isfinite().all() and round_trip.isfinite().all()):
+                raise UserError(  # rather than take it for black
+                    f"the model makes values of {ref.path} that are no numbers (NaN or infinite): "
+                    "its training has failed; try --model best, or train anew with a lower "
+                    "optimizer.lr"
+                )
             written = self.results.write(number, translation)
             truth = self.target.load(self.target.test[number]) if self.aligned else None
             if number in shown:
@@ -320,8 +352,9 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Tables:
     for name, evaluation in evaluations.items():
         if evaluation.tested != first.tested:
             raise UserError(
-                f"{first_name} and {name} have other test {first.items}, so that their scores "
-                "can't be compared; evaluate them one by one"
+                f"{first_name} and {name} have other test {first.items}, or the same at other "
+                "sizes or channels, so that their scores can't be compared; evaluate them one by "
+                "one"
             )
     tables: dict[str, list[Row]] = {}
     for name, evaluation in evaluations.items():

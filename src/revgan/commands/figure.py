@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from revgan.commands.evaluate import open_trained
+from revgan.commands.evaluate import Tested, open_trained
 from revgan.commands.options import Parser, UsageError
 from revgan.commands.run_options import ModelChoice
 from revgan.commands.score_tables import add_names_option
@@ -40,7 +40,8 @@ def add_options(parser: Parser) -> None:
         type=str,
         nargs="+",
         default=[str(SAMPLES)],
-        help="how many test images, evenly spread, or their names without suffix",
+        help="how many test images, evenly spread, or their names; a number alone is a count, so "
+        "that image 6 alone is 6.png",
     )
     parser.add_argument(
         "--output",
@@ -95,6 +96,7 @@ def _pictures(
     """Each sample's pictures by column, from left to right."""
     names: list[str] = []
     rows: list[dict[str, Tensor]] = []
+    shown: dict[str, Tested] = {}
     for run_name, run in runs.items():
         translator, data = open_trained(configs[run_name], run, console, model=model)
         source, target = sides(data, direction)
@@ -116,6 +118,12 @@ def _pictures(
                 )
             number, ref = refs[name]
             image = source.load(ref)
+            tested = Tested.of(ref, image)
+            if shown.setdefault(name, tested) != tested:
+                raise UserError(
+                    f"{name} of {run.root} is another image than that of the run before, or has "
+                    "another size or other channels; compare runs on the same data"
+                )
             images = {"input": image, run_name: translator(image, direction)}
             if data.test_aligned:
                 images["truth"] = target.load(target.test[number])
@@ -125,14 +133,14 @@ def _pictures(
 
 
 def _chosen(source: Domain[Any], samples: Sequence[str]) -> list[str]:
-    """The names of the samples: those given, or so many of all."""
-    names = [ref.name for ref in source.test]
-    if len(samples) == 1 and samples[0].isdecimal() and samples[0] not in names:
-        chosen = spread(names, int(samples[0]))
+    """The names of the samples: those given, with suffix or without, or so many of all."""
+    if len(samples) == 1 and samples[0].isdecimal():
+        chosen = [ref.name for ref in spread(source.test, int(samples[0]))]
         if not chosen:
             raise UsageError("--samples must be 1 or more, or names of test images")
         return chosen
-    return list(dict.fromkeys(samples))
+    files = {ref.path.name: ref.name for ref in source.test}
+    return list(dict.fromkeys(files.get(sample, sample) for sample in samples))
 
 
 def _some(names: Iterable[str]) -> str:

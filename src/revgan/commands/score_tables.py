@@ -21,10 +21,12 @@ class Output:
     Attributes:
         files: to write tables to, each in the format of its suffix.
         as_json: print JSON rather than tables.
+        named: the runs were given names, which tables then have for a single run, too.
     """
 
     files: tuple[Path, ...]
     as_json: bool
+    named: bool
 
     def show(self, evaluations: Mapping[str, Evaluation], console: Console) -> None:
         """Prints and writes the scores of runs, by their names; those of several as compared.
@@ -34,7 +36,7 @@ class Output:
             OSError: a file can't be written.
         """
         (first, *others) = evaluations.values()
-        tables = compare(evaluations) if others else first.titled()
+        tables = compare(evaluations) if others or self.named else first.titled()
         for path in self.files:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, format_tables(path, tables))
@@ -91,4 +93,4 @@ def output_options(options: Namespace) -> Output:
     for path in files:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--table {path} must end in one of {', '.join(FORMATS)}")
-    return Output(files, options.json)
+    return Output(files, options.json, options.names is not None)

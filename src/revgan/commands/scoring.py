@@ -166,8 +166,9 @@ class Scoring:
         if wanted == UNET:
             return self._trained_unet()
         photos = self.data.b if palette.domain == "A" else self.data.a
-        height, width = photos.load((photos.test + photos.train)[0]).shape[1:]
-        return load_segmenter(Path(wanted), palette, photos.channels, (height, width), self.device)
+        shapes = sorted({photos.load(ref).shape for ref in photos.test})
+        sizes = [(height, width) for _, height, width in shapes]
+        return load_segmenter(Path(wanted), palette, photos.channels, sizes, self.device)
 
     def _required_palette(self) -> Palette:
         if self.palette is None:

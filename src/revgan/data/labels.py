@@ -95,14 +95,16 @@ class Palette:
         """The class that counts whose colour is nearest to each pixel's.
 
         Args:
-            image: (3, H, W) in [-1, 1].
+            image: (C, H, W) in [-1, 1]. Of three or more channels the first three are red, green
+                and blue; of fewer the first is grey, which colours are compared as.
 
         Returns:
             (H, W), int64.
         """
+        channels = 3 if len(image) >= 3 else 1
         distances = [
-            (image - colour.to(image.device)[:, None, None]).square().sum(0)
-            for colour in self._colours()
+            (image[:channels] - colour.to(image.device)[:, None, None]).square().sum(0)
+            for colour in self._colours(channels)
         ]
         return torch.stack(distances).argmin(0)
 
@@ -131,7 +133,8 @@ class Palette:
             )
             order = np.argsort(-counts, kind="stable")[:3]
             named = ", ".join(
-                f"{tuple(pixels[unknown][first[place]].tolist())} at {counts[place]:,} pixels"
+                f"{tuple(pixels[unknown][first[place]].tolist())} at "
+                f"{_count(counts[place], 'pixel')}"
                 for place in order
             )
             more = ", ..." if len(colours) > len(order) else ""
@@ -152,8 +155,8 @@ class Palette:
         places = classes.where(classes != IGNORED, len(colours) - 1)
         return torch.stack(colours)[places].permute(2, 0, 1)
 
-    def _colours(self) -> list[Tensor]:
-        return [_unit_colour(label.colour) for label in self.counting]
+    def _colours(self, channels: int = 3) -> list[Tensor]:
+        return [_unit_colour(label.colour, channels) for label in self.counting]
 
     @classmethod
     def read(cls, folder: Path) -> "Palette | None":
@@ -232,6 +235,12 @@ def class_map(ref: ImageRef, palette: Palette, size: tuple[int, int] | None = No
     return resized[0, 0].long()
 
 
+def class_map_files(ref: ImageRef, palette: Palette) -> list[Path]:
+    """The files that decide what `class_map` gives."""
+    ids = _ids_path(ref, palette)
+    return [ref.path, ids] if ids.is_file() else [ref.path]
+
+
 def _ids_path(ref: ImageRef, palette: Palette) -> Path:
     folder = ref.path.parent
     name = folder.name.removesuffix(palette.domain) + "Labels"
@@ -246,9 +255,10 @@ def _read_ids(path: Path, palette: Palette) -> Tensor:
     unknown = ids[(ids >= count) & (ids != IGNORED)]
     if unknown.size:
         first = int(unknown[0])
+        pixels = _count(int(np.count_nonzero(unknown == first)), "pixel")
         raise UserError(
-            f"{path} holds the class {first} at {np.count_nonzero(unknown == first):,} pixels, "
-            f"but {FILE} has classes 0 to {count - 1}, and {IGNORED} for what is ignored"
+            f"{path} holds the class {first} at {pixels}, but {FILE} has classes 0 to {count - 1}, "
+            f"and {IGNORED} for what is ignored"
         )
     return torch.from_numpy(ids[..., 0].astype(np.int64))
 
@@ -265,9 +275,9 @@ def _label_class(entry: dict[str, Any]) -> LabelClass:
     return LabelClass(str(entry["name"]), tuple(colour), void)
 
 
-def _unit_colour(colour: tuple[int, int, int]) -> Tensor:
-    """(3,) in [-1, 1]; as `to_tensor` gives it, so that colours of files are met exactly."""
-    return to_tensor(np.array([[colour]], np.uint8))[:, 0, 0]
+def _unit_colour(colour: tuple[int, int, int], channels: int = 3) -> Tensor:
+    """(channels,) in [-1, 1]; made as images are, so that colours of files are met exactly."""
+    return to_tensor(convert_channels(np.array([[colour]], np.uint8), channels))[:, 0, 0]
 
 
 def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -1,6 +1,7 @@
 """Figures as the paper's 6 to 9: test images, what each model makes of them, and the truth."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -12,6 +13,12 @@ CELL = 1.4
 
 HEAD = 0.3
 """Inches above them, for the names."""
+
+LINE = 0.15
+"""Inches that each further line of a name takes."""
+
+LETTERS = 18
+"""Letters of a name that usually fit over a picture, in a line."""
 
 LEAST_DPI = 200
 
@@ -32,11 +39,13 @@ def comparison_figure(rows: Sequence[Mapping[str, Tensor]]) -> Figure:
     if not rows:
         raise ValueError("there are no images for a figure")
     names = list(rows[0])
+    heads = [fill(name, LETTERS) for name in names]
+    head = HEAD + LINE * max(text.count("\n") for text in heads)
     ratios = [max(_ratio(image) for image in row.values()) for row in rows]
     width, heights = CELL * len(names), [CELL * ratio for ratio in ratios]
     # At least one dot for each pixel, so that nothing is lost.
     most = max(image.shape[2] for row in rows for image in row.values())
-    height, dpi = sum(heights) + HEAD, max(LEAST_DPI, min(most, LARGEST) / CELL)
+    height, dpi = sum(heights) + head, max(LEAST_DPI, min(most, LARGEST) / CELL)
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     cells = figure.subplots(
         len(rows),
@@ -49,7 +58,7 @@ def comparison_figure(rows: Sequence[Mapping[str, Tensor]]) -> Figure:
             "left": 0.01,
             "right": 0.99,
             "bottom": 0.01,
-            "top": 1 - HEAD / height,
+            "top": 1 - head / height,
         },
     )
     for row, images in zip(cells, rows, strict=True):
@@ -58,8 +67,8 @@ def comparison_figure(rows: Sequence[Mapping[str, Tensor]]) -> Figure:
             if name in images:
                 # Pixels stay square where they are enlarged: small images look as they are.
                 axes.imshow(tensor_to_uint8(images[name]), interpolation="none")
-    for axes, name in zip(cells[0], names, strict=True):
-        axes.set_title(name, fontsize=9, pad=4)
+    for axes, text in zip(cells[0], heads, strict=True):
+        axes.set_title(text, fontsize=9, pad=4, parse_math=False)
     return figure
 
 

@@ -46,10 +46,14 @@ def kid(features_x: Tensor, features_y: Tensor) -> Estimate:
 
 
 def _mean_within(kernel: Tensor, times: Tensor) -> Tensor:
-    """The mean over pairs of different images, each of which comes up `times` (R, N); (R, 1)."""
+    """The mean over pairs of different images, each of which comes up `times` (R, N); (R, 1).
+
+    NaN where there is no such pair, as all draws are of one image.
+    """
     total = ((times @ kernel) * times).sum(1) - times.square() @ kernel.diagonal()
     pairs = times.sum(1).square() - times.square().sum(1)
-    return (total / pairs)[:, None]
+    # With no pair, rounding makes of 0 / 0 an infinity as well.
+    return (total / pairs).where(pairs > 0, torch.nan)[:, None]
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:

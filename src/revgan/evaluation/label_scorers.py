@@ -9,7 +9,8 @@ from torch import Tensor
 from revgan.data.domains import DataSet
 from revgan.data.folders import ImageRef
 from revgan.data.image_sets import ImageDomain
-from revgan.data.labels import IGNORED, Palette, class_map
+from revgan.data.labels import FILE, IGNORED, Palette, class_map
+from revgan.errors import UserError
 from revgan.evaluation.report import ClassTable
 from revgan.evaluation.scorers import Sample, Scorer, sides
 from revgan.evaluation.segmentation import SCORES, class_iou, confusion, segmentation_scores
@@ -27,14 +28,19 @@ class ClassScorer(Scorer):
         labels: the domain that has them.
 
     Raises:
-        UserError: a test image's classes can't be read, so that this ends it before any work.
+        UserError: a test image's classes can't be read, or none has one that counts; so that this
+            ends it before any work.
     """
 
     def __init__(self, direction: Direction, palette: Palette, labels: ImageDomain) -> None:
         self.palette, self.labels = palette, labels
         self.tally = Tally(direction, SCORES, segmentation_scores)
-        for ref in labels.test:
-            true_classes(labels, ref, palette)
+        truth = [true_classes(labels, ref, palette).ne(IGNORED).any() for ref in labels.test]
+        if not any(truth):
+            raise UserError(
+                f"no pixel of {labels.test[0].path.parent.name} has a class that counts in {FILE}, "
+                f"so that labels can't be scored; leave fewer classes void, or remove {FILE}"
+            )
 
     def rows(self) -> list[Row]:
         return self.tally.rows()
@@ -79,7 +85,7 @@ class LabelScorer(ClassScorer):
         self.most_frequent = most_frequent_class(labels, palette)
 
     def add(self, sample: Sample) -> None:
-        predicted = self.palette.nearest(_as_colour(sample.translation))
+        predicted = self.palette.nearest(sample.translation)
         self._count(self.method, sample.number, predicted)
         if self.most_frequent is not None:
             everywhere = torch.full_like(predicted, self.most_frequent)
@@ -144,8 +150,3 @@ def most_frequent_class(labels: ImageDomain, palette: Palette) -> int | None:
 def _image_domain(domain: object) -> ImageDomain:
     assert isinstance(domain, ImageDomain)  # only image folders have palettes
     return domain
-
-
-def _as_colour(image: Tensor) -> Tensor:
-    """(3, H, W), of label maps that have fewer or more channels: grey repeated, alpha dropped."""
-    return image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)

@@ -6,9 +6,10 @@ network that knows real photos finds in it the classes of the label map it was m
 
 import json
 import logging
+import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -113,7 +114,11 @@ def _deepest(module: nn.Module) -> nn.Module:
 
 
 def load_segmenter(
-    path: Path, palette: Palette, channels: int, size: tuple[int, int], device: torch.device
+    path: Path,
+    palette: Palette,
+    channels: int,
+    sizes: Iterable[tuple[int, int]],
+    device: torch.device,
 ) -> Segmenter:
     """Loads a network of the user's.
 
@@ -122,7 +127,7 @@ def load_segmenter(
             (1, channels, H, W) in [-1, 1] and returns a score for each of the palette's classes.
         palette: of the data set.
         channels: of the photos.
-        size: height and width of a photo, to try the network with.
+        sizes: heights and widths of the photos, to try the network with.
         device: where to run it.
 
     Raises:
@@ -135,24 +140,26 @@ def load_segmenter(
         raise UserError(f"{path} is no TorchScript or torch.export file")
     try:
         network = _load(path, device)
-    except (RuntimeError, ValueError, KeyError, OSError, AssertionError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of damaged files, nearly anything
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} can't be loaded as a segmenter: {reason}") from error
     segmenter = Segmenter(network, device)
-    wanted = f"(1, {channels}, {size[0]}, {size[1]})"
-    try:
-        scores = segmenter.scores(torch.zeros(channels, *size))
-    except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
-        reason = " ".join(str(error).split())[-200:]
-        raise UserError(
-            f"the network in {path} does not take images {wanted}, or returns no tensor of four "
-            f"dimensions: {reason}"
-        ) from error
-    if len(scores) != len(palette.names):
-        raise UserError(
-            f"the network in {path} tells {len(scores)} classes, but the data set has "
-            f"{len(palette.names)}: {', '.join(palette.names)}"
-        )
+    for height, width in sizes:
+        try:
+            scores = segmenter.scores(torch.zeros(channels, height, width))
+        except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
+            reason = " ".join(str(error).split())[-200:]
+            raise UserError(
+                f"the network in {path} does not take images (1, {channels}, {height}, {width}), "
+                f"or returns no tensor of four dimensions: {reason}"
+            ) from error
+        if len(scores) != len(palette.names):
+            raise UserError(
+                f"the network in {path} tells {len(scores)} classes, but the data set has "
+                f"{len(palette.names)}: {', '.join(palette.names)}"
+            )
     return segmenter
 
 
@@ -171,16 +178,29 @@ def _load(path: Path, device: torch.device) -> Callable[[Tensor], Any]:
         return module
 
 
+_TENSOR = re.compile(r"(weight|tensor)_\d+")
+"""The records of plain tensors."""
+
+_KNOWN = re.compile(
+    r"models/model\.json|data/(weights|constants)/(model_\1_config\.json|(weight|tensor)_\d+)"
+    r"|data/sample_inputs/model\.pt|archive_(format|version)|byteorder|(\.data|extra)/.+"
+)
+"""What `torch.export.save` writes of a network of plain tensors, below the archive's folder."""
+
+
 def _refuse_pickles(path: Path, archive: zipfile.ZipFile) -> None:
     """`torch.export.load` unpickles what it finds pickled, and so runs what a stranger wrote.
 
-    Plain tensors are stored as bytes; pickles are only there for other objects.
+    Plain tensors are stored as bytes; pickles are only there for other objects, and for all of a
+    network in older formats. Records of compiled code would be run, too.
     """
-    unsafe = False
-    for name in archive.namelist():
+    names = archive.namelist()
+    unsafe = not all(_KNOWN.fullmatch(name.partition("/")[2]) for name in names)
+    for name in names:
         if name.endswith(("weights_config.json", "constants_config.json")):
             entries = json.loads(archive.read(name))["config"].values()
             unsafe |= any(entry.get("use_pickle", True) for entry in entries)
+            unsafe |= not all(_TENSOR.fullmatch(entry["path_name"]) for entry in entries)
         if "/data/sample_inputs/" in name:
             try:
                 torch.load(BytesIO(archive.read(name)), weights_only=True)
@@ -188,6 +208,6 @@ def _refuse_pickles(path: Path, archive: zipfile.ZipFile) -> None:
                 unsafe = True
     if unsafe:
         raise UserError(
-            f"{path} holds pickled Python objects, which are not loaded as they can run code; save "
-            "the network with tensors alone, or as TorchScript"
+            f"{path} holds pickled Python objects or compiled code, which are not loaded as they "
+            "can run what a stranger wrote; save the network with tensors alone, or as TorchScript"
         )

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from revgan.data.domains import DataSet
 from revgan.data.folders import ImageRef
 from revgan.data.image_sets import ImageDomain
-from revgan.data.labels import IGNORED, Palette, class_map
+from revgan.data.labels import FILE, IGNORED, Palette, class_map, class_map_files
+from revgan.errors import UserError
 from revgan.evaluation.segmenter import MULTIPLE, UNetSegmenter, build_unet
 from revgan.networks.pretrained import save_tensors
 
@@ -44,7 +45,7 @@ def trained_segmenter(
         progress: told how far the training is.
 
     Raises:
-        UserError: a label map can't be read or has unknown colours.
+        UserError: a label map can't be read or has unknown colours, or no class counts in any.
         OSError: the network can't be written.
     """
     palette = cast(Palette, data.palette)
@@ -112,24 +113,32 @@ def _train(
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     network.train()
+    learnt = False
     for step in range(STEPS):
         photos, classes = (part.to(device) for part in samples.batch(step))
         loss = F.cross_entropy(network(photos), classes, ignore_index=IGNORED)
+        optimizer.zero_grad()
         if (classes != IGNORED).any():  # else it is no number
-            optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            learnt = True
+        optimizer.step()  # does nothing without gradients
         schedule.step()
         if progress is not None:
             progress(step + 1, STEPS)
+    if not learnt:
+        raise UserError(
+            f"a segmenter can't be trained, as no pixel of the training label maps has a class "
+            f"that counts in {FILE}; leave fewer classes void, or give a network's file"
+        )
 
 
 def _digest(photos: ImageDomain, pairs: list[tuple[ImageRef, ImageRef]], palette: Palette) -> str:
     """Of all that decides what the network becomes."""
     files = []
-    for ref in (ref for pair in pairs for ref in pair):
-        status = ref.path.stat()
-        files.append([str(ref), status.st_size, status.st_mtime_ns])
+    for photo, label in pairs:
+        for path in (photo.path, *class_map_files(label, palette)):
+            status = path.stat()
+            files.append([str(path), status.st_size, status.st_mtime_ns])
     facts = [VERSION, STEPS, BATCH, CROP, LEARNING_RATE, asdict(palette), files]
     facts += [photos.source.decoding.config.resize, photos.channels]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -131,9 +131,12 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
         title: stands above the table.
         what: the rows' counts are of.
     """
-    table = Table("", title=title, title_justify="left", title_style="bold")
-    for heading in (*headings(rows), what):
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("", overflow="fold")  # names of runs often differ at their ends alone
+    heads = headings(rows)
+    for heading in (*heads, what):
         table.add_column(heading, justify="right")
+    between = ".." if len(heads) <= 3 else "..\n"  # else the ends would be cut off
     direction = None
     for row, cells in zip(rows, table_cells(rows), strict=True):
         if row.direction != direction:
@@ -143,7 +146,7 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
         scores = (
             (f"[bold]{cell.text}[/]" if cell.best else cell.text)
             + (
-                f"\n[dim]{cell.interval.strip('[]').replace(', ', '..')}[/]"
+                f"\n[dim]{cell.interval.strip('[]').replace(', ', between)}[/]"
                 if cell.interval
                 else ""
             )

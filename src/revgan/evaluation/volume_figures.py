@@ -109,7 +109,7 @@ def volume_figure(slices: VolumeSlices) -> Figure:
         axes.imshow(tensor_to_uint8(picture), aspect="auto", clip_on=False)
         _write(axes, -left / strip, 0.5, name, ha="left")
         if number == 0:
-            _name_planes(axes, slices)
+            _name_planes(axes, slices, strip / width)
         if name == "difference":
             _draw_scale(axes_at(left + strip + 0.1, bottom, 0.1, row), limit)
     return figure
@@ -124,16 +124,29 @@ def _difference_limit(slices: VolumeSlices) -> float:
     return next((limit for limit in _LIMITS if limit >= most), _LIMITS[-1])
 
 
-def _name_planes(axes: Axes, slices: VolumeSlices) -> None:
-    """Headings over the three planes, between the letters of the sides that are left and right."""
+NAME_ROOM, SIDES_ROOM = 0.8, 0.25
+"""Inches that the name of a plane takes with the letters of its sides, and these alone."""
+
+
+def _name_planes(axes: Axes, slices: VolumeSlices, pixel: float) -> None:
+    """Headings over the three planes, between the letters of the sides that are left and right.
+
+    Planes too narrow for them, as those of a few thick slices, have the letters alone, or none.
+
+    Args:
+        axes: of the strip.
+        slices: what it shows.
+        pixel: inches across one of its pixels.
+    """
     names = ("axial", "coronal", "sagittal")
     sides = (("R", "L"), ("R", "L"), ("A", "P"))
     total = slices.input.shape[2]
     gap = (total - sum(slices.widths)) / (len(names) - 1)
     left = 0.0
     for name, (first, last), width in zip(names, sides, slices.widths, strict=True):
-        _write(axes, (left + width / 2) / total, 1.02, name, va="bottom")
-        if slices.sides_known:
+        if width * pixel >= NAME_ROOM:
+            _write(axes, (left + width / 2) / total, 1.02, name, va="bottom")
+        if slices.sides_known and width * pixel >= SIDES_ROOM:
             _write(axes, left / total, 1.02, first, ha="left", va="bottom")
             _write(axes, (left + width) / total, 1.02, last, ha="right", va="bottom")
         left += width + gap
