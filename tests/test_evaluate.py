@@ -13,7 +13,8 @@ from rich.console import Console
 
 from revgan.cli import main
 from revgan.commands import step_memory
-from revgan.commands.evaluate import compare, evaluate
+from revgan.commands.comparison import compare
+from revgan.commands.evaluate import evaluate
 from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.commands.step_memory import compare_memory
 from revgan.data.sets import DataConfig, open_data_set

@@ -67,6 +67,14 @@ def test_class_ids_beside_the_label_maps_go_before_their_colours(tmp_path):
     assert (classes == 1).sum() == 32
 
 
+def test_class_ids_that_only_some_label_maps_have_are_refused(tmp_path):
+    refs = [write(tmp_path / "testB", name, label_map(ROAD, SKY)) for name in ("x", "y")]
+    write(tmp_path / "testLabels", "x", np.zeros((8, 16), np.uint8))
+    class_map(refs[0], PALETTE)
+    with pytest.raises(UserError, match=r"testLabels holds no class ids of .*y\.png; put y\.png"):
+        class_map(refs[1], PALETTE)
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [

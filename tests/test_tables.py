@@ -49,9 +49,10 @@ def test_a_ceiling_competes_with_nobody():
     assert marks == [[True, False, True], [False, True, False], [False, False, False]]
 
 
-def test_a_kid_below_0_is_not_better_than_one_nearer_to_0():
-    rows = [Row("AtoB", f"{kid}", {"kid_random": Estimate(kid)}, 4) for kid in (-0.2, 0.1, 0.3)]
-    assert [cell.best for (cell,) in table_cells(rows)] == [False, True, False]
+def test_kids_below_0_are_equally_good():
+    kids = (-0.2, 0.0, -0.01, 0.1)
+    rows = [Row("AtoB", f"{kid}", {"kid_random": Estimate(kid)}, 4) for kid in kids]
+    assert [cell.best for (cell,) in table_cells(rows)] == [True, True, True, False]
 
 
 def test_columns_are_those_that_rows_have_and_gaps_stay_empty():

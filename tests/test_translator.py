@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from revgan import Translator
+from revgan.errors import UserError
 from revgan.inference import translate_padded
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator
@@ -78,3 +79,14 @@ def test_a_run_folder_and_its_model_folder_both_load(net, tmp_path, inside):
 def test_what_is_no_image_is_refused(net, image, direction):
     with pytest.raises(ValueError, match=r"image|takes|direction"):
         Translator(net)(image, direction)
+
+
+def test_a_model_that_makes_no_numbers_is_refused_rather_than_written_as_black():
+    net = RevGenerator(width=2, depth=1)
+    with torch.no_grad():
+        for weight in net.decoder_b.parameters():
+            weight.fill_(torch.nan)
+    translator = Translator(net)
+    with pytest.raises(UserError, match="no numbers"):
+        translator(np.zeros((16, 16, 3), np.uint8))
+    translator(np.zeros((16, 16, 3), np.uint8), direction="BtoA")

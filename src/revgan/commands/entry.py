@@ -155,6 +155,7 @@ def import_weights(arguments: list[str]) -> int:
 
 def evaluate(arguments: list[str]) -> int:
     """Scores runs and writes their reports."""
+    from revgan.commands.comparison import compare
     from revgan.commands.evaluate import run_evaluation
     from revgan.commands.score_tables import add_output_options, output_options
     from revgan.commands.scoring import add_score_options, score_options
@@ -181,6 +182,7 @@ def evaluate(arguments: list[str]) -> int:
         evaluations[name] = run_evaluation(
             configs[name], run, console, window_options(options), wanted, options.model
         )
+        compare(evaluations)  # so that one on other images ends it at once
     output.show(evaluations, console)
     if not options.json:
         for run in runs.values():

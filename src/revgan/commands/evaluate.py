@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
@@ -334,47 +334,3 @@ def _content(
 
 def _kind(config: RunConfig) -> str:
     return "images" if config.data.spatial_dims == 2 else "volumes"
-
-
-def compare(evaluations: Mapping[str, Evaluation]) -> Tables:
-    """The tables of several runs as one each.
-
-    Rows of models get the names of their runs. Those that no run changes stand there once; where
-    runs differ in one, such as in the mean colour of other training images, each has its own.
-
-    Args:
-        evaluations: by the name of the run.
-
-    Raises:
-        UserError: runs were tested on other images.
-    """
-    first_name, first = next(iter(evaluations.items()))
-    for name, evaluation in evaluations.items():
-        if evaluation.tested != first.tested:
-            raise UserError(
-                f"{first_name} and {name} have other test {first.items}, or the same at other "
-                "sizes or channels, so that their scores can't be compared; evaluate them one by "
-                "one"
-            )
-    tables: dict[str, list[Row]] = {}
-    for name, evaluation in evaluations.items():
-        for title, rows in evaluation.titled().items():
-            for row in rows:
-                _compare(tables.setdefault(title, []), row, name)
-    order = {"model": 0, "reference": 1, "ceiling": 2}
-    return {
-        title: sorted(tables[title], key=lambda row: (row.direction, order[row.kind]))
-        for title in TITLES.values()
-        if title in tables
-    }
-
-
-def _compare(rows: list[Row], row: Row, run: str) -> None:
-    if row.kind == "model":
-        rows.append(replace(row, method=run))
-        return
-    same = [r for r in rows if (r.direction, r.method) == (row.direction, row.method)]
-    if not same:
-        rows.append(row)
-    elif same[0].scores != row.scores:
-        rows.append(replace(row, method=f"{row.method} ({run})"))

@@ -8,7 +8,8 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.evaluate import Evaluation, compare
+from revgan.commands.comparison import compare
+from revgan.commands.evaluate import Evaluation
 from revgan.commands.options import Parser, UsageError
 from revgan.evaluation.tables import FORMATS, format_tables, rows_to_json, rows_to_rich
 from revgan.files import write_text
@@ -38,7 +39,6 @@ class Output:
         (first, *others) = evaluations.values()
         tables = compare(evaluations) if others or self.named else first.titled()
         for path in self.files:
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, format_tables(path, tables))
         if self.as_json:
             content = {title: rows_to_json(rows) for title, rows in tables.items()}
@@ -88,9 +88,11 @@ def output_options(options: Namespace) -> Output:
 
     Raises:
         UsageError: a file's suffix tells no format.
+        OSError: a file's folder can't be made.
     """
     files = tuple(Path(name) for name in options.table)
     for path in files:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--table {path} must end in one of {', '.join(FORMATS)}")
+        path.parent.mkdir(parents=True, exist_ok=True)  # or fail now, not after the evaluation
     return Output(files, options.json, options.names is not None)

@@ -225,6 +225,11 @@ def class_map(ref: ImageRef, palette: Palette, size: tuple[int, int] | None = No
                 f"{ids} is {classes.shape[1]} x {classes.shape[0]} pixels, but {ref} "
                 f"{pixels.shape[1]} x {pixels.shape[0]}; both need the same size"
             )
+    elif ids.parent.is_dir():  # colours would tell less than the ids of the other label maps
+        raise UserError(
+            f"{ids.parent} holds no class ids of {ref}; put {ids.name} there, or take the folder "
+            "away"
+        )
     elif pixels.dtype != np.uint8:
         raise UserError(f"{ref} has 16 bits per sample; save label maps with 8")
     else:

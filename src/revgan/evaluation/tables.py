@@ -58,30 +58,44 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A score's heading, which of two is better, and the digits that are shown of it."""
+    """How a score is shown.
+
+    Attributes:
+        heading: its name.
+        rank: of a value; the least is the best.
+        digits: behind the point.
+    """
 
     heading: str
-    best: Callable[[Iterable[float]], float]
+    rank: Callable[[float], float]
     digits: int
 
 
-def _nearest_to_0(values: Iterable[float]) -> float:
-    """Of unbiased estimates of a distance; those below 0 are no better than 0."""
-    return min(values, key=abs)
+def _lower(value: float) -> float:
+    return value
+
+
+def _higher(value: float) -> float:
+    return -value
+
+
+def _distance(value: float) -> float:
+    """Of an unbiased estimate, which is below 0 by chance alone: no better than 0 then."""
+    return max(value, 0.0)
 
 
 COLUMNS = {
-    "mae": Column("MAE (0-255)", min, 1),
-    "psnr": Column("PSNR (dB)", max, 2),
-    "ssim": Column("SSIM", max, 3),
-    "pixel_accuracy": Column("pixel accuracy", max, 3),
-    "class_accuracy": Column("class accuracy", max, 3),
-    "class_iou": Column("class IoU", max, 3),
-    "lpips": Column("LPIPS", min, 3),
-    "kid_random": Column("KID, random features", _nearest_to_0, 4),
-    "kid_segmenter": Column("KID, segmenter's features", _nearest_to_0, 4),
-    "kid": Column("KID, Inception", _nearest_to_0, 4),
-    "fid": Column("FID, Inception", min, 1),
+    "mae": Column("MAE (0-255)", _lower, 1),
+    "psnr": Column("PSNR (dB)", _higher, 2),
+    "ssim": Column("SSIM", _higher, 3),
+    "pixel_accuracy": Column("pixel accuracy", _higher, 3),
+    "class_accuracy": Column("class accuracy", _higher, 3),
+    "class_iou": Column("class IoU", _higher, 3),
+    "lpips": Column("LPIPS", _lower, 3),
+    "kid_random": Column("KID, random features", _distance, 4),
+    "kid_segmenter": Column("KID, segmenter's features", _distance, 4),
+    "kid": Column("KID, Inception", _distance, 4),
+    "fid": Column("FID, Inception", _lower, 1),
 }
 """All scores, by their key in JSON."""
 
@@ -109,14 +123,14 @@ def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
 def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
     if key not in row.scores:
         return Cell("")
-    score, digits = row.scores[key], COLUMNS[key].digits
+    score, digits, rank = row.scores[key], COLUMNS[key].digits, COLUMNS[key].rank
     rivals = [
-        other.scores[key].value
+        rank(other.scores[key].value)
         for other in rows
         if other.direction == row.direction and key in other.scores and other.kind != "ceiling"
     ]
     contest = row.kind != "ceiling" and len(rivals) > 1
-    best = contest and score.value == COLUMNS[key].best(rivals)
+    best = contest and rank(score.value) == min(rivals)
     interval = ""
     if score.low is not None and score.high is not None:
         interval = f"[{score.low:.{digits}f}, {score.high:.{digits}f}]"

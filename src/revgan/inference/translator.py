@@ -120,6 +120,7 @@ class Translator:
 
         Raises:
             ValueError: the direction, shape or type is none of these.
+            UserError: what comes of pixels or of a volume's values is no numbers.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction, progress)
@@ -156,7 +157,9 @@ class Translator:
             pixels = pixels[:, :, np.newaxis]
         bits = image_format(pixels).bits
         image = to_tensor(convert_channels(pixels, self.channels(direction)[0]))
-        return to_array(self._translate_tensor(image, direction, progress), bits)
+        translated = self._translate_tensor(image, direction, progress)
+        _require_numbers(translated)
+        return to_array(translated, bits)
 
     def _translate_values(
         self, values: NDArray[Any], direction: Direction, progress: Progress | None
@@ -171,6 +174,7 @@ class Translator:
         unit = before.to_unit(values.astype(np.float32, copy=False))
         translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
         del unit  # large, as are the values to be made
+        _require_numbers(translated)
         return after.from_unit(translated.numpy())
 
     def _intensities(self, direction: Direction) -> tuple[Intensity, Intensity]:
@@ -230,6 +234,16 @@ class Translator:
                 f"{_channels(wanted)} {direction}; give one of these"
             )
         write_volume(target, self.translate_volume(volume, direction, progress), volume)
+
+
+def _require_numbers(translated: Tensor) -> None:
+    """Refuses what a file would hold as black, or as nothing, without a word."""
+    if not translated.isfinite().all():
+        raise UserError(
+            "the model makes values that are no numbers (NaN or infinite), as its training has "
+            "failed; take an earlier one, such as the run's best/, or train anew with a lower "
+            "optimizer.lr"
+        )
 
 
 def _channels(count: int) -> str:
