@@ -225,9 +225,10 @@ def test_label_maps_without_a_class_that_counts_train_no_segmenter(data, tmp_pat
 def test_other_class_ids_have_a_segmenter_of_their_own(data, tmp_path, monkeypatch):
     monkeypatch.setattr(segmenter_training, "STEPS", 1)
     trained_segmenter(data, tmp_path / "cache", CPU)
-    ids = tmp_path / "images" / "trainLabels" / "0.png"
-    ids.parent.mkdir()
-    Image.fromarray(np.ones((24, 20), np.uint8)).save(ids)
+    ids = tmp_path / "images" / "trainLabels"
+    ids.mkdir()
+    for number in range(4):
+        Image.fromarray(np.ones((24, 20), np.uint8)).save(ids / f"{number}.png")
     trained_segmenter(data, tmp_path / "cache", CPU)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
