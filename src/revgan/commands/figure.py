@@ -37,11 +37,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--samples",
         metavar="COUNT|NAME",
-        type=str,
+        type=str | None,
         nargs="+",
-        default=[str(SAMPLES)],
-        help="how many test images, evenly spread, or their names; a number alone is a count, so "
-        "that image 6 alone is 6.png",
+        help=f"how many test images, evenly spread, by default {SAMPLES}, or their names; a number "
+        "alone is a count, so that image 6 alone is 6.png",
     )
     parser.add_argument(
         "--output",
@@ -75,7 +74,9 @@ def run_figure(
             raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
     if taken := {"input", "truth"} & set(runs):
         raise UsageError(f"{taken.pop()} is a column of its own; give the run another of --names")
-    rows = _pictures(runs, configs, direction, options.samples, options.model, console)
+    rows = _pictures(
+        runs, configs, direction, options.samples or [str(SAMPLES)], options.model, console
+    )
     figure = comparison_figure(rows)
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,9 +63,8 @@ def add_output_options(parser: Parser) -> None:
     parser.add_argument(
         "--table",
         metavar="FILE",
-        type=str,
+        type=str | None,
         nargs="+",
-        default=[],
         help="write the tables to files too: Markdown (.md), CSV (.csv), JSON (.json) or LaTeX "
         "(.tex)",
     )
@@ -90,7 +89,7 @@ def output_options(options: Namespace) -> Output:
         UsageError: a file's suffix tells no format.
         OSError: a file's folder can't be made.
     """
-    files = tuple(Path(name) for name in options.table)
+    files = tuple(Path(name) for name in options.table or ())
     for path in files:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--table {path} must end in one of {', '.join(FORMATS)}")

@@ -74,7 +74,6 @@ def add_score_options(parser: Parser) -> None:
         "--distribution",
         type=Distribution,
         nargs="+",
-        default=[],
         help="compare translations and real images as sets (KID), in the features of convolutions "
         "with random weights, of --segmenter unet, or of Inception (and FID; a download)",
     )
@@ -89,9 +88,9 @@ def score_options(options: Namespace) -> ScoreOptions:
     Raises:
         UsageError: the options contradict each other.
     """
-    if "segmenter" in options.distribution and options.segmenter != UNET:
+    distributions = tuple(dict.fromkeys(options.distribution or ()))
+    if "segmenter" in distributions and options.segmenter != UNET:
         raise UsageError(f"--distribution segmenter has its features from --segmenter {UNET}")
-    distributions = tuple(dict.fromkeys(options.distribution))
     return ScoreOptions(options.segmenter, distributions, options.lpips)
 
 
