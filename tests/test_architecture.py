@@ -12,6 +12,7 @@ ROOMS = [
     "networks",
     "data",
     "memory",
+    "scores",
     "evaluation",
     "inference",
     "training",

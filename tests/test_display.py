@@ -4,7 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from revgan.evaluation.metrics import Scores
+from revgan.scores.metrics import Scores
 from revgan.training import display
 from revgan.training.display import Clock, Display, summary
 

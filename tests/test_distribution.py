@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from torchmetrics.image.kid import poly_mmd
 
 from revgan.errors import UserError
-from revgan.evaluation.distribution import (
+from revgan.scores.distribution import (
     RandomFeatures,
     fid,
     inception_features,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from revgan.evaluation.intervals import RESAMPLES, Estimate, bootstrap, resamples
+from revgan.scores.intervals import RESAMPLES, Estimate, bootstrap, resamples
 
 
 def test_a_score_is_the_mean_and_its_interval_that_of_the_mean():

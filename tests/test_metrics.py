@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from revgan.evaluation.metrics import (
+from revgan.scores.metrics import (
     PSNR_CAP,
     Scores,
     candidates,

@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor
 
 from revgan.evaluation.figures import tensor_to_uint8
-from revgan.evaluation.intervals import Estimate
 from revgan.evaluation.report import (
     MAX_PICTURE,
     Example,
@@ -26,6 +25,7 @@ from revgan.evaluation.report import (
 )
 from revgan.evaluation.slices import VolumeSlices, slice_volumes
 from revgan.evaluation.tables import Row
+from revgan.scores.intervals import Estimate
 
 
 def picture(seed: int, channels: int = 3, size: int = 16) -> Tensor:

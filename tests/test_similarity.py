@@ -7,7 +7,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from revgan.evaluation.similarity import ssim_map
+from revgan.scores.similarity import ssim_map
 
 SHAPES = [(3, 24, 17), (1, 6, 40), (1, 12, 15, 18), (6, 8, 6, 9)]
 THIN = [(1, 5, 20), (2, 9, 1, 3)]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from revgan.evaluation.intervals import Estimate
 from revgan.evaluation.tables import (
     FORMATS,
     Row,
@@ -18,6 +17,7 @@ from revgan.evaluation.tables import (
     rows_to_rich,
     table_cells,
 )
+from revgan.scores.intervals import Estimate
 
 
 def row(direction, method, mae, psnr, ssim, kind="model"):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from revgan.data.sets import DataConfig, open_data_set
-from revgan.evaluation.metrics import Scores, score_pairs
 from revgan.networks import RevGenerator
+from revgan.scores.metrics import Scores, score_pairs
 from revgan.training.best import Best
 from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.setup import make_accelerator

@@ -18,12 +18,6 @@ from revgan.data.earth import cache_folder
 from revgan.data.labels import FILE, Palette
 from revgan.data.sets import open_data_set
 from revgan.errors import UserError
-from revgan.evaluation.distribution import (
-    Features,
-    RandomFeatures,
-    inception_features,
-    perceptual_distance,
-)
 from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer
 from revgan.evaluation.scorers import (
     DistributionScorer,
@@ -37,6 +31,12 @@ from revgan.evaluation.scorers import (
 from revgan.evaluation.segmenter import Segmenter, UNetSegmenter, load_segmenter
 from revgan.evaluation.segmenter_training import trained_segmenter
 from revgan.networks import Direction
+from revgan.scores.distribution import (
+    Features,
+    RandomFeatures,
+    inception_features,
+    perceptual_distance,
+)
 from revgan.training.config import RunConfig
 
 UNET = "unet"

@@ -13,10 +13,11 @@ from revgan.data.labels import FILE, IGNORED, Palette, class_map
 from revgan.errors import UserError
 from revgan.evaluation.report import ClassTable
 from revgan.evaluation.scorers import Sample, Scorer, sides
-from revgan.evaluation.segmentation import SCORES, class_iou, confusion, segmentation_scores
-from revgan.evaluation.tables import Kind, Row
+from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
 from revgan.networks import Direction
+from revgan.scores.confusion import SCORES, class_iou, confusion, segmentation_scores
+from revgan.scores.metrics import Kind
 
 
 class ClassScorer(Scorer):

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from revgan.data.domains import DataSet, Domain, spread
 from revgan.data.masks import find_masks, read_mask
-from revgan.evaluation.distribution import Features, fid, kid
-from revgan.evaluation.intervals import Estimate
-from revgan.evaluation.metrics import candidates, match_channels, mean_colour, score_pair
-from revgan.evaluation.tables import Kind, Row
+from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
 from revgan.networks import Direction
+from revgan.scores.distribution import Features, fid, kid
+from revgan.scores.intervals import Estimate
+from revgan.scores.metrics import Kind, candidates, match_channels, mean_colour, score_pair
 
 PIXEL_SCORES = ("mae", "psnr", "ssim")
 """What `score_pair` gives, in order."""

@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from revgan.evaluation.intervals import Estimate
-
-Kind = Literal["model", "reference", "ceiling"]
+from revgan.scores.intervals import Estimate
+from revgan.scores.metrics import Kind
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from revgan.evaluation.intervals import bootstrap
-from revgan.evaluation.tables import Kind, Row
+from revgan.evaluation.tables import Row
+from revgan.scores.intervals import bootstrap
+from revgan.scores.metrics import Kind
 
 
 class Tally:

@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from revgan.evaluation.metrics import Scores
+from revgan.scores.metrics import Scores
 
 
 class Display:

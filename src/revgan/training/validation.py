@@ -8,8 +8,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
-from revgan.evaluation.metrics import Scores, score_pairs
 from revgan.networks import Direction, TwoWayGenerator
+from revgan.scores.metrics import Scores, score_pairs
 from revgan.training.config import RunConfig, ScoreName
 from revgan.training.pictures import evaluating, there_and_back, translate_one
 

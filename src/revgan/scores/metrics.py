@@ -9,17 +9,20 @@ around it, right in any translation, would flatter all of them.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.functional.regression import mean_absolute_error
 
-from revgan.evaluation.similarity import ssim_map
-from revgan.evaluation.tables import Kind
+from revgan.scores.similarity import ssim_map
 
 _T = TypeVar("_T")
+
+Kind = Literal["model", "reference", "ceiling"]
+"""What made a scored image: a model; a reference that needs none, which models should beat; or a
+ceiling, which they can hardly reach."""
 
 PSNR_CAP = 100.0
 """The PSNR, in dB, of an image equal to the truth, where the ratio itself is infinite."""

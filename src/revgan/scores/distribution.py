@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from revgan.errors import UserError
-from revgan.evaluation.intervals import Estimate, resamples, with_intervals
+from revgan.scores.intervals import Estimate, resamples, with_intervals
 
 _TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 

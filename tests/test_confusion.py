@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, jaccard_score
 
 from revgan.data.labels import IGNORED
-from revgan.evaluation.segmentation import class_iou, confusion, segmentation_scores
+from revgan.scores.confusion import class_iou, confusion, segmentation_scores
 
 # Ratios of the same whole numbers in float64.
 SAME = {"rtol": 0, "atol": 1e-12}
