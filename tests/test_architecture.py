@@ -13,6 +13,7 @@ ROOMS = [
     "data",
     "memory",
     "scores",
+    "figures",
     "evaluation",
     "inference",
     "training",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from revgan.evaluation.charts import Panel, line_chart, save_figure
+from revgan.figures.charts import Panel, line_chart, save_figure
 
 PANELS = [
     Panel("memory", "depth", "MiB", {"naive": [(6, 200.0), (30, 700.0)], "lean": [(6, 40.0)]}),

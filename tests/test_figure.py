@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from revgan.cli import main
-from revgan.evaluation.comparison_figure import comparison_figure
+from revgan.figures.comparison import comparison_figure
 
 TINY = ["--training.steps=1", "--generator.width=2", "--generator.depth=1", "--data.crop=32"]
 TINY += ["--discriminator.width=2", "--runtime.device=cpu"]

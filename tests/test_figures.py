@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from revgan.evaluation.figures import (
-    BLUE,
-    MAX_POINTS,
-    ORANGE,
-    image_grid,
-    loss_curves,
-    memory_chart,
-    tensor_to_uint8,
-)
+from revgan.figures.pictures import image_grid, tensor_to_uint8
+from revgan.figures.svg import BLUE, MAX_POINTS, ORANGE, loss_curves, memory_chart
 
 LOSSES = ("gan_AtoB", "gan_BtoA", "cycle_a", "cycle_b", "d_a_real", "d_a_fake")
 

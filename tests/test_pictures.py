@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from revgan.data.sets import DataConfig, open_data_set
-from revgan.evaluation.figures import tensor_to_uint8
+from revgan.figures.pictures import tensor_to_uint8
 from revgan.networks import RevGenerator
 from revgan.training import pictures
 from revgan.training.runs import RunFolder

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from revgan.evaluation.figures import tensor_to_uint8
 from revgan.evaluation.report import (
     MAX_PICTURE,
     Example,
@@ -23,8 +22,9 @@ from revgan.evaluation.report import (
     library_versions,
     write_report,
 )
-from revgan.evaluation.slices import VolumeSlices, slice_volumes
 from revgan.evaluation.tables import Row
+from revgan.figures.pictures import tensor_to_uint8
+from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.scores.intervals import Estimate
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from revgan.evaluation.slices import (
+from revgan.figures.slices import (
     BLACK,
     foreground_centre,
     planes,

@@ -13,7 +13,7 @@ from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.data.volumes import Volume, read_volume, write_volume
 from revgan.errors import UserError
-from revgan.evaluation.slices import VolumeSlices
+from revgan.figures.slices import VolumeSlices
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
 

@@ -12,9 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from revgan.evaluation.figures import image_grid, tensor_to_uint8, to_svg
-from revgan.evaluation.slices import VolumeSlices, slice_volumes
-from revgan.evaluation.volume_figures import (
+from revgan.figures.pictures import image_grid, tensor_to_uint8
+from revgan.figures.slices import VolumeSlices, slice_volumes
+from revgan.figures.svg import to_svg
+from revgan.figures.volumes import (
     GRID_LIMIT,
     difference_map,
     volume_figure,

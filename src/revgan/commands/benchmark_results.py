@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from revgan.commands.measuring import Conditions, markdown_table, read_results, write_results
-from revgan.evaluation.charts import Panel, Points, line_chart, save_figure
+from revgan.figures.charts import Panel, Points, line_chart, save_figure
 from revgan.files import write_text
 from revgan.training.benchmark import Row
 from revgan.training.variants import Case, VariantName

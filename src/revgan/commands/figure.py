@@ -16,9 +16,9 @@ from revgan.commands.run_options import ModelChoice
 from revgan.commands.score_tables import add_names_option
 from revgan.data.domains import Domain, spread
 from revgan.errors import UserError
-from revgan.evaluation.comparison_figure import comparison_figure
 from revgan.evaluation.scorers import sides
-from revgan.evaluation.slices import strips
+from revgan.figures.comparison import comparison_figure
+from revgan.figures.slices import strips
 from revgan.files import replacing
 from revgan.networks import Direction
 from revgan.training.config import RunConfig

@@ -17,7 +17,7 @@ from revgan.data.volume_cache import CachedVolume
 from revgan.data.volume_sets import VolumeDomain
 from revgan.data.volumes import read_volume, write_volume
 from revgan.evaluation.report import Example
-from revgan.evaluation.slices import VolumeSlices, slice_volumes
+from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.inference.restoring import restore
 
 

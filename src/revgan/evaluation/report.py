@@ -15,10 +15,11 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from revgan.evaluation.figures import loss_curves, memory_chart, tensor_to_uint8, to_svg
-from revgan.evaluation.slices import VolumeSlices
 from revgan.evaluation.tables import Row, headings, table_cells
-from revgan.evaluation.volume_figures import volume_figure
+from revgan.figures.pictures import tensor_to_uint8
+from revgan.figures.slices import VolumeSlices
+from revgan.figures.svg import loss_curves, memory_chart, to_svg
+from revgan.figures.volumes import volume_figure
 from revgan.files import write_text
 from revgan.memory import format_bytes
 

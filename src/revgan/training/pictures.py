@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from revgan.data.domains import spread
 from revgan.data.sets import DataConfig, DataSet
-from revgan.evaluation.figures import image_grid
-from revgan.evaluation.slices import slice_volumes
-from revgan.evaluation.volume_figures import volume_grid
+from revgan.figures.pictures import image_grid
+from revgan.figures.slices import slice_volumes
+from revgan.figures.volumes import volume_grid
 from revgan.inference import translate_padded
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.training.checkpoint import writing

@@ -10,8 +10,9 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from revgan.evaluation.figures import INK, image_grid, tensor_to_uint8
-from revgan.evaluation.slices import VolumeSlices
+from revgan.figures.pictures import image_grid, tensor_to_uint8
+from revgan.figures.slices import VolumeSlices
+from revgan.figures.svg import INK
 
 GRID_LIMIT = 64.0
 """Grey levels of 0..255 at the ends of the difference map in `volume_grid`.

@@ -6,7 +6,7 @@ from textwrap import fill
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from revgan.evaluation.figures import tensor_to_uint8
+from revgan.figures.pictures import tensor_to_uint8
 
 CELL = 1.4
 """Inches across a picture."""

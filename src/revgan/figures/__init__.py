@@ -1,0 +1,1 @@
+"""Pictures and charts: tensors and numbers in, grids, figures and SVG out."""
