@@ -29,7 +29,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from revgan.data import sampling
-from revgan.data.earth import basemap_file
+from revgan.data.datasets.earth import basemap_file
 from revgan.data.image_sources import IMAGES
 from revgan.data.images import write_image
 from revgan.data.sets import DataConfig, open_data_set

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from revgan.data import brain
-from revgan.data.brain import GRAY_MATTER, SLABS, T1, write_brain
+from revgan.data.datasets import brain
+from revgan.data.datasets.brain import GRAY_MATTER, SLABS, T1, write_brain
 from revgan.data.grids import double, halve
 from revgan.data.volumes import read_volume
 from revgan.errors import UserError

@@ -9,8 +9,8 @@ from dipy.core.gradients import gradient_table
 from dipy.data import get_fnames
 from dipy.reconst.dti import TensorModel
 
-from revgan.data.diffusion import SIGNAL_FLOOR, fit_tensors, low_resolution_tensors
-from revgan.data.scans import Gradients, Scan, ScanFiles, read_scan
+from revgan.data.datasets.diffusion_scans import Gradients, Scan, ScanFiles, read_scan
+from revgan.data.datasets.diffusion_tensors import SIGNAL_FLOOR, fit_tensors, low_resolution_tensors
 from revgan.data.volumes import Volume
 
 # Of float32 signals, rounding changes the logarithm by 6e-8, which at b = 1000 s/mm2 is 6e-8 of the

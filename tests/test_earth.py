@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from revgan.data import earth
+from revgan.data.datasets import earth
 from revgan.data.folders import open_folder
 from revgan.errors import UserError
 

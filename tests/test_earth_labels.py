@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from revgan.data import earth_labels
 from revgan.data.config import DataConfig
-from revgan.data.earth import world_picture
+from revgan.data.datasets import earth_labels
+from revgan.data.datasets.earth import world_picture
 from revgan.data.labels import class_map
 from revgan.data.sets import open_data_set
 

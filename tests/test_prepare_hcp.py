@@ -9,8 +9,8 @@ import pytest
 from dipy.data import get_fnames
 
 from revgan.cli import main
-from revgan.commands import prepare_hcp
-from revgan.data import diffusion
+from revgan.data.datasets import diffusion_tensors as diffusion
+from revgan.data.datasets import hcp as prepare_hcp
 from revgan.data.volumes import read_volume
 
 KINDS = ("A", "B", "Mask")

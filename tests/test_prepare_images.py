@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from revgan.cli import main
-from revgan.data import cityscapes
-from revgan.data.cityscapes import CLASSES, PALETTE
 from revgan.data.config import DataConfig
+from revgan.data.datasets import cityscapes
+from revgan.data.datasets.cityscapes import CLASSES, PALETTE
 from revgan.data.images import read_image
 from revgan.data.labels import IGNORED, Palette, class_map
 from revgan.data.sets import open_data_set

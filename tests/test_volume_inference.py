@@ -14,7 +14,7 @@ from torch import nn
 from revgan import Translator
 from revgan.cli import main
 from revgan.commands import windowing
-from revgan.data.brain import T1
+from revgan.data.datasets.brain import T1
 from revgan.data.images import write_image
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation

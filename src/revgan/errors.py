@@ -13,6 +13,12 @@ class UserError(Exception):
     status = 1
 
 
+class UsageError(UserError):
+    """The command line is wrong."""
+
+    status = 2
+
+
 def solver_failed(error: AssertionError) -> bool:
     """Whether an ODE solver gave up: its steps became too small, or values infinite.
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from revgan.commands.benchmark_results import Results
 from revgan.commands.measuring import add_runtime_options, chosen_runtime, current_conditions
-from revgan.commands.options import Parser, UsageError
-from revgan.errors import UserError
+from revgan.commands.options import Parser
+from revgan.errors import UsageError, UserError
 from revgan.training.benchmark import measure_case
 from revgan.training.config import RunConfig
 from revgan.training.objectives import ObjectiveKind

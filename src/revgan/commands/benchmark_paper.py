@@ -9,8 +9,9 @@ from rich.console import Console
 
 from revgan.commands.benchmark_paper_results import PaperResults
 from revgan.commands.measuring import add_runtime_options, chosen_runtime, current_conditions
-from revgan.commands.options import Parser, UsageError
+from revgan.commands.options import Parser
 from revgan.devices import require_device
+from revgan.errors import UsageError
 from revgan.training.paper_measure import measure_paper_case
 from revgan.training.paper_tables import TableNumber, paper_rows
 

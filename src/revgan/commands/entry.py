@@ -6,7 +6,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from revgan.commands.options import Parser, UsageError, option_values, run_config
+from revgan.commands.options import Parser, option_values, run_config
 from revgan.commands.run_options import (
     add_test_options,
     checked_config,
@@ -17,6 +17,7 @@ from revgan.commands.run_options import (
     trained_config,
 )
 from revgan.devices import require_device
+from revgan.errors import UsageError
 from revgan.networks import Direction
 from revgan.training.config import Device
 from revgan.training.runs import existing_run

@@ -8,8 +8,8 @@ from typing import TypeVar
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.options import Parser, UsageError
-from revgan.errors import UserError
+from revgan.commands.options import Parser
+from revgan.errors import UsageError, UserError
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.networks.pretrained import save_generator
 from revgan.networks.released import (

@@ -12,17 +12,11 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from revgan.errors import UserError
+from revgan.errors import UsageError
 from revgan.training.config import RunConfig, preset_names, preset_path
 
 LISTED_IN_USAGE = 20
 """Options of a command that its usage line still names one by one."""
-
-
-class UsageError(UserError):
-    """The command line is wrong."""
-
-    status = 2
 
 
 class HelpFormatter(DefaultHelpFormatter):

@@ -9,8 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from revgan.commands.options import UsageError
-from revgan.errors import UserError
+from revgan.errors import UsageError, UserError
 from revgan.memory import StepPrediction, format_bytes, parse_bytes
 from revgan.networks.config import Memory
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture

@@ -1,13 +1,20 @@
 """`revgan prepare`: finds the task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands import prepare_hcp, prepare_images
-from revgan.commands.options import Parser, UsageError
+from revgan.commands.options import Parser
+from revgan.data import labels
+from revgan.data.datasets import cityscapes, maps
+from revgan.data.datasets.diffusion_scans import B0_LIMIT
+from revgan.data.datasets.hcp import prepare_hcp
+from revgan.data.datasets.prepared import Role
+from revgan.data.datasets.squares import prepare_pairs
+from revgan.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -27,26 +34,148 @@ class Task:
     run: Callable[[Namespace, Console], None]
 
 
+TEST_SHARE = 0.2
+MAX_B = 1500.0
+
+
+def _add_cityscapes_options(parser: Parser) -> None:
+    """The options of `revgan prepare cityscapes`."""
+    parser.add_argument(
+        "source", help="the folder with leftImg8bit and gtFine, as the archives unpack"
+    )
+    _add_target_options(parser, side=128)
+
+
+def _run_cityscapes(options: Namespace, console: Console) -> None:
+    """Prepares Cityscapes as the options say, and tells what came of it.
+
+    Raises:
+        UsageError: the size is below 1.
+        UserError, OSError: the source or the target is not usable; scenes before it are written.
+    """
+    side, target = _side(options), Path(options.target)
+    scenes = cityscapes.find_scenes(Path(options.source))
+    counts = prepare_pairs("cityscapes", scenes, target, side, console)
+    if not (target / labels.FILE).is_file():
+        cityscapes.PALETTE.write(target)
+    _told("photos (A), label maps (B) and class ids (Labels)", target, side, counts, console)
+
+
+def _add_maps_options(parser: Parser) -> None:
+    """The options of `revgan prepare maps`."""
+    parser.add_argument("source", help="the folder maps, as the archive unpacks")
+    _add_target_options(parser, side=256)
+
+
+def _run_maps(options: Namespace, console: Console) -> None:
+    """Prepares Maps as the options say, and tells what came of it.
+
+    Raises:
+        UsageError: the size is below 1.
+        UserError, OSError: the source or the target is not usable; images before it are written.
+    """
+    side, target = _side(options), Path(options.target)
+    sheets = maps.find_sheets(Path(options.source))
+    counts = prepare_pairs("maps", sheets, target, side, console)
+    _told("satellite images (A) and maps (B)", target, side, counts, console)
+
+
+def _add_target_options(parser: Parser, side: int) -> None:
+    parser.add_argument("target", help="the folder to make, or to complete")
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=side,
+        metavar="PIXELS",
+        help="width and height of what is written",
+    )
+
+
+def _side(options: Namespace) -> int:
+    side: int = options.size
+    if side < 1:
+        raise UsageError(f"--size must be 1 or more, not {side}")
+    return side
+
+
+def _told(what: str, target: Path, side: int, counts: Mapping[Role, int], console: Console) -> None:
+    console.print(
+        f"Wrote {what} of {side} x {side} pixels to {target}, pairs for training: "
+        f"{counts['train']:,}, for the test: {counts['test']:,}",
+        soft_wrap=True,
+    )
+
+
+def _add_hcp_options(parser: Parser) -> None:
+    """The options of `revgan prepare hcp`."""
+    parser.add_argument("source", help="a folder with a folder for each subject")
+    parser.add_argument("target", help="the folder to make, or to complete")
+    parser.add_argument(
+        "--test-share",
+        type=float | None,
+        metavar="SHARE",
+        help="share of the subjects that is held out for the test; of a single subject, share of "
+        f"the length of its brain; by default {TEST_SHARE:g}",
+    )
+    parser.add_argument(
+        "--test-subjects",
+        type=str,
+        nargs="+",
+        metavar="SUBJECT",
+        help="the subjects that are held out instead, by the names of their folders",
+    )
+    parser.add_argument(
+        "--max-b",
+        type=float,
+        default=MAX_B,
+        metavar="B",
+        help="the highest b-value to use, in s/mm2; far above 1500, signals don't follow a tensor",
+    )
+
+
+def _run_hcp(options: Namespace, console: Console) -> None:
+    """Prepares what the options say, and tells what came of it.
+
+    Raises:
+        UsageError: the options contradict each other, or one is out of its range.
+        UserError, OSError: as `prepare_hcp`.
+    """
+    share, subjects = options.test_share, options.test_subjects
+    if share is not None and subjects is not None:
+        raise UsageError("--test-share and --test-subjects both choose the test; omit one of them")
+    if share is not None and not 0 < share < 1:
+        raise UsageError(f"--test-share must be above 0 and below 1, not {share:g}")
+    if options.max_b <= B0_LIMIT:
+        raise UsageError(f"--max-b must be above {B0_LIMIT:g}, not {options.max_b:g}")
+    test = subjects or share or TEST_SHARE
+    roles = prepare_hcp(Path(options.source), Path(options.target), test, options.max_b, console)
+    console.print(
+        f"Wrote tensors at half (A) and full resolution (B) to {options.target}, volumes for "
+        f"training: {roles.count('train')}, for the test: {roles.count('test')}",
+        soft_wrap=True,
+    )
+
+
 TASKS = {
     "cityscapes": Task(
         "photos and label maps of streets, the paper's pairs of 128 x 128",
         "Make photos (A) and label maps (B) of one size, with class ids for scores, from the "
         "official archives of Cityscapes.",
-        prepare_images.add_cityscapes_options,
-        prepare_images.run_cityscapes,
+        _add_cityscapes_options,
+        _run_cityscapes,
     ),
     "maps": Task(
         "satellite images and street maps, the paper's pairs of 256 x 256",
         "Make satellite images (A) and street maps (B) of one size from the archive of pix2pix.",
-        prepare_images.add_maps_options,
-        prepare_images.run_maps,
+        _add_maps_options,
+        _run_maps,
     ),
     "hcp": Task(
         "super-resolution of diffusion tensors, the paper's task in 3D",
         "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
         "diffusion-weighted volumes with b-values and gradients.",
-        prepare_hcp.add_options,
-        prepare_hcp.run_hcp,
+        _add_hcp_options,
+        _run_hcp,
     ),
 }
 

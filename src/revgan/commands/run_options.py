@@ -7,16 +7,10 @@ from typing import Literal
 
 from jsonargparse import Namespace
 
-from revgan.commands.options import (
-    Parser,
-    UsageError,
-    check_config_file,
-    option_values,
-    run_config,
-)
+from revgan.commands.options import Parser, check_config_file, option_values, run_config
 from revgan.data.sets import BUILT_IN
 from revgan.devices import require_device
-from revgan.errors import UserError
+from revgan.errors import UsageError, UserError
 from revgan.training.config import Device, RunConfig, preset_names
 from revgan.training.runs import RunFolder, existing_run
 

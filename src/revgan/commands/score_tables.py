@@ -10,7 +10,8 @@ from rich.console import Console
 
 from revgan.commands.comparison import compare
 from revgan.commands.evaluate import Evaluation
-from revgan.commands.options import Parser, UsageError
+from revgan.commands.options import Parser
+from revgan.errors import UsageError
 from revgan.evaluation.tables import FORMATS, format_tables, rows_to_json, rows_to_rich
 from revgan.files import write_text
 

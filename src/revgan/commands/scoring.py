@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from revgan.commands.options import Parser, UsageError
+from revgan.commands.options import Parser
+from revgan.data.datasets.earth import cache_folder
 from revgan.data.domains import DataSet
-from revgan.data.earth import cache_folder
 from revgan.data.labels import FILE, Palette
 from revgan.data.sets import open_data_set
-from revgan.errors import UserError
+from revgan.errors import UsageError, UserError
 from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer
 from revgan.evaluation.scorers import (
     DistributionScorer,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from jsonargparse import Namespace
 
-from revgan.commands.options import Parser, UsageError
-from revgan.errors import UserError
+from revgan.commands.options import Parser
+from revgan.errors import UsageError, UserError
 from revgan.inference import Translator, Windows
 from revgan.memory import format_bytes
 from revgan.training.config import RunConfig, RuntimeConfig

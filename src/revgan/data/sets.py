@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from revgan.data.brain import write_brain
 from revgan.data.config import DataConfig
+from revgan.data.datasets.brain import write_brain
+from revgan.data.datasets.earth import cache_folder, write_earth
+from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.earth import cache_folder, write_earth
-from revgan.data.earth_labels import write_earth_labels
 from revgan.data.folders import ImageFolder, open_folder
 from revgan.data.image_sets import open_images
 from revgan.data.preparation import Preparation

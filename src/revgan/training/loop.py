@@ -27,8 +27,8 @@ from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display, quiet_writers
 from revgan.training.interrupt import StopRequest, leave_signals_to_parent
 from revgan.training.objectives import Batch
-from revgan.training.pictures import save_pictures
 from revgan.training.planning import decide_memory
+from revgan.training.previews import save_pictures
 from revgan.training.runs import RunFolder
 from revgan.training.setup import build_trainer, load_resumed, make_accelerator, total_steps
 from revgan.training.step import Trainer

@@ -11,7 +11,7 @@ from revgan.data.domains import DataSet, spread
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.scores.metrics import Scores, score_pairs
 from revgan.training.config import RunConfig, ScoreName
-from revgan.training.pictures import evaluating, there_and_back, translate_one
+from revgan.training.previews import evaluating, there_and_back, translate_one
 
 
 def validate(

@@ -10,7 +10,7 @@ from PIL import Image
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.figures.pictures import tensor_to_uint8
 from revgan.networks import RevGenerator
-from revgan.training import pictures
+from revgan.training import previews
 from revgan.training.runs import RunFolder
 from test_cli import make_images
 
@@ -22,7 +22,7 @@ def test_pictures_leave_the_networks_as_they_are(tmp_path):
     generator = RevGenerator(width=2, depth=1, norm="batch", dropout=0.5)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     accelerator = MagicMock(device=torch.device("cpu"))
-    pictures.save_pictures(generator, data, config, run, accelerator, step=1)
+    previews.save_pictures(generator, data, config, run, accelerator, step=1)
     assert all(torch.equal(before[name], value) for name, value in generator.state_dict().items())
     assert all(module.training for module in generator.modules())
 
@@ -38,12 +38,12 @@ def test_a_picture_is_no_larger_than_the_memory_of_training_allows(
         shapes.append(tuple(x.shape[2:]))
         return x
 
-    monkeypatch.setattr(pictures, "translate_padded", translate)
+    monkeypatch.setattr(previews, "translate_padded", translate)
     run = RunFolder(tmp_path / "run")
     run.samples.mkdir(parents=True)
     generator = RevGenerator(width=2, depth=1, memory=memory)
     accelerator = MagicMock(device=torch.device("cpu"))
-    pictures.save_pictures(generator, data, config, run, accelerator, step=1)
+    previews.save_pictures(generator, data, config, run, accelerator, step=1)
     assert set(shapes) == {shape}
     assert len(list(run.samples.iterdir())) == 2
 
@@ -58,14 +58,14 @@ def test_small_pictures_are_enlarged_pixel_by_pixel_with_the_truth_where_known(
     config = DataConfig(path=str(images), crop=32)
     data, run = open_data_set(config, paired=False), RunFolder(tmp_path / "run")
     run.samples.mkdir(parents=True)
-    monkeypatch.setattr(pictures, "translate_padded", lambda network, x, direction: -x)
+    monkeypatch.setattr(previews, "translate_padded", lambda network, x, direction: -x)
     generator = RevGenerator(width=2, depth=1)
     accelerator = MagicMock(device=torch.device("cpu"))
-    pictures.save_pictures(generator, data, config, run, accelerator, step=1)
+    previews.save_pictures(generator, data, config, run, accelerator, step=1)
     x, truth = (domain.load(domain.test[0]) for domain in (data.a, data.b))
     shown = [x, -x, truth, x] if aligned else [x, -x, x]
-    times = pictures.WIDTH // (2 + len(shown) * (36 + 2))
-    saved = np.asarray(Image.open(run.samples / "step-000001-AtoB.png"))[pictures.HEADING :]
+    times = previews.WIDTH // (2 + len(shown) * (36 + 2))
+    saved = np.asarray(Image.open(run.samples / "step-000001-AtoB.png"))[previews.HEADING :]
     row = saved[2 * times : 42 * times : times, ::times]  # the first of each times x times pixels
     assert np.array_equal(saved[::times, ::times].repeat(times, 0).repeat(times, 1), saved)
     for number, image in enumerate(shown):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from revgan.data.datasets.prepared import Role
+from revgan.data.datasets.squares import Pixels, flat_square, read_pixels, smooth_square
 from revgan.data.images import read_image, write_image
 from revgan.data.labels import IGNORED, LabelClass, Palette
-from revgan.data.prepared import Role
 from revgan.data.splits import existing_folder
-from revgan.data.square_images import Pixels, flat_square, read_pixels, smooth_square
 from revgan.errors import UserError
 
 CLASSES = (

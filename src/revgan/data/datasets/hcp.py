@@ -1,4 +1,4 @@
-"""`revgan prepare hcp`: diffusion-tensor super-resolution, as folders of volumes for training."""
+"""The paper's task in 3D, super-resolution of diffusion tensors, as folders of volumes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
 
-from revgan.commands.options import Parser, UsageError
-from revgan.data.diffusion import Progress, fit_tensors, low_resolution_tensors, require_dipy
-from revgan.data.grids import Region
-from revgan.data.prepared import Role, is_complete, open_target
-from revgan.data.scans import (
-    B0_LIMIT,
+from revgan.data.datasets.diffusion_scans import (
     Mask,
     Scan,
     ScanFiles,
@@ -24,11 +18,16 @@ from revgan.data.scans import (
     read_gradients,
     read_scan,
 )
+from revgan.data.datasets.diffusion_tensors import (
+    Progress,
+    fit_tensors,
+    low_resolution_tensors,
+    require_dipy,
+)
+from revgan.data.datasets.prepared import Role, is_complete, open_target
+from revgan.data.grids import Region
 from revgan.data.volumes import write_volume
-from revgan.errors import UserError
-
-TEST_SHARE = 0.2
-MAX_B = 1500.0
+from revgan.errors import UsageError, UserError
 
 MARGIN = 4
 """Voxels between the training and the test region of a single subject."""
@@ -38,56 +37,6 @@ MIN_SIDE = 2
 
 KINDS = ("A", "B", "Mask")
 """Of the volumes: tensors at half the resolution, at full resolution, and where the brain is."""
-
-
-def add_options(parser: Parser) -> None:
-    """The options of `revgan prepare hcp`."""
-    parser.add_argument("source", help="a folder with a folder for each subject")
-    parser.add_argument("target", help="the folder to make, or to complete")
-    parser.add_argument(
-        "--test-share",
-        type=float | None,
-        metavar="SHARE",
-        help="share of the subjects that is held out for the test; of a single subject, share of "
-        f"the length of its brain; by default {TEST_SHARE:g}",
-    )
-    parser.add_argument(
-        "--test-subjects",
-        type=str,
-        nargs="+",
-        metavar="SUBJECT",
-        help="the subjects that are held out instead, by the names of their folders",
-    )
-    parser.add_argument(
-        "--max-b",
-        type=float,
-        default=MAX_B,
-        metavar="B",
-        help="the highest b-value to use, in s/mm2; far above 1500, signals don't follow a tensor",
-    )
-
-
-def run_hcp(options: Namespace, console: Console) -> None:
-    """Prepares what the options say, and tells what came of it.
-
-    Raises:
-        UsageError: the options contradict each other, or one is out of its range.
-        UserError, OSError: as `prepare_hcp`.
-    """
-    share, subjects = options.test_share, options.test_subjects
-    if share is not None and subjects is not None:
-        raise UsageError("--test-share and --test-subjects both choose the test; omit one of them")
-    if share is not None and not 0 < share < 1:
-        raise UsageError(f"--test-share must be above 0 and below 1, not {share:g}")
-    if options.max_b <= B0_LIMIT:
-        raise UsageError(f"--max-b must be above {B0_LIMIT:g}, not {options.max_b:g}")
-    test = subjects or share or TEST_SHARE
-    roles = prepare_hcp(Path(options.source), Path(options.target), test, options.max_b, console)
-    console.print(
-        f"Wrote tensors at half (A) and full resolution (B) to {options.target}, volumes for "
-        f"training: {roles.count('train')}, for the test: {roles.count('test')}",
-        soft_wrap=True,
-    )
 
 
 @dataclass(frozen=True)

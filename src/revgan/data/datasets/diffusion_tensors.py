@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from revgan.data.datasets.diffusion_scans import B0_LIMIT, Array, Gradients, Mask, Scan
 from revgan.data.grids import double, halve
-from revgan.data.scans import B0_LIMIT, Array, Gradients, Mask, Scan
 from revgan.errors import UserError
 
 ELEMENTS = ("Dxx", "Dxy", "Dyy", "Dxz", "Dyz", "Dzz")

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from revgan.data.datasets.prepared import Role
+from revgan.data.datasets.squares import read_pixels, smooth_square
 from revgan.data.images import write_image
-from revgan.data.prepared import Role
 from revgan.data.splits import existing_folder
-from revgan.data.square_images import read_pixels, smooth_square
 from revgan.errors import UserError
 
 SPLITS: dict[Role, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}

@@ -9,9 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from revgan.data.datasets.prepared import Role, Sample, is_complete, open_target
 from revgan.data.images import convert_channels, read_image
-from revgan.data.prepared import Role, Sample, is_complete
 from revgan.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -30,6 +32,32 @@ class ImageSample(Sample, Protocol):
 
     def write(self, target: Path, side: int) -> None:
         """Writes squares of `side` pixels into folders of `target` that exist."""
+
+
+def prepare_pairs(
+    task: str, samples: Sequence[ImageSample], target: Path, side: int, console: Console
+) -> dict[Role, int]:
+    """Makes or completes a data set of image pairs; how many there are for what.
+
+    Args:
+        task: what tells this data set from others.
+        samples: what is to be written.
+        target: a folder that is new, empty or of an earlier call.
+        side: of the squares, in pixels.
+        console: for the progress bar.
+
+    Raises:
+        UserError, OSError: an image or the target is not usable; what was written before stays.
+    """
+    names: dict[Role, list[str]] = {"train": [], "test": []}
+    for sample in samples:
+        names[sample.role].append(sample.name)
+    open_target(target, {"task": task, "size": side} | dict[str, object](names), samples, "images")
+    columns = *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        count = bar.add_task(target.name, total=len(samples))
+        write_squares(samples, target, side, lambda: bar.advance(count))
+    return {role: len(of_role) for role, of_role in names.items()}
 
 
 def write_squares(

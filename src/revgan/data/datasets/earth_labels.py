@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from revgan.data.earth import WORLD_SIZE, basemap_file, world_picture, write_tiles
+from revgan.data.datasets.earth import WORLD_SIZE, basemap_file, world_picture, write_tiles
 from revgan.data.labels import LabelClass, Palette
 from revgan.files import making_folder
 
