@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from revgan.benchmark import joint, measuring, variants
+from revgan.benchmark.measuring import Row, measure_case
+from revgan.benchmark.variants import Case, build_variant
 from revgan.cli import main
 from revgan.commands import benchmark as command
 from revgan.networks import RevGenerator
-from revgan.training import benchmark, joint, variants
-from revgan.training.benchmark import Row, measure_case
 from revgan.training.config import RuntimeConfig
 from revgan.training.setup import make_accelerator
-from revgan.training.variants import Case, build_variant
 
 CPU = RuntimeConfig("cpu", "float32")
 CASE = Case("unpaired", 2, size=32, width=4, depth=2)
@@ -45,7 +45,7 @@ def rows(folder):
 
 def gradients(name, case=CASE, **how):
     accelerator = make_accelerator(CPU)
-    return benchmark._first_gradients(build_variant(name, case, accelerator, **how))
+    return measuring._first_gradients(build_variant(name, case, accelerator, **how))
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_other_variants_have_the_naive_gradients_in_float64(name, objective):
     case = replace(CASE, objective=objective)
     naive, other = (gradients(n, case, dtype=torch.float64) for n in ("naive", name))
     # The naive one's grid of 2**-45 adds roundings of 3e-14; wrong gradients differ by far more.
-    assert benchmark._distance(other, naive) < 1e-9
+    assert measuring._distance(other, naive) < 1e-9
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
@@ -261,7 +261,7 @@ def test_the_joint_step_moves_every_network_as_ours_does(player, objective):
 
 def counted(name, depth=CASE.depth):
     variant = build_variant(name, replace(CASE, depth=depth), make_accelerator(CPU))
-    return benchmark._macs(variant.step)
+    return measuring._macs(variant.step)
 
 
 def test_recomputation_is_counted_once_per_pass():
@@ -285,7 +285,7 @@ def test_only_a_core_that_stores_activations_grows_with_depth():
     def bytes_kept(name, depth):
         case = replace(CASE, depth=depth)
         accelerator = make_accelerator(CPU)
-        return benchmark._core_bytes(build_variant(name, case, accelerator), case, accelerator)
+        return measuring._core_bytes(build_variant(name, case, accelerator), case, accelerator)
 
     assert bytes_kept("reversible", 1) == bytes_kept("reversible", 6)
     assert bytes_kept("checkpoint", 6) > bytes_kept("checkpoint", 1)
@@ -305,7 +305,7 @@ def failing(monkeypatch):
                 raise error
             return build_variant(name, *arguments, **how)
 
-        monkeypatch.setattr(benchmark, "build_variant", build)
+        monkeypatch.setattr(measuring, "build_variant", build)
 
     return fail
 

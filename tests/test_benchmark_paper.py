@@ -11,16 +11,10 @@ import yaml
 from rich.console import Console
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from revgan.cli import main
-from revgan.commands import benchmark_paper as command
-from revgan.commands.benchmark_paper_lines import HEADINGS, row_lines
-from revgan.commands.benchmark_paper_results import NOTES, PaperResults
-from revgan.commands.measuring import Conditions
-from revgan.memory import StepMemory, measure_step
-from revgan.training import paper_measure
-from revgan.training.config import RunConfig, RuntimeConfig, preset_path
-from revgan.training.objectives import Batch
-from revgan.training.paper_measure import (
+from revgan.benchmark import paper_measuring as paper_measure
+from revgan.benchmark.conditions import Conditions
+from revgan.benchmark.paper_lines import HEADINGS, row_lines
+from revgan.benchmark.paper_measuring import (
     MEMORY_STEPS,
     Figures,
     Measurement,
@@ -28,7 +22,8 @@ from revgan.training.paper_measure import (
     Spread,
     measure_paper_case,
 )
-from revgan.training.paper_tables import (
+from revgan.benchmark.paper_results import NOTES, PaperResults
+from revgan.benchmark.paper_tables import (
     Mode,
     PaperCase,
     PaperRow,
@@ -36,6 +31,11 @@ from revgan.training.paper_tables import (
     is_joint,
     paper_rows,
 )
+from revgan.cli import main
+from revgan.commands import benchmark_paper as command
+from revgan.memory import StepMemory, measure_step
+from revgan.training.config import RunConfig, RuntimeConfig, preset_path
+from revgan.training.objectives import Batch
 from revgan.training.setup import make_accelerator
 
 CPU = RuntimeConfig("cpu", "float32")

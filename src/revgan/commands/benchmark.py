@@ -4,17 +4,42 @@ from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
+import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.benchmark_results import Results
-from revgan.commands.measuring import add_runtime_options, chosen_runtime, current_conditions
+from revgan.benchmark.conditions import current_conditions
+from revgan.benchmark.measuring import measure_case
+from revgan.benchmark.results import Results
+from revgan.benchmark.variants import PACKAGES, Case, VariantName, installed_variants
 from revgan.commands.options import Parser
 from revgan.errors import UsageError, UserError
-from revgan.training.benchmark import measure_case
-from revgan.training.config import RunConfig
+from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import ObjectiveKind
-from revgan.training.variants import PACKAGES, Case, VariantName, installed_variants
+
+
+def add_runtime_options(parser: Parser) -> None:
+    """Options for precision and device."""
+    parser.add_argument(
+        "--precision",
+        type=Literal["float32", "bf16"],
+        default="float32",
+        help="of the arithmetic within the networks",
+    )
+    parser.add_argument(
+        "--device",
+        type=Literal["auto", "cpu", "cuda"],
+        default="auto",
+        help="where to run; auto takes a GPU if possible",
+    )
+
+
+def chosen_runtime(options: Namespace) -> RuntimeConfig:
+    """Device, cpu or cuda, and precision."""
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return RuntimeConfig(device, options.precision)
 
 
 def add_options(parser: Parser) -> None:

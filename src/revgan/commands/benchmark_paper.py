@@ -7,13 +7,14 @@ from typing import Literal, get_args
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.benchmark_paper_results import PaperResults
-from revgan.commands.measuring import add_runtime_options, chosen_runtime, current_conditions
+from revgan.benchmark.conditions import current_conditions
+from revgan.benchmark.paper_measuring import measure_paper_case
+from revgan.benchmark.paper_results import PaperResults
+from revgan.benchmark.paper_tables import TableNumber, paper_rows
+from revgan.commands.benchmark import add_runtime_options, chosen_runtime
 from revgan.commands.options import Parser
 from revgan.devices import require_device
 from revgan.errors import UsageError
-from revgan.training.paper_measure import measure_paper_case
-from revgan.training.paper_tables import TableNumber, paper_rows
 
 ChosenMode = Literal["reversible", "lean", "joint", "joint-reversible"]
 

@@ -52,7 +52,8 @@ def prepare_pairs(
     names: dict[Role, list[str]] = {"train": [], "test": []}
     for sample in samples:
         names[sample.role].append(sample.name)
-    open_target(target, {"task": task, "size": side} | dict[str, object](names), samples, "images")
+    record = {"task": task, "size": side, "train": names["train"], "test": names["test"]}
+    open_target(target, record, samples, "images")
     columns = *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         count = bar.add_task(target.name, total=len(samples))

@@ -13,13 +13,13 @@ from itertools import count
 import torch
 from accelerate import Accelerator
 
+from revgan.benchmark.joint import make_joint_step
+from revgan.benchmark.measuring import step_seconds
+from revgan.benchmark.paper_tables import Mode, PaperCase, is_joint
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
-from revgan.training.benchmark import step_seconds
 from revgan.training.config import RuntimeConfig
-from revgan.training.joint import make_joint_step
 from revgan.training.objectives import Batch
-from revgan.training.paper_tables import Mode, PaperCase, is_joint
 from revgan.training.setup import make_accelerator, make_trainer
 from revgan.training.step import Trainer
 

@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 from rich import box
 from rich.table import Table
 
-from revgan.commands.measuring import Conditions, markdown_table, read_results, write_results
+from revgan.benchmark.conditions import Conditions, markdown_table, read_results, write_results
+from revgan.benchmark.measuring import Row
+from revgan.benchmark.variants import Case, VariantName
 from revgan.figures.charts import Panel, Points, line_chart, save_figure
 from revgan.files import write_text
-from revgan.training.benchmark import Row
-from revgan.training.variants import Case, VariantName
 
 HEADINGS = (
     "depth",

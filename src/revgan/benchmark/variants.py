@@ -13,12 +13,12 @@ from typing import Literal, get_args
 import torch
 from accelerate import Accelerator
 
+from revgan.benchmark.cores import CheckpointCore, MemcnnCore, RevtorchCore
+from revgan.benchmark.joint import make_joint_step
 from revgan.networks import GeneratorConfig, RevGenerator
 from revgan.networks.config import Memory
 from revgan.reversible import ReversibleSequential
 from revgan.training.config import RunConfig
-from revgan.training.cores import CheckpointCore, MemcnnCore, RevtorchCore
-from revgan.training.joint import make_joint_step
 from revgan.training.objectives import Batch, LossConfig, ObjectiveKind, Players
 from revgan.training.setup import make_trainer
 

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from jsonargparse import Namespace
 
-from revgan.commands.options import Parser
 from revgan.errors import UserError
 from revgan.evaluation.report import cpu_model
 from revgan.files import write_text
@@ -38,30 +36,6 @@ class Conditions:
     def to_dict(self) -> dict[str, Any]:
         """As in a results file."""
         return {"machine": self.machine, "versions": self.versions, **self.settings}
-
-
-def add_runtime_options(parser: Parser) -> None:
-    """Options for precision and device."""
-    parser.add_argument(
-        "--precision",
-        type=Literal["float32", "bf16"],
-        default="float32",
-        help="of the arithmetic within the networks",
-    )
-    parser.add_argument(
-        "--device",
-        type=Literal["auto", "cpu", "cuda"],
-        default="auto",
-        help="where to run; auto takes a GPU if possible",
-    )
-
-
-def chosen_runtime(options: Namespace) -> RuntimeConfig:
-    """Device, cpu or cuda, and precision."""
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return RuntimeConfig(device, options.precision)
 
 
 def current_conditions(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from revgan.training.paper_measure import Measurement, MemoryUse, Spread
-from revgan.training.paper_tables import Mode, PaperRow
+from revgan.benchmark.paper_measuring import Measurement, MemoryUse, Spread
+from revgan.benchmark.paper_tables import Mode, PaperRow
 
 HEADINGS = (
     "model",

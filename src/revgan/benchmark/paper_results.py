@@ -8,17 +8,16 @@ from typing import Any, Literal, get_args
 from rich import box
 from rich.table import Table
 
-from revgan.commands.benchmark_paper_lines import HEADINGS, TEXTS, row_lines, without_deviation
-from revgan.commands.measuring import Conditions, markdown_table, read_results, write_results
-from revgan.files import write_text
-from revgan.training.paper_measure import (
+from revgan.benchmark.conditions import Conditions, markdown_table, read_results, write_results
+from revgan.benchmark.paper_lines import HEADINGS, TEXTS, row_lines, without_deviation
+from revgan.benchmark.paper_measuring import (
     MEMORY_STEPS,
     Figures,
     Measurement,
     MemoryUse,
     Spread,
 )
-from revgan.training.paper_tables import (
+from revgan.benchmark.paper_tables import (
     TITLES,
     Mode,
     PaperCase,
@@ -26,6 +25,7 @@ from revgan.training.paper_tables import (
     TableNumber,
     paper_rows,
 )
+from revgan.files import write_text
 
 WIDE = 140
 """Columns of a terminal that standard deviations need."""

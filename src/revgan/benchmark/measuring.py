@@ -17,12 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from revgan.errors import out_of_memory
-from revgan.memory import measure_step
-from revgan.networks import RevGenerator
-from revgan.training.config import RuntimeConfig
-from revgan.training.setup import make_accelerator
-from revgan.training.variants import (
+from revgan.benchmark.variants import (
     OFF_GRID,
     PACKAGES,
     Case,
@@ -30,6 +25,11 @@ from revgan.training.variants import (
     VariantName,
     build_variant,
 )
+from revgan.errors import out_of_memory
+from revgan.memory import measure_step
+from revgan.networks import RevGenerator
+from revgan.training.config import RuntimeConfig
+from revgan.training.setup import make_accelerator
 
 TURN = 3
 """Timed steps of a variant before it is another's turn: so few that noise meets all alike."""
