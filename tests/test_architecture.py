@@ -10,13 +10,14 @@ import revgan
 ROOMS = [
     "reversible",
     "networks",
-    "data",
     "memory",
+    "data",
     "scores",
     "figures",
-    "evaluation",
     "inference",
     "training",
+    "evaluation",
+    "benchmark",
     "commands",
     "cli",
 ]

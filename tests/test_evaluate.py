@@ -12,13 +12,13 @@ from PIL import Image
 from rich.console import Console
 
 from revgan.cli import main
-from revgan.commands import step_memory
-from revgan.commands.comparison import compare
-from revgan.commands.evaluate import evaluate
-from revgan.commands.scoring import ScoreOptions, Scoring
-from revgan.commands.step_memory import compare_memory
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.errors import UserError
+from revgan.evaluation import step_memory
+from revgan.evaluation.comparison import compare
+from revgan.evaluation.runs import evaluate
+from revgan.evaluation.scoring import ScoreOptions, Scoring
+from revgan.evaluation.step_memory import compare_memory
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import LossConfig

@@ -8,9 +8,9 @@ import pytest
 from safetensors.torch import load_file
 
 from revgan.cli import main
-from revgan.commands import train as train_command
 from revgan.data import folders
 from revgan.data.image_sources import IMAGES
+from revgan.training import data as training_data
 from test_cli import make_images, sentence, train
 
 
@@ -44,7 +44,7 @@ def test_a_run_and_its_scores_are_the_same_bits(
     assert told in capsys.readouterr().out
     one, other = (load_file(root / "model" / "model.safetensors") for root in (uncached, run))
     assert all(np.array_equal(one[key], other[key]) for key in one)
-    monkeypatch.setattr(train_command, "free_budget", lambda _: 0)  # evaluation keeps none there
+    monkeypatch.setattr(training_data, "free_budget", lambda _: 0)  # evaluation keeps none there
     assert main(["evaluate", str(run)]) == 0
     assert json.loads((run / "scores.json").read_text()) == json.loads(
         (uncached / "scores.json").read_text()
@@ -67,7 +67,7 @@ def test_a_resumed_run_finds_the_images_on_the_disk(capsys, images, tmp_path, mo
 def test_too_little_memory_is_told_before_anything_is_written(
     capsys, images, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(train_command, "free_budget", lambda _: 10_000)
+    monkeypatch.setattr(training_data, "free_budget", lambda _: 10_000)
     code = train(images, tmp_path / "run", data__cache="memory")
     assert "data.cache memory needs about" in sentence(capsys, code, 1)
     assert not (tmp_path / "run").exists()

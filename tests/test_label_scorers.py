@@ -7,14 +7,14 @@ from PIL import Image
 from rich.console import Console
 
 from revgan.cli import main
-from revgan.commands.evaluate import evaluate
-from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.data.config import DataConfig
 from revgan.data.labels import IGNORED, LabelClass, Palette
 from revgan.data.sets import open_data_set
 from revgan.errors import UserError
 from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer, true_classes
+from revgan.evaluation.runs import evaluate
 from revgan.evaluation.scorers import Sample
+from revgan.evaluation.scoring import ScoreOptions, Scoring
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
 

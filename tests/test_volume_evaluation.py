@@ -8,11 +8,11 @@ import torch
 from rich.console import Console
 
 from revgan.cli import main
-from revgan.commands.evaluate import evaluate
-from revgan.commands.scoring import ScoreOptions, Scoring
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.data.volumes import Volume, read_volume, write_volume
 from revgan.errors import UserError
+from revgan.evaluation.runs import evaluate
+from revgan.evaluation.scoring import ScoreOptions, Scoring
 from revgan.figures.slices import VolumeSlices
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder

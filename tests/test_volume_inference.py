@@ -13,7 +13,6 @@ from torch import nn
 
 from revgan import Translator
 from revgan.cli import main
-from revgan.commands import windowing
 from revgan.data.datasets.brain import T1
 from revgan.data.images import write_image
 from revgan.data.intensity import Intensity
@@ -24,6 +23,7 @@ from revgan.inference.restoring import restore
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, TwoWayGenerator
 from revgan.networks.pretrained import save_generator
+from revgan.training import windowing
 
 ODD = (61, 73, 59)
 TINY = GeneratorConfig(

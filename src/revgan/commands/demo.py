@@ -6,11 +6,12 @@ from typing import Literal
 
 from rich.console import Console
 
-from revgan.commands.evaluate import TITLES, run_evaluation
-from revgan.commands.train import new_run, run_training
+from revgan.commands.train import run_training
+from revgan.evaluation.runs import TITLES, run_evaluation
 from revgan.evaluation.tables import rows_to_rich
 from revgan.training.config import RunConfig
 from revgan.training.loop import Outcome
+from revgan.training.runs import new_run
 
 Dataset = Literal["earth", "earth-labels", "brain", "brain-super-resolution"]
 

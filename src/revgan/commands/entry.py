@@ -25,7 +25,8 @@ from revgan.training.runs import existing_run
 
 def train(arguments: list[str]) -> int:
     """Trains on a folder, or resumes a run."""
-    from revgan.commands.train import new_run, run_training
+    from revgan.commands.train import run_training
+    from revgan.training.runs import new_run
 
     resumed = option_values(arguments, "--resume")
     parser = run_parser("train", "Train a model on your images, or go on with a run.", arguments)
@@ -156,11 +157,15 @@ def import_weights(arguments: list[str]) -> int:
 
 def evaluate(arguments: list[str]) -> int:
     """Scores runs and writes their reports."""
-    from revgan.commands.comparison import compare
-    from revgan.commands.evaluate import run_evaluation
-    from revgan.commands.score_tables import add_output_options, output_options
-    from revgan.commands.scoring import add_score_options, score_options
+    from revgan.commands.evaluate import (
+        add_output_options,
+        add_score_options,
+        output_options,
+        score_options,
+    )
     from revgan.commands.windowing import add_window_options, window_options
+    from revgan.evaluation.comparison import compare
+    from revgan.evaluation.runs import run_evaluation
 
     parser = Parser(
         "evaluate",

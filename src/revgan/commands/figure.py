@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from revgan.commands.evaluate import Tested, open_trained
+from revgan.commands.evaluate import add_names_option
 from revgan.commands.options import Parser
-from revgan.commands.run_options import ModelChoice
-from revgan.commands.score_tables import add_names_option
 from revgan.data.domains import Domain, spread
 from revgan.errors import UsageError, UserError
+from revgan.evaluation.runs import ModelChoice, Tested, open_trained
 from revgan.evaluation.scorers import sides
 from revgan.figures.comparison import comparison_figure
 from revgan.figures.slices import strips

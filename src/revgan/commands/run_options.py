@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import Namespace
 
@@ -11,11 +10,9 @@ from revgan.commands.options import Parser, check_config_file, option_values, ru
 from revgan.data.sets import BUILT_IN
 from revgan.devices import require_device
 from revgan.errors import UsageError, UserError
+from revgan.evaluation.runs import ModelChoice
 from revgan.training.config import Device, RunConfig, preset_names
 from revgan.training.runs import RunFolder, existing_run
-
-ModelChoice = Literal["last", "best"]
-"""Of a run: the model of the last step, or the best one by a validation score."""
 
 
 def run_parser(

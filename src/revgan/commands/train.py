@@ -1,45 +1,18 @@
 """`revgan train`: train a model on a folder of images, or go on with a run."""
 
-import os
-from pathlib import Path
-
-import torch
 from rich.console import Console
-from rich.progress import Progress
 
 from revgan.data.cache_limit import LIMIT, cache_limit
 from revgan.data.image_sources import IMAGES
-from revgan.data.preparation import Preparation
-from revgan.data.sets import DataSet, open_data_set
+from revgan.data.sets import DataSet
 from revgan.data.volume_cache import VOLUMES
-from revgan.errors import UserError
 from revgan.memory import format_bytes
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
+from revgan.training.data import checked_data
 from revgan.training.loop import Outcome, train
-from revgan.training.planning import free_budget
 from revgan.training.runs import RunFolder
 from revgan.training.trackers import require_trackers
-
-
-def new_run(config: RunConfig, root: Path | None) -> RunFolder:
-    """The folder of a new run, by default named after data and objective.
-
-    Raises:
-        UserError: the folder holds a run, or something else, already.
-    """
-    root = root or Path("runs") / f"{Path(config.data.path).name}-{config.objective}"
-    if RunFolder(root).config.exists():
-        raise UserError(
-            f"{root} holds a run already; go on with it by --resume {root}, or name another "
-            "folder with --run"
-        )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root} is in the way; name a new or empty folder with --run")
-    for parent in root.parents:
-        if parent.is_file():
-            raise UserError(f"{parent} is a file; name a folder elsewhere with --run")
-    return RunFolder(root)
 
 
 def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Console) -> Outcome:
@@ -68,37 +41,6 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
             soft_wrap=True,
         )
     return outcome
-
-
-def checked_data(config: RunConfig, console: Console, model: Path | None = None) -> DataSet:
-    """Opens the data set of a configuration behind a progress bar.
-
-    Args:
-        config: of the run.
-        console: for the progress bar.
-        model: the folder of a model whose mapping of intensities is used, if it has one; without
-            it, one is fitted to the training volumes.
-
-    Raises:
-        UserError: what is wrong with which file.
-    """
-    preparation = Preparation.read(model) if model is not None else None
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
-        return open_data_set(
-            config.data,
-            paired=config.paired,
-            progress=show,
-            preparation=preparation,
-            # Each process of a machine keeps images of its own.
-            memory=free_budget(torch.device("cpu")) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        )
 
 
 def _kept(config: RunConfig, data: DataSet) -> str | None:

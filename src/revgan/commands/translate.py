@@ -6,7 +6,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from revgan.commands.windowing import WindowOptions
 from revgan.data.folders import find_images
 from revgan.data.images import JPEG_SUFFIXES, SUFFIXES
 from revgan.data.volume_sets import find_volumes
@@ -14,6 +13,7 @@ from revgan.data.volumes import VOLUME_SUFFIXES, volume_suffix
 from revgan.errors import UserError
 from revgan.inference import Translator
 from revgan.networks import Direction
+from revgan.training.windowing import WindowOptions
 
 
 def run_translation(

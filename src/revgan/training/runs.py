@@ -9,6 +9,7 @@ from typing import Any
 from revgan.errors import UserError
 from revgan.files import write_text
 from revgan.networks.pretrained import WEIGHTS
+from revgan.training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,26 @@ class RunFolder:
                 yield json.loads(line)
             except json.JSONDecodeError:  # the last line of a run that was killed
                 return
+
+
+def new_run(config: RunConfig, root: Path | None) -> RunFolder:
+    """The folder of a new run, by default named after data and objective.
+
+    Raises:
+        UserError: the folder holds a run, or something else, already.
+    """
+    root = root or Path("runs") / f"{Path(config.data.path).name}-{config.objective}"
+    if RunFolder(root).config.exists():
+        raise UserError(
+            f"{root} holds a run already; go on with it by --resume {root}, or name another "
+            "folder with --run"
+        )
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} is in the way; name a new or empty folder with --run")
+    for parent in root.parents:
+        if parent.is_file():
+            raise UserError(f"{parent} is a file; name a folder elsewhere with --run")
+    return RunFolder(root)
 
 
 def existing_run(root: Path) -> RunFolder:

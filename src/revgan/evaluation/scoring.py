@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from revgan.commands.options import Parser
 from revgan.data.datasets.earth import cache_folder
 from revgan.data.domains import DataSet
 from revgan.data.labels import FILE, Palette
 from revgan.data.sets import open_data_set
-from revgan.errors import UsageError, UserError
+from revgan.errors import UserError
 from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer
 from revgan.evaluation.scorers import (
     DistributionScorer,
@@ -58,40 +56,6 @@ class ScoreOptions:
     segmenter: str | None = None
     distributions: tuple[Distribution, ...] = ()
     lpips: bool = False
-
-
-def add_score_options(parser: Parser) -> None:
-    """The options that `score_options` reads."""
-    parser.add_argument(
-        "--segmenter",
-        metavar="unet|FILE",
-        type=str | None,
-        help="judge photos made from label maps by a segmentation network: unet trains a small one "
-        "on the real training pairs, once; FILE is TorchScript or of torch.export.save, takes "
-        "(1, C, H, W) in [-1, 1] and returns a score for each class",
-    )
-    parser.add_argument(
-        "--distribution",
-        type=Distribution,
-        nargs="+",
-        help="compare translations and real images as sets (KID), in the features of convolutions "
-        "with random weights, of --segmenter unet, or of Inception (and FID; a download)",
-    )
-    parser.add_argument(
-        "--lpips", action="store_true", help="take LPIPS of each image too (a download)"
-    )
-
-
-def score_options(options: Namespace) -> ScoreOptions:
-    """What was given of `add_score_options`.
-
-    Raises:
-        UsageError: the options contradict each other.
-    """
-    distributions = tuple(dict.fromkeys(options.distribution or ()))
-    if "segmenter" in distributions and options.segmenter != UNET:
-        raise UsageError(f"--distribution segmenter has its features from --segmenter {UNET}")
-    return ScoreOptions(options.segmenter, distributions, options.lpips)
 
 
 class Scoring:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from revgan.commands.evaluate import TITLES, Evaluation
 from revgan.errors import UserError
+from revgan.evaluation.runs import TITLES, Evaluation
 from revgan.evaluation.tables import Row, Tables
 
 

@@ -1,0 +1,338 @@
+"""`revgan evaluate`: scores, translated test images or volumes, and the report of a run."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, get_args
+
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from revgan.data.domains import DataSet, spread
+from revgan.data.labels import FILE
+from revgan.errors import UserError
+from revgan.evaluation.label_scorers import ClassScorer
+from revgan.evaluation.report import (
+    ClassTable,
+    Example,
+    MemoryComparison,
+    ReportContent,
+    library_versions,
+    write_report,
+)
+from revgan.evaluation.results import open_results
+from revgan.evaluation.scorers import Sample, Scorer, sides
+from revgan.evaluation.scoring import ScoreOptions, Scoring
+from revgan.evaluation.step_memory import compare_memory
+from revgan.evaluation.tables import Row, Tables, rows_to_json
+from revgan.files import write_text
+from revgan.inference import Translator
+from revgan.networks import Direction
+from revgan.training.best import Best
+from revgan.training.config import RunConfig
+from revgan.training.data import checked_data
+from revgan.training.runs import RunFolder
+from revgan.training.setup import make_accelerator
+from revgan.training.windowing import AUTO, WindowOptions
+
+ModelChoice = Literal["last", "best"]
+"""Of a run: the model of the last step, or the best one by a validation score."""
+
+DOMAIN_NAMES = {
+    "earth": ("satellite", "map"),
+    "earth-labels": ("satellite", "land cover"),
+    "brain": ("T1", "grey matter"),
+    "brain-super-resolution": ("half resolution", "full resolution"),
+}
+"""What A and B of the built-in sets are called."""
+
+TITLES = {
+    "test": "Distance to the truth",
+    "test_inside_masks": "Distance to the truth, inside the masks",
+    "labels": "Label maps made from photos",
+    "segmenter": "Photos made from label maps, as a segmenter sees them",
+    "distribution": "Distance to the real images, as sets",
+    "round_trip": "Round trips",
+}
+"""Of the score tables, by their keys in scores.json, in order."""
+
+
+class Tested(NamedTuple):
+    """What an image or volume translated is known by, as names such as 1.png are in any data set.
+
+    Attributes:
+        name: its own.
+        shape: in which the networks see it, (C, *spatial).
+        digest: of its file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, ref: Any, image: Tensor) -> "Tested":
+        """Of an image or volume, and of what was loaded of it."""
+        with ref.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(ref.name, tuple(image.shape), digest)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of the test images or volumes.
+
+    Attributes:
+        tables: rows of the tables that have some, by the keys of `TITLES`.
+        classes: intersection over union of each class, beside "labels" and "segmenter".
+        examples: what the report shows, by direction.
+        tested: what the test images or volumes are, see `Tested`, by direction.
+        items: what they are, "images" or "volumes".
+    """
+
+    tables: dict[str, list[Row]]
+    classes: dict[str, ClassTable]
+    examples: dict[str, list[Any]]
+    tested: dict[str, list["Tested"]]
+    items: str
+
+    def titled(self) -> Tables:
+        """The tables by their titles."""
+        return {title: self.tables[key] for key, title in TITLES.items() if key in self.tables}
+
+    def to_json(self) -> str:
+        """Scores as they stand in scores.json."""
+        content: dict[str, Any] = {key: rows_to_json(rows) for key, rows in self.tables.items()}
+        if self.classes:
+            content["class_iou"] = self.classes
+        return json.dumps(content, indent=2)
+
+
+def run_evaluation(
+    config: RunConfig,
+    run: RunFolder,
+    console: Console,
+    windows: WindowOptions = AUTO,
+    wanted: ScoreOptions | None = None,
+    model: ModelChoice = "last",
+) -> Evaluation:
+    """Translates the test images or volumes both ways; writes results/, scores.json, report.html.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        console: for progress bars.
+        windows: whether and how what is too large for one pass is cut.
+        wanted: what is scored beside the usual.
+        model: the last one, or the best by a validation score.
+
+    Raises:
+        UserError: the run has no model, or its data set nothing for the test, or not what is wanted
+            of it.
+    """
+    accelerator = make_accelerator(config.runtime)
+    translator, data = open_trained(config, run, console, windows, model)
+    scoring = Scoring(wanted or ScoreOptions(), data, config, accelerator.device, console)
+    evaluation = evaluate(translator, data, run, console, scoring, config.model_name)
+    write_text(run.scores, evaluation.to_json() + "\n")
+    memory = compare_memory(config, data, accelerator)
+    content = _content(config, run, data, evaluation, memory)
+    if model == "best":
+        content = replace(content, summary=f"{content.summary} {_said_of_best(run)}")
+    write_report(run.report, content)
+    return evaluation
+
+
+def _said_of_best(run: RunFolder) -> str:
+    best = Best.read(run.best)
+    assert best is not None  # its model is in use
+    chosen = (
+        "on these test images, so that its scores here are better than on others"
+        if best.split == "test"
+        else "on validation images"
+    )
+    return f"The model is the best by {best.by.upper()}, of step {best.step}, chosen {chosen}."
+
+
+def open_trained(
+    config: RunConfig,
+    run: RunFolder,
+    console: Console,
+    windows: WindowOptions = AUTO,
+    model: ModelChoice = "last",
+) -> tuple[Translator, DataSet]:
+    """The model of a run, and its data set, which has something for the test.
+
+    Raises:
+        UserError: the run has no such model, its data set nothing for the test, or other channels
+            than the model.
+    """
+    if model == "best" and Best.read(run.best) is None:
+        raise UserError(
+            f"{run.root} has no best model: one is kept where validation images are aligned and "
+            "training.validate_every is set; omit --model best"
+        )
+    folder = run.best if model == "best" else run.root
+    translator = Translator.from_pretrained(folder, make_accelerator(config.runtime).device)
+    translator.windows = windows.decide(translator)
+    data = checked_data(_read_once(config), console, run.model)
+    if not data.a.test and not data.b.test:
+        sides = "" if config.data.spatial_dims == 3 else " (or test, side by side)"
+        raise UserError(
+            f"{config.data.path} has no test {_kind(config)}; add testA and testB{sides}"
+        )
+    known = translator.channels("AtoB")
+    if known != data.channels:
+        raise UserError(
+            f"the model in {run.root} was trained on {known[0]} and {known[1]} channels, but A and "
+            f"B in {config.data.path} have {data.channels[0]} and {data.channels[1]}; evaluate it "
+            "on the data that it was trained on"
+        )
+    return translator, data
+
+
+def _read_once(config: RunConfig) -> RunConfig:
+    """The configuration without a cache in memory, which pays where epoch follows epoch."""
+    if config.data.cache != "memory":
+        return config
+    return replace(config, data=replace(config.data, cache="none"))
+
+
+def evaluate(
+    translator: Translator,
+    data: DataSet,
+    run: RunFolder,
+    console: Console,
+    scoring: Scoring,
+    method: str = "RevGAN",
+) -> Evaluation:
+    """Translates all that is for the test there and back, writes the results and scores them.
+
+    One image or volume is in memory at a time, besides the report's examples: of volumes, these
+    are slices. Volumes are scored as the networks see them, at the model's orientation and spacing.
+
+    Raises:
+        UserError: the model makes values that are no numbers.
+    """
+    if data.palette is not None and not data.test_aligned:
+        console.print(
+            f"There is {FILE}, but labels are not scored: the test images of A and B don't pair by "
+            "name and size",
+            soft_wrap=True,
+        )
+    scorers = {way: scoring.scorers(way, method) for way in _directions(data)}
+    examples: dict[str, list[Any]] = {}
+    tested: dict[str, list[Tested]] = {}
+    for direction in scorers:
+        test = _Test(direction, data, run)
+        for sample in test.samples(translator, console):
+            for scorer in scorers[direction]:
+                scorer.add(sample)
+        examples[direction], tested[direction] = test.examples, test.tested
+    both = [scorer for of_direction in scorers.values() for scorer in of_direction]
+    return Evaluation(
+        tables=_tables(both),
+        classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
+        examples=examples,
+        tested=tested,
+        items="images" if data.preparation is None else "volumes",
+    )
+
+
+def _directions(data: DataSet) -> list[Direction]:
+    return [way for way in get_args(Direction) if sides(data, way)[0].test]
+
+
+def _tables(scorers: Sequence[Scorer]) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {key: [] for key in TITLES}
+    for scorer in scorers:
+        for row in scorer.rows():
+            _join(tables[scorer.table], row)
+    # A program that reads scores.json finds these two always.
+    return {key: rows for key, rows in tables.items() if rows or key in ("test", "round_trip")}
+
+
+def _join(rows: list[Row], row: Row) -> None:
+    """Adds a row, or its scores to the row of the same method and direction."""
+    for place, other in enumerate(rows):
+        if (other.direction, other.method) == (row.direction, row.method):
+            rows[place] = replace(other, scores={**other.scores, **row.scores})
+            return
+    rows.append(row)
+
+
+class _Test:
+    """The test of one direction: images or volumes in, files out, some kept for the report."""
+
+    def __init__(self, direction: Direction, data: DataSet, run: RunFolder) -> None:
+        self.direction: Direction = direction
+        self.source, self.target = sides(data, direction)
+        self.results = open_results(run.root / "results" / direction, self.source, self.target)
+        self.aligned = data.test_aligned
+        self.examples: list[Any] = []
+        self.tested: list[Tested] = []
+
+    def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
+        """Translates there and back and writes each."""
+        back: Direction = "BtoA" if self.direction == "AtoB" else "AtoB"
+        numbers = range(len(self.source.test))
+        shown = spread(numbers, self.results.examples)
+        for number in track(
+            numbers,
+            f"translating {self.direction}",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ):
+            ref = self.source.test[number]
+            image = self.source.load(ref)
+            self.tested.append(Tested.of(ref, image))
+            translation = translator(image, self.direction)
+            round_trip = translator(translation, back)
+            if not (translation.isfinite().all() and round_trip.isfinite().all()):
+                raise UserError(  # rather than take it for black
+                    f"the model makes values of {ref.path} that are no numbers (NaN or infinite): "
+                    "its training has failed; try --model best, or train anew with a lower "
+                    "optimizer.lr"
+                )
+            written = self.results.write(number, translation)
+            truth = self.target.load(self.target.test[number]) if self.aligned else None
+            if number in shown:
+                example = Example(image, translation, truth, round_trip)
+                self.examples.append(self.results.shown(number, example))
+            yield Sample(number, image, written, truth, round_trip)
+
+
+def _content(
+    config: RunConfig,
+    run: RunFolder,
+    data: DataSet,
+    evaluation: Evaluation,
+    memory: MemoryComparison | None,
+) -> ReportContent:
+    history = run.history()
+    done = history[-1]["step"] if history else 0
+    return ReportContent(
+        title=f"{config.model_name}: {run.root.name}",
+        summary=(
+            f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
+            f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are of "
+            f"{len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, which "
+            "training did not use."
+        ),
+        examples=evaluation.examples,
+        tables=evaluation.tables,
+        classes=evaluation.classes,
+        items=evaluation.items,
+        history=history,
+        memory=memory,
+        configuration=run.config.read_text(encoding="utf-8"),
+        versions=library_versions(),
+        domain_names=DOMAIN_NAMES.get(config.data.path, ("A", "B")),
+    )
+
+
+def _kind(config: RunConfig) -> str:
+    return "images" if config.data.spatial_dims == 2 else "volumes"

@@ -1,0 +1,44 @@
+"""The data set of a run, opened behind a progress bar."""
+
+import os
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from revgan.data.preparation import Preparation
+from revgan.data.sets import DataSet, open_data_set
+from revgan.training.config import RunConfig
+from revgan.training.planning import free_budget
+
+
+def checked_data(config: RunConfig, console: Console, model: Path | None = None) -> DataSet:
+    """Opens the data set of a configuration behind a progress bar.
+
+    Args:
+        config: of the run.
+        console: for the progress bar.
+        model: the folder of a model whose mapping of intensities is used, if it has one; without
+            it, one is fitted to the training volumes.
+
+    Raises:
+        UserError: what is wrong with which file.
+    """
+    preparation = Preparation.read(model) if model is not None else None
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        return open_data_set(
+            config.data,
+            paired=config.paired,
+            progress=show,
+            preparation=preparation,
+            # Each process of a machine keeps images of its own.
+            memory=free_budget(torch.device("cpu")) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        )
