@@ -8,7 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from revgan.evaluation.report import cpu_model, library_versions
+from revgan.environment import cpu_model, library_versions
 
 RESULTS = Path(__file__).parent / "results"
 REFERENCES = ("input unchanged", "mean training colour")

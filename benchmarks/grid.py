@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from revgan.evaluation.report import cpu_model, library_versions
+from revgan.environment import cpu_model, library_versions
 from revgan.networks import RevGenerator
 from revgan.reversible import grid
 

@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 
 from revgan.cli import main as revgan
 from revgan.data.grids import halve
-from revgan.evaluation.report import cpu_model, library_versions
+from revgan.environment import cpu_model, library_versions
 
 TEMPLATE = Path(nilearn.__file__).parent / "datasets" / "data"
 TISSUES = {"fluid": (2.0, 3.0, 3.0), "gray": (1.1, 0.8, 0.8), "white": (0.9, 1.7, 0.3)}

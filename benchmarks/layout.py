@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from revgan.evaluation.report import cpu_model, library_versions
+from revgan.environment import cpu_model, library_versions
 from revgan.networks import GeneratorConfig
 from revgan.training.config import RunConfig
 from revgan.training.objectives import Batch

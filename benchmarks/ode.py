@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from revgan.evaluation.report import cpu_model, library_versions
+from revgan.environment import cpu_model, library_versions
 from revgan.memory import measure_step
 from revgan.networks import RevGenerator
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from revgan import Translator
 from revgan.cli import main as revgan
 from revgan.data.sets import DataConfig, open_data_set
-from revgan.evaluation.report import cpu_model, library_versions
+from revgan.environment import cpu_model, library_versions
 from revgan.inference import Windows
 from revgan.inference.windows import reach
 from revgan.scores.metrics import score_pairs

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from earth_runs import RESULTS
 
-from revgan.evaluation.report import cpu_model, library_versions
+from revgan.environment import cpu_model, library_versions
 
 OBJECTIVES = ("paired", "unpaired")
 STEPS = 600

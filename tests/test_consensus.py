@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
+from revgan.directions import DOMAINS
 from revgan.memory import measure_step
 from revgan.networks import (
     DiscriminatorConfig,
@@ -20,7 +21,7 @@ from revgan.networks import (
 from revgan.training import step as step_module
 from revgan.training.config import OptimizerConfig, RunConfig, RuntimeConfig
 from revgan.training.consensus import consensus_regulariser, consensus_term
-from revgan.training.objectives import DOMAINS, Batch, LossConfig, Players, build_objective, total
+from revgan.training.objectives import Batch, LossConfig, Players, build_objective, total
 from revgan.training.setup import make_accelerator, make_trainer
 from revgan.training.step import Trainer
 from revgan.training.workload import Workload, predict_training

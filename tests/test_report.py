@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from revgan.environment import library_versions
 from revgan.evaluation.report import (
     MAX_PICTURE,
     Example,
     MemoryComparison,
     ReportContent,
-    library_versions,
     write_report,
 )
 from revgan.evaluation.tables import Row

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from revgan.environment import cpu_model
 from revgan.errors import UserError
-from revgan.evaluation.report import cpu_model
 from revgan.files import write_text
 from revgan.training.config import RuntimeConfig
 

@@ -9,9 +9,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from revgan.directions import DOMAINS
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.training.config import RunConfig
-from revgan.training.objectives import DOMAINS, Batch, Players, build_objective, total
+from revgan.training.objectives import Batch, Players, build_objective, total
 from revgan.training.step import frozen
 
 

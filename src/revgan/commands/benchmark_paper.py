@@ -13,7 +13,7 @@ from revgan.benchmark.paper_results import PaperResults
 from revgan.benchmark.paper_tables import TableNumber, paper_rows
 from revgan.commands.benchmark import add_runtime_options, chosen_runtime
 from revgan.commands.options import Parser
-from revgan.devices import require_device
+from revgan.environment import require_device
 from revgan.errors import UsageError
 
 ChosenMode = Literal["reversible", "lean", "joint", "joint-reversible"]

@@ -16,9 +16,9 @@ from revgan.commands.run_options import (
     run_parser,
     trained_config,
 )
-from revgan.devices import require_device
+from revgan.directions import Direction
+from revgan.environment import require_device
 from revgan.errors import UsageError
-from revgan.networks import Direction
 from revgan.training.config import Device
 from revgan.training.runs import existing_run
 

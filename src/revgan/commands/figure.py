@@ -13,13 +13,12 @@ from torch import Tensor
 from revgan.commands.evaluate import add_names_option
 from revgan.commands.options import Parser
 from revgan.data.domains import Domain, spread
+from revgan.directions import Direction
 from revgan.errors import UsageError, UserError
 from revgan.evaluation.runs import ModelChoice, Tested, open_trained
-from revgan.evaluation.scorers import sides
 from revgan.figures.comparison import comparison_figure
 from revgan.figures.slices import strips
 from revgan.files import replacing
-from revgan.networks import Direction
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
 
@@ -99,7 +98,7 @@ def _pictures(
     shown: dict[str, Tested] = {}
     for run_name, run in runs.items():
         translator, data = open_trained(configs[run_name], run, console, model=model)
-        source, target = sides(data, direction)
+        source, target = data.sides(direction)
         if not rows:
             names = _chosen(source, samples)
             rows = [{} for _ in names]

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from revgan.commands.options import Parser, check_config_file, option_values, run_config
 from revgan.data.sets import BUILT_IN
-from revgan.devices import require_device
+from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
 from revgan.evaluation.runs import ModelChoice
 from revgan.training.config import Device, RunConfig, preset_names

@@ -10,9 +10,9 @@ from revgan.data.folders import find_images
 from revgan.data.images import JPEG_SUFFIXES, SUFFIXES
 from revgan.data.volume_sets import find_volumes
 from revgan.data.volumes import VOLUME_SUFFIXES, volume_suffix
+from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference import Translator
-from revgan.networks import Direction
 from revgan.training.windowing import WindowOptions
 
 

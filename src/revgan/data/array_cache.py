@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from revgan.data.datasets.earth import cache_folder
+from revgan.environment import cache_folder
 from revgan.errors import UserError
 from revgan.files import making_folder
 

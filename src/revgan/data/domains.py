@@ -9,6 +9,7 @@ from torch import Tensor
 
 from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
+from revgan.directions import Direction, DomainName, ends
 
 Ref = TypeVar("Ref")
 """One image or volume that can be loaded."""
@@ -68,6 +69,15 @@ class DataSet:
     preparation: Preparation | None = None
     palette: Palette | None = None
     kept: int = 0
+
+    def of(self, domain: DomainName) -> Domain[Any]:
+        """One of its domains."""
+        return self.a if domain == "a" else self.b
+
+    def sides(self, direction: Direction) -> tuple[Domain[Any], Domain[Any]]:
+        """The domains translated from and to."""
+        source, target = ends(direction)
+        return self.of(source), self.of(target)
 
     @property
     def channels(self) -> tuple[int, int]:

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from revgan.data.config import DataConfig
 from revgan.data.datasets.brain import write_brain
-from revgan.data.datasets.earth import cache_folder, write_earth
+from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
 from revgan.data.folders import ImageFolder, open_folder
 from revgan.data.image_sets import open_images
 from revgan.data.preparation import Preparation
 from revgan.data.volume_sets import open_volumes
+from revgan.environment import cache_folder
 from revgan.errors import UserError
 
 __all__ = ["BUILT_IN", "DataConfig", "DataSet", "Domain", "Progress", "locate", "open_data_set"]

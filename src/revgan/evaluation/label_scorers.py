@@ -10,12 +10,12 @@ from revgan.data.domains import DataSet
 from revgan.data.folders import ImageRef
 from revgan.data.image_sets import ImageDomain
 from revgan.data.labels import FILE, IGNORED, Palette, class_map
+from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.evaluation.report import ClassTable
-from revgan.evaluation.scorers import Sample, Scorer, sides
+from revgan.evaluation.scorers import Sample, Scorer
 from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
-from revgan.networks import Direction
 from revgan.scores.confusion import SCORES, class_iou, confusion, segmentation_scores
 from revgan.scores.metrics import Kind
 
@@ -80,7 +80,7 @@ class LabelScorer(ClassScorer):
     table = "labels"
 
     def __init__(self, direction: Direction, data: DataSet, palette: Palette, method: str) -> None:
-        labels = _image_domain(sides(data, direction)[1])
+        labels = _image_domain(data.sides(direction)[1])
         super().__init__(direction, palette, labels)
         self.method = method
         self.most_frequent = most_frequent_class(labels, palette)
@@ -120,7 +120,7 @@ class SegmenterScorer(ClassScorer):
         method: str,
         segmenter: Callable[[Tensor], Tensor],
     ) -> None:
-        super().__init__(direction, palette, _image_domain(sides(data, direction)[0]))
+        super().__init__(direction, palette, _image_domain(data.sides(direction)[0]))
         self.method, self.segmenter = method, segmenter
 
     def add(self, sample: Sample) -> None:

@@ -1,15 +1,12 @@
 """The report of a training run: one self-contained HTML page."""
 
 import base64
-import platform
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
@@ -149,26 +146,3 @@ def _picture(x: Tensor, description: str) -> Markup:
         description,
         Markup(' class="small"') if image.width < SMALL_PICTURE else "",
     )
-
-
-def library_versions() -> dict[str, str]:
-    """What a result depends on besides its configuration.
-
-    Versions of Python and of the libraries, operating system, processor or GPU, threads: nothing
-    that names the machine or its user.
-    """
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "monai", "accelerate", "revgan")},
-        "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model(),
-        "threads": str(torch.get_num_threads()),
-    }
-
-
-def cpu_model() -> str:
-    """The processor's name; Linux has it in a file, where Python doesn't look."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.progress import track
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
 from revgan.data.labels import FILE
+from revgan.directions import DIRECTIONS, Direction, back
+from revgan.environment import library_versions
 from revgan.errors import UserError
 from revgan.evaluation.label_scorers import ClassScorer
 from revgan.evaluation.report import (
@@ -19,17 +21,15 @@ from revgan.evaluation.report import (
     Example,
     MemoryComparison,
     ReportContent,
-    library_versions,
     write_report,
 )
 from revgan.evaluation.results import open_results
-from revgan.evaluation.scorers import Sample, Scorer, sides
+from revgan.evaluation.scorers import Sample, Scorer
 from revgan.evaluation.scoring import ScoreOptions, Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, rows_to_json
 from revgan.files import write_text
 from revgan.inference import Translator
-from revgan.networks import Direction
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
@@ -242,7 +242,7 @@ def evaluate(
 
 
 def _directions(data: DataSet) -> list[Direction]:
-    return [way for way in get_args(Direction) if sides(data, way)[0].test]
+    return [way for way in DIRECTIONS if data.sides(way)[0].test]
 
 
 def _tables(scorers: Sequence[Scorer]) -> dict[str, list[Row]]:
@@ -268,7 +268,7 @@ class _Test:
 
     def __init__(self, direction: Direction, data: DataSet, run: RunFolder) -> None:
         self.direction: Direction = direction
-        self.source, self.target = sides(data, direction)
+        self.source, self.target = data.sides(direction)
         self.results = open_results(run.root / "results" / direction, self.source, self.target)
         self.aligned = data.test_aligned
         self.examples: list[Any] = []
@@ -276,7 +276,6 @@ class _Test:
 
     def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
         """Translates there and back and writes each."""
-        back: Direction = "BtoA" if self.direction == "AtoB" else "AtoB"
         numbers = range(len(self.source.test))
         shown = spread(numbers, self.results.examples)
         for number in track(
@@ -290,7 +289,7 @@ class _Test:
             image = self.source.load(ref)
             self.tested.append(Tested.of(ref, image))
             translation = translator(image, self.direction)
-            round_trip = translator(translation, back)
+            round_trip = translator(translation, back(self.direction))
             if not (translation.isfinite().all() and round_trip.isfinite().all()):
                 raise UserError(  # rather than take it for black
                     f"the model makes values of {ref.path} that are no numbers (NaN or infinite): "

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from revgan.data.domains import DataSet, Domain, spread
+from revgan.data.domains import DataSet, spread
 from revgan.data.masks import find_masks, read_mask
+from revgan.directions import Direction, round_trip
 from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
-from revgan.networks import Direction
 from revgan.scores.distribution import Features, fid, kid
 from revgan.scores.intervals import Estimate
 from revgan.scores.metrics import Kind, candidates, match_channels, mean_colour, score_pair
@@ -59,11 +59,6 @@ class Scorer(ABC):
         """The scores of all samples; none if there were too few."""
 
 
-def sides(data: DataSet, direction: Direction) -> tuple[Domain[Any], Domain[Any]]:
-    """The domains translated from and to."""
-    return (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
-
-
 class TruthScorer(Scorer):
     """Distance to the truth, of the translation and of the references beside it.
 
@@ -84,7 +79,7 @@ class TruthScorer(Scorer):
         perceptual: Callable[[Tensor, Tensor], float] | None = None,
     ) -> None:
         self.method, self.perceptual = method, perceptual
-        _, self.target = sides(data, direction)
+        _, self.target = data.sides(direction)
         self.mean = self._mean_colour()
         names = PIXEL_SCORES if perceptual is None else (*PIXEL_SCORES, "lpips")
         self.tally = Tally(direction, names)
@@ -148,7 +143,7 @@ class MaskedTruthScorer(TruthScorer):
 
 def has_masks(data: DataSet, direction: Direction) -> bool:
     """The test volumes translated to have masks."""
-    _, target = sides(data, direction)
+    _, target = data.sides(direction)
     return data.preparation is not None and find_masks(target.test) is not None
 
 
@@ -159,7 +154,7 @@ class RoundTripScorer(Scorer):
 
     def __init__(self, direction: Direction, method: str) -> None:
         self.method = method
-        self.tally = Tally(f"{direction}to{direction[0]}", PIXEL_SCORES)
+        self.tally = Tally(round_trip(direction), PIXEL_SCORES)
 
     def add(self, sample: Sample) -> None:
         self.tally.add(self.method, score_pair(sample.round_trip, sample.image))
@@ -191,7 +186,7 @@ class DistributionScorer(Scorer):
         self, direction: Direction, data: DataSet, method: str, features: Features, key: str
     ) -> None:
         self.direction, self.method, self.features, self.key = direction, method, features, key
-        _, self.target = sides(data, direction)
+        _, self.target = data.sides(direction)
         self.made: dict[str, list[Tensor]] = {}
         self.kinds: dict[str, Kind] = {}
 

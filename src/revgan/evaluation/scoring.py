@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from revgan.data.datasets.earth import cache_folder
 from revgan.data.domains import DataSet
 from revgan.data.labels import FILE, Palette
 from revgan.data.sets import open_data_set
+from revgan.directions import Direction
+from revgan.environment import cache_folder
 from revgan.errors import UserError
 from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer
 from revgan.evaluation.scorers import (
@@ -24,11 +25,9 @@ from revgan.evaluation.scorers import (
     Scorer,
     TruthScorer,
     has_masks,
-    sides,
 )
 from revgan.evaluation.segmenter import Segmenter, UNetSegmenter, load_segmenter
 from revgan.evaluation.segmenter_training import trained_segmenter
-from revgan.networks import Direction
 from revgan.scores.distribution import (
     Features,
     RandomFeatures,
@@ -105,7 +104,7 @@ class Scoring:
             scorers += self._aligned(direction, method)
         for name, features in self.distributions.items():
             if (key := self._distribution_key(name, direction)) is not None:
-                made = features(sides(self.data, direction)[1].channels)
+                made = features(self.data.sides(direction)[1].channels)
                 scorers.append(DistributionScorer(direction, self.data, method, made, key))
         return [*scorers, RoundTripScorer(direction, method)]
 

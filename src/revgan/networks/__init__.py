@@ -1,8 +1,9 @@
 """Generators and discriminators, written once for 2D and 3D."""
 
+from revgan.directions import Direction
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
-from revgan.networks.generator import Direction, RevGenerator, TwoWayGenerator
+from revgan.networks.generator import RevGenerator, TwoWayGenerator
 from revgan.networks.resnet import ResnetGenerator, ResnetPair
 
 __all__ = [

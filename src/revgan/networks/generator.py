@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from revgan.directions import DIRECTIONS, Direction
 from revgan.networks.config import GeneratorConfig, MemoryChoice
 from revgan.networks.field import TimeField
 from revgan.networks.layers import FrozenStatistics, Keep, init_weights
@@ -20,8 +21,6 @@ from revgan.reversible import (
     OdeCore,
     ReversibleSequential,
 )
-
-Direction = Literal["AtoB", "BtoA"]
 
 
 class TwoWayGenerator(nn.Module, ABC):
@@ -62,7 +61,7 @@ class TwoWayGenerator(nn.Module, ABC):
     @property
     def directions(self) -> tuple[Direction, ...]:
         """The directions that it has learned, or will."""
-        return ("AtoB", "BtoA")
+        return DIRECTIONS
 
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x.

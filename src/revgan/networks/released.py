@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from revgan.directions import Direction
 from revgan.errors import UserError, out_of_memory
 from revgan.networks.config import GeneratorConfig, Norm
-from revgan.networks.generator import Direction, RevGenerator
+from revgan.networks.generator import RevGenerator
 from revgan.networks.resnet import ResnetGenerator, ResnetPair
 from revgan.reversible import ReversibleSequential
 

@@ -1,12 +1,13 @@
 """The ResNet generators of CycleGAN and pix2pix: what RevGAN is compared with."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from revgan.directions import DIRECTIONS, Direction
 from revgan.networks.config import GeneratorConfig, MemoryChoice
-from revgan.networks.generator import Direction, TwoWayGenerator
+from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.layers import init_weights
 from revgan.networks.parts import decoder, encoder, residual_function, start_as_identity
 
@@ -80,13 +81,13 @@ class ResnetPair(TwoWayGenerator):
         depth: int = 6,
         memory: MemoryChoice = "naive",
         *,
-        directions: Sequence[Direction] = ("AtoB", "BtoA"),
+        directions: Sequence[Direction] = DIRECTIONS,
         **variant: Any,
     ) -> None:
         config = GeneratorConfig("resnet", width, depth, memory=memory, **variant)
         super().__init__(spatial_dims, in_channels, out_channels, config)
-        if not directions or not set(directions) <= set(get_args(Direction)):
-            known = " and ".join(get_args(Direction))
+        if not directions or not set(directions) <= set(DIRECTIONS):
+            known = " and ".join(DIRECTIONS)
             raise ValueError(f"directions must be one or both of {known}, not {list(directions)}")
         self.generators = nn.ModuleDict()
         for direction in directions:

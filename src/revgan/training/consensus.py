@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from revgan.directions import DOMAINS
 from revgan.networks.layers import FrozenStatistics
-from revgan.training.objectives import DOMAINS, Batch, Objective, Players, Terms, total
+from revgan.training.objectives import Batch, Objective, Players, Terms, total
 
 
 def consensus_term(objective: Objective, players: Players, batch: Batch) -> Terms:

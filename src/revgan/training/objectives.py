@@ -17,15 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from revgan.networks import Direction, PatchDiscriminator, TwoWayGenerator
+from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
+from revgan.networks import PatchDiscriminator, TwoWayGenerator
 from revgan.training.losses import AdversarialForm, adversarial_loss
 from revgan.training.pool import ImagePool
 
 Terms = dict[str, Tensor]
 """Weighted losses by name; their sum is what gets minimised."""
-
-Domain = Literal["a", "b"]
-DOMAINS: tuple[Domain, ...] = get_args(Domain)
 
 ObjectiveKind = Literal["unpaired", "paired"]
 
@@ -70,7 +68,7 @@ class Batch:
     a: Tensor
     b: Tensor
 
-    def of(self, domain: Domain) -> Tensor:
+    def of(self, domain: DomainName) -> Tensor:
         """The images of a domain."""
         return self.a if domain == "a" else self.b
 
@@ -82,7 +80,7 @@ class Fakes:
     a: Tensor | None = None
     b: Tensor | None = None
 
-    def of(self, domain: Domain) -> Tensor:
+    def of(self, domain: DomainName) -> Tensor:
         """The translations into a domain."""
         made = self.a if domain == "a" else self.b
         if made is None:
@@ -98,7 +96,7 @@ class Players:
     judge_a: PatchDiscriminator
     judge_b: PatchDiscriminator
 
-    def judge(self, domain: Domain) -> PatchDiscriminator:
+    def judge(self, domain: DomainName) -> PatchDiscriminator:
         """The discriminator of a domain."""
         return self.judge_a if domain == "a" else self.judge_b
 
@@ -145,7 +143,7 @@ class Objective(ABC):
         """Channels of a discriminator's input, from those of its own and the other domain."""
 
     @abstractmethod
-    def _shown(self, domain: Domain, image: Tensor, batch: Batch) -> Tensor:
+    def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         """A discriminator's input: an image of its domain, and what the objective puts beside."""
 
     def generator_terms(self, players: Players, batch: Batch, fakes: Fakes) -> Iterator[Terms]:
@@ -170,7 +168,12 @@ class Objective(ABC):
         """Yields the generator's terms and leaves its translations, cut, in `fakes`."""
 
     def discriminator_terms(
-        self, domain: Domain, players: Players, batch: Batch, fakes: Fakes, draws: torch.Generator
+        self,
+        domain: DomainName,
+        players: Players,
+        batch: Batch,
+        fakes: Fakes,
+        draws: torch.Generator,
     ) -> Iterator[Terms]:
         """Yields the terms of a domain's discriminator; `draws` decides what its pool exchanges."""
         fake = fakes.of(domain)
@@ -179,7 +182,12 @@ class Objective(ABC):
         yield self.tell_apart(domain, players, batch, fake)
 
     def tell_apart(
-        self, domain: Domain, players: Players, batch: Batch, fake: Tensor, together: bool = True
+        self,
+        domain: DomainName,
+        players: Players,
+        batch: Batch,
+        fake: Tensor,
+        together: bool = True,
     ) -> Terms:
         """The discriminator's losses, halved so that it learns slower relative to the generator.
 
@@ -203,7 +211,7 @@ class Objective(ABC):
             f"d_{domain}_fake": 0.5 * adversarial_loss(fake_logits, real=False, form=form),
         }
 
-    def _fool(self, domain: Domain, players: Players, batch: Batch, fake: Tensor) -> Tensor:
+    def _fool(self, domain: DomainName, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         logits = players.judge(domain)(self._shown(domain, fake, batch))
         return adversarial_loss(logits, real=True, form=self.config.adversarial)
 
@@ -218,7 +226,7 @@ class UnpairedObjective(Objective):
     def judged_channels(self, own: int, other: int) -> int:
         return own
 
-    def _shown(self, domain: Domain, image: Tensor, batch: Batch) -> Tensor:
+    def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         return image
 
     def _generator_terms(
@@ -239,11 +247,10 @@ class UnpairedObjective(Objective):
         self, players: Players, batch: Batch, there: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation should pass for real, and lead back to where it came from."""
-        back: Direction = "BtoA" if there == "AtoB" else "AtoB"
-        source, target = _ends(there)
+        source, target = ends(there)
         fake = cut(players.generator(batch.of(source), there))
         yield {f"gan_{there}": self._fool(target, players, batch, fake.image)}
-        cycled = players.generator(fake.image, back)
+        cycled = players.generator(fake.image, back(there))
         yield {f"cycle_{source}": self.config.cycle_weight * F.l1_loss(cycled, batch.of(source))}
         return fake.finish()
 
@@ -257,8 +264,8 @@ class PairedObjective(Objective):
     def judged_channels(self, own: int, other: int) -> int:
         return own + other
 
-    def _shown(self, domain: Domain, image: Tensor, batch: Batch) -> Tensor:
-        return torch.cat((batch.of("b" if domain == "a" else "a"), image), dim=1)
+    def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
+        return torch.cat((batch.of(other(domain)), image), dim=1)
 
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
@@ -270,17 +277,12 @@ class PairedObjective(Objective):
         self, players: Players, batch: Batch, direction: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation should pass for real beside its input, and be close to the truth."""
-        source, target = _ends(direction)
+        source, target = ends(direction)
         fake = cut(players.generator(batch.of(source), direction))
         yield {f"gan_{direction}": self._fool(target, players, batch, fake.image)}
         distance = F.l1_loss(fake.image, batch.of(target))
         yield {f"l1_{direction}": self.config.l1_weight * distance}
         return fake.finish()
-
-
-def _ends(direction: Direction) -> tuple[Domain, Domain]:
-    """The domains that a direction leads from and to."""
-    return ("a", "b") if direction == "AtoB" else ("b", "a")
 
 
 def total(terms: Terms) -> Tensor:

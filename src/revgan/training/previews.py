@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from revgan.data.domains import spread
 from revgan.data.sets import DataConfig, DataSet
+from revgan.directions import DIRECTIONS, Direction, back
 from revgan.figures.pictures import image_grid
 from revgan.figures.slices import slice_volumes
 from revgan.figures.volumes import volume_grid
 from revgan.inference import translate_padded
-from revgan.networks import Direction, TwoWayGenerator
+from revgan.networks import TwoWayGenerator
 from revgan.training.checkpoint import writing
 from revgan.training.runs import RunFolder
 from revgan.training.trackers import log_picture
@@ -54,7 +55,7 @@ def save_pictures(
     largest = 2 * config.crop if doubled else config.crop
     draw = _volume_grid if config.spatial_dims == 3 else _image_grid
     with evaluating(generator):
-        for direction in get_args(Direction):
+        for direction in DIRECTIONS:
 
             def translate(x: Tensor, direction: Direction = direction) -> list[Tensor]:
                 return there_and_back(generator, x, direction, accelerator)
@@ -98,7 +99,7 @@ def _translated(
     data: DataSet, direction: Direction, largest: int, translate: Translate
 ) -> Iterator[tuple[Any, Tensor, Tensor, Tensor | None, Tensor]]:
     """Images or volumes: which one, its middle, translation, truth where known, and round trip."""
-    source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
+    source, target = data.sides(direction)
     refs = source.val or source.train
     for number in spread(range(len(refs)), ROWS):
         x, there, again = translate(source.load_middle(refs[number], largest))
@@ -139,6 +140,5 @@ def there_and_back(
     generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
 ) -> list[Tensor]:
     """An image or volume (C, *spatial), its translation, and that translated back."""
-    back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
     there = translate_one(generator, x, direction, accelerator)
-    return [x, there, translate_one(generator, there, back, accelerator)]
+    return [x, there, translate_one(generator, there, back(direction), accelerator)]

@@ -11,7 +11,7 @@ from accelerate.utils import ProjectConfiguration
 from torch import nn
 
 from revgan.data.sets import DataSet
-from revgan.devices import require_device
+from revgan.environment import require_device
 from revgan.errors import UserError
 from revgan.networks import PatchDiscriminator
 from revgan.training.average import WeightAverage

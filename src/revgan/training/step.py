@@ -10,11 +10,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from revgan.directions import DOMAINS
 from revgan.networks import TwoWayGenerator
 from revgan.training.average import WeightAverage
 from revgan.training.config import OptimizerConfig
 from revgan.training.consensus import consensus_term
-from revgan.training.objectives import DOMAINS, Batch, Fakes, Objective, Players, Terms, total
+from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms, total
 
 
 class Trainer:

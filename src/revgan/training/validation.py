@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
+from revgan.directions import DIRECTIONS, round_trip
 from revgan.networks import Direction, TwoWayGenerator
 from revgan.scores.metrics import Scores, score_pairs
 from revgan.training.config import RunConfig, ScoreName
@@ -33,10 +34,10 @@ def validate(
     """
     with evaluating(generator):
         return {
-            direction if data.val_aligned else f"{direction}to{direction[0]}": score_pairs(
+            direction if data.val_aligned else round_trip(direction): score_pairs(
                 _pairs(generator, data, config, accelerator, direction)
             )
-            for direction in get_args(Direction)
+            for direction in DIRECTIONS
         }
 
 
@@ -48,7 +49,7 @@ def _pairs(
     direction: Direction,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """What comes out, and what should."""
-    source, target = (data.a, data.b) if direction == "AtoB" else (data.b, data.a)
+    source, target = data.sides(direction)
     crop = config.data.crop
     for number in spread(range(len(source.val)), config.training.validation_images):
         x = source.load_middle(source.val[number], crop)

@@ -7,7 +7,6 @@ as ordinary image folders, so everything that works on `earth` works on a user's
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -84,12 +83,6 @@ def write_tiles(
         for target in _folders(tile.role, paired):
             picture = a if target.endswith("A") else b
             Image.fromarray(tile.cut(picture)).save(folder / target / f"{tile.name}.png")
-
-
-def cache_folder() -> Path:
-    """Where built-in sample sets are kept between runs."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "revgan"
 
 
 @dataclass(frozen=True)
