@@ -1,8 +1,8 @@
 """Generators and discriminators, written once for 2D and 3D."""
 
 from revgan.directions import Direction
-from revgan.networks.config import GeneratorConfig
-from revgan.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from revgan.networks.config import DiscriminatorConfig, GeneratorConfig
+from revgan.networks.discriminator import PatchDiscriminator
 from revgan.networks.generator import RevGenerator, TwoWayGenerator
 from revgan.networks.resnet import ResnetGenerator, ResnetPair
 

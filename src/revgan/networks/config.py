@@ -1,11 +1,11 @@
-"""The generator's architecture as a configuration: the paper's choices, and what it also tried."""
+"""Architectures as configurations: the paper's choices, and what it also tried."""
 
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from revgan.errors import check_choices
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from revgan.networks.generator import TwoWayGenerator
 
 Memory = Literal["naive", "reversible", "lean"]
@@ -21,6 +21,7 @@ Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
 FixedStepSolver = Literal["euler", "midpoint", "rk4"]
 Solver = Literal[AdaptiveSolver, FixedStepSolver]
+DiscriminatorForm = Literal["paper", "patch70"]
 
 
 @dataclass(frozen=True)
@@ -198,16 +199,33 @@ class GeneratorConfig:
         return ("naive",) if self.model == "resnet" else get_args(Memory)
 
 
-def check_choices(config: "DataclassInstance") -> None:
-    """Checks the fields of a dataclass whose type is a Literal.
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminators' architecture.
 
-    Raises:
-        ValueError: one has none of its values.
+    Attributes:
+        form: "paper" is Section 1.2's text: four 4x4 convolutions of stride 2, then a 1x1
+            convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
+            convolutions of stride 2, two of stride 1; it judges on a grid twice as fine.
+        width: channels of the first layer; each further one doubles them, up to 8 times.
+        norm: see the generator's.
+        init: see the generator's.
     """
-    for field in fields(config):
-        value, known = getattr(config, field.name), get_args(field.type)
-        if get_origin(field.type) is Literal and value not in known:
-            raise ValueError(f"{field.name} must be one of {', '.join(known)}, not {value!r}")
+
+    form: DiscriminatorForm = "patch70"
+    width: int = 64
+    norm: Norm = "instance"
+    init: Init = "normal"
+
+    @property
+    def min_size(self) -> int:
+        """The least size to judge: below, the last normalised layer has a single position."""
+        return 32 if self.form == "paper" else 24
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.width < 1:
+            raise ValueError(f"width must be 1 or more, not {self.width}")
 
 
 _DEFAULTS = {f.name: f.default for f in fields(GeneratorConfig) if f.default is not MISSING}

@@ -1,44 +1,12 @@
 """The PatchGAN discriminator, in the paper's form and in the released code's."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
 
-from revgan.networks.config import Init, Norm, check_choices
+from revgan.networks.config import DiscriminatorConfig, DiscriminatorForm, Init, Norm
 from revgan.networks.layers import conv, init_weights, norm_layers
-
-DiscriminatorForm = Literal["paper", "patch70"]
-
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """The discriminators' architecture.
-
-    Attributes:
-        form: "paper" is Section 1.2's text: four 4x4 convolutions of stride 2, then a 1x1
-            convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
-            convolutions of stride 2, two of stride 1; it judges on a grid twice as fine.
-        width: channels of the first layer; each further one doubles them, up to 8 times.
-        norm: see the generator's.
-        init: see the generator's.
-    """
-
-    form: DiscriminatorForm = "patch70"
-    width: int = 64
-    norm: Norm = "instance"
-    init: Init = "normal"
-
-    @property
-    def min_size(self) -> int:
-        """The least size to judge: below, the last normalised layer has a single position."""
-        return 32 if self.form == "paper" else 24
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        if self.width < 1:
-            raise ValueError(f"width must be 1 or more, not {self.width}")
 
 
 class PatchDiscriminator(nn.Module):
