@@ -1,17 +1,26 @@
-"""The convolution layers that generator and discriminator are made of, in 2D and 3D."""
+"""The layers that generators and discriminators are made of, in 2D and 3D."""
 
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from monai.networks.layers import factories
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from revgan.networks.config import Init, Norm, Padding
 
-Conv = factories.Conv
+# The layers that depend on `spatial_dims`; everything else is written once.
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED_CONVOLUTIONS: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+BATCH_NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {
+    2: nn.BatchNorm2d,
+    3: nn.BatchNorm3d,
+}
+
+Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
+BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 WEIGHT_STD = 0.02
 """Convolution weights start from N(0, 0.02) (paper, Table 1)."""
@@ -50,7 +59,7 @@ class PaddedConv(nn.Module):
         super().__init__()
         amount = kernel_size // 2
         self.reflects = padding == "reflect" and amount > 0
-        self.conv: _ConvNd = Conv[Conv.CONV, spatial_dims](
+        self.conv = CONVOLUTIONS[spatial_dims](
             in_channels,
             out_channels,
             kernel_size,
@@ -130,10 +139,9 @@ def conv(
 ) -> nn.Module:
     """A zero-padded convolution, as in PatchGAN."""
     padding = 0 if kernel_size == 1 else 1
-    layer: nn.Module = Conv[Conv.CONV, spatial_dims](
+    return CONVOLUTIONS[spatial_dims](
         in_channels, out_channels, kernel_size, stride=stride, padding=padding
     )
-    return layer
 
 
 class InstanceNorm(nn.Module):
@@ -155,7 +163,7 @@ def norm_layers(norm: Norm, spatial_dims: int, channels: int) -> list[nn.Module]
         return []
     if norm == "instance":
         return [InstanceNorm()]
-    return [factories.Norm[factories.Norm.BATCH, spatial_dims](channels)]
+    return [BATCH_NORMS[spatial_dims](channels)]
 
 
 class FrozenStatistics:
@@ -169,7 +177,7 @@ class FrozenStatistics:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+        self._norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
 
     def __enter__(self) -> None:
         self._before = [(norm.momentum, norm.num_batches_tracked) for norm in self._norms]
@@ -192,7 +200,7 @@ def init_weights(module: nn.Module, init: Init = "normal") -> None:
         init: the weights' distribution, see `GeneratorConfig`.
     """
     for layer in module.modules():
-        if isinstance(layer, _ConvNd):
+        if isinstance(layer, Convolution):
             _draw(layer.weight, init)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

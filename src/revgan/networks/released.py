@@ -19,13 +19,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from revgan.directions import Direction
 from revgan.errors import UserError, out_of_memory
 from revgan.networks.config import GeneratorConfig, Norm
 from revgan.networks.generator import RevGenerator
+from revgan.networks.layers import BatchNorm, Convolution
 from revgan.networks.resnet import ResnetGenerator, ResnetPair
 from revgan.reversible import ReversibleSequential
 
@@ -237,10 +236,10 @@ def _layers(part: nn.Module, prefix: str, places: Iterable[int]) -> dict[str, nn
     layers: dict[str, nn.Module] = {}
     remaining, place = iter(places), 0
     for layer in part.modules():
-        if isinstance(layer, _ConvNd):
+        if isinstance(layer, Convolution):
             place = next(remaining)
             layers[f"{prefix}{place}"] = layer
-        elif isinstance(layer, _BatchNorm):
+        elif isinstance(layer, BatchNorm):
             layers[f"{prefix}{place + 1}"] = layer
     return layers
 
@@ -255,7 +254,7 @@ def _load(weights: Weights, layers: Mapping[str, nn.Module], config: GeneratorCo
     network = f"is no {kind} of width {config.width}, depth {config.depth} and norm {config.norm}"
     left = dict(weights.tensors)
     for name, layer in layers.items():
-        bare = isinstance(layer, _ConvNd) and config.norm != "instance"
+        bare = isinstance(layer, Convolution) and config.norm != "instance"
         for entry, ours in layer.state_dict().items():
             key = f"{name}.{entry}"
             if key in left:

@@ -1,12 +1,10 @@
 """How encoders halve and decoders double the resolution: the paper's ways and those it tried."""
 
 import torch.nn.functional as F
-from monai.networks.layers.factories import Conv
-from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
 
 from revgan.networks.config import GeneratorConfig
-from revgan.networks.layers import PaddedConv
+from revgan.networks.layers import TRANSPOSED_CONVOLUTIONS, PaddedConv
 
 SCALE = 2
 """Down- and upsampling layers change each side by this factor."""
@@ -20,16 +18,22 @@ class PixelShuffle(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = pixelshuffle(x, x.ndim - 2, SCALE)
-        return y
+        dims, (batch, channels, *sizes) = x.ndim - 2, x.shape
+        cubes = x.reshape(batch, channels // SCALE**dims, *[SCALE] * dims, *sizes)
+        # The position inside a cube goes behind the cube's, axis by axis.
+        order = [axis for i in range(2, 2 + dims) for axis in (i + dims, i)]
+        return cubes.permute(0, 1, *order).reshape(batch, -1, *(SCALE * size for size in sizes))
 
 
 class PixelUnshuffle(nn.Module):
     """Turns positions into channels: the inverse of `PixelShuffle`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = pixelunshuffle(x, x.ndim - 2, SCALE)
-        return y
+        dims, (batch, channels, *sizes) = x.ndim - 2, x.shape
+        halved = [size // SCALE for size in sizes]
+        cubes = x.reshape(batch, channels, *(n for half in halved for n in (half, SCALE)))
+        inside, cube = range(3, 3 + 2 * dims, 2), range(2, 2 + 2 * dims, 2)
+        return cubes.permute(0, 1, *inside, *cube).reshape(batch, channels * SCALE**dims, *halved)
 
 
 class Resize(nn.Module):
@@ -66,10 +70,9 @@ def upsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int) 
     """
     half = channels // 2
     if config.upsampling == "transposed":
-        conv: nn.Module = Conv[Conv.CONVTRANS, spatial_dims](
+        return TRANSPOSED_CONVOLUTIONS[spatial_dims](
             channels, half, kernel_size=3, stride=SCALE, padding=1, output_padding=1
         )
-        return conv
     if config.upsampling == "subpixel":
         shuffled = half * SCALE**spatial_dims
         return nn.Sequential(PaddedConv(spatial_dims, channels, shuffled, 3), PixelShuffle())
