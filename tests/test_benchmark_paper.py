@@ -34,6 +34,7 @@ from revgan.benchmark.paper_tables import (
 from revgan.cli import main
 from revgan.commands import benchmark_paper as command
 from revgan.memory import StepMemory, measure_step
+from revgan.networks import build_generator
 from revgan.training.config import RunConfig, RuntimeConfig, preset_path
 from revgan.training.objectives import Batch
 from revgan.training.setup import make_accelerator
@@ -103,7 +104,7 @@ def test_rows_that_two_tables_share_were_measured_alike_in_the_paper():
 
 def parameters(case):
     with torch.device("meta"):
-        generator = case.config("naive").generator.build(2, 3, 3)
+        generator = build_generator(case.config("naive").generator, 2, 3, 3)
     return sum(weight.numel() for weight in generator.parameters())
 
 

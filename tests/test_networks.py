@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from revgan.networks import GeneratorConfig, PatchDiscriminator, ResnetGenerator, RevGenerator
+from revgan.networks import (
+    GeneratorConfig,
+    PatchDiscriminator,
+    ResnetGenerator,
+    RevGenerator,
+    build_generator,
+)
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.reversible import round_to_grid
 
@@ -230,7 +236,7 @@ def test_reflect_conv_notices_an_input_changed_in_place():
 
 
 def test_configuration_builds_what_it_describes():
-    net = GeneratorConfig(width=8, depth=1, memory="naive").build(2, 1, 3)
+    net = build_generator(GeneratorConfig(width=8, depth=1, memory="naive"), 2, 1, 3)
     assert (net.in_channels, net.out_channels, len(net.core)) == (1, 3, 1)
     assert not net.core.memory_saving
 

@@ -13,6 +13,7 @@ from revgan.networks import (
     PatchDiscriminator,
     ResnetPair,
     RevGenerator,
+    build_generator,
 )
 from revgan.networks.layers import InstanceNorm
 from revgan.reversible import round_to_grid
@@ -110,7 +111,7 @@ def test_without_tanh_translations_leave_the_range_of_images():
 def test_sizes_that_fit_are_known_and_work(options, multiple, least):
     config = GeneratorConfig(width=2, depth=1, memory="naive", **options)
     assert (config.size_multiple, config.min_size) == (multiple, least)
-    net = config.build(2, 1, 1)
+    net = build_generator(config, 2, 1, 1)
     for size in (least, least + multiple):
         assert net(torch.rand(1, 1, size, size)).shape == (1, 1, size, size)
     with pytest.raises(ValueError, match=f"multiples of {multiple} from {least} up"):

@@ -1,12 +1,9 @@
 """Architectures as configurations: the paper's choices, and what it also tried."""
 
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Literal, get_args
 
 from revgan.errors import check_choices
-
-if TYPE_CHECKING:
-    from revgan.networks.generator import TwoWayGenerator
 
 Memory = Literal["naive", "reversible", "lean"]
 MemoryChoice = Literal["auto", Memory]
@@ -155,24 +152,6 @@ class GeneratorConfig:
                 f"stored_blocks must be 0 with memory {self.memory}, not {self.stored_blocks}; "
                 "only reversible and lean take such a number"
             )
-
-    def build(
-        self, spatial_dims: Literal[2, 3], in_channels: int, out_channels: int
-    ) -> "TwoWayGenerator":
-        """A generator with fresh weights between domains of these channels.
-
-        Raises:
-            ValueError: `memory` is still "auto"; the planner (`revgan.training.planning`) decides.
-        """
-        from revgan.networks.generator import RevGenerator
-        from revgan.networks.resnet import ResnetPair
-
-        kind = RevGenerator if self.model == "revgan" else ResnetPair
-        return kind(spatial_dims, in_channels, out_channels, **self.variant())
-
-    def variant(self) -> dict[str, Any]:
-        """The fields other than `model`, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "model"}
 
     @property
     def core_channels(self) -> int:

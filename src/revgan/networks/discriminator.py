@@ -1,7 +1,7 @@
 """The PatchGAN discriminator, in the paper's form and in the released code's."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor, nn
 
@@ -29,20 +29,34 @@ class PatchDiscriminator(nn.Module):
         norm: Norm = "instance",
         init: Init = "normal",
     ) -> None:
+        self._build(DiscriminatorConfig(form, width, norm, init), spatial_dims, in_channels)
+
+    @classmethod
+    def from_config(
+        cls, config: DiscriminatorConfig, spatial_dims: Literal[2, 3], in_channels: int
+    ) -> Self:
+        """The same, with the architecture in one piece."""
+        judge = cls.__new__(cls)  # not by __init__, which makes a configuration of its own
+        judge._build(config, spatial_dims, in_channels)
+        return judge
+
+    def _build(
+        self, config: DiscriminatorConfig, spatial_dims: Literal[2, 3], in_channels: int
+    ) -> None:
         super().__init__()
-        self.config = DiscriminatorConfig(form, width, norm, init)
-        last_stride, head_kernel = (2, 1) if form == "paper" else (1, 4)
-        channels = [in_channels, width, 2 * width, 4 * width, 8 * width]
+        self.config = config
+        last_stride, head_kernel = (2, 1) if config.form == "paper" else (1, 4)
+        channels = [in_channels, *(config.width * factor for factor in (1, 2, 4, 8))]
         strides = [2, 2, 2, last_stride]
         layers: list[nn.Module] = []
         for level, (before, after) in enumerate(pairwise(channels)):
             layers.append(conv(spatial_dims, before, after, 4, strides[level]))
             if level > 0:
-                layers += norm_layers(norm, spatial_dims, after)
+                layers += norm_layers(config.norm, spatial_dims, after)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(conv(spatial_dims, channels[-1], 1, head_kernel, 1))
         self.layers = nn.Sequential(*layers)
-        init_weights(self, init)
+        init_weights(self, config.init)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logit of "real" per patch."""

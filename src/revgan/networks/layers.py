@@ -166,29 +166,6 @@ def norm_layers(norm: Norm, spatial_dims: int, channels: int) -> list[nn.Module]
     return [BATCH_NORMS[spatial_dims](channels)]
 
 
-class FrozenStatistics:
-    """A context in which batch norms in training leave their running statistics as they are.
-
-    All else stays the same, also what autograd keeps, as `torch.utils.checkpoint` wants it. It may
-    be entered several times, one after the other.
-
-    Args:
-        module: whose batch norms.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
-
-    def __enter__(self) -> None:
-        self._before = [(norm.momentum, norm.num_batches_tracked) for norm in self._norms]
-        for norm in self._norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-
-    def __exit__(self, *error: object) -> None:
-        for norm, (momentum, batches) in zip(self._norms, self._before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
-
-
 def init_weights(module: nn.Module, init: Init = "normal") -> None:
     """Sets every convolution of a network to fresh weights and zero bias.
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,19 @@ from torch import Tensor
 
 from revgan.errors import UserError
 from revgan.files import replacing, write_text
-from revgan.networks.generator import RevGenerator, TwoWayGenerator
+from revgan.networks.building import GENERATORS
+from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURE = "config.yaml"
 FORMAT_VERSION = 1
-MODELS: dict[str, type[TwoWayGenerator]] = {
-    kind.__name__: kind for kind in (RevGenerator, ResnetPair)
-}
+MODELS: dict[str, type[TwoWayGenerator]] = {kind.__name__: kind for kind in GENERATORS.values()}
 """What a model folder may hold, by the name that its config.yaml gives."""
 
-NOT_ARCHITECTURE = ("memory", "stored_blocks")
-"""Fields of the configuration that decide how a generator is trained, not what it is."""
+LEFT_OUT = ("model", "memory", "stored_blocks")
+"""Fields of the configuration that the file leaves out: it names the model by its class, and the
+others decide how a generator is trained, not what it is."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -60,14 +61,14 @@ def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
     reader finds a whole one at any time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    variant = generator.config.variant()
+    config = asdict(generator.config)
     architecture = {
         "format": FORMAT_VERSION,
         "model": type(generator).__name__,
         "spatial_dims": generator.spatial_dims,
         "in_channels": generator.in_channels,
         "out_channels": generator.out_channels,
-        **{name: value for name, value in variant.items() if name not in NOT_ARCHITECTURE},
+        **{name: value for name, value in config.items() if name not in LEFT_OUT},
     }
     if isinstance(generator, ResnetPair):
         architecture["directions"] = list(generator.directions)

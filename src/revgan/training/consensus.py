@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from revgan.directions import DOMAINS
-from revgan.networks.layers import FrozenStatistics
+from revgan.networks.recomputing import FrozenStatistics
 from revgan.training.objectives import Batch, Objective, Players, Terms, total
 
 

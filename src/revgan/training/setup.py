@@ -1,7 +1,6 @@
 """What a run starts from: device, networks, and the state of an earlier checkpoint."""
 
 import math
-from dataclasses import asdict
 from typing import Literal
 
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 from revgan.data.sets import DataSet
 from revgan.environment import require_device
 from revgan.errors import UserError
-from revgan.networks import PatchDiscriminator
+from revgan.networks import PatchDiscriminator, build_generator
 from revgan.training.average import WeightAverage
 from revgan.training.checkpoint import load_checkpoint
 from revgan.training.config import Precision, RunConfig, RuntimeConfig
@@ -99,14 +98,14 @@ def make_trainer(
     if config.objective == "unpaired" and channels_a != channels_b:
         _refuse_identity_loss(config, channels_a, channels_b)
     players = Players(
-        generator=config.generator.build(spatial_dims, channels_a, channels_b),
+        generator=build_generator(config.generator, spatial_dims, channels_a, channels_b),
         judge_a=_judge(config, objective, spatial_dims, channels_a, channels_b),
         judge_b=_judge(config, objective, spatial_dims, channels_b, channels_a),
     )
     networks: list[nn.Module] = [players.generator, players.judge_a, players.judge_b]
     average = None
     if config.training.ema is not None:  # last, so that the others' weights don't depend on it
-        follower = config.generator.build(spatial_dims, channels_a, channels_b)
+        follower = build_generator(config.generator, spatial_dims, channels_a, channels_b)
         networks.append(follower)
         average = WeightAverage(follower, config.training.ema)
     if accelerator.device.type != "cpu":  # they are there already, and fake ones can't be moved
@@ -128,7 +127,7 @@ def _judge(
     config: RunConfig, objective: Objective, spatial_dims: Literal[2, 3], own: int, other: int
 ) -> PatchDiscriminator:
     channels = objective.judged_channels(own, other)
-    return PatchDiscriminator(spatial_dims, channels, **asdict(config.discriminator))
+    return PatchDiscriminator.from_config(config.discriminator, spatial_dims, channels)
 
 
 def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
