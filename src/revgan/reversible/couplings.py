@@ -11,13 +11,14 @@ a kind of coupling decides.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revgan.reversible.grid import round_to_grid
-from revgan.reversible.steps import coupling_steps, inverted, run, split
+from revgan.reversible.steps import Step, inverted, run, split
 
 
 class Coupling(nn.Module, ABC):
@@ -69,6 +70,11 @@ class Coupling(nn.Module, ABC):
         y1, y2 = split(y, exact=self.exact)
         x2, x1 = run(inverted(coupling_steps([self])), y2, y1)
         return torch.cat((x1, x2), dim=1)
+
+
+def coupling_steps(couplings: Iterable[Coupling]) -> list[Step]:
+    """The forward steps of a chain of couplings: of each, one with f and one with g."""
+    return [Step(coupling, net) for coupling in couplings for net in (coupling.f, coupling.g)]
 
 
 class AdditiveCoupling(Coupling):

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from revgan.reversible.couplings import Coupling
+from revgan.reversible.couplings import Coupling, coupling_steps
 from revgan.reversible.replay import leaf, own_weights, record
-from revgan.reversible.steps import Step, coupling_steps, inverted, run, split
+from revgan.reversible.steps import Step, inverted, run, split
 
 
 class ReversibleSequential(nn.Module):

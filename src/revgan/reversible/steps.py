@@ -6,11 +6,9 @@ chain of couplings is a longer list. Its inverse is the list reversed, with `unc
 and the halves given in the other order. Forward, inverse and both backward passes walk such a list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +16,24 @@ from torch.func import functional_call
 
 from revgan.reversible.grid import grid_spacing, round_to_grid
 
-if TYPE_CHECKING:
-    from revgan.reversible.couplings import Coupling
+
+class Combination(Protocol):
+    """What a step asks of its coupling; `revgan.reversible.Coupling` describes these methods."""
+
+    def couple(self, target: Tensor, features: Tensor) -> Tensor: ...
+
+    def uncouple(self, target: Tensor, features: Tensor) -> Tensor: ...
+
+    def couple_vjp(
+        self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
 class Step:
     """Half a coupling: the target half meets the features that `net` computes of the source."""
 
-    coupling: Coupling
+    coupling: Combination
     net: nn.Module
     inverse: bool = False
 
@@ -59,11 +66,6 @@ class Step:
     def vjp(self, target: Tensor, features: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients of the target before this step and of the features."""
         return self.coupling.couple_vjp(target, features, grad, self.inverse)
-
-
-def coupling_steps(couplings: Iterable[Coupling]) -> list[Step]:
-    """The forward steps of a chain of couplings."""
-    return [Step(c, net) for c in couplings for net in (c.f, c.g)]
 
 
 def inverted(steps: Sequence[Step]) -> list[Step]:
