@@ -1,6 +1,6 @@
 """Architectures as configurations: the paper's choices, and what it also tried."""
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from revgan.errors import check_choices
@@ -97,7 +97,7 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         self._check_ranges()
         for name, conditions in _ONLY_WITH.items():
-            value, default = getattr(self, name), _DEFAULTS[name]
+            value, default = getattr(self, name), getattr(type(self), name)
             for other, values in conditions:
                 if value != default and getattr(self, other) not in values:
                     raise ValueError(
@@ -153,6 +153,17 @@ class GeneratorConfig:
                 "only reversible and lean take such a number"
             )
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """Width, depth, memory, and whatever differs from its default, as keyword arguments."""
+        always = ("width", "depth", "memory")
+        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        shown = (f"{n}={value!r}" for n, value, usual in values if n in always or value != usual)
+        return ", ".join(shown)
+
     @property
     def core_channels(self) -> int:
         """Channels between encoder and decoder."""
@@ -206,8 +217,6 @@ class DiscriminatorConfig:
         if self.width < 1:
             raise ValueError(f"width must be 1 or more, not {self.width}")
 
-
-_DEFAULTS = {f.name: f.default for f in fields(GeneratorConfig) if f.default is not MISSING}
 
 _ADAPTIVE, _FIXED_STEP = get_args(AdaptiveSolver), get_args(FixedStepSolver)
 

@@ -89,6 +89,10 @@ class Generator(nn.Module, ABC):
     def _add_layers(self) -> None:
         """Adds the layers, with fresh weights, for the channels and the configuration."""
 
+    def extra_repr(self) -> str:
+        channels = f"in_channels={self.in_channels}, out_channels={self.out_channels}"
+        return f"spatial_dims={self.spatial_dims}, {channels}, {self.config.summary}"
+
     def _check_shape(self, x: Tensor, channels: int, what: str) -> None:
         multiple, least = self.config.size_multiple, self.config.min_size
         spatial = tuple(x.shape[2:])

@@ -83,6 +83,9 @@ class PaddedConv(nn.Module):
         with torch.autocast(device, enabled=False):  # it would pad in float32
             return self._convolve(*low_precision)
 
+    def extra_repr(self) -> str:
+        return f"reflects={self.reflects}"
+
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.keep == "padded" or not torch.is_grad_enabled():
             return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)

@@ -51,6 +51,9 @@ class Resize(nn.Module):
         mode = ("bilinear" if x.ndim == 4 else "trilinear") if self.bilinear else "nearest"
         return F.interpolate(x, scale_factor=SCALE, mode=mode)
 
+    def extra_repr(self) -> str:
+        return f"bilinear={self.bilinear}"
+
 
 def downsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int) -> nn.Module:
     """Halves each side and doubles the channels by a 3x3 convolution."""

@@ -91,6 +91,9 @@ class AdditiveCoupling(Coupling):
         super().__init__(f, g)
         self.exact = exact
 
+    def extra_repr(self) -> str:
+        return f"exact={self.exact}"
+
     def _addend(self, target: Tensor, features: Tensor) -> Tensor:
         if features.shape != target.shape:
             raise ValueError(
