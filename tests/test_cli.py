@@ -496,7 +496,7 @@ def test_what_can_not_be_evaluated_is_refused(capsys, run, tmp_path):
     assert message.endswith(f"data.path into {run / 'config.yaml'}")
     shutil.rmtree(run / "model")
     make_images(images)
-    assert "is no model folder" in refusal(capsys, "evaluate", run, status=1)
+    assert "isn't a model folder" in refusal(capsys, "evaluate", run, status=1)
 
 
 def test_unaligned_test_images_are_scored_by_round_trips(capsys, tmp_path):

@@ -1,4 +1,4 @@
-"""From a configuration to a generator, whichever model it names."""
+"""From a configuration to a generator of the model that it names."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ def build_generator(
     """A generator with fresh weights, between domain A (`in_channels`) and B (`out_channels`).
 
     Raises:
-        ValueError: `memory` is still "auto"; the planner (`revgan.training.planning`) decides.
+        ValueError: `memory` is "auto", which the planner (`revgan.training.planning`) must replace.
     """
     kind = GENERATORS[config.model]
     return kind.from_config(config, spatial_dims, in_channels, out_channels)

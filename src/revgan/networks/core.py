@@ -26,7 +26,7 @@ def reversible_core(config: GeneratorConfig, spatial_dims: int) -> ReversibleSeq
 
 def _coupling(config: GeneratorConfig, spatial_dims: int, number: int) -> Coupling:
     half = config.core_channels // 2
-    # What the core recomputes, it drops at once. It stores the last blocks of each direction.
+    # Recomputed activations are dropped at once. Each direction stores those of its last blocks.
     from_the_ends = min(number, config.depth - 1 - number)
     stored = config.memory == "naive" or from_the_ends < config.stored_blocks
     keep: Keep = "input" if stored else "padded"
@@ -51,7 +51,7 @@ def ode_core(config: GeneratorConfig, spatial_dims: int) -> OdeCore:
 
 
 def residual_functions(core: ReversibleSequential | OdeCore) -> list[nn.Module]:
-    """F and g of every coupling, or the field of the equation."""
+    """The f and g of every coupling, or the field of the equation."""
     if isinstance(core, OdeCore):
         return [core.field]
     return [function for block in core for function in (block.f, block.g)]

@@ -12,12 +12,22 @@ from revgan.networks.layers import conv, init_weights, norm_layers
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches as real or fake (Section 1.2, Figure 5; Isola et al., 2017).
 
-    Returns logits: the paper's Sigmoid belongs to the loss (`revgan.training.losses`), where the
-    two together are numerically stable.
+    Returns logits: the paper's Sigmoid is part of the loss (`revgan.training.losses`), as the two
+    are only numerically stable together.
 
-    Args: see `DiscriminatorConfig`; `in_channels` are those of the judged image.
+    Args:
+        spatial_dims: 2 for images, 3 for volumes.
+        in_channels: channels of the judged image.
+        width, form, norm, init: see `DiscriminatorConfig`.
 
     Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `config.min_size` up.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import PatchDiscriminator
+        >>> judge = PatchDiscriminator(spatial_dims=2, in_channels=3, width=4)
+        >>> judge(torch.rand(1, 3, 64, 64)).shape  # a logit for each patch of 70 x 70 pixels
+        torch.Size([1, 1, 6, 6])
     """
 
     def __init__(
@@ -35,8 +45,8 @@ class PatchDiscriminator(nn.Module):
     def from_config(
         cls, config: DiscriminatorConfig, spatial_dims: Literal[2, 3], in_channels: int
     ) -> Self:
-        """The same, with the architecture in one piece."""
-        judge = cls.__new__(cls)  # not by __init__, which makes a configuration of its own
+        """A discriminator from a whole configuration instead of its fields."""
+        judge = cls.__new__(cls)  # not __init__, which would make another configuration
         judge._build(config, spatial_dims, in_channels)
         return judge
 

@@ -13,19 +13,20 @@ from revgan.reversible import OdeCore, ReversibleSequential
 
 
 class Generator(nn.Module, ABC):
-    """What turns images or volumes of one domain into those of another.
+    """Turns images or volumes of one domain into those of another.
 
     Args:
         spatial_dims: 2 for images, 3 for volumes.
-        in_channels: channels of the input; of domain A in a generator of both directions.
-        out_channels: channels of the translation; of domain B in a generator of both directions.
-        width, depth, memory, stored_blocks: see `GeneratorConfig`. `memory` is "reversible" for
-            `RevGenerator` and "naive" for others, unless given.
-        **variant: the other fields of `GeneratorConfig` but `model`.
+        in_channels: channels of the input; if it translates both ways, of domain A.
+        out_channels: channels of the translation; if it translates both ways, of domain B.
+        width, depth, stored_blocks: see `GeneratorConfig`.
+        memory: see `GeneratorConfig`, but not "auto", which is for the planner
+            (`revgan.training.planning`). By default "reversible" in `RevGenerator`, else
+            "naive".
+        **variant: any other field of `GeneratorConfig` except `model`.
 
     Raises:
-        ValueError: there is no such architecture; or `memory` is "auto", which the planner
-            (`revgan.training.planning`) decides.
+        ValueError: an argument is out of range, or doesn't go with another.
     """
 
     model: ClassVar[Model]
@@ -56,8 +57,8 @@ class Generator(nn.Module, ABC):
         in_channels: int,
         out_channels: int,
     ) -> Self:
-        """The same, with the architecture in one piece."""
-        generator = cls.__new__(cls)  # not by __init__, which makes a configuration of its own
+        """A generator from a whole configuration instead of its fields."""
+        generator = cls.__new__(cls)  # not __init__, which would make another configuration
         generator._build(config, spatial_dims, in_channels, out_channels)
         return generator
 
@@ -87,7 +88,7 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def _add_layers(self) -> None:
-        """Adds the layers, with fresh weights, for the channels and the configuration."""
+        """Adds the layers that `config`, `spatial_dims` and the channels ask for."""
 
     def extra_repr(self) -> str:
         channels = f"in_channels={self.in_channels}, out_channels={self.out_channels}"
@@ -106,22 +107,24 @@ class Generator(nn.Module, ABC):
 
 
 class TwoWayGenerator(Generator):
-    """A generator between two domains, in both directions.
+    """Translates both ways between two domains, A and B.
+
+    Args: see `Generator`.
 
     Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
-    multiple of `config.size_multiple` and at least `config.min_size`. Values in [-1, 1], but for
-    translations without tanh.
+    multiple of `config.size_multiple` and at least `config.min_size`. Values lie in [-1, 1], except
+    in translations without tanh.
     """
 
     directions: tuple[Direction, ...] = DIRECTIONS
-    """The directions that it has learned, or will."""
+    """The directions that it translates once trained."""
 
     @abstractmethod
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x.
 
         Raises:
-            ValueError: the direction is unknown, or x has a shape that this generator can't take.
+            ValueError: it doesn't know the direction, or can't take the shape of x.
         """
 
     def _check(self, x: Tensor, direction: Direction) -> None:
@@ -140,6 +143,17 @@ class RevGenerator(TwoWayGenerator):
     Args: see `Generator`.
 
     Shapes: see `TwoWayGenerator`.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import RevGenerator
+        >>> generator = RevGenerator(2, in_channels=3, out_channels=1, width=8, depth=2)
+        >>> a = torch.rand(1, 3, 32, 32) * 2 - 1
+        >>> b = generator(a, "AtoB")
+        >>> b.shape
+        torch.Size([1, 1, 32, 32])
+        >>> generator(b, "BtoA").shape
+        torch.Size([1, 3, 32, 32])
     """
 
     model = "revgan"
@@ -161,7 +175,7 @@ class RevGenerator(TwoWayGenerator):
         draw_weights(self, config, residual_functions(self.core))
 
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
-        """Decoder(core(encoder(x))), where BtoA runs the core backwards."""
+        """Translates x: decoder(core(encoder(x))), with the core run backwards for BtoA."""
         self._check(x, direction)
         y: Tensor
         if direction == "AtoB":

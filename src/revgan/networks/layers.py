@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from revgan.networks.config import Init, Norm, Padding
 
-# The layers that depend on `spatial_dims`; everything else is written once.
+# The layers that differ between 2D and 3D, by `spatial_dims`; all else is written once.
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED_CONVOLUTIONS: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
@@ -38,12 +38,12 @@ class PaddedConv(nn.Module):
         spatial_dims, in_channels, out_channels, kernel_size, stride: as for any convolution.
         padding: "reflect" mirrors the border, as in the paper; or "zeros".
         keep: what is kept for the backward pass. Autograd would keep the "padded" copy of the
-            input, which is quick, and right where activations live for a moment only. "input" keeps
-            the input instead, which the layer before keeps anyway, and pads it once more. Padding
-            with zeros, the convolution does itself.
+            input: that is quick, and fine where activations are short-lived. "input" keeps the
+            input instead, which the layer before keeps anyway, and pads it again. It makes no
+            difference with "zeros", which the convolution itself pads with.
 
     Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), divided by `stride` and
-    rounded up. To be mirrored, every spatial size must exceed ``kernel_size // 2``.
+    rounded up. For reflection, every spatial size must exceed ``kernel_size // 2``.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class PaddedConv(nn.Module):
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.keep == "padded" or not torch.is_grad_enabled():
             return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)
-        # PyTorch leaves Function.apply without types.
+        # Function.apply has no types in PyTorch.
         y: Tensor = _ReflectConv.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, self.padding, self.geometry
         )
@@ -109,7 +109,7 @@ class _ReflectConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # Operators that autograd can differentiate once more.
+        # Autograd can differentiate these operators again.
         x, weight = ctx.saved_tensors
         padded = _reflected(x, ctx.padding)
         grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
@@ -148,10 +148,10 @@ def conv(
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation by each sample's own statistics, without scale and shift.
+    """Normalises by each sample's own statistics, without scale and shift.
 
-    That is batch normalisation of one sample, and PyTorch's kernels for it take images with the
-    channels last as they are, where `F.instance_norm` first copies them to channels first.
+    It is batch normalisation of one sample at a time: PyTorch's kernels for that take images whose
+    channels are last as they are, while `F.instance_norm` first copies them to channels first.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,10 +170,10 @@ def norm_layers(norm: Norm, spatial_dims: int, channels: int) -> list[nn.Module]
 
 
 def init_weights(module: nn.Module, init: Init = "normal") -> None:
-    """Sets every convolution of a network to fresh weights and zero bias.
+    """Gives every convolution of a network fresh weights and a bias of zero.
 
-    The weights are laid out with the channels last, and activations follow: convolutions, norms and
-    padding are faster so (`benchmarks/layout.py`).
+    The weights' channels are last in memory, and those of activations follow: convolutions, norms
+    and padding are faster that way (`benchmarks/layout.py`).
 
     Args:
         module: the network.
@@ -184,7 +184,7 @@ def init_weights(module: nn.Module, init: Init = "normal") -> None:
             _draw(layer.weight, init)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-            # With every stride set: a single channel's says nothing of the layout otherwise.
+            # Sets every stride: a single channel's says nothing about the layout otherwise.
             last = layer.weight.detach().movedim(1, -1).clone(memory_format=torch.contiguous_format)
             layer.weight = nn.Parameter(last.movedim(-1, 1))
 

@@ -33,8 +33,8 @@ def residual_function(
     Args:
         config: of the generator.
         spatial_dims: 2 or 3.
-        channels: of the input.
-        out_channels: of the output; by default those of the input.
+        channels: channels of the input.
+        out_channels: channels of the output; by default the same.
         keep: see `PaddedConv`.
     """
     out_channels = out_channels or channels

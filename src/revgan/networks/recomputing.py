@@ -1,4 +1,4 @@
-"""Running layers a second time: their activations need not be stored."""
+"""Running layers a second time, so that their activations need not be stored."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -12,10 +12,11 @@ from revgan.networks.layers import BatchNorm
 class Recomputed(nn.Sequential):
     """Layers in a row that store only their input: the backward pass runs them again.
 
-    A final tanh is left out of this. It stores its small output, so the second run ends before the
-    last convolution, the most expensive one of a decoder, as soon as that has its input.
+    A final tanh is not run again: it stores its small output. So the second run may stop before a
+    decoder's last and most expensive convolution, as soon as that has its input.
 
-    The layers must not draw random numbers.
+    Args:
+        *args: the layers, as for `nn.Sequential`; they must not draw random numbers.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,11 +49,11 @@ class Recomputed(nn.Sequential):
 class FrozenStatistics(AbstractContextManager[None]):
     """A context in which batch norms in training leave their running statistics as they are.
 
-    All else stays the same, also what autograd keeps, as `torch.utils.checkpoint` wants it. It may
+    All else stays the same, even what autograd keeps, as `torch.utils.checkpoint` requires. It may
     be entered several times, one after the other.
 
     Args:
-        module: whose batch norms.
+        module: the one that contains the batch norms.
     """
 
     def __init__(self, module: nn.Module) -> None:

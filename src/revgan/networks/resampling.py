@@ -1,4 +1,4 @@
-"""How encoders halve and decoders double the resolution: the paper's ways and those it tried."""
+"""How encoders halve and decoders double the resolution: the paper's way, and others."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,7 +40,8 @@ class Resize(nn.Module):
     """Doubles each side by interpolation.
 
     Args:
-        bilinear: by the weighted mean of neighbours (trilinear for volumes), not by the nearest.
+        bilinear: whether to take the weighted mean of neighbours (trilinear for volumes), or the
+            nearest one.
     """
 
     def __init__(self, *, bilinear: bool) -> None:
@@ -68,8 +69,8 @@ def downsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int
 def upsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int) -> nn.Module:
     """Doubles each side and halves the channels by a 3x3 convolution.
 
-    That is a fractionally strided one in the paper. Odena et al. (2016) advise to resize, and then
-    to convolve at stride 1; Shi et al. (2016) convolve at the lower resolution.
+    In the paper it is a fractionally strided one. Odena et al. (2016) recommend resizing and then
+    convolving at stride 1; Shi et al. (2016) convolve at the lower resolution.
     """
     half = channels // 2
     if config.upsampling == "transposed":

@@ -1,4 +1,4 @@
-"""The ResNet generators of CycleGAN and pix2pix: what RevGAN is compared with."""
+"""The ResNet generators of CycleGAN and pix2pix: RevGAN's baselines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +14,19 @@ class ResnetGenerator(Generator):
     """Encoder, residual blocks, decoder (Johnson et al., 2016; Zhu et al., CycleGAN, 2017).
 
     Encoder and decoder are those of `RevGenerator`; each of the `depth` blocks adds to its input a
-    function of all 4K channels. It translates one way only.
+    function of all its channels. It translates one way only.
 
     Args: see `Generator`.
 
-    Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), see `TwoWayGenerator`.
+    Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), with sizes and values as for
+    `TwoWayGenerator`.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import ResnetGenerator
+        >>> generator = ResnetGenerator(3, in_channels=1, out_channels=2, width=4, depth=2)
+        >>> generator(torch.rand(1, 1, 8, 8, 12)).shape
+        torch.Size([1, 2, 8, 8, 12])
     """
 
     model = "resnet"
@@ -43,13 +51,13 @@ class ResnetGenerator(Generator):
 
 
 class ResnetPair(TwoWayGenerator):
-    """One `ResnetGenerator` a direction, which share nothing.
+    """A `ResnetGenerator` for each direction; the two share nothing.
 
     Trained with the unpaired objective they are CycleGAN; with the paired one, pix2pix both ways.
 
     Args:
         *arguments, **fields: see `Generator`.
-        directions: those to have a generator for; training needs both.
+        directions: the directions to have a generator for; training needs both.
 
     Shapes: see `TwoWayGenerator`.
     """

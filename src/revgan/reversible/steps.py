@@ -31,14 +31,14 @@ class Combination(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """Half a coupling: the target half meets the features that `net` computes of the source."""
+    """Half a coupling: the target half meets the features that `net` computes from the source."""
 
     coupling: Combination
     net: nn.Module
     inverse: bool = False
 
     def features(self, source: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
-        """What the net computes of the source, in 16 bits if its weights have 16.
+        """What the net computes from the source, in 16 bits if its weights have 16.
 
         Args:
             source: the half that the net sees.
@@ -83,13 +83,13 @@ def run(steps: Iterable[Step], target: Tensor, source: Tensor) -> tuple[Tensor, 
 def _in_layout(x: Tensor) -> Tensor:
     """X with strides that follow from its shape and from whether its channels lie last in memory.
 
-    Kernels are chosen by strides, and a half that was computed back must meet the same kernels, but
-    its strides may differ from the first time: along axes of size 1 they mean nothing.
+    PyTorch chooses kernels by strides, and a recovered half must meet the same kernels as the first
+    time. But its strides may differ from then: along axes of size 1 they mean nothing.
 
     Returns:
-        A tensor of its own, as a rule a view. So a net that uses its input more than once sums
-        those gradients first, as a recomputation does, and autocast does not keep its cast, as it
-        does for leaves.
+        A new tensor, usually a view. So the gradients of a net that uses its input more than once
+        are summed first, as in a recomputation, and autocast doesn't keep its cast, as it would
+        for a leaf.
     """
     if torch._C._are_functorch_transforms_active():  # vmap has no layout, and nothing is replayed
         return x[...]
@@ -113,7 +113,7 @@ def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: C is odd.
-        TypeError: x does not hold real floating-point numbers.
+        TypeError: x doesn't hold real floating-point numbers.
     """
     if x.ndim < 2 or x.shape[1] % 2:
         raise ValueError(
