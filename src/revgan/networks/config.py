@@ -61,7 +61,7 @@ class GeneratorConfig:
             dopri8, bosh3, fehlberg2 and adaptive_heun choose their steps by the tolerances.
         ode_rtol: relative error that an adaptive solver allows in a step.
         ode_atol: absolute error, added to the relative one.
-        ode_step: length of a fixed step; one block takes a time of 1.
+        ode_step: length of a fixed step; one block corresponds to a time of 1.
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
             pass; "lean" recomputes those of encoders and decoders as well. "auto" takes the fastest
             mode that fits into the device's free memory. All give the same results, but where the

@@ -248,7 +248,7 @@ def _load(weights: Weights, layers: Mapping[str, nn.Module], config: GeneratorCo
     """Copies the weights into our layers.
 
     Statistics of instance norms are dropped: that code normalises by each image's own. A bias that
-    is missing stays zero: that code has none except before instance norms.
+    is missing stays zero: with batch norm, or without norms, that code leaves biases out.
     """
     kind = "RevGAN" if config.model == "revgan" else "ResNet generator"
     network = f"isn't a {kind} of width {config.width}, depth {config.depth} and norm {config.norm}"
