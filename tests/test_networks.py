@@ -163,6 +163,21 @@ def test_what_reflect_conv_keeps_changes_no_bit_under_autocast():
     assert all(itertools.starmap(torch.equal, zip(run("input"), run("padded"), strict=True)))
 
 
+@pytest.mark.parametrize("memory", ["naive", "reversible", "lean"])
+def test_a_backward_pass_may_run_inside_autocast(memory):
+    net = RevGenerator(width=8, depth=1, memory=memory)
+    x = torch.rand(1, 3, 16, 16)
+
+    def gradients(inside):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = net(x).float().square().mean()
+        with torch.autocast("cpu", torch.bfloat16, enabled=inside):
+            return torch.autograd.grad(loss, net.parameters(), allow_unused=True)
+
+    found, expected = gradients(True), gradients(False)
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 def test_instance_norm_is_that_of_pytorch():
     for x in (torch.randn(1, 3, 5, 4), torch.randn(3, 2, 4, 4, 4)):
         # The same arithmetic, in an order that depends on the layout of the channels.

@@ -111,12 +111,13 @@ class _ReflectConv(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         # Autograd can differentiate these operators again.
         x, weight = ctx.saved_tensors
-        padded = _reflected(x, ctx.padding)
-        grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
-            grad, padded, weight, [len(weight)], *ctx.geometry, ctx.needs_input_grad[:3]
-        )
-        del padded
-        grad_x = None if grad_padded is None else _unreflected(grad_padded, x, ctx.padding)
+        with torch.autocast(x.device.type, enabled=False):  # it would pad in float32
+            padded = _reflected(x, ctx.padding)
+            grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
+                grad, padded, weight, [len(weight)], *ctx.geometry, ctx.needs_input_grad[:3]
+            )
+            del padded
+            grad_x = None if grad_padded is None else _unreflected(grad_padded, x, ctx.padding)
         return grad_x, *grad_weights, None, None
 
 
