@@ -1,9 +1,7 @@
 """What a person sees while training runs."""
 
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -103,22 +101,3 @@ class Clock:
         speed = (step - self._step) * self._images_per_step / max(now - self._time, 1e-9)
         self._step, self._time = step, now
         return speed
-
-
-@contextmanager
-def quiet_writers() -> Iterator[None]:
-    """Within, threads that can't write don't print a traceback.
-
-    TensorBoard's thread keeps its error and raises it in the main thread at the next write.
-    """
-    before = threading.excepthook
-
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        if not issubclass(arguments.exc_type, OSError):
-            before(arguments)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = before

@@ -1,6 +1,5 @@
 """What a run starts from: device, networks, and the state of an earlier checkpoint."""
 
-import math
 from typing import Literal
 
 import torch
@@ -9,7 +8,6 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 from torch import nn
 
-from revgan.data.sets import DataSet
 from revgan.environment import require_device
 from revgan.errors import UserError
 from revgan.networks import PatchDiscriminator, build_generator
@@ -59,21 +57,6 @@ def mixed_precision(precision: Precision, *, cuda: bool) -> str:
         modern = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
         return "bf16" if cuda and modern else "no"
     return "no" if precision == "float32" else precision
-
-
-def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:
-    """Steps of the whole training."""
-    if config.training.steps is not None:
-        return config.training.steps
-    images = config.training.epochs * epoch_length
-    return math.ceil(images / (config.training.batch_size * processes))
-
-
-def build_trainer(
-    config: RunConfig, data: DataSet, accelerator: Accelerator, total: int
-) -> Trainer:
-    """Fresh networks for the channels of a data set, on the device, with their optimizers."""
-    return make_trainer(config, config.data.spatial_dims, data.channels, accelerator, total)
 
 
 def make_trainer(

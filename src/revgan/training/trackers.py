@@ -3,7 +3,9 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -55,6 +57,25 @@ def make_trackers(runtime: RuntimeConfig, run: RunFolder) -> list[str | GeneralT
     if runtime.mlflow:
         trackers.append(_MLflow(run))
     return trackers
+
+
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Within, threads that can't write don't print a traceback.
+
+    TensorBoard's thread keeps its error and raises it in the main thread at the next write.
+    """
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not issubclass(arguments.exc_type, OSError):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def log_configuration(accelerator: Accelerator, config: RunConfig) -> None:
