@@ -38,7 +38,7 @@ Gradients = dict[str, Tensor]
 
 
 @dataclass
-class Row:
+class MeasuredStep:
     """What was measured of one variant; None where it failed.
 
     Attributes:
@@ -74,7 +74,7 @@ class Row:
 
 def measure_case(
     case: Case, variants: Sequence[VariantName], runtime: RuntimeConfig, repeats: int
-) -> list[Row]:
+) -> list[MeasuredStep]:
     """Measures variants of a step in one sitting, on the same weights and images.
 
     Args:
@@ -96,7 +96,7 @@ def measure_case(
     if not set(variants).isdisjoint(OFF_GRID):
         off_grid = _naive_gradients(case, accelerator, exact=False)
 
-    rows = {name: Row(case, name) for name in variants}
+    rows = {name: MeasuredStep(case, name) for name in variants}
     running: dict[VariantName, Variant] = {}
     for name, row in rows.items():
         with _noting_failure(row):
@@ -128,7 +128,7 @@ def _naive_gradients(case: Case, accelerator: Accelerator, **how: Any) -> Gradie
 
 
 @contextmanager
-def _noting_failure(row: Row) -> Iterator[None]:
+def _noting_failure(row: MeasuredStep) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -217,7 +217,7 @@ def _macs(step: Callable[[], object]) -> int:
 
 def _timed(
     running: dict[VariantName, Variant],
-    rows: dict[VariantName, Row],
+    rows: dict[VariantName, MeasuredStep],
     repeats: int,
     device: torch.device,
 ) -> dict[VariantName, list[float]]:

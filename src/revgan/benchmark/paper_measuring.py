@@ -13,9 +13,10 @@ from itertools import count
 import torch
 from accelerate import Accelerator
 
-from revgan.benchmark.joint import make_joint_step
 from revgan.benchmark.measuring import step_seconds
 from revgan.benchmark.paper_tables import Mode, PaperCase, is_joint
+from revgan.benchmark.peers import make_joint_step
+from revgan.benchmark.variants import random_batch
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
 from revgan.training.config import RuntimeConfig
@@ -57,7 +58,7 @@ class MemoryUse:
 
 
 @dataclass(frozen=True)
-class Figures:
+class TrainingCost:
     """What a training took.
 
     Attributes:
@@ -88,7 +89,7 @@ class Measurement:
 
     case: PaperCase
     mode: Mode
-    figures: Figures | None
+    figures: TrainingCost | None
     failure: str | None
     date: str
 
@@ -122,9 +123,9 @@ def measure_paper_case(
 
 def _measure(
     case: PaperCase, mode: Mode, accelerator: Accelerator, warmup: int, samples: int
-) -> Figures:
+) -> TrainingCost:
     device = accelerator.device
-    batch = _random_images(case.size, device)
+    batch = random_batch((1, 3, case.size, case.size), device)
     started: list[tuple[Trainer, Step]] = []
     built = measure_step(lambda: started.append(_start(case, mode, accelerator, batch)), device)
     [(trainer, step)] = started
@@ -140,7 +141,7 @@ def _measure(
         _release_memory(device)
         driver_model = _driver_bytes(device)
         driver = MemoryUse(driver_model, Spread.of([used - driver_model for used in in_use]))
-    return Figures(
+    return TrainingCost(
         parameters=sum(weight.numel() for weight in trainer.players.generator.parameters()),
         seconds=Spread.of(seconds),
         allocator=MemoryUse(model_bytes, Spread.of(peaks)),
@@ -157,12 +158,6 @@ def _start(
         return trainer, make_joint_step(trainer.players, config, accelerator, batch)
     numbers = count()
     return trainer, lambda: trainer.step(batch, next(numbers))
-
-
-def _random_images(size: int, device: torch.device) -> Batch:
-    draws = torch.Generator().manual_seed(0)
-    images = (torch.rand(1, 3, size, size, generator=draws) * 2 - 1 for _ in "ab")
-    return Batch(*(image.to(device) for image in images))
 
 
 def _pooled_bytes(trainer: Trainer, device: torch.device) -> int:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
@@ -122,5 +122,7 @@ def paper_rows(table: TableNumber) -> list[PaperRow]:
 def _row(cells: dict[str, str]) -> PaperRow:
     size, width, depth = (int(cells[name]) for name in ("size", "width", "depth"))
     case = PaperCase(cast(PaperModel, cells["model"]), size, width, depth)
-    printed = {field.name: cells[field.name] or None for field in fields(PaperRow)[1:]}
-    return PaperRow(case, **cast(dict[str, str], printed))
+    printed: dict[str, Any] = {
+        field.name: cells[field.name] or None for field in fields(PaperRow)[1:]
+    }
+    return PaperRow(case, **printed)

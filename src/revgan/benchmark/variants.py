@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import torch
 from accelerate import Accelerator
 
-from revgan.benchmark.cores import CheckpointCore, MemcnnCore, RevtorchCore
-from revgan.benchmark.joint import make_joint_step
+from revgan.benchmark.peers import CheckpointCore, MemcnnCore, RevtorchCore, make_joint_step
+from revgan.directions import DOMAINS
 from revgan.networks import GeneratorConfig, RevGenerator
 from revgan.networks.config import Memory
 from revgan.reversible import ReversibleSequential
@@ -118,7 +118,8 @@ def build_variant(
     players = trainer.players
     for network in (players.generator, players.judge_a, players.judge_b):
         network.to(dtype)
-    batch = _images(case, accelerator.device, dtype)
+    shape = (1, case.channels, *[case.size] * case.spatial_dims)
+    batch = random_batch(shape, accelerator.device, dtype)
     if name in CORES:
         generator = players.generator
         assert isinstance(generator, RevGenerator)
@@ -136,8 +137,10 @@ def _memory(name: VariantName) -> Memory:
     return "lean" if name == "lean" else "reversible"
 
 
-def _images(case: Case, device: torch.device, dtype: torch.dtype) -> Batch:
+def random_batch(
+    shape: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Batch:
+    """Images (B, C, *spatial) of both domains, evenly drawn from [-1, 1]; always the same."""
     draws = torch.Generator().manual_seed(0)
-    shape = (1, case.channels, *[case.size] * case.spatial_dims)
-    images = [torch.rand(shape, generator=draws) * 2 - 1 for _ in "ab"]
+    images = [torch.rand(shape, generator=draws) * 2 - 1 for _ in DOMAINS]
     return Batch(*(image.to(device, dtype) for image in images))
