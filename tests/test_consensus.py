@@ -51,14 +51,17 @@ def make(
     **losses,
 ):
     """An objective, tiny players in float64, and images."""
+    # In 3D, second derivatives of more would take seconds.
+    width, depth, count = (4, 2, 2) if spatial_dims == 2 else (2, 1, 1)
     objective = build_objective(kind, LossConfig(**{"consensus_weight": GAMMA} | losses))
     channels = objective.judged_channels(3, 3)
     judges = [
-        PatchDiscriminator(spatial_dims, in_channels=channels, width=4, norm=norm) for _ in DOMAINS
+        PatchDiscriminator(spatial_dims, in_channels=channels, width=width, norm=norm)
+        for _ in DOMAINS
     ]
-    options = {"width": 4, "depth": 2, "norm": norm, "memory": memory, **(variant or {})}
+    options = {"width": width, "depth": depth, "norm": norm, "memory": memory, **(variant or {})}
     networks = generator(spatial_dims, **options), *judges
-    shape = (2, 3, *[32 if spatial_dims == 2 else 24] * spatial_dims)
+    shape = (count, 3, *[32 if spatial_dims == 2 else 24] * spatial_dims)
     images = (torch.rand(shape, dtype=torch.float64) * 2 - 1 for _ in DOMAINS)
     return objective, Players(*(network.double() for network in networks)), Batch(*images)
 
