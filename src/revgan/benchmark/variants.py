@@ -18,8 +18,8 @@ from revgan.benchmark.joint import make_joint_step
 from revgan.networks import GeneratorConfig, RevGenerator
 from revgan.networks.config import Memory
 from revgan.reversible import ReversibleSequential
-from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch, LossConfig, ObjectiveKind, Players
+from revgan.training.config import LossConfig, ObjectiveKind, RunConfig
+from revgan.training.objectives import Batch, Players
 from revgan.training.setup import make_trainer
 
 VariantName = Literal["joint", "naive", "checkpoint", "memcnn", "revtorch", "reversible", "lean"]

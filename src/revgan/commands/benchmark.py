@@ -14,8 +14,7 @@ from revgan.benchmark.results import Results
 from revgan.benchmark.variants import PACKAGES, Case, VariantName, installed_variants
 from revgan.commands.options import Parser
 from revgan.errors import UsageError, UserError
-from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.objectives import ObjectiveKind
+from revgan.training.config import ObjectiveKind, RunConfig, RuntimeConfig
 
 
 def add_runtime_options(parser: Parser) -> None:

@@ -2,19 +2,51 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import yaml
 
 from revgan.data.config import LEARNT, DataConfig
-from revgan.memory import parse_bytes
-from revgan.networks import DiscriminatorConfig, GeneratorConfig
-from revgan.networks.config import Memory
-from revgan.training.objectives import LossConfig, ObjectiveKind
+from revgan.errors import check_choices
+from revgan.memory.sizes import parse_bytes
+from revgan.networks.config import DiscriminatorConfig, GeneratorConfig, Memory
 
+ObjectiveKind = Literal["unpaired", "paired"]
+AdversarialForm = Literal["least-squares", "least-squares-sigmoid", "cross-entropy"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScoreName = Literal["mae", "psnr", "ssim"]
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The losses and their weights.
+
+    Attributes:
+        adversarial: the form of the GAN loss: scores are compared with 1 and 0 ("least-squares"),
+            likewise behind a Sigmoid ("least-squares-sigmoid"), or as in the original GAN
+            ("cross-entropy").
+        cycle_weight: weight of the L1 cycle-consistency loss (unpaired).
+        identity_weight: weight of the identity loss as a fraction of `cycle_weight` (unpaired; 0
+            leaves it out; needs domains of equal channels).
+        l1_weight: weight of the L1 distance to the true translation (paired).
+        pool_size: generated images kept for the discriminators (unpaired).
+        consensus_weight: gamma of consensus optimization (Mescheder et al., 2017; 0 leaves it out;
+            needs generator.memory naive, or auto).
+    """
+
+    adversarial: AdversarialForm = "least-squares"
+    cycle_weight: float = 10.0
+    identity_weight: float = 0.5
+    l1_weight: float = 100.0
+    pool_size: int = 50
+    consensus_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name, value in asdict(self).items():
+            if name != "adversarial" and not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {value}")
 
 
 @dataclass(frozen=True)
@@ -79,9 +111,7 @@ class TrainingConfig:
             value, least = getattr(self, name), 0 if name == "seed" else 1
             if isinstance(value, int) and value < least:
                 raise ValueError(f"{name} must be {least} or more, not {value}")
-        if self.best_by not in get_args(ScoreName):
-            known = ", ".join(get_args(ScoreName))
-            raise ValueError(f"best_by must be one of {known}, not {self.best_by!r}")
+        check_choices(self)
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must be null, or above 0 and below 1, not {self.ema}")
 
@@ -112,11 +142,7 @@ class RuntimeConfig:
     mlflow: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
-                )
+        check_choices(self)
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be null, or 0 or more, not {self.workers}")
         if self.memory_budget is not None and parse_bytes(self.memory_budget) is None:
@@ -151,9 +177,7 @@ class RunConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        if self.objective not in get_args(ObjectiveKind):
-            known = " or ".join(get_args(ObjectiveKind))
-            raise ValueError(f"objective must be {known}, not {self.objective!r}")
+        check_choices(self)
         if self.data.crop % self.size_multiple or self.data.crop < self.min_size:
             raise ValueError(
                 f"data.crop must be a multiple of {self.size_multiple} from {self.min_size} up, "
