@@ -25,6 +25,19 @@ class UsageError(UserError):
     status = 2
 
 
+def one_line(error: object, at_most: int | None = None) -> str:
+    """What an error of a library says, on one line, for a sentence of ours to quote.
+
+    Args:
+        error: an exception, or its text.
+        at_most: characters to keep of it, from the front; below 0, from the end.
+    """
+    text = " ".join(str(error).split())
+    if at_most is None:
+        return text
+    return text[at_most:] if at_most < 0 else text[:at_most]
+
+
 def check_choices(config: "DataclassInstance") -> None:
     """Checks the fields of a dataclass whose type is a `Literal`.
 

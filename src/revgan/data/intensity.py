@@ -3,16 +3,18 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from revgan.errors import UserError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Method = Literal["range", "percentiles", "zscore"]
-Values = TypeVar("Values", NDArray[np.float32], Tensor)
+Values = TypeVar("Values", NDArray[np.float32], "Tensor")
 
 DEFAULT_LIMITS: dict[Method, tuple[float, float]] = {
     "percentiles": (0.5, 99.5),

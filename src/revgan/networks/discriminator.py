@@ -12,8 +12,8 @@ from revgan.networks.layers import conv, init_weights, norm_layers
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches as real or fake (Section 1.2, Figure 5; Isola et al., 2017).
 
-    Returns logits: the paper's Sigmoid is part of the loss (`adversarial_loss`), as the two
-    are only numerically stable together.
+    Returns logits: the paper's Sigmoid is part of the loss (`adversarial_loss`), as the two are
+    only numerically stable together.
 
     Args:
         spatial_dims: 2 for images, 3 for volumes.

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
@@ -93,8 +93,7 @@ def load_generator(folder: Path) -> TwoWayGenerator:
         generator = MODELS[kind](**arguments)
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, TypeError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the model in {folder} can't be loaded: {reason}") from error
+        raise UserError(f"the model in {folder} can't be loaded: {one_line(error, 200)}") from error
     return generator
 
 

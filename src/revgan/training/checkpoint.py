@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.files import write_text
 from revgan.networks.pretrained import save_tensors
 
@@ -102,7 +102,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, flo
     except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
         remedy = "remove it to resume from the one before" if len(steps) > 1 else "train anew"
         raise UserError(
-            f"the checkpoint {latest} can't be read ({' '.join(str(error).split())}); {remedy}"
+            f"the checkpoint {latest} can't be read ({one_line(error)}); {remedy}"
         ) from error
 
 

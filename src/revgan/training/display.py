@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from revgan.progress import progress_bar
 from revgan.scores.metrics import Scores
 
 
@@ -25,15 +26,15 @@ class Display:
         self._line_every = line_every
         self._last_line = first
         self._total = total
-        self._bar = Progress(
+        self._bar = progress_bar(
+            console,
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[losses]}"),
-            console=console,
-            disable=not console.is_terminal,
+            transient=False,
         )
         self._task = self._bar.add_task("", total=total, completed=first, speed="", losses="")
 

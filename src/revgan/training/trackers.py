@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from accelerate.utils import is_mlflow_available, is_wandb_available
 
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.files import write_text
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.runs import RunFolder
@@ -127,8 +127,8 @@ class _WandB(WandBTracker):  # type: ignore[misc]  # accelerate's types are not 
             super().start()
         except wandb.errors.Error as error:
             raise UserError(
-                f"W&B can't be used ({_line(error)}); run wandb login, set WANDB_MODE=offline, or "
-                "set --runtime.wandb false"
+                f"W&B can't be used ({one_line(error, 200)}); run wandb login, set "
+                "WANDB_MODE=offline, or set --runtime.wandb false"
             ) from error
         _remember_id(self._folder, "wandb", self.run.id)
 
@@ -159,8 +159,8 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
             super().start()
         except mlflow.exceptions.MlflowException as error:
             raise UserError(
-                f"MLflow can't be used ({_line(error)}); set MLFLOW_TRACKING_URI to a server that "
-                "answers, or set --runtime.mlflow false"
+                f"MLflow can't be used ({one_line(error, 200)}); set MLFLOW_TRACKING_URI to a "
+                "server that answers, or set --runtime.mlflow false"
             ) from error
         _remember_id(self._folder, "mlflow", self.tracker.info.run_id)
 
@@ -195,11 +195,9 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
             call(*arguments, **options)
         except Exception as error:  # whatever a server's client raises must not end a training
             self._lost = True
-            _log.warning("MLflow is told no more (%s); the run folder has it all", _line(error))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+            _log.warning(
+                "MLflow is told no more (%s); the run folder has it all", one_line(error, 200)
+            )
 
 
 def _ids(run: RunFolder) -> dict[str, str]:
