@@ -28,8 +28,7 @@ from revgan.benchmark.variants import (
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
 from revgan.networks import RevGenerator
-from revgan.training.config import RuntimeConfig
-from revgan.training.setup import make_accelerator
+from revgan.training import RuntimeConfig, make_accelerator
 
 TURN = 3
 """Timed steps of a variant before it is another's turn: so few that noise meets all alike."""

@@ -19,10 +19,7 @@ from revgan.benchmark.peers import make_joint_step
 from revgan.benchmark.variants import random_batch
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
-from revgan.training.config import RuntimeConfig
-from revgan.training.objectives import Batch
-from revgan.training.setup import make_accelerator, make_trainer
-from revgan.training.step import Trainer
+from revgan.training import Batch, RuntimeConfig, Trainer, make_accelerator, make_trainer
 
 MEMORY_STEPS = 3
 """Steps in which the CPU's peak is measured: not the timed ones, as the profiler that records it

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
-from revgan.training.config import RunConfig
+from revgan.training import RunConfig
 
 TableNumber = Literal[2, 3, 4]
 PaperModel = Literal["CycleGAN", "Unpaired RevGAN", "Pix2pix", "Paired RevGAN"]

@@ -19,8 +19,8 @@ from revgan.directions import DOMAINS
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.reversible import Coupling, ReversibleSequential
 from revgan.reversible.steps import Step, run
-from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch, Players, build_objective, total
+from revgan.training import Batch, Players, RunConfig, build_objective
+from revgan.training.objectives import total
 from revgan.training.step import frozen
 
 

@@ -15,7 +15,7 @@ import torch
 from revgan.environment import cpu_model
 from revgan.errors import UserError
 from revgan.files import write_text
-from revgan.training.config import RuntimeConfig
+from revgan.training import RuntimeConfig
 
 Measured = TypeVar("Measured")
 """What one row of a folder's results holds."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from revgan.benchmark.measuring import MeasuredStep
 from revgan.benchmark.recording import Recording, markdown_table
 from revgan.benchmark.variants import Case, VariantName
-from revgan.figures.charts import Panel, Points, line_chart, save_figure
+from revgan.figures import Panel, Points, line_chart, save_figure
 
 HEADINGS = (
     "depth",

@@ -18,9 +18,7 @@ from revgan.directions import DOMAINS
 from revgan.networks import GeneratorConfig, RevGenerator
 from revgan.networks.config import Memory
 from revgan.reversible import ReversibleSequential
-from revgan.training.config import LossConfig, ObjectiveKind, RunConfig
-from revgan.training.objectives import Batch, Players
-from revgan.training.setup import make_trainer
+from revgan.training import Batch, LossConfig, ObjectiveKind, Players, RunConfig, make_trainer
 
 VariantName = Literal["joint", "naive", "checkpoint", "memcnn", "revtorch", "reversible", "lean"]
 PACKAGES = ("memcnn", "revtorch")

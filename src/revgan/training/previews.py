@@ -12,9 +12,7 @@ from torch import Tensor
 from revgan.data.domains import spread
 from revgan.data.sets import DataConfig, DataSet
 from revgan.directions import DIRECTIONS, Direction
-from revgan.figures.pictures import image_grid
-from revgan.figures.slices import slice_volumes
-from revgan.figures.volumes import volume_grid
+from revgan.figures import image_grid, slice_volumes, volume_grid
 from revgan.networks import TwoWayGenerator
 from revgan.training.checkpoint import writing
 from revgan.training.runs import RunFolder
