@@ -31,7 +31,7 @@ from revgan.networks import RevGenerator
 from revgan.training import RuntimeConfig, make_accelerator
 
 TURN = 3
-"""Timed steps of a variant before it is another's turn: so few that noise meets all alike."""
+"""Timed steps of a variant before the next one's turn: few, so that noise meets all alike."""
 
 Gradients = dict[str, Tensor]
 
@@ -51,8 +51,8 @@ class MeasuredStep:
         gmac: 10**9 multiply-accumulates of convolutions per step, recomputation included.
         gradient_error: distance of the generator's gradient in the first step, all weights in one
             vector, from that in float64 with every activation stored; relative, in the L2 norm.
-        naive_error: likewise, from that of our naive variant in the same precision; without the
-            grid where this variant has none. What recomputation and order of summation add.
+        naive_error: the same distance from our naive variant in the same precision, which has no
+            grid where this variant has none: what recomputation and order of summation add.
         failure: why the variant can't run the case, in a few words.
         date: when it was measured, as YYYY-MM-DD.
     """
@@ -83,8 +83,8 @@ def measure_case(
         repeats: timed steps per variant, at least 2.
 
     Returns:
-        A row per variant. One that runs out of memory has a row that says so, and so has a
-        package's that fails for whatever reason.
+        What was measured of each variant. Where one runs out of memory, or a package's fails for
+        any reason, its `failure` says so.
     """
     # In this order: a process can have one precision at a time.
     exactly = make_accelerator(RuntimeConfig(runtime.device, "float32"))
@@ -117,7 +117,7 @@ def measure_case(
 
 
 def _naive_gradients(case: Case, accelerator: Accelerator, **how: Any) -> Gradients | None:
-    """The gradients to which others are compared; None if they don't fit into memory."""
+    """The gradients that others are compared with; None if they don't fit into memory."""
     try:
         return _first_gradients(build_variant("naive", case, accelerator, **how))
     except (RuntimeError, MemoryError) as error:
@@ -178,7 +178,7 @@ def _core_bytes(variant: Variant, case: Case, accelerator: Accelerator) -> int:
 
     def forward() -> None:
         with accelerator.autocast():
-            # A clone, for which nobody but the core has a use.
+            # A clone, which nobody but the core uses.
             graph.append(generator.core(x.clone()))
 
     return measure_step(forward, accelerator.device).retained
@@ -187,7 +187,7 @@ def _core_bytes(variant: Variant, case: Case, accelerator: Accelerator) -> int:
 class _MacCounter(TorchDispatchMode):
     """Counts by PyTorch's formulas for its operators, in forward and backward passes alike.
 
-    PyTorch's own `FlopCounterMode` also tracks modules, by hooks that fail where a module is run
+    PyTorch's own `FlopCounterMode` also tracks modules, by hooks that fail where a module runs
     within a backward pass.
     """
 

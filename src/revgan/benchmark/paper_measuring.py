@@ -22,8 +22,8 @@ from revgan.memory import measure_step
 from revgan.training import Batch, RuntimeConfig, Trainer, make_accelerator, make_trainer
 
 MEMORY_STEPS = 3
-"""Steps in which the CPU's peak is measured: not the timed ones, as the profiler that records it
-slows them, and only a few, as the peak hardly differs."""
+"""Steps in which the CPU's peak is measured: not the timed ones, which its profiler would slow, and
+only a few, because the peak hardly differs."""
 
 Step = Callable[[], object]
 
@@ -62,8 +62,8 @@ class TrainingCost:
         parameters: of the generators of both directions.
         seconds: of a step, which is one sample of each domain.
         allocator: memory that PyTorch's allocator gave out.
-        driver: memory in use on the whole GPU, as its driver tells nvidia-smi: between steps with
-            PyTorch's cache emptied, and in training with what that caches; None on the CPU.
+        driver: memory in use on the whole GPU, as nvidia-smi shows it: between steps with PyTorch's
+            cache emptied, and in training with the cache; None on the CPU.
     """
 
     parameters: int

@@ -81,8 +81,8 @@ _LEGEND = (
 )
 
 _DEVICES = {
-    "cpu": f"Memory is the allocator's, in {MEMORY_STEPS} steps of their own, as measuring slows "
-    "them.",
+    "cpu": f"Memory is the allocator's, in {MEMORY_STEPS} steps of their own, because measuring "
+    "slows them.",
     "cuda": "Memory is the allocator's. driver: memory of the whole GPU as nvidia-smi shows it; "
     "for the model with the CUDA context, and with PyTorch's cache emptied; for training, what "
     "comes on top, the cache included.",

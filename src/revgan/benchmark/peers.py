@@ -27,7 +27,7 @@ from revgan.training.step import frozen
 def make_joint_step(
     players: Players, config: RunConfig, accelerator: Accelerator, batch: Batch
 ) -> Callable[[], None]:
-    """A training step as in the paper's released code, which is CycleGAN's and pix2pix's.
+    """A training step as in the paper's released code, which extends CycleGAN's and pix2pix's.
 
     The sum of all of the generator's losses is backpropagated at once; the judges see real and
     generated images one after the other, and share an optimizer. Layers are PyTorch's own.
@@ -101,15 +101,15 @@ class MemcnnCore(ReversibleSequential):
 
     def __init__(self, *blocks: Coupling) -> None:
         super().__init__(*blocks)
-        with warnings.catch_warnings(action="ignore"):  # MemCNN uses what PyTorch means to drop
+        with warnings.catch_warnings(action="ignore"):  # MemCNN uses what PyTorch is going to drop
             from memcnn import AdditiveCoupling, InvertibleModuleWrapper
 
-            torch.empty(0).storage()  # PyTorch warns of this one once, at its first use
+            torch.empty(0).storage()  # PyTorch warns of this once, at its first use
         # In a list, where PyTorch doesn't look for weights: these have their names already.
         self._wrapped = [InvertibleModuleWrapper(AdditiveCoupling(b.f, b.g)) for b in blocks]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.clone()  # MemCNN empties its input, which the ReLU before it keeps for itself
+        x = x.clone()  # MemCNN empties its input, which the ReLU before it needs
         for block in self._wrapped:
             x = block(x)
         return x
@@ -122,7 +122,7 @@ class MemcnnCore(ReversibleSequential):
 
 
 class RevtorchCore(ReversibleSequential):
-    """A sequence of RevTorch, and a second one that is its inverse, which RevTorch leaves out."""
+    """A sequence of RevTorch, and a second one as its inverse, which RevTorch doesn't have."""
 
     def __init__(self, *blocks: Coupling) -> None:
         super().__init__(*blocks)

@@ -1,8 +1,8 @@
 """Ways to train the same RevGAN, for `revgan benchmark` to measure side by side.
 
-All start from the same weights, whose names they share, and minimise the same losses on the same
-images. The memory modes of `RevGenerator` are variants, and so are other people's cores in its
-place: what makes blocks reversible, or checkpoints them, differs, and f and g do not.
+All start from the same weights under the same names, and minimise the same losses on the same
+images. Variants are the memory modes of `RevGenerator`, and other people's cores in place of its
+own: they make blocks reversible, or checkpoint them, in other ways, around the same f and g.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from revgan.training import Batch, LossConfig, ObjectiveKind, Players, RunConfig
 
 VariantName = Literal["joint", "naive", "checkpoint", "memcnn", "revtorch", "reversible", "lean"]
 PACKAGES = ("memcnn", "revtorch")
-"""Variants that are a package of that name, which may be missing."""
+"""Variants that need the package of the same name, which may be missing."""
 
 CORES: dict[VariantName, type[ReversibleSequential]] = {
     "checkpoint": CheckpointCore,
@@ -129,7 +129,7 @@ def build_variant(
 
 
 def _memory(name: VariantName) -> Memory:
-    # Other cores than ours recompute as well, and get the f and g that are made for it.
+    # Other people's cores recompute too, and get the f and g that are made for it.
     if name in ("joint", "naive"):
         return "naive"
     return "lean" if name == "lean" else "reversible"

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a resumed run needs, written atomically, read without pickle."""
+"""Checkpoints: all that a resumed run needs, written whole or not at all, read without pickle."""
 
 import errno
 import json
@@ -59,17 +59,17 @@ def save_checkpoint(
 
 
 def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
-    """The user's error for a file that could not be written."""
+    """The error to show for a file that could not be written, with how to go on."""
     full = error.errno == errno.ENOSPC
     reason = "no space is left on the disk" if full else (error.strerror or str(error))
     whole = _steps(checkpoints)
-    mended = "make room" if full else "make the place writable"
+    remedy = "make room" if full else "make the place writable"
     if not whole:
         return UserError(
-            f"{path} could not be written: {reason}; {mended}, remove the run folder, train anew"
+            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train anew"
         )
     return UserError(
-        f"{path} could not be written: {reason}; {mended} and go on with --resume from step "
+        f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
         f"{whole[-1]}, the last whole checkpoint"
     )
 

@@ -79,18 +79,19 @@ class TrainingConfig:
         epochs: passes over the images of the larger domain.
         steps: training steps in all; null trains for `epochs` instead.
         batch_size: samples per step and device.
-        seed: of every random draw: weights, order, crops, flips, image pools.
+        seed: of every random draw: weights, order, crops, flips, dropout, image pools.
         log_every: steps between lines of metrics.jsonl and TensorBoard scalars.
         sample_every: steps between pictures of translated validation or test images.
-        validate_every: steps between scores of validation images, or test images where there are no
-            others; the last step is always scored too. null scores none, and keeps no best model.
+        validate_every: steps between scores of validation images, or of test images where there
+            are no others; the last step is always scored too. null scores none, and keeps no best
+            model.
         validation_images: how many are scored in each direction, evenly spread over all.
         best_by: the score, averaged over both directions, whose best model is kept in best/, where
-            the truth is known. MAE is the better the lower, PSNR and SSIM the higher.
+            the truth is known. Lower is better for MAE, higher for PSNR and SSIM.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the latest checkpoints stay on disk.
-        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
-            which then is what is shown, scored and saved; null saves the weights as they are.
+        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights;
+            the average is then shown, scored and saved. null saves the weights as they are.
     """
 
     epochs: int = 200
@@ -187,13 +188,13 @@ class RunConfig:
         if self.losses.consensus_weight > 0 and memory not in ("auto", "naive"):
             raise ValueError(
                 "losses.consensus_weight above 0 needs second derivatives, which generator.memory "
-                f"{memory} has not; set generator.memory to naive or auto"
+                f"{memory} doesn't have; set generator.memory to naive or auto"
             )
         if self.runtime.precision == "fp16":
             self._check_fp16()
 
     def _check_fp16(self) -> None:
-        """Refuses what can't live with fp16's scaled gradients, which at times are infinite."""
+        """Refuses what fails with fp16's scaled gradients, which are sometimes infinite."""
         if self.generator.core == "ode":
             raise ValueError(
                 "runtime.precision fp16 makes an ODE's gradients infinite; use bf16 or float32 "
@@ -201,8 +202,8 @@ class RunConfig:
             )
         if self.losses.consensus_weight > 0:
             raise ValueError(
-                "runtime.precision fp16 scales the players' gradients unlike; use bf16 or float32 "
-                "with losses.consensus_weight above 0"
+                "runtime.precision fp16 scales the players' gradients differently; use bf16 or "
+                "float32 with losses.consensus_weight above 0"
             )
 
     @property
@@ -212,7 +213,7 @@ class RunConfig:
 
     @property
     def size_multiple(self) -> int:
-        """What the side of a training image is a multiple of."""
+        """The side of a training image is a multiple of this."""
         return self.generator.size_multiple
 
     @property
@@ -234,7 +235,7 @@ class RunConfig:
         return "pix2pix" if self.paired else "CycleGAN"
 
     def changed_networks(self, other: "RunConfig") -> list[str]:
-        """The options by which the other's networks, their game or what they see is another."""
+        """The options that make the other's networks, their game or what they see different."""
         changed = ["objective"] if self.objective != other.objective else []
         for name in ("generator", "discriminator"):
             mine, others = asdict(getattr(self, name)), asdict(getattr(other, name))

@@ -12,7 +12,7 @@ from revgan.scores.metrics import Scores
 
 
 class Display:
-    """A progress bar with losses, speed and remaining time; plain lines where no terminal is.
+    """A progress bar with losses, speed and remaining time; plain lines without a terminal.
 
     Args:
         console: where it is shown.

@@ -153,7 +153,7 @@ class Journal:
     def _score(self, step: int) -> None:
         model = self.trainer.model
         scores = validate(model, self.data, self.config, self.accelerator)
-        # By round trips, a generator that leaves its input alone would be the best.
+        # Judged by round trips, a generator that leaves its input alone would be the best.
         with writing(self.folder.best):
             best = self.data.val_aligned and self._best.offer(model, step, means(scores))
         self._display.show_scores(step, scores, best=best)

@@ -29,7 +29,8 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
     precision = mixed_precision(runtime.precision, cuda=not cpu and torch.cuda.is_available())
-    AcceleratorState._reset_state()  # it would refuse a precision other than a former call's
+    # It would refuse a precision other than an earlier call's, and has no public way to reset it.
+    AcceleratorState._reset_state()
     if run is None:
         return Accelerator(cpu=cpu, mixed_precision=precision)
     return Accelerator(
@@ -46,7 +47,7 @@ def mixed_precision(precision: Precision, *, cuda: bool) -> str:
     """What accelerate calls the precision: no, bf16 or fp16.
 
     Raises:
-        UserError: fp16 away from CUDA.
+        UserError: fp16 without CUDA.
     """
     if precision == "fp16" and not cuda:
         raise UserError(
@@ -69,11 +70,14 @@ def make_trainer(
     """Fresh networks on the device, with their optimizers.
 
     Args:
-        config: of the run; `generator.memory` is not "auto" any more.
+        config: of the run; `generator.memory` is no longer "auto".
         spatial_dims: 2 for images, 3 for volumes.
         channels: of A and B.
         accelerator: device, precision and processes.
         total: steps of the whole training.
+
+    Raises:
+        UserError: A and B differ in channels, and the identity loss has a weight.
     """
     torch.manual_seed(config.training.seed)
     objective = build_objective(config.objective, config.losses)
@@ -114,7 +118,11 @@ def _judge(
 
 
 def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
-    """Loads the latest checkpoint into the trainer; returns its step."""
+    """Loads the latest checkpoint into the trainer; returns its step.
+
+    Raises:
+        UserError: there is none, it can't be read, or it belongs to other networks.
+    """
     step, tensors, scaler = load_checkpoint(run.checkpoints)
     try:
         trainer.load_state(tensors)
@@ -123,7 +131,7 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
             f"the checkpoint of step {step} in {run.root} belongs to other networks than the "
             "configuration describes; resume without changing architecture or objective"
         ) from error
-    for pool in trainer.objective.pools.values():  # pictures of another crop can't be judged beside
+    for pool in trainer.objective.pools.values():  # images of another crop don't fit
         pool.images = [image for image in pool.images if image.shape[-1] == config.data.crop]
     if scaler and trainer.accelerator.scaler is not None:
         trainer.accelerator.scaler.load_state_dict(scaler)

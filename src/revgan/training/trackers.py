@@ -81,7 +81,7 @@ def quiet_writers() -> Iterator[None]:
 def log_configuration(accelerator: Accelerator, config: RunConfig) -> None:
     """Tells W&B and MLflow the options of a run, by names such as data.crop.
 
-    TensorBoard, which would make a run of its own of them each time, lies beside config.yaml.
+    TensorBoard would make a run of its own of them each time, and its files lie beside config.yaml.
     """
     for tracker in accelerator.trackers:
         if tracker.name != "tensorboard":
@@ -122,7 +122,7 @@ class _WandB(WandBTracker):  # type: ignore[misc]  # accelerate's types are not 
         import wandb
 
         try:
-            # The progress bar's frames are no log.
+            # The progress bar's frames don't belong in a log.
             self.init_kwargs["settings"] = wandb.Settings(console="off")
             super().start()
         except wandb.errors.Error as error:
@@ -165,7 +165,7 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
         _remember_id(self._folder, "mlflow", self.tracker.info.run_id)
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
-        if self._known is None:  # MLflow lets no parameter change
+        if self._known is None:  # MLflow refuses to change one
             self._try(super().store_init_configuration, values)
 
     def log(self, values: dict[str, Any], step: int | None = None, **options: Any) -> None:
@@ -196,7 +196,7 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
         except Exception as error:  # whatever a server's client raises must not end a training
             self._lost = True
             _log.warning(
-                "MLflow is told no more (%s); the run folder has it all", one_line(error, 200)
+                "MLflow gets no more (%s); the run folder has it all", one_line(error, 200)
             )
 
 

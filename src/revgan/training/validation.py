@@ -21,7 +21,7 @@ def validate(
 ) -> dict[str, Scores]:
     """Scores the middles of some validation images or volumes, of the size that training cuts out.
 
-    So a pass needs no more memory than training does, and scores differ from those of whole images.
+    A pass needs no more memory than training does; scores differ from those of whole images.
 
     Args:
         generator: it comes back in training mode, its running statistics untouched.
@@ -49,7 +49,7 @@ def _pairs(
     accelerator: Accelerator,
     direction: Direction,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What comes out, and what should."""
+    """What comes out, and what should come out."""
     source, target = data.sides(direction)
     crop = config.data.crop
     for number in spread(range(len(source.val)), config.training.validation_images):
