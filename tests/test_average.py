@@ -117,7 +117,8 @@ def test_the_planner_counts_the_average():
     assert prediction.parameters - without.parameters == weights
     assert prediction.held - without.held == weights
     assert prediction.peak == without.peak
-    assert prediction.peak == pytest.approx(measured(work), rel=0.02)
+    # Equal but for temporaries of kernels, which depend on the kind of CPU.
+    assert prediction.peak == pytest.approx(measured(work), rel=0.03)
 
 
 @pytest.mark.parametrize("ema", [0.0, 1.0, -0.5])
