@@ -7,7 +7,6 @@ from pathlib import Path
 
 from revgan.errors import UserError
 
-
 SPINS = "3000"
 """Turns of an empty loop in which an OpenMP thread waits for the others before it sleeps.
 
