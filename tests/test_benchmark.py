@@ -13,12 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from revgan.benchmark import measuring, peers, variants
 from revgan.benchmark import results as results_module
+from revgan.benchmark import sessions as command
 from revgan.benchmark.measuring import MeasuredStep, measure_case
 from revgan.benchmark.recording import Conditions
 from revgan.benchmark.results import StepResults
 from revgan.benchmark.variants import Case, build_variant
 from revgan.cli import main
-from revgan.commands import benchmark as command
 from revgan.networks import DiscriminatorConfig, RevGenerator
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.setup import make_accelerator

@@ -16,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from revgan.benchmark import paper_measuring as paper_measure
 from revgan.benchmark import paper_tables
+from revgan.benchmark import sessions as command
 from revgan.benchmark.paper_measuring import (
     MEMORY_STEPS,
     Measurement,
@@ -36,7 +37,6 @@ from revgan.benchmark.paper_tables import (
 from revgan.benchmark.recording import Conditions
 from revgan.benchmark.variants import random_batch
 from revgan.cli import main
-from revgan.commands import benchmark_paper as command
 from revgan.memory import StepMemory, measure_step
 from revgan.networks import DiscriminatorConfig, build_generator
 from revgan.training.config import RunConfig, RuntimeConfig, preset_path

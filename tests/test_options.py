@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from revgan.commands.options import Parser, run_config
 from revgan.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -16,6 +15,7 @@ from revgan.networks import (
     RevGenerator,
 )
 from revgan.networks.layers import InstanceNorm, PaddedConv, init_weights
+from revgan.options import Parser, add_run_options, run_config
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import LossConfig
@@ -227,9 +227,9 @@ def test_what_another_network_would_be_is_known():
     ],
 )
 def test_presets_are_what_the_docs_say(preset, expected):
-    parser = Parser("train", "")
-    parser.add_run_options(preset)
-    config = run_config(parser.parse_args([]))
+    parser = Parser("train")
+    add_run_options(parser)
+    config = run_config(parser.parse_args(["--preset", preset]))
     generator, discriminator = vars(config.generator), vars(config.discriminator)
     found = {"objective": config.objective, "lr": config.optimizer.lr} | discriminator | generator
     found["width"], found["norm"] = config.generator.width, config.generator.norm

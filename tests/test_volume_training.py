@@ -15,17 +15,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from revgan import Translator
 from revgan.cli import main
-from revgan.commands.options import Parser, run_config
-from revgan.commands.plan import Domains, planned_domains
-from revgan.commands.train import run_training
 from revgan.data.config import DataConfig
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.networks.pretrained import load_generator
+from revgan.options import Parser, add_run_options, run_config
 from revgan.training import planning, validation
 from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.objectives import LossConfig
+from revgan.training.plan import Domains, planned_domains
 from revgan.training.planning import decide_memory
 from revgan.training.runs import RunFolder
+from revgan.training.session import run_training
 from revgan.training.setup import make_accelerator
 from test_loop import stop_after
 from test_volume_sets import make_volumes, save
@@ -250,9 +250,9 @@ def test_a_run_on_volumes_is_planned_as_such(tmp_path, capsys):
 
 @pytest.mark.parametrize("preset", ["volumes", "hcp"])
 def test_presets_for_volumes_describe_the_papers_network_in_3d(preset):
-    parser = Parser("train", "")
-    parser.add_run_options(preset)
-    config = run_config(parser.parse_args([]))
+    parser = Parser("train")
+    add_run_options(parser)
+    config = run_config(parser.parse_args(["--preset", preset]))
     assert config.data.spatial_dims == 3
     assert (config.generator.first_kernel, config.generator.last_kernel) == (3, 1)
     assert config.generator.identity_start
