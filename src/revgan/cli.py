@@ -27,7 +27,7 @@ COMMANDS = {
 USAGE_ERROR = 2
 
 _OUT_OF_MEMORY = (
-    "the device's memory is not enough; revgan plan tells what fits: lower data.crop, "
+    "the device's memory is not enough; revgan plan says what fits: lower data.crop, "
     "training.batch_size, generator.width or discriminator.width, or translate with a --window"
 )
 
@@ -102,7 +102,7 @@ def _overview() -> str:
             "commands:",
             *lines,
             "",
-            "revgan COMMAND --help tells a command's options.",
+            "revgan COMMAND --help shows a command's options.",
         ]
     )
 
