@@ -1,0 +1,49 @@
+"""PNG: 8 and 16 bits; palettes become RGB, transparent colours an alpha channel."""
+
+import io
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+from PIL.PngImagePlugin import PngImageFile
+
+from revgan.data.formats.contract import Family, Header, Reader, Values, Window, require_photo
+from revgan.data.formats.pillow import channels_first, channels_of, values_of
+
+DEPTH = 24
+"""The place of the bit depth: in IHDR, which is always the first chunk."""
+
+
+class _PngReader(Reader):
+    def __init__(self, path: Path) -> None:
+        self._data = path.read_bytes()
+        self._deep = self._data[DEPTH] == 16
+        # Not Image.open, which refuses images of more than 179 megapixels.
+        with PngImageFile(io.BytesIO(self._data)) as picture:
+            width, height = picture.size
+            dtype = np.dtype(np.uint16 if self._deep else np.uint8)
+            self.header = Header(channels_of(picture), (height, width), dtype)
+        require_photo(self.header)
+
+    def values(self, window: Window) -> Values:
+        if self._deep:  # Pillow would drop the lower 8 bits of colour images
+            values = channels_first(imagecodecs.png_decode(self._data))
+        else:
+            with PngImageFile(io.BytesIO(self._data)) as picture:
+                values = values_of(picture)
+        return values[:, *window]
+
+
+class Png(Family):
+    """PNG."""
+
+    suffixes = (".png",)
+    spatial_dims = 2
+    magic = (b"\x89PNG\r\n\x1a\n",)
+
+    def open(self, path: Path) -> Reader:
+        return _PngReader(path)
+
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        require_photo(header)
+        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(values.transpose(1, 2, 0))))
