@@ -1,20 +1,26 @@
 """Ways to train, measured side by side."""
 
 import json
+import shutil
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from revgan.benchmark import joint, measuring, variants
-from revgan.benchmark.measuring import Row, measure_case
+from revgan.benchmark import measuring, peers, variants
+from revgan.benchmark import results as results_module
+from revgan.benchmark.measuring import MeasuredStep, measure_case
+from revgan.benchmark.recording import Conditions
+from revgan.benchmark.results import StepResults
 from revgan.benchmark.variants import Case, build_variant
 from revgan.cli import main
 from revgan.commands import benchmark as command
-from revgan.networks import RevGenerator
-from revgan.training.config import RuntimeConfig
+from revgan.networks import DiscriminatorConfig, RevGenerator
+from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.setup import make_accelerator
 
 CPU = RuntimeConfig("cpu", "float32")
@@ -22,6 +28,7 @@ CASE = Case("unpaired", 2, size=32, width=4, depth=2)
 PASSES = 6  # of the generator in an unpaired step: two identities, two cycles of two
 OURS = ("naive", "checkpoint", "reversible", "lean")
 MEASUREMENTS = ("median_s", "peak_bytes", "core_bytes", "gmac", "gradient_error", "naive_error")
+RECORDED = Path(__file__).parent.parent / "benchmarks" / "results"
 TINY = ["--sizes", "32", "--widths", "4", "--repeats", "2", "--device", "cpu"]
 
 packages = [
@@ -48,6 +55,15 @@ def gradients(name, case=CASE, **how):
     return measuring._first_gradients(build_variant(name, case, accelerator, **how))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_judges():
+    """Judges of width 4: those of width 64 take most of a tiny step's time."""
+    small = partial(RunConfig, discriminator=DiscriminatorConfig(width=4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variants, "RunConfig", small)
+        yield
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """Cases measured by the command, in place of really measuring them."""
@@ -55,9 +71,12 @@ def measured(monkeypatch):
 
     def measure(case, names, runtime, repeats):
         done.append((case.depth, tuple(names)))
-        return [Row(case, name, 1.0, 0.9, 1.1, 2**20, 2**10, 1.0, 1e-3, 0.0) for name in names]
+        return [
+            MeasuredStep(case, name, 1.0, 0.9, 1.1, 2**20, 2**10, 1.0, 1e-3, 0.0) for name in names
+        ]
 
     monkeypatch.setattr(command, "measure_case", measure)
+    monkeypatch.setattr(results_module, "save_figure", lambda figure, path: path.touch())
     return done
 
 
@@ -99,6 +118,17 @@ def test_tables_and_plots_stand_beside_the_results(results):
     assert names == {"results.json", "table.md", "plot.png", "plot.svg"}
 
 
+@pytest.mark.parametrize("name", ["unpaired-cpu", "unpaired-cpu-256"])
+def test_recorded_results_can_be_gone_on_with(tmp_path, name):
+    before = json.loads((RECORDED / name / "results.json").read_text())
+    shutil.copy(RECORDED / name / "results.json", tmp_path)
+    settings = {key: before[key] for key in ("precision", "repeats")}
+    conditions = Conditions(before["machine"], before["versions"], settings)
+    results = StepResults(tmp_path, conditions, before["last_command"])
+    results.replace(CASE, [MeasuredStep(CASE, "naive", 1.0, 0.9, 1.1)])
+    assert [row for row in rows(tmp_path) if row["width"] != CASE.width] == before["rows"]
+
+
 def test_what_is_there_is_not_measured_again(results, measured):
     before = {path: path.read_bytes() for path in results.iterdir()}
     assert run(results, variants=OURS, depths=(2, 1)) == 0
@@ -132,7 +162,7 @@ def test_a_new_variant_is_measured_in_one_sitting_with_the_old_ones(tmp_path, me
 
 def test_a_failure_is_told_in_the_table(tmp_path, monkeypatch):
     def fail(case, names, runtime, repeats):
-        return [Row(case, name, failure="out of memory") for name in names]
+        return [MeasuredStep(case, name, failure="out of memory") for name in names]
 
     monkeypatch.setattr(command, "measure_case", fail)
     assert run(tmp_path) == 0
@@ -234,26 +264,29 @@ def test_plain_layers_are_the_same_function_under_the_same_names(spatial_dims):
     net = RevGenerator(spatial_dims, 1, 1, width=4, depth=1, memory="naive").double()
     x = torch.rand(1, 1, *[16] * spatial_dims, dtype=torch.float64) * 2 - 1
     ours, names = net(x), [name for name, _ in net.named_parameters()]
-    joint._use_plain_layers(net)
+    peers._use_plain_layers(net)
     # Only the order of sums and the grid of 2**-45 differ.
     torch.testing.assert_close(net(x), ours, rtol=0, atol=1e-10)
     assert [name for name, _ in net.named_parameters()] == names
 
 
 @pytest.mark.parametrize("objective", ["unpaired", "paired"])
-@pytest.mark.parametrize("player", ["generator", "judge_a", "judge_b"])
-def test_the_joint_step_moves_every_network_as_ours_does(player, objective):
-    weights = []
-    for name in ("naive", "joint"):
-        case = replace(CASE, objective=objective)
-        variant = build_variant(name, case, make_accelerator(CPU), dtype=torch.float64)
+def test_the_joint_step_moves_every_network_as_ours_does(objective):
+    case = replace(CASE, objective=objective)
+    names = "naive", "joint"
+    ours, joint = (
+        build_variant(n, case, make_accelerator(CPU), dtype=torch.float64) for n in names
+    )
+    for variant in (ours, joint):
         variant.step()
-        network = getattr(variant.players, player)
-        weights.append(torch.cat([weight.flatten() for weight in network.parameters()]))
-    # In a first Adam step, each weight moves by the learning rate, 2e-4, in the direction of its
-    # gradient: biases before a normalisation, a few of all, by the direction of rounding noise.
-    same = (weights[0] - weights[1]).abs() < 1e-7
-    assert same.float().mean() > 0.98
+    for player in ("generator", "judge_a", "judge_b"):
+        one, other = (
+            torch.cat([weight.flatten() for weight in getattr(v.players, player).parameters()])
+            for v in (ours, joint)
+        )
+        # In a first Adam step, each weight moves by the learning rate, 2e-4, in the direction of
+        # its gradient: biases before a normalisation, a few of all, by that of rounding noise.
+        assert ((one - other).abs() < 1e-7).float().mean() > 0.98
 
 
 # What is counted

@@ -10,13 +10,15 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from accelerate import Accelerator
 
 from revgan.cli import main
 from revgan.data import folders
 from revgan.data.images import write_image
 from revgan.networks import pretrained
-from revgan.training import checkpoint, loop
+from revgan.training import checkpoint, journal, loop
 
 TINY = {
     "training.steps": 2,
@@ -231,7 +233,7 @@ def test_a_wrong_value_in_a_configuration_file_is_refused(capsys, tmp_path):
     assert "data.crop must be a whole number, not 'hello'" in message
 
 
-@pytest.mark.skipif(loop.torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 @pytest.mark.parametrize("option", ["--runtime.device=cuda", "--runtime.precision=fp16"])
 def test_a_device_that_is_not_there_is_refused(capsys, images, tmp_path, option):
     message = sentence(capsys, train(images, tmp_path / "run", option))
@@ -429,11 +431,11 @@ def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkey
 @pytest.mark.parametrize(
     ("owner", "name", "calls", "named"),
     [
-        (loop, "save_generator", 0, "model"),
-        (loop.json, "dumps", 2, "metrics.jsonl"),  # the first rewrite the lines that are there
-        (loop.BestModel, "offer", 0, "best"),
-        (loop.Accelerator, "log", 0, "tensorboard"),
-        (loop.Accelerator, "end_training", 0, "tensorboard"),
+        (journal, "save_generator", 0, "model"),
+        (journal.json, "dumps", 2, "metrics.jsonl"),  # the first rewrite the lines that are there
+        (journal.BestModel, "offer", 0, "best"),
+        (Accelerator, "log", 0, "tensorboard"),
+        (Accelerator, "end_training", 0, "tensorboard"),
     ],
 )
 def test_what_the_full_disk_cuts_short_is_named(
@@ -447,7 +449,7 @@ def test_what_the_full_disk_cuts_short_is_named(
 
 
 def test_a_disk_that_is_full_from_the_start_leaves_no_run(capsys, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "write_text", full_after(loop.write_text, 0))
+    monkeypatch.setattr(journal, "write_text", full_after(journal.write_text, 0))
     assert "no space is left" in sentence(capsys, train(images, tmp_path / "run"), 1)
     assert not (tmp_path / "run").exists()
 
@@ -496,7 +498,7 @@ def test_what_can_not_be_evaluated_is_refused(capsys, run, tmp_path):
     assert message.endswith(f"data.path into {run / 'config.yaml'}")
     shutil.rmtree(run / "model")
     make_images(images)
-    assert "is no model folder" in refusal(capsys, "evaluate", run, status=1)
+    assert "isn't a model folder" in refusal(capsys, "evaluate", run, status=1)
 
 
 def test_unaligned_test_images_are_scored_by_round_trips(capsys, tmp_path):

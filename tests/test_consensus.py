@@ -51,14 +51,17 @@ def make(
     **losses,
 ):
     """An objective, tiny players in float64, and images."""
+    # In 3D, second derivatives of more would take seconds.
+    width, depth, count = (4, 2, 2) if spatial_dims == 2 else (2, 1, 1)
     objective = build_objective(kind, LossConfig(**{"consensus_weight": GAMMA} | losses))
     channels = objective.judged_channels(3, 3)
     judges = [
-        PatchDiscriminator(spatial_dims, in_channels=channels, width=4, norm=norm) for _ in DOMAINS
+        PatchDiscriminator(spatial_dims, in_channels=channels, width=width, norm=norm)
+        for _ in DOMAINS
     ]
-    options = {"width": 4, "depth": 2, "norm": norm, "memory": memory, **(variant or {})}
+    options = {"width": width, "depth": depth, "norm": norm, "memory": memory, **(variant or {})}
     networks = generator(spatial_dims, **options), *judges
-    shape = (2, 3, *[32 if spatial_dims == 2 else 24] * spatial_dims)
+    shape = (count, 3, *[32 if spatial_dims == 2 else 24] * spatial_dims)
     images = (torch.rand(shape, dtype=torch.float64) * 2 - 1 for _ in DOMAINS)
     return objective, Players(*(network.double() for network in networks)), Batch(*images)
 
@@ -312,5 +315,5 @@ def test_its_memory_is_predicted():
     batch = Batch(*(torch.rand(1, 3, 32, 32) for _ in DOMAINS))
     made.step(batch, 0)  # optimizer states stay allocated between steps from now on
     measured = measure_step(lambda: made.step(batch, 1)).peak
-    # Equal but for a few temporaries of kernels.
-    assert predicted == pytest.approx(measured, rel=0.01)
+    # Equal but for temporaries of kernels, which depend on the kind of CPU.
+    assert predicted == pytest.approx(measured, rel=0.03)

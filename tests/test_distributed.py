@@ -42,14 +42,18 @@ def gradients_of_a_step(kind: str, batch: Batch) -> dict[str, torch.Tensor]:
     return found
 
 
-def process(rank: int, kind: str, port: str, folder: str) -> None:
+KINDS = "unpaired", "paired"
+
+
+def process(rank: int, port: str, folder: str) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)
     whole = batch()
     share = Batch(whole.a[rank : rank + 1], whole.b[rank : rank + 1])
-    torch.save(gradients_of_a_step(kind, share), Path(folder) / f"{rank}.pt")
+    gradients = {kind: gradients_of_a_step(kind, share) for kind in KINDS}
+    torch.save(gradients, Path(folder) / f"{rank}.pt")
     # Everyone is done, and the result is on disk. Leave without the interpreter's teardown: a gloo
     # thread that drops its last tensor there finds no interpreter, and aborts the process.
     torch.distributed.barrier()
@@ -63,16 +67,21 @@ def free_port() -> str:
         return str(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize("kind", ["unpaired", "paired"])
-def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind):
-    port = free_port()
+@pytest.fixture(scope="module")
+def shares():
+    """The gradients of each process, by kind; both kinds in one, as starting takes seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(process, (kind, port, folder), nprocs=2)
-        shares = [torch.load(Path(folder) / f"{r}.pt", weights_only=True) for r in range(2)]
+        mp.spawn(process, (free_port(), folder), nprocs=2)
+        return [torch.load(Path(folder) / f"{r}.pt", weights_only=True) for r in range(2)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, shares):
+    ours, other = (share[kind] for share in shares)
     joined = gradients_of_a_step(kind, batch())
-    assert joined.keys() == shares[0].keys()
+    assert joined.keys() == ours.keys()
     for name, grad in joined.items():
-        assert torch.equal(shares[0][name], shares[1][name])
+        assert torch.equal(ours[name], other[name])
         # In float64, so that nothing but the order of sums differs. In float32 a convolution over
         # two images differs from two over one in its last bits, which fresh networks amplify.
-        assert torch.allclose(shares[0][name], grad, rtol=1e-6, atol=1e-8), name
+        assert torch.allclose(ours[name], grad, rtol=1e-6, atol=1e-8), name

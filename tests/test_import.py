@@ -146,7 +146,7 @@ def test_weights_that_do_not_fit_are_refused(capsys, checkpoint, model, generato
     save(generator, checkpoint / "latest_net_G_A.pth")
     save(resnet(Kind(), 3, 3, depth=3), checkpoint / "latest_net_G_B.pth")
     message = import_refusal(capsys, checkpoint, model)
-    assert "latest_net_G_B.pth is no ResNet generator of width 4, depth 2" in message
+    assert "latest_net_G_B.pth isn't a ResNet generator of width 4, depth 2" in message
 
 
 class Malicious:
@@ -162,7 +162,7 @@ class Malicious:
 def test_code_in_a_file_is_never_run(capsys, tmp_path, model):
     file, witness = tmp_path / "latest_net_G.pth", tmp_path / "witness"
     torch.save({"model.1.weight": Malicious(witness)}, file)
-    assert "holds more than tensors, of which revgan" in import_refusal(capsys, file, model)
+    assert "holds more than tensors, which revgan refuses" in import_refusal(capsys, file, model)
     assert not witness.exists()
 
 
@@ -179,7 +179,7 @@ def test_a_whole_network_instead_of_its_weights_is_refused(capsys, tmp_path, mod
 )
 def test_anything_but_tensors_by_name_is_refused(capsys, tmp_path, model, content):
     torch.save(content, tmp_path / "x.pth")
-    assert "x.pth holds no tensors by name" in import_refusal(capsys, tmp_path / "x.pth", model)
+    assert "x.pth holds no named tensors" in import_refusal(capsys, tmp_path / "x.pth", model)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -77,7 +77,7 @@ def test_a_gpu_that_is_not_there_can_be_planned_for(capsys, monkeypatch):
         (["--run", "x"], "knows no option --run"),
         (["--memory-budget", "much"], "must be a size such as 8GiB or 500MB, not 'much'"),
         (["--channels", "1", "3"], "set --losses.identity_weight 0"),
-        (["nowhere"], "nowhere is no run folder"),
+        (["nowhere"], "nowhere is not a run folder"),
     ],
 )
 def test_a_wrong_question_is_told_what_would_be_right(capsys, arguments, expected):

@@ -14,7 +14,7 @@ from revgan.errors import UserError
 from revgan.inference.translator import translate_padded
 from revgan.memory import fit, format_bytes, free_memory, largest_fitting, measure_step
 from revgan.memory.fit import container_memory_left
-from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.networks import DiscriminatorConfig, GeneratorConfig, build_generator
 from revgan.training import planning
 from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.objectives import Batch, LossConfig
@@ -115,7 +115,7 @@ def test_the_predicted_peak_of_variants_is_within_two_percent_too(work):
 
 def test_a_translations_predicted_peak_is_the_measured_one():
     work = workload(size=128)
-    network = work.config.generator.build(2, 3, 3)
+    network = build_generator(work.config.generator, 2, 3, 3)
     image = torch.rand(1, 3, 128, 128)
     peak = measure_step(lambda: translate_padded(network, image, "AtoB")).peak
     assert predict_translation(work).peak == pytest.approx(peak, rel=0.02)

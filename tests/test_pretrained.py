@@ -40,7 +40,7 @@ def test_a_newer_model_replaces_an_older_one(folder):
 @pytest.mark.parametrize("name", ["config.yaml", "model.safetensors"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    with pytest.raises(UserError, match=f"no model folder: it has no {name}"):
+    with pytest.raises(UserError, match=f"isn't a model folder: it has no {name}"):
         load_generator(folder)
 
 

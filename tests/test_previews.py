@@ -10,7 +10,7 @@ from PIL import Image
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.figures.pictures import tensor_to_uint8
 from revgan.networks import RevGenerator
-from revgan.training import previews
+from revgan.training import previews, validation
 from revgan.training.runs import RunFolder
 from test_cli import make_images
 
@@ -38,7 +38,7 @@ def test_a_picture_is_no_larger_than_the_memory_of_training_allows(
         shapes.append(tuple(x.shape[2:]))
         return x
 
-    monkeypatch.setattr(previews, "translate_padded", translate)
+    monkeypatch.setattr(validation, "translate_padded", translate)
     run = RunFolder(tmp_path / "run")
     run.samples.mkdir(parents=True)
     generator = RevGenerator(width=2, depth=1, memory=memory)
@@ -58,7 +58,7 @@ def test_small_pictures_are_enlarged_pixel_by_pixel_with_the_truth_where_known(
     config = DataConfig(path=str(images), crop=32)
     data, run = open_data_set(config, paired=False), RunFolder(tmp_path / "run")
     run.samples.mkdir(parents=True)
-    monkeypatch.setattr(previews, "translate_padded", lambda network, x, direction: -x)
+    monkeypatch.setattr(validation, "translate_padded", lambda network, x, direction: -x)
     generator = RevGenerator(width=2, depth=1)
     accelerator = MagicMock(device=torch.device("cpu"))
     previews.save_pictures(generator, data, config, run, accelerator, step=1)

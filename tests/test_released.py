@@ -184,15 +184,15 @@ def misfit(state, tmp_path, **changes):
     ("key", "value", "expected"),
     [
         ("model__1__weight", None, "has no model.1.weight"),
-        ("model__1__weight", torch.zeros(4), "shape (4,), which is no convolution's"),
-        ("model__1__weight", torch.zeros(0, 3, 7, 7), "shape (0, 3, 7, 7), which is no conv"),
+        ("model__1__weight", torch.zeros(4), "shape (4,), which isn't a convolution's"),
+        ("model__1__weight", torch.zeros(0, 3, 7, 7), "shape (0, 3, 7, 7), which isn't a conv"),
         ("model__1__weight", torch.zeros(4, 3, 3, 3), "has shape (4, 3, 3, 3), not (4, 3, 7, 7)"),
         ("model__4__weight", None, "has no model.4.weight"),
         ("model__4__bias", None, "has no model.4.bias"),
         ("model__11__conv_block__5__weight", None, "has no model.11.conv_block.5.weight"),
         ("model__12__weight", torch.zeros(2, 2, 3, 3), "its model.12.weight has shape"),
         ("model__19__weight", None, "has no model.19.weight"),
-        ("model__19__weight", torch.tensor(1.0), "shape (), which is no convolution's"),
+        ("model__19__weight", torch.tensor(1.0), "shape (), which isn't a convolution's"),
         ("model__30__weight", torch.zeros(1), "also has 'model.30.weight'"),
     ],
 )
@@ -210,7 +210,9 @@ def test_missing_statistics_of_a_batch_norm_are_named(tmp_path):
 def test_a_revgan_whose_parts_are_of_different_trainings_is_refused(tmp_path):
     parts = read_parts(PlainRevGAN(Kind(), A, B), tmp_path)
     others = read_parts(PlainRevGAN(Kind(), A, B, width=6), tmp_path)
-    message = r"G_B_enc.pth is no RevGAN of width 4, .*: its model.1.weight has shape \(6, 2, 7, 7"
+    message = (
+        r"G_B_enc.pth isn't a RevGAN of width 4, .*: its model.1.weight has shape \(6, 2, 7, 7"
+    )
     with pytest.raises(UserError, match=message):
         import_revgan(parts | {"encoder_b": others["encoder_b"]})
 

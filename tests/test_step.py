@@ -3,6 +3,7 @@
 import copy
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from torch.optim import Adam
 
 from revgan.networks import PatchDiscriminator, RevGenerator
-from revgan.training.config import OptimizerConfig
-from revgan.training.objectives import Batch, LossConfig, Players, build_objective
+from revgan.training.config import LossConfig, OptimizerConfig
+from revgan.training.objectives import Batch, Objective, Players, build_objective
 from revgan.training.step import Trainer, decay, frozen
 
 
@@ -126,6 +127,26 @@ def test_bf16_trains_to_nearly_the_same_losses():
         # bfloat16 keeps 8 bits: 0.4% a rounding, a few of which add up.
         assert theirs[name] == pytest.approx(loss.item(), rel=0.05), name
     assert all(value.dtype == torch.float32 for value in half.state().values())
+
+
+def test_dropout_and_the_image_pools_draw_from_streams_of_their_own(monkeypatch):
+    """With one seed for both, what a pool exchanges would depend on the first dropout mask."""
+    seeds = []
+    trainer, terms = make(seed=7), Objective.discriminator_terms
+
+    def watched(self, domain, players, batch, fakes, draws):
+        seeds.append((torch.initial_seed(), draws.initial_seed()))
+        return terms(self, domain, players, batch, fakes, draws)
+
+    monkeypatch.setattr(Objective, "discriminator_terms", watched)
+    for step in range(2):
+        trainer.step(batch(step), step)
+    # Both judges' draws are from the step's two streams, and the next step has two others.
+    assert seeds[0] == seeds[1]
+    assert seeds[2] == seeds[3]
+    assert len({*seeds[0], *seeds[2]}) == 4
+    # Dropout's is that of (seed, step, rank) alone: masks are those of earlier versions.
+    assert seeds[0][0] == np.random.SeedSequence((7, 0, 0)).generate_state(1, np.uint64)[0] >> 1
 
 
 def test_another_networks_state_is_refused():

@@ -174,7 +174,7 @@ def test_a_damaged_model_is_refused(capsys, model, tmp_path, name, content):
 
 def test_a_folder_without_a_model_is_refused(capsys, tmp_path):
     message = refusal(capsys, tmp_path, save(tmp_path / "x.png"), tmp_path / "y.png")
-    assert "is no model folder" in message
+    assert "isn't a model folder" in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

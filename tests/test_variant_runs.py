@@ -21,12 +21,20 @@ def images(tmp_path_factory):
         ("cyclegan", "CycleGAN", {"generator__model": "resnet"}),
         ("ode", "RevGAN", {"generator__core": "ode", "generator__ode_step": 0.5}),
         ("consensus", "RevGAN", {"losses__consensus_weight": 1e-4}),
-        ("batch", "RevGAN", {"generator__norm": "batch", "discriminator__norm": "batch"}),
+        (
+            "batch",
+            "RevGAN",
+            {
+                "generator__norm": "batch",
+                "discriminator__norm": "batch",
+                "generator__memory": "reversible",
+            },
+        ),
     ],
 )
 def test_a_variant_runs_from_training_to_translation(images, tmp_path, name, method, options):
     run = tmp_path / name
-    assert train(images, run, **TINY, generator__memory="auto", **options) == 0
+    assert train(images, run, **TINY | {"generator__memory": "auto"} | options) == 0
     assert main(["train", "--resume", str(run), "--training.steps=3"]) == 0
     assert main(["evaluate", str(run), "--device=cpu"]) == 0
     scores = json.loads((run / "scores.json").read_text())

@@ -21,7 +21,7 @@ from revgan.data.volumes import Volume, read_volume, write_volume
 from revgan.inference import Windows
 from revgan.inference.restoring import restore
 from revgan.memory import measure_step
-from revgan.networks import GeneratorConfig, TwoWayGenerator
+from revgan.networks import GeneratorConfig, TwoWayGenerator, build_generator
 from revgan.networks.pretrained import save_generator
 from revgan.training import windowing
 
@@ -56,16 +56,20 @@ AFFINES = {
 class Same(TwoWayGenerator):
     """Stands in for a network that has learnt to change nothing."""
 
-    def __init__(self):
-        super().__init__(3, 1, 1, replace(TINY, norm="none"))
+    model = "revgan"
+
+    def _add_layers(self):
         self.weight = nn.Parameter(torch.zeros(1))
 
-    def _translate(self, x, direction):
+    def forward(self, x, direction="AtoB"):
         return x
 
 
+SAME = Same.from_config(replace(TINY, norm="none"), 3, 1, 1)
+
+
 def network(channels=(1, 1), spatial_dims=3, **changes):
-    return replace(TINY, **changes).build(spatial_dims, *channels).requires_grad_(False)
+    return build_generator(replace(TINY, **changes), spatial_dims, *channels).requires_grad_(False)
 
 
 def preparation(**grid):
@@ -190,7 +194,7 @@ def assert_same_place(before, after):
 @pytest.mark.parametrize("grid", [{}, {"orientation": "RAS"}], ids=["as it is", "turned"])
 def test_a_volume_comes_back_where_it_was(tmp_path, place, grid):
     source = save(tmp_path / "x.nii.gz", shape=ODD, place=place)
-    translator = Translator(Same(), Preparation(CT, CT, Grid(**grid)))
+    translator = Translator(SAME, Preparation(CT, CT, Grid(**grid)))
     translator.translate_file(source, tmp_path / "y.nii.gz", "AtoB")
     before, after = (nibabel.load(tmp_path / name) for name in ("x.nii.gz", "y.nii.gz"))
     assert_same_place(before, after)
@@ -205,7 +209,7 @@ def test_the_mni152_volume_comes_back_where_it_was(tmp_path):
     source = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / T1
     eight_bits = Intensity(0, 255)
     prepared = Preparation(eight_bits, eight_bits, Grid("LPI"))
-    Translator(Same(), prepared).translate_file(source, tmp_path / "y.nii.gz", "AtoB")
+    Translator(SAME, prepared).translate_file(source, tmp_path / "y.nii.gz", "AtoB")
     before, after = (nibabel.load(path) for path in (source, tmp_path / "y.nii.gz"))
     assert_same_place(before, after)
     # Through [-1, 1] and back, float32 rounds by 255 / 2**23, at most.

@@ -13,6 +13,7 @@ from revgan.networks import (
     PatchDiscriminator,
     ResnetPair,
     RevGenerator,
+    build_generator,
 )
 from revgan.networks.layers import InstanceNorm
 from revgan.reversible import round_to_grid
@@ -54,9 +55,7 @@ def test_a_core_that_starts_as_the_identity_learns():
     net = paper_3d()
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
     x = torch.rand(1, 6, 8, 8, 8) * 2 - 1
-    for _ in range(
-        2
-    ):  # the second step is the first in which the inner convolutions have gradients
+    for _ in range(2):  # only the second step reaches the inner convolutions
         optimizer.zero_grad()
         (net(x) - x).square().mean().backward()
         optimizer.step()
@@ -69,12 +68,10 @@ def test_a_resnet_may_start_from_identities_too():
     assert all(not block(x).any() for block in pair.generators["AtoB"].blocks)
 
 
-@pytest.mark.parametrize("memory", ["reversible", "lean"])
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-@pytest.mark.parametrize("tanh", [True, False])
-@pytest.mark.parametrize("downsamplings", [0, 1])
+@pytest.mark.parametrize(("tanh", "downsamplings"), [(True, 0), (False, 1)])
 def test_memory_modes_give_the_same_bits_for_the_papers_3d_generator(
-    memory, direction, tanh, downsamplings
+    direction, tanh, downsamplings
 ):
     x = torch.rand(1, 6, 8, 8, 8) * 2 - 1
 
@@ -87,7 +84,9 @@ def test_memory_modes_give_the_same_bits_for_the_papers_3d_generator(
         y.square().mean().backward()
         return y, *(p.grad for p in net.parameters() if p.grad is not None)
 
-    assert all(itertools.starmap(torch.equal, zip(run(memory), run("naive"), strict=True)))
+    naive = run("naive")
+    for memory in ("reversible", "lean"):
+        assert all(itertools.starmap(torch.equal, zip(run(memory), naive, strict=True))), memory
 
 
 def test_without_tanh_translations_leave_the_range_of_images():
@@ -110,7 +109,7 @@ def test_without_tanh_translations_leave_the_range_of_images():
 def test_sizes_that_fit_are_known_and_work(options, multiple, least):
     config = GeneratorConfig(width=2, depth=1, memory="naive", **options)
     assert (config.size_multiple, config.min_size) == (multiple, least)
-    net = config.build(2, 1, 1)
+    net = build_generator(config, 2, 1, 1)
     for size in (least, least + multiple):
         assert net(torch.rand(1, 1, size, size)).shape == (1, 1, size, size)
     with pytest.raises(ValueError, match=f"multiples of {multiple} from {least} up"):

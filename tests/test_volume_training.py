@@ -21,7 +21,7 @@ from revgan.commands.train import run_training
 from revgan.data.config import DataConfig
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.networks.pretrained import load_generator
-from revgan.training import previews
+from revgan.training import planning, validation
 from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.objectives import LossConfig
 from revgan.training.planning import decide_memory
@@ -134,20 +134,21 @@ def test_a_resumed_run_keeps_the_mapping_of_its_intensities(tmp_path):
 
 def test_pictures_during_training_show_volumes_of_the_crops_size(tmp_path, monkeypatch):
     folder = make_volumes(tmp_path / "set", (52, 53, 54), count=1)
-    shapes, translate = [], previews.translate_padded
+    shapes, translate = [], validation.translate_padded
 
     def translated(network, x, direction):
         shapes.append(tuple(x.shape[2:]))
         return translate(network, x, direction)
 
-    monkeypatch.setattr(previews, "translate_padded", translated)
+    monkeypatch.setattr(validation, "translate_padded", translated)
     run(configuration(folder, steps=1, sample_every=1), tmp_path / "run")
     assert set(shapes) == {(24, 24, 24)}
     with Image.open(tmp_path / "run" / "samples" / "step-000001-AtoB.png") as picture:
         assert picture.width > 5 * 3 * 24  # five strips of three slices
 
 
-def test_memory_is_planned_for_volumes_of_their_channels(tmp_path):
+def test_memory_is_planned_for_volumes_of_their_channels(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "largest_size", lambda *_: None)  # searches for seconds
     config = configuration(tmp_path)
     config = replace(config, generator=replace(config.generator, memory="auto", depth=2))
     config = replace(config, runtime=RuntimeConfig(device="cpu", memory_budget="1GiB"))

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from revgan.inference.translator import translate_padded
 from revgan.inference.windows import Windows, reach, translate_windows
 from revgan.memory import measure_step
-from revgan.networks import GeneratorConfig
+from revgan.networks import GeneratorConfig, build_generator
 
 PLAIN = GeneratorConfig(width=2, depth=1, downsamplings=1, first_kernel=3, last_kernel=3)
 
 
 def network(config, spatial_dims=2):
     """With weights large enough that every position matters to its neighbours."""
-    generator = replace(config, init="kaiming", memory="naive").build(spatial_dims, 1, 2)
+    generator = build_generator(replace(config, init="kaiming", memory="naive"), spatial_dims, 1, 2)
     return generator.eval().requires_grad_(False)
 
 

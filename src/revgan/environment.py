@@ -5,8 +5,6 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from revgan.errors import UserError
 
 
@@ -20,6 +18,8 @@ def require_device(device: str, option: str) -> None:
     Raises:
         UserError: the device asked for is not there.
     """
+    import torch  # here, because the help of commands does without
+
     usable = ["auto", "cpu"]
     if torch.cuda.is_available():
         usable.append("cuda")
@@ -43,6 +43,8 @@ def library_versions() -> dict[str, str]:
     Versions of Python and of the libraries, operating system, processor or GPU, threads: nothing
     that names the machine or its user.
     """
+    import torch
+
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "monai", "accelerate", "revgan")},

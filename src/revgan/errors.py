@@ -1,4 +1,10 @@
-"""Errors that end a command."""
+"""Errors that end a command, and checks that find or recognise them."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class UserError(Exception):
@@ -19,10 +25,37 @@ class UsageError(UserError):
     status = 2
 
 
+def one_line(error: object, at_most: int | None = None) -> str:
+    """What an error of a library says, on one line, for a sentence of ours to quote.
+
+    Args:
+        error: an exception, or its text.
+        at_most: characters to keep of it, from the front; below 0, from the end.
+    """
+    text = " ".join(str(error).split())
+    if at_most is None:
+        return text
+    return text[at_most:] if at_most < 0 else text[:at_most]
+
+
+def check_choices(config: "DataclassInstance") -> None:
+    """Checks the fields of a dataclass whose type is a `Literal`.
+
+    Raises:
+        ValueError: a field has a value that its type doesn't list.
+    """
+    types = get_type_hints(type(config))
+    for field in fields(config):
+        value, known = getattr(config, field.name), get_args(types[field.name])
+        if get_origin(types[field.name]) is Literal and value not in known:
+            listed = ", ".join(map(str, known))
+            raise ValueError(f"{field.name} must be one of {listed}, not {value!r}")
+
+
 def solver_failed(error: AssertionError) -> bool:
     """Whether an ODE solver gave up: its steps became too small, or values infinite.
 
-    Torchdiffeq has no error of its own for this; it asserts.
+    Torchdiffeq raises a plain AssertionError for both.
     """
     return any(phrase in str(error) for phrase in ("underflow in dt", "non-finite values in state"))
 

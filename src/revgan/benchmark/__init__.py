@@ -1,1 +1,59 @@
 """What a training step costs beside its peers, and the paper's Tables 2 to 4 measured anew."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from revgan.benchmark.measuring import MeasuredStep, measure_case
+    from revgan.benchmark.paper_measuring import Measurement, measure_paper_case
+    from revgan.benchmark.paper_results import PaperResults
+    from revgan.benchmark.paper_tables import Mode, PaperCase, TableNumber, paper_rows
+    from revgan.benchmark.recording import Conditions, current_conditions
+    from revgan.benchmark.results import StepResults
+    from revgan.benchmark.variants import PACKAGES, Case, VariantName, installed_variants
+
+__all__ = [
+    "PACKAGES",
+    "Case",
+    "Conditions",
+    "MeasuredStep",
+    "Measurement",
+    "Mode",
+    "PaperCase",
+    "PaperResults",
+    "StepResults",
+    "TableNumber",
+    "VariantName",
+    "current_conditions",
+    "installed_variants",
+    "measure_case",
+    "measure_paper_case",
+    "paper_rows",
+]
+
+_HOMES = {
+    "MeasuredStep": "measuring",
+    "measure_case": "measuring",
+    "Measurement": "paper_measuring",
+    "measure_paper_case": "paper_measuring",
+    "PaperResults": "paper_results",
+    "Mode": "paper_tables",
+    "PaperCase": "paper_tables",
+    "TableNumber": "paper_tables",
+    "paper_rows": "paper_tables",
+    "Conditions": "recording",
+    "current_conditions": "recording",
+    "StepResults": "results",
+    "PACKAGES": "variants",
+    "Case": "variants",
+    "VariantName": "variants",
+    "installed_variants": "variants",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Imported on first use: the help does without accelerate and matplotlib.
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,17 +28,16 @@ from revgan.benchmark.variants import (
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
 from revgan.networks import RevGenerator
-from revgan.training.config import RuntimeConfig
-from revgan.training.setup import make_accelerator
+from revgan.training import RuntimeConfig, make_accelerator
 
 TURN = 3
-"""Timed steps of a variant before it is another's turn: so few that noise meets all alike."""
+"""Timed steps of a variant before the next one's turn: few, so that noise meets all alike."""
 
 Gradients = dict[str, Tensor]
 
 
 @dataclass
-class Row:
+class MeasuredStep:
     """What was measured of one variant; None where it failed.
 
     Attributes:
@@ -52,8 +51,8 @@ class Row:
         gmac: 10**9 multiply-accumulates of convolutions per step, recomputation included.
         gradient_error: distance of the generator's gradient in the first step, all weights in one
             vector, from that in float64 with every activation stored; relative, in the L2 norm.
-        naive_error: likewise, from that of our naive variant in the same precision; without the
-            grid where this variant has none. What recomputation and order of summation add.
+        naive_error: the same distance from our naive variant in the same precision, which has no
+            grid where this variant has none: what recomputation and order of summation add.
         failure: why the variant can't run the case, in a few words.
         date: when it was measured, as YYYY-MM-DD.
     """
@@ -74,7 +73,7 @@ class Row:
 
 def measure_case(
     case: Case, variants: Sequence[VariantName], runtime: RuntimeConfig, repeats: int
-) -> list[Row]:
+) -> list[MeasuredStep]:
     """Measures variants of a step in one sitting, on the same weights and images.
 
     Args:
@@ -84,8 +83,8 @@ def measure_case(
         repeats: timed steps per variant, at least 2.
 
     Returns:
-        A row per variant. One that runs out of memory has a row that says so, and so has a
-        package's that fails for whatever reason.
+        What was measured of each variant. Where one runs out of memory, or a package's fails for
+        any reason, its `failure` says so.
     """
     # In this order: a process can have one precision at a time.
     exactly = make_accelerator(RuntimeConfig(runtime.device, "float32"))
@@ -96,7 +95,7 @@ def measure_case(
     if not set(variants).isdisjoint(OFF_GRID):
         off_grid = _naive_gradients(case, accelerator, exact=False)
 
-    rows = {name: Row(case, name) for name in variants}
+    rows = {name: MeasuredStep(case, name) for name in variants}
     running: dict[VariantName, Variant] = {}
     for name, row in rows.items():
         with _noting_failure(row):
@@ -118,7 +117,7 @@ def measure_case(
 
 
 def _naive_gradients(case: Case, accelerator: Accelerator, **how: Any) -> Gradients | None:
-    """The gradients to which others are compared; None if they don't fit into memory."""
+    """The gradients that others are compared with; None if they don't fit into memory."""
     try:
         return _first_gradients(build_variant("naive", case, accelerator, **how))
     except (RuntimeError, MemoryError) as error:
@@ -128,7 +127,7 @@ def _naive_gradients(case: Case, accelerator: Accelerator, **how: Any) -> Gradie
 
 
 @contextmanager
-def _noting_failure(row: Row) -> Iterator[None]:
+def _noting_failure(row: MeasuredStep) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -179,7 +178,7 @@ def _core_bytes(variant: Variant, case: Case, accelerator: Accelerator) -> int:
 
     def forward() -> None:
         with accelerator.autocast():
-            # A clone, for which nobody but the core has a use.
+            # A clone, which nobody but the core uses.
             graph.append(generator.core(x.clone()))
 
     return measure_step(forward, accelerator.device).retained
@@ -188,7 +187,7 @@ def _core_bytes(variant: Variant, case: Case, accelerator: Accelerator) -> int:
 class _MacCounter(TorchDispatchMode):
     """Counts by PyTorch's formulas for its operators, in forward and backward passes alike.
 
-    PyTorch's own `FlopCounterMode` also tracks modules, by hooks that fail where a module is run
+    PyTorch's own `FlopCounterMode` also tracks modules, by hooks that fail where a module runs
     within a backward pass.
     """
 
@@ -217,7 +216,7 @@ def _macs(step: Callable[[], object]) -> int:
 
 def _timed(
     running: dict[VariantName, Variant],
-    rows: dict[VariantName, Row],
+    rows: dict[VariantName, MeasuredStep],
     repeats: int,
     device: torch.device,
 ) -> dict[VariantName, list[float]]:

@@ -13,19 +13,17 @@ from itertools import count
 import torch
 from accelerate import Accelerator
 
-from revgan.benchmark.joint import make_joint_step
 from revgan.benchmark.measuring import step_seconds
 from revgan.benchmark.paper_tables import Mode, PaperCase, is_joint
+from revgan.benchmark.peers import make_joint_step
+from revgan.benchmark.variants import random_batch
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
-from revgan.training.config import RuntimeConfig
-from revgan.training.objectives import Batch
-from revgan.training.setup import make_accelerator, make_trainer
-from revgan.training.step import Trainer
+from revgan.training import Batch, RuntimeConfig, Trainer, make_accelerator, make_trainer
 
 MEMORY_STEPS = 3
-"""Steps in which the CPU's peak is measured: not the timed ones, as the profiler that records it
-slows them, and only a few, as the peak hardly differs."""
+"""Steps in which the CPU's peak is measured: not the timed ones, which its profiler would slow, and
+only a few, because the peak hardly differs."""
 
 Step = Callable[[], object]
 
@@ -57,15 +55,15 @@ class MemoryUse:
 
 
 @dataclass(frozen=True)
-class Figures:
+class TrainingCost:
     """What a training took.
 
     Attributes:
         parameters: of the generators of both directions.
         seconds: of a step, which is one sample of each domain.
         allocator: memory that PyTorch's allocator gave out.
-        driver: memory in use on the whole GPU, as its driver tells nvidia-smi: between steps with
-            PyTorch's cache emptied, and in training with what that caches; None on the CPU.
+        driver: memory in use on the whole GPU, as nvidia-smi shows it: between steps with PyTorch's
+            cache emptied, and in training with the cache; None on the CPU.
     """
 
     parameters: int
@@ -88,7 +86,7 @@ class Measurement:
 
     case: PaperCase
     mode: Mode
-    figures: Figures | None
+    figures: TrainingCost | None
     failure: str | None
     date: str
 
@@ -122,9 +120,9 @@ def measure_paper_case(
 
 def _measure(
     case: PaperCase, mode: Mode, accelerator: Accelerator, warmup: int, samples: int
-) -> Figures:
+) -> TrainingCost:
     device = accelerator.device
-    batch = _random_images(case.size, device)
+    batch = random_batch((1, 3, case.size, case.size), device)
     started: list[tuple[Trainer, Step]] = []
     built = measure_step(lambda: started.append(_start(case, mode, accelerator, batch)), device)
     [(trainer, step)] = started
@@ -140,7 +138,7 @@ def _measure(
         _release_memory(device)
         driver_model = _driver_bytes(device)
         driver = MemoryUse(driver_model, Spread.of([used - driver_model for used in in_use]))
-    return Figures(
+    return TrainingCost(
         parameters=sum(weight.numel() for weight in trainer.players.generator.parameters()),
         seconds=Spread.of(seconds),
         allocator=MemoryUse(model_bytes, Spread.of(peaks)),
@@ -157,12 +155,6 @@ def _start(
         return trainer, make_joint_step(trainer.players, config, accelerator, batch)
     numbers = count()
     return trainer, lambda: trainer.step(batch, next(numbers))
-
-
-def _random_images(size: int, device: torch.device) -> Batch:
-    draws = torch.Generator().manual_seed(0)
-    images = (torch.rand(1, 3, size, size, generator=draws) * 2 - 1 for _ in "ab")
-    return Batch(*(image.to(device) for image in images))
 
 
 def _pooled_bytes(trainer: Trainer, device: torch.device) -> int:

@@ -1,21 +1,19 @@
-"""The results of `revgan benchmark`: JSON to go on from, tables, and a plot."""
+"""The results of `revgan benchmark`: a recording with tables for a terminal, and a plot."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from datetime import date
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rich import box
 from rich.table import Table
 
-from revgan.benchmark.conditions import Conditions, markdown_table, read_results, write_results
-from revgan.benchmark.measuring import Row
+from revgan.benchmark.measuring import MeasuredStep
+from revgan.benchmark.recording import Recording, markdown_table
 from revgan.benchmark.variants import Case, VariantName
-from revgan.figures.charts import Panel, Points, line_chart, save_figure
-from revgan.files import write_text
+from revgan.figures import Panel, Points, line_chart, save_figure
 
 HEADINGS = (
     "depth",
@@ -37,37 +35,22 @@ variant in the same precision, both with every activation stored.
 """
 
 
-class Results:
-    """What is in a folder: `results.json`, `table.md`, and the plot as PNG and SVG.
+class StepResults(Recording[MeasuredStep]):
+    """What is in a folder: `results.json`, `table.md`, and the plot as PNG and SVG."""
 
-    Args:
-        folder: where the files are, or will be.
-        conditions: those of rows to come.
-        command: the command line as it was typed.
+    maker = "revgan benchmark"
 
-    Raises:
-        UserError: the folder holds results under other conditions, or something else of that name.
-    """
-
-    def __init__(self, folder: Path, conditions: Conditions, command: str) -> None:
-        self.folder = folder
-        self.conditions = conditions
-        self.command = command
-        self._path = folder / "results.json"
-        self.rows = read_results(self._path, conditions, _from_flat, "revgan benchmark")
-
-    def of(self, case: Case) -> list[Row]:
+    def of(self, case: Case) -> list[MeasuredStep]:
         """What is there of a case."""
         return [row for row in self.rows if row.case == case]
 
-    def replace(self, case: Case, rows: Sequence[Row]) -> None:
+    def replace(self, case: Case, rows: Sequence[MeasuredStep]) -> None:
         """Takes a case's rows in, in place of those that are there, and writes every file."""
         today = date.today().isoformat()
         dated = [dataclasses.replace(row, date=today) for row in rows]
         self.rows = [row for row in self.rows if row.case != case] + dated
         self.rows.sort(key=_order)
-        write_results(self._path, self.conditions, self.command, list(map(_to_flat, self.rows)))
-        write_text(self.folder / "table.md", _markdown(self.rows))
+        self._write()
         figure = line_chart(
             [_panels(*group) for group in _groups(self.rows)], get_args(VariantName)
         )
@@ -86,30 +69,37 @@ class Results:
                 table.add_row(*_cells(row))
             yield table
 
+    def _entry(self, row: MeasuredStep) -> dict[str, Any]:
+        entry = asdict(row)
+        case: dict[str, Any] = entry.pop("case")
+        return case | entry
 
-def _to_flat(row: Row) -> dict[str, Any]:
-    flat = asdict(row)
-    case: dict[str, Any] = flat.pop("case")
-    return case | flat
+    def _row(self, entry: dict[str, Any]) -> MeasuredStep:
+        case = {field.name: entry[field.name] for field in fields(Case)}
+        measured = {name: value for name, value in entry.items() if name not in case}
+        return MeasuredStep(Case(**case), **measured)
+
+    def _markdown(self) -> str:
+        sections = [LEGEND]
+        for title, group in _groups(self.rows):
+            table = markdown_table(HEADINGS, list(map(_cells, group)), left={"variant"})
+            failures = [f"- {failure}" for failure in _failures(group)]
+            sections.append("\n".join([f"### {title}", "", table, "", *failures, ""]))
+        return "\n".join(sections)
 
 
-def _from_flat(flat: dict[str, Any]) -> Row:
-    case = {field.name: flat[field.name] for field in fields(Case)}
-    return Row(Case(**case), **{name: flat[name] for name in flat if name not in case})
-
-
-def _order(row: Row) -> tuple[Any, ...]:
+def _order(row: MeasuredStep) -> tuple[Any, ...]:
     case, place = row.case, get_args(VariantName).index(row.variant)
     return case.spatial_dims, case.objective, case.size, case.width, case.depth, place
 
 
-def _groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+def _groups(rows: Sequence[MeasuredStep]) -> Iterator[tuple[str, list[MeasuredStep]]]:
     """Rows that differ only in depth and variant, and what they have in common."""
     for title, group in groupby(rows, key=lambda row: row.case.title):
         yield title, list(group)
 
 
-def _panels(title: str, rows: Sequence[Row]) -> list[Panel]:
+def _panels(title: str, rows: Sequence[MeasuredStep]) -> list[Panel]:
     depth = "depth (reversible blocks)"
     mib = _lines(rows, lambda row: row.peak_bytes and row.peak_bytes / 2**20)
     seconds = _lines(rows, lambda row: row.median_s)
@@ -119,7 +109,9 @@ def _panels(title: str, rows: Sequence[Row]) -> list[Panel]:
     ]
 
 
-def _lines(rows: Sequence[Row], value: Callable[[Row], float | None]) -> dict[str, Points]:
+def _lines(
+    rows: Sequence[MeasuredStep], value: Callable[[MeasuredStep], float | None]
+) -> dict[str, Points]:
     """What was measured of each variant, over depth."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -129,16 +121,7 @@ def _lines(rows: Sequence[Row], value: Callable[[Row], float | None]) -> dict[st
     return dict(lines)
 
 
-def _markdown(rows: Sequence[Row]) -> str:
-    sections = [LEGEND]
-    for title, group in _groups(rows):
-        table = markdown_table(HEADINGS, list(map(_cells, group)), left={"variant"})
-        failures = [f"- {failure}" for failure in _failures(group)]
-        sections.append("\n".join([f"### {title}", "", table, "", *failures, ""]))
-    return "\n".join(sections)
-
-
-def _cells(row: Row) -> list[str]:
+def _cells(row: MeasuredStep) -> list[str]:
     """What a table shows of a row, in the order of `HEADINGS`."""
     sizes = [bytes_ and bytes_ / 2**20 for bytes_ in (row.peak_bytes, row.core_bytes)]
     errors = ("-" if e is None else f"{e:.2g}" for e in (row.gradient_error, row.naive_error))
@@ -151,13 +134,13 @@ def _three_digits(amount: float) -> str:
     return f"{amount:.0f}" if amount >= 100 else f"{amount:.3g}"
 
 
-def _time(row: Row) -> str:
+def _time(row: MeasuredStep) -> str:
     if row.failure is not None:
         return "failed"
     median, q1, q3 = (_three_digits(1000 * (s or 0)) for s in (row.median_s, row.q1_s, row.q3_s))
     return f"{median} ({q1}-{q3})"
 
 
-def _failures(rows: Sequence[Row]) -> list[str]:
+def _failures(rows: Sequence[MeasuredStep]) -> list[str]:
     """Why variants failed."""
     return [f"{r.variant}, depth {r.case.depth}: {r.failure}" for r in rows if r.failure]

@@ -1,8 +1,8 @@
 """Ways to train the same RevGAN, for `revgan benchmark` to measure side by side.
 
-All start from the same weights, whose names they share, and minimise the same losses on the same
-images. The memory modes of `RevGenerator` are variants, and so are other people's cores in its
-place: what makes blocks reversible, or checkpoints them, differs, and f and g do not.
+All start from the same weights under the same names, and minimise the same losses on the same
+images. Variants are the memory modes of `RevGenerator`, and other people's cores in place of its
+own: they make blocks reversible, or checkpoint them, in other ways, around the same f and g.
 """
 
 from collections.abc import Callable
@@ -13,18 +13,16 @@ from typing import Literal, get_args
 import torch
 from accelerate import Accelerator
 
-from revgan.benchmark.cores import CheckpointCore, MemcnnCore, RevtorchCore
-from revgan.benchmark.joint import make_joint_step
+from revgan.benchmark.peers import CheckpointCore, MemcnnCore, RevtorchCore, make_joint_step
+from revgan.directions import DOMAINS
 from revgan.networks import GeneratorConfig, RevGenerator
 from revgan.networks.config import Memory
 from revgan.reversible import ReversibleSequential
-from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch, LossConfig, ObjectiveKind, Players
-from revgan.training.setup import make_trainer
+from revgan.training import Batch, LossConfig, ObjectiveKind, Players, RunConfig, make_trainer
 
 VariantName = Literal["joint", "naive", "checkpoint", "memcnn", "revtorch", "reversible", "lean"]
 PACKAGES = ("memcnn", "revtorch")
-"""Variants that are a package of that name, which may be missing."""
+"""Variants that need the package of the same name, which may be missing."""
 
 CORES: dict[VariantName, type[ReversibleSequential]] = {
     "checkpoint": CheckpointCore,
@@ -118,7 +116,8 @@ def build_variant(
     players = trainer.players
     for network in (players.generator, players.judge_a, players.judge_b):
         network.to(dtype)
-    batch = _images(case, accelerator.device, dtype)
+    shape = (1, case.channels, *[case.size] * case.spatial_dims)
+    batch = random_batch(shape, accelerator.device, dtype)
     if name in CORES:
         generator = players.generator
         assert isinstance(generator, RevGenerator)
@@ -130,14 +129,16 @@ def build_variant(
 
 
 def _memory(name: VariantName) -> Memory:
-    # Other cores than ours recompute as well, and get the f and g that are made for it.
+    # Other people's cores recompute too, and get the f and g that are made for it.
     if name in ("joint", "naive"):
         return "naive"
     return "lean" if name == "lean" else "reversible"
 
 
-def _images(case: Case, device: torch.device, dtype: torch.dtype) -> Batch:
+def random_batch(
+    shape: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Batch:
+    """Images (B, C, *spatial) of both domains, evenly drawn from [-1, 1]; always the same."""
     draws = torch.Generator().manual_seed(0)
-    shape = (1, case.channels, *[case.size] * case.spatial_dims)
-    images = [torch.rand(shape, generator=draws) * 2 - 1 for _ in "ab"]
+    images = [torch.rand(shape, generator=draws) * 2 - 1 for _ in DOMAINS]
     return Batch(*(image.to(device, dtype) for image in images))

@@ -8,14 +8,13 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.benchmark.conditions import current_conditions
 from revgan.benchmark.measuring import measure_case
-from revgan.benchmark.results import Results
+from revgan.benchmark.recording import current_conditions
+from revgan.benchmark.results import StepResults
 from revgan.benchmark.variants import PACKAGES, Case, VariantName, installed_variants
 from revgan.commands.options import Parser
 from revgan.errors import UsageError, UserError
-from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.objectives import ObjectiveKind
+from revgan.training.config import ObjectiveKind, RunConfig, RuntimeConfig
 
 
 def add_runtime_options(parser: Parser) -> None:
@@ -99,7 +98,7 @@ def run_benchmark(options: Namespace, command: str, console: Console) -> None:
     folder = Path(options.output or Path("benchmark") / f"{runtime.device}-{runtime.precision}")
     packages = [name for name in installed_variants() if name in PACKAGES]
     conditions = current_conditions(runtime, packages, repeats=options.repeats)
-    results = Results(folder, conditions, command)
+    results = StepResults(folder, conditions, command)
     cases = _cases(options)
     for number, case in enumerate(cases, start=1):
         measured = {row.variant for row in results.of(case)}

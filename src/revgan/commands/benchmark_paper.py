@@ -7,10 +7,10 @@ from typing import Literal, get_args
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.benchmark.conditions import current_conditions
 from revgan.benchmark.paper_measuring import measure_paper_case
 from revgan.benchmark.paper_results import PaperResults
 from revgan.benchmark.paper_tables import TableNumber, paper_rows
+from revgan.benchmark.recording import current_conditions
 from revgan.commands.benchmark import add_runtime_options, chosen_runtime
 from revgan.commands.options import Parser
 from revgan.environment import require_device

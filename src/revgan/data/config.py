@@ -1,11 +1,13 @@
 """Which images or volumes a run is about, and what is cut from them."""
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from revgan.data.intensity import IntensityConfig, Method
-from revgan.data.preparation import Grid
 from revgan.directions import DOMAINS, DomainName
+
+if TYPE_CHECKING:
+    from revgan.data.preparation import Grid
 
 Cache = Literal["none", "memory", "disk"]
 
@@ -85,8 +87,10 @@ class DataConfig:
         return round(height * self.resize / shorter), round(width * self.resize / shorter)
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> "Grid":
         """How volumes are made to lie in their arrays."""
+        from revgan.data.preparation import Grid  # brings PyTorch, which `--help` does without
+
         return Grid(self.orientation, self.spacing)
 
     @property

@@ -3,16 +3,18 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from revgan.errors import UserError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Method = Literal["range", "percentiles", "zscore"]
-Values = TypeVar("Values", NDArray[np.float32], Tensor)
+Values = TypeVar("Values", NDArray[np.float32], "Tensor")
 
 DEFAULT_LIMITS: dict[Method, tuple[float, float]] = {
     "percentiles": (0.5, 99.5),
@@ -87,7 +89,9 @@ class Intensity:
             raise ValueError(f"low must be below high, both finite, not {self.low} and {self.high}")
 
     def to_unit(self, values: Values) -> Values:
-        """The network's values of intensities of any shape, float32."""
+        """The network's values of intensities of any shape and type, float32."""
+        if isinstance(values, np.ndarray):  # NumPy would make float64 of integers
+            values = values.astype(np.float32, copy=False)
         unit = values - self._middle
         unit /= self._half  # in place: volumes may be large
         return unit.clip(-1, 1) if self.clip else unit

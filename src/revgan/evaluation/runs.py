@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
@@ -32,6 +31,7 @@ from revgan.evaluation.tables import Row, Tables, rows_to_json
 from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.files import write_text
 from revgan.inference import Translator
+from revgan.progress import track
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
@@ -283,13 +283,7 @@ class _Test:
         """Translates there and back and writes each."""
         numbers = range(len(self.source.test))
         shown = spread(numbers, EXAMPLES[self.many])
-        for number in track(
-            numbers,
-            f"translating {self.direction}",
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        ):
+        for number in track(numbers, f"translating {self.direction}", console):
             ref = self.source.test[number]
             image = self.source.load(ref)
             self.tested.append(Tested.of(ref, image))

@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from revgan.data.domains import DataSet
@@ -29,6 +28,7 @@ from revgan.evaluation.scorers import (
 )
 from revgan.evaluation.segmenter import Segmenter, UNetSegmenter, load_segmenter
 from revgan.evaluation.segmenter_training import trained_segmenter
+from revgan.progress import progress_bar
 from revgan.scores.distribution import (
     Features,
     RandomFeatures,
@@ -155,8 +155,7 @@ class Scoring:
                 raise UserError(
                     f"--segmenter {UNET} is trained on pairs: {error}; or give a network's file"
                 ) from error
-        bar = Progress(console=self.console, transient=True, disable=not self.console.is_terminal)
-        with bar:
+        with progress_bar(self.console) as bar:
             task = bar.add_task("training the segmenter")
 
             def show(done: int, total: int) -> None:

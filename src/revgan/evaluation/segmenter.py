@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from revgan.data.labels import Palette
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 
 CHANNELS = (16, 32, 64, 128)
 """Of the U-Net's levels; each is half as large along each axis as the one before."""
@@ -143,17 +143,15 @@ def load_segmenter(
     except UserError:
         raise
     except Exception as error:  # of damaged files, nearly anything
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} can't be loaded as a segmenter: {reason}") from error
+        raise UserError(f"{path} can't be loaded as a segmenter: {one_line(error, 200)}") from error
     segmenter = Segmenter(network, device)
     for height, width in sizes:
         try:
             scores = segmenter.scores(torch.zeros(channels, height, width))
         except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
-            reason = " ".join(str(error).split())[-200:]
             raise UserError(
                 f"the network in {path} does not take images (1, {channels}, {height}, {width}), "
-                f"or returns no tensor of four dimensions: {reason}"
+                f"or returns no tensor of four dimensions: {one_line(error, -200)}"
             ) from error
         if len(scores) != len(palette.names):
             raise UserError(

@@ -9,7 +9,7 @@ from revgan.memory import measure_step
 from revgan.training.config import RunConfig
 from revgan.training.objectives import Batch
 from revgan.training.planning import free_budget
-from revgan.training.setup import build_trainer
+from revgan.training.setup import make_trainer
 from revgan.training.workload import Workload, predict_training
 
 
@@ -36,7 +36,7 @@ def compare_memory(
     batch = Batch(*(torch.rand_like(images, device=device) * 2 - 1 for images in empty))
 
     def peak(workload: Workload) -> int:
-        trainer = build_trainer(workload.config, data, accelerator, total=2)
+        trainer = make_trainer(workload.config, spatial_dims, data.channels, accelerator, total=2)
         trainer.step(batch, 0)  # brings the optimizers' states to life
         return measure_step(lambda: trainer.step(batch, 1), device).peak
 

@@ -23,7 +23,7 @@ LETTERS = 18
 LEAST_DPI = 200
 
 LARGEST = 512
-"""Dots across a picture, beyond which figures would only grow heavy."""
+"""Dots across a picture: more would only make figures heavy."""
 
 
 def comparison_figure(rows: Sequence[Mapping[str, Tensor]]) -> Figure:

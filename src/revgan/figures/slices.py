@@ -124,8 +124,8 @@ def side_by_side(pictures: tuple[Tensor, ...]) -> Tensor:
 class VolumeSlices:
     """One test volume and what became of it, as strips of three slices; see `slice_volumes`.
 
-    The strips are (C, H, W) with C = 1 or 3 and values in [-1, 1], on the CPU: the volumes
-    themselves may be let go.
+    The strips are (C, H, W) with C = 1 or 3 and values in [-1, 1], on the CPU; the volumes
+    themselves are no longer needed.
 
     Attributes:
         input: of the volume translated.
@@ -162,7 +162,7 @@ def slice_volumes(
             running to the right, to anterior and to superior, but the sides are left unnamed.
 
     Raises:
-        ValueError: the volumes' spatial sizes differ, or they are no volumes.
+        ValueError: the volumes' spatial sizes differ, or they aren't volumes.
     """
     volumes = [input, translation, round_trip, *([] if truth is None else [truth])]
     shapes = [tuple(volume.shape) for volume in volumes]

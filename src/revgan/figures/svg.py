@@ -101,7 +101,7 @@ def _draw_curve(axes: Axes, series: _Series, lines: Sequence[Mapping[str, float]
         _smoothed(values)[thin],
         series.style,
         color=series.colour,
-        marker="o" if len(lines) == 1 else "",  # no line comes of one point
+        marker="o" if len(lines) == 1 else "",  # one point makes no line
         linewidth=1.8,
         label=series.label,
     )
@@ -122,7 +122,7 @@ def _smoothed(values: Iterable[float]) -> list[float]:
 def _style_curves(axes: Axes, title: str, *, zero: bool) -> None:
     axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
     axes.set_xlabel("training step", color=INK, fontsize=10)
-    if zero:  # which scores are far from
+    if zero:  # scores are far from it
         axes.axhline(0, color=INK, linewidth=0.8)
     axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.8)
     axes.spines[:].set_visible(False)
@@ -169,7 +169,7 @@ def to_svg(figure: Figure) -> str:
     What is drawn in `INK` takes the colour of the text around it.
     """
     buffer = StringIO()
-    # The salt makes the same figure the same text. Text stays text: small, and found by a search.
+    # The salt makes a figure's SVG reproducible. Text stays text: small, and found by a search.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "revgan"}):
         figure.savefig(
             buffer,

@@ -44,8 +44,8 @@ def difference_map(translation: Tensor, truth: Tensor, limit: float) -> Tensor:
     Args:
         translation: (C, H, W) in [-1, 1], on the CPU.
         truth: of the same shape. The difference is the mean over channels.
-        limit: the difference, in grey levels of 0..255, shown by the brightest red or blue; none is
-            black, and what isn't a number white.
+        limit: the difference, in grey levels of 0..255, shown by the brightest red or blue. No
+            difference is black; what isn't a number is white.
 
     Returns:
         (3, H, W) in [-1, 1].

@@ -1,12 +1,9 @@
-"""The generator's architecture as a configuration: the paper's choices, and what it also tried."""
+"""The networks' configurations: the paper's choices, and the alternatives that it tried."""
 
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    from revgan.networks.generator import TwoWayGenerator
+from revgan.errors import check_choices
 
 Memory = Literal["naive", "reversible", "lean"]
 MemoryChoice = Literal["auto", Memory]
@@ -21,6 +18,7 @@ Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
 FixedStepSolver = Literal["euler", "midpoint", "rk4"]
 Solver = Literal[AdaptiveSolver, FixedStepSolver]
+DiscriminatorForm = Literal["paper", "patch70"]
 
 
 @dataclass(frozen=True)
@@ -28,48 +26,49 @@ class GeneratorConfig:
     """The generator's architecture.
 
     Attributes:
-        model: "revgan" is one generator with a reversible core for both directions. "resnet" is one
-            ResNet generator a direction: trained unpaired that is CycleGAN, paired pix2pix.
+        model: "revgan" is one generator for both directions, with a reversible core. "resnet" is a
+            ResNet generator for each: CycleGAN if trained unpaired, pix2pix if trained paired.
         width: K, channels after the first convolution.
-        depth: R, blocks in the core; with core "ode" the time over which it is integrated.
+        depth: R, blocks in the core; with core "ode", the time over which it is integrated.
         core: "reversible" is a chain of couplings. "ode" is a continuous-depth residual network
             (Chen et al., 2018; the paper's Section 3), inverted by integrating backwards.
-        coupling: "additive" is the paper's choice; "affine" also scales, and degraded the paper's
-            results.
-        exact: additive couplings keep the residual stream on a grid of numbers that add without
-            rounding; off, they are plain sums, as in the paper's code.
-        downsamplings: how often the encoder halves the resolution and doubles the channels; the
-            core has K * 2**downsamplings channels. 2 in the paper's 2D models, 0 in its 3D one.
+        coupling: "additive" is the paper's choice; "affine" also scales, which made the
+            paper's results worse.
+        exact: whether additive couplings keep the residual stream on a grid of numbers that add
+            without rounding; if not, they are plain sums, as in the paper's code.
+        downsamplings: how many times the encoder halves the resolution and doubles the channels;
+            the core has K * 2**downsamplings channels. The paper has 2 in 2D and 0 in 3D.
         first_kernel: side of the first convolution's kernel, odd: 7, or 3 in the paper's 3D model.
         last_kernel: side of the last convolution's kernel, odd: 7, or 1 in the paper's 3D model.
-        identity_start: the last convolution of every residual function starts from zeros and has no
-            normalisation behind it, so that the core starts as the identity (Section 1.1, 3D).
-        tanh: the translation ends with tanh, so that its values lie in [-1, 1].
+        identity_start: whether the last convolution of every residual function starts at zero, with
+            no normalisation after it, so that the core starts as the identity (Section 1.1, 3D).
+        tanh: whether translations end with tanh, which keeps their values in [-1, 1].
         downsampling: convolutions of stride 2 ("strided"), or pixel unshuffling and a convolution
             at the lower resolution ("subpixel").
-        downsampling_padding: "reflect" as everywhere (Section 1.1), or "zeros" as in the paper's
-            released code.
+        downsampling_padding: "reflect", as everywhere else (Section 1.1), or "zeros", as in the
+            paper's released code.
         upsampling: fractionally strided convolutions ("transposed"), a convolution and pixel
-            shuffling ("subpixel"), or resizing and a convolution ("nearest", "bilinear"; the
-            latter is trilinear in 3D).
-        norm: each sample's own statistics ("instance", Table 1), those of a batch ("batch"), or no
-            normalisation ("none").
-        dropout: probability that a feature inside a residual function is zeroed; the paper has 0.
-        init: distribution of fresh weights: N(0, 0.02) ("normal", Table 1), or as named after
-            Glorot ("xavier") and Saxe ("orthogonal"), both with a gain of 0.02 as in CycleGAN's
-            code, or He ("kaiming").
-        ode_solver: of torchdiffeq: euler, midpoint and rk4 take steps of `ode_step`; dopri5,
+            shuffling ("subpixel"), or resizing and a convolution ("nearest", or "bilinear",
+            which is trilinear in 3D).
+        norm: normalise by each sample's own statistics ("instance", Table 1), by the batch's
+            ("batch"), or not at all ("none").
+        dropout: probability that a feature inside a residual function is set to zero; 0 in the
+            paper.
+        init: distribution of fresh weights: N(0, 0.02) ("normal", Table 1); that of Glorot
+            ("xavier") or Saxe ("orthogonal"), with a gain of 0.02 as in CycleGAN's code; or that
+            of He ("kaiming").
+        ode_solver: one of torchdiffeq's: euler, midpoint and rk4 take steps of `ode_step`; dopri5,
             dopri8, bosh3, fehlberg2 and adaptive_heun choose their steps by the tolerances.
         ode_rtol: relative error that an adaptive solver allows in a step.
         ode_atol: absolute error, added to the relative one.
-        ode_step: length of a fixed step; the time of one block is 1.
+        ode_step: length of a fixed step; one block corresponds to a time of 1.
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
             pass; "lean" recomputes those of encoders and decoders as well. "auto" takes the fastest
-            that fits into the device's free memory. Results are the same; but where the core is
-            not exact, gradients differ by rounding. With core "ode", "reversible" is the adjoint
-            method, whose gradients differ by the solver's error, and which "auto" takes.
-        stored_blocks: how many blocks of the core store their activations all the same, in
-            "reversible" and "lean"; "auto" decides this too.
+            mode that fits into the device's free memory. All give the same results, but where the
+            core isn't exact, gradients differ by rounding. With core "ode", "reversible" is the
+            adjoint method, whose gradients differ by the solver's error; "auto" takes it.
+        stored_blocks: how many blocks of the core store their activations anyway, in "reversible"
+            and "lean"; "auto" decides this too.
     """
 
     model: Model = "revgan"
@@ -99,7 +98,7 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         self._check_ranges()
         for name, conditions in _ONLY_WITH.items():
-            value, default = getattr(self, name), _DEFAULTS[name]
+            value, default = getattr(self, name), getattr(type(self), name)
             for other, values in conditions:
                 if value != default and getattr(self, other) not in values:
                     raise ValueError(
@@ -129,11 +128,11 @@ class GeneratorConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
         for name in ("ode_rtol", "ode_atol", "ode_step"):
-            if not getattr(self, name) > 0:  # nor may it be NaN
+            if not getattr(self, name) > 0:  # which refuses NaN too
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
     def _check_ode(self) -> None:
-        """What would make the field differ from one evaluation to the next is refused."""
+        """Refuses what would make the field differ from one evaluation to the next."""
         if self.dropout:
             raise ValueError(f"dropout must be 0 with core ode, not {self.dropout}")
         if self.norm == "batch":
@@ -155,23 +154,16 @@ class GeneratorConfig:
                 "only reversible and lean take such a number"
             )
 
-    def build(
-        self, spatial_dims: Literal[2, 3], in_channels: int, out_channels: int
-    ) -> "TwoWayGenerator":
-        """A generator with fresh weights between domains of these channels.
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.summary})"
 
-        Raises:
-            ValueError: `memory` is still "auto"; the planner (`revgan.training.planning`) decides.
-        """
-        from revgan.networks.generator import RevGenerator
-        from revgan.networks.resnet import ResnetPair
-
-        kind = RevGenerator if self.model == "revgan" else ResnetPair
-        return kind(spatial_dims, in_channels, out_channels, **self.variant())
-
-    def variant(self) -> dict[str, Any]:
-        """The fields other than `model`, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "model"}
+    @property
+    def summary(self) -> str:
+        """Width, depth, memory, and whatever differs from its default, as keyword arguments."""
+        always = ("width", "depth", "memory")
+        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        shown = (f"{n}={value!r}" for n, value, usual in values if n in always or value != usual)
+        return ", ".join(shown)
 
     @property
     def core_channels(self) -> int:
@@ -181,13 +173,13 @@ class GeneratorConfig:
 
     @property
     def size_multiple(self) -> int:
-        """What every spatial size is a multiple of."""
+        """Every spatial size must be a multiple of this."""
         multiple: int = 2**self.downsamplings
         return multiple
 
     @property
     def min_size(self) -> int:
-        """The least spatial size: reflection needs more positions than it mirrors."""
+        """The smallest spatial size: reflection needs more positions than it mirrors."""
         mirrored = max(self.first_kernel, self.last_kernel) // 2
         least = max(2 * self.size_multiple, mirrored + 1)
         return -(-least // self.size_multiple) * self.size_multiple
@@ -198,19 +190,34 @@ class GeneratorConfig:
         return ("naive",) if self.model == "resnet" else get_args(Memory)
 
 
-def check_choices(config: "DataclassInstance") -> None:
-    """Checks the fields of a dataclass whose type is a Literal.
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminators' architecture.
 
-    Raises:
-        ValueError: one has none of its values.
+    Attributes:
+        form: "paper" is what Section 1.2 says: four 4x4 convolutions of stride 2, then a 1x1
+            convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
+            convolutions of stride 2, two of stride 1; its grid of judgements is twice as fine.
+        width: channels of the first layer; each further one doubles them, up to 8 * width.
+        norm: see the generator's.
+        init: see the generator's.
     """
-    for field in fields(config):
-        value, known = getattr(config, field.name), get_args(field.type)
-        if get_origin(field.type) is Literal and value not in known:
-            raise ValueError(f"{field.name} must be one of {', '.join(known)}, not {value!r}")
 
+    form: DiscriminatorForm = "patch70"
+    width: int = 64
+    norm: Norm = "instance"
+    init: Init = "normal"
 
-_DEFAULTS = {f.name: f.default for f in fields(GeneratorConfig) if f.default is not MISSING}
+    @property
+    def min_size(self) -> int:
+        """The smallest size to judge: below it, the last normalised layer has a single position."""
+        return 32 if self.form == "paper" else 24
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.width < 1:
+            raise ValueError(f"width must be 1 or more, not {self.width}")
+
 
 _ADAPTIVE, _FIXED_STEP = get_args(AdaptiveSolver), get_args(FixedStepSolver)
 
@@ -225,4 +232,4 @@ _ONLY_WITH: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "ode_step": [("core", ("ode",)), ("ode_solver", _FIXED_STEP)],
     "stored_blocks": [("core", ("reversible",))],
 }
-"""Fields that mean something only where other fields have one of these values."""
+"""Fields that only mean something where other fields have one of these values."""

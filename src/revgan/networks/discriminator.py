@@ -1,55 +1,33 @@
 """The PatchGAN discriminator, in the paper's form and in the released code's."""
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor, nn
 
-from revgan.networks.config import Init, Norm, check_choices
+from revgan.networks.config import DiscriminatorConfig, DiscriminatorForm, Init, Norm
 from revgan.networks.layers import conv, init_weights, norm_layers
-
-DiscriminatorForm = Literal["paper", "patch70"]
-
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """The discriminators' architecture.
-
-    Attributes:
-        form: "paper" is Section 1.2's text: four 4x4 convolutions of stride 2, then a 1x1
-            convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
-            convolutions of stride 2, two of stride 1; it judges on a grid twice as fine.
-        width: channels of the first layer; each further one doubles them, up to 8 times.
-        norm: see the generator's.
-        init: see the generator's.
-    """
-
-    form: DiscriminatorForm = "patch70"
-    width: int = 64
-    norm: Norm = "instance"
-    init: Init = "normal"
-
-    @property
-    def min_size(self) -> int:
-        """The least size to judge: below, the last normalised layer has a single position."""
-        return 32 if self.form == "paper" else 24
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        if self.width < 1:
-            raise ValueError(f"width must be 1 or more, not {self.width}")
 
 
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches as real or fake (Section 1.2, Figure 5; Isola et al., 2017).
 
-    Returns logits: the paper's Sigmoid belongs to the loss (`revgan.training.losses`), where the
-    two together are numerically stable.
+    Returns logits: the paper's Sigmoid is part of the loss (`adversarial_loss`), as the two are
+    only numerically stable together.
 
-    Args: see `DiscriminatorConfig`; `in_channels` are those of the judged image.
+    Args:
+        spatial_dims: 2 for images, 3 for volumes.
+        in_channels: channels of the judged image.
+        width, form, norm, init: see `DiscriminatorConfig`.
 
     Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `config.min_size` up.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import PatchDiscriminator
+        >>> judge = PatchDiscriminator(spatial_dims=2, in_channels=3, width=4)
+        >>> judge(torch.rand(1, 3, 64, 64)).shape  # a logit for each patch of 70 x 70 pixels
+        torch.Size([1, 1, 6, 6])
     """
 
     def __init__(
@@ -61,20 +39,34 @@ class PatchDiscriminator(nn.Module):
         norm: Norm = "instance",
         init: Init = "normal",
     ) -> None:
+        self._build(DiscriminatorConfig(form, width, norm, init), spatial_dims, in_channels)
+
+    @classmethod
+    def from_config(
+        cls, config: DiscriminatorConfig, spatial_dims: Literal[2, 3], in_channels: int
+    ) -> Self:
+        """A discriminator from a whole configuration instead of its fields."""
+        judge = cls.__new__(cls)  # not __init__, which would make another configuration
+        judge._build(config, spatial_dims, in_channels)
+        return judge
+
+    def _build(
+        self, config: DiscriminatorConfig, spatial_dims: Literal[2, 3], in_channels: int
+    ) -> None:
         super().__init__()
-        self.config = DiscriminatorConfig(form, width, norm, init)
-        last_stride, head_kernel = (2, 1) if form == "paper" else (1, 4)
-        channels = [in_channels, width, 2 * width, 4 * width, 8 * width]
+        self.config = config
+        last_stride, head_kernel = (2, 1) if config.form == "paper" else (1, 4)
+        channels = [in_channels, *(config.width * factor for factor in (1, 2, 4, 8))]
         strides = [2, 2, 2, last_stride]
         layers: list[nn.Module] = []
         for level, (before, after) in enumerate(pairwise(channels)):
             layers.append(conv(spatial_dims, before, after, 4, strides[level]))
             if level > 0:
-                layers += norm_layers(norm, spatial_dims, after)
+                layers += norm_layers(config.norm, spatial_dims, after)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(conv(spatial_dims, channels[-1], 1, head_kernel, 1))
         self.layers = nn.Sequential(*layers)
-        init_weights(self, init)
+        init_weights(self, config.init)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logit of "real" per patch."""

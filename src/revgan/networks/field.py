@@ -11,9 +11,9 @@ from revgan.networks.parts import residual_function
 class TimeField(nn.Module):
     """A residual block's function of all channels that also depends on the time: v(t, h).
 
-    It is the function of a ResNet's block, where each normalised feature map is scaled and shifted
-    by an affine function of the time. (A constant channel that holds the time, as in Chen et al.'s
-    networks, would be taken out again by instance norm.) At the start, it ignores the time.
+    It is the function of a ResNet's block, except that each normalised feature map is scaled and
+    shifted by an affine function of the time. (A constant channel that holds the time, as in Chen
+    et al.'s networks, would be removed by instance norm.) A fresh field ignores the time.
 
     Args:
         config: of the generator.

@@ -1,50 +1,77 @@
 """The RevGAN generator: two encoders and two decoders around one reversible core."""
 
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
-from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from revgan.directions import DIRECTIONS, Direction
-from revgan.networks.config import GeneratorConfig, MemoryChoice
-from revgan.networks.field import TimeField
-from revgan.networks.layers import FrozenStatistics, Keep, init_weights
-from revgan.networks.parts import decoder, encoder, residual_function, start_as_identity
-from revgan.reversible import (
-    AdditiveCoupling,
-    AffineCoupling,
-    Coupling,
-    OdeCore,
-    ReversibleSequential,
-)
+from revgan.networks.config import GeneratorConfig, Memory, MemoryChoice, Model
+from revgan.networks.core import ode_core, residual_functions, reversible_core
+from revgan.networks.parts import decoder, draw_weights, encoder
+from revgan.reversible import OdeCore, ReversibleSequential
 
 
-class TwoWayGenerator(nn.Module, ABC):
-    """What translates between two domains of images or volumes, in both directions.
+class Generator(nn.Module, ABC):
+    """Turns images or volumes of one domain into those of another.
 
     Args:
         spatial_dims: 2 for images, 3 for volumes.
-        in_channels: channels of domain A.
-        out_channels: channels of domain B.
-        config: the architecture.
+        in_channels: channels of the input; if it translates both ways, of domain A.
+        out_channels: channels of the translation; if it translates both ways, of domain B.
+        width, depth, stored_blocks: see `GeneratorConfig`.
+        memory: see `GeneratorConfig`, but not "auto", which is for the planner
+            (`revgan.training.planning`). By default "reversible" in `RevGenerator`, else
+            "naive".
+        **variant: any other field of `GeneratorConfig` except `model`.
 
-    Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
-    multiple of `config.size_multiple` and at least `config.min_size`. Values in [-1, 1], but for
-    translations without tanh.
+    Raises:
+        ValueError: an argument is out of range, or doesn't go with another.
     """
+
+    model: ClassVar[Model]
+    default_memory: ClassVar[Memory] = "naive"
 
     def __init__(
         self,
+        spatial_dims: Literal[2, 3] = 2,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 32,
+        depth: int = 6,
+        memory: MemoryChoice | None = None,
+        stored_blocks: int = 0,
+        **variant: Any,
+    ) -> None:
+        memory = memory or self.default_memory
+        config = GeneratorConfig(
+            self.model, width, depth, memory=memory, stored_blocks=stored_blocks, **variant
+        )
+        self._build(config, spatial_dims, in_channels, out_channels)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: GeneratorConfig,
         spatial_dims: Literal[2, 3],
         in_channels: int,
         out_channels: int,
+    ) -> Self:
+        """A generator from a whole configuration instead of its fields."""
+        generator = cls.__new__(cls)  # not __init__, which would make another configuration
+        generator._build(config, spatial_dims, in_channels, out_channels)
+        return generator
+
+    def _build(
+        self,
         config: GeneratorConfig,
+        spatial_dims: Literal[2, 3],
+        in_channels: int,
+        out_channels: int,
     ) -> None:
         super().__init__()
+        if config.model != self.model:
+            raise ValueError(f"model must be {self.model}, not {config.model}")
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, not {spatial_dims}")
         if min(in_channels, out_channels) < 1:
@@ -57,39 +84,55 @@ class TwoWayGenerator(nn.Module, ABC):
         self.spatial_dims: Literal[2, 3] = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        """The directions that it has learned, or will."""
-        return DIRECTIONS
-
-    def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
-        """Translates x.
-
-        Raises:
-            ValueError: the direction is unknown, or x has a shape that this generator can't take.
-        """
-        if direction not in self.directions:
-            known = " or ".join(self.directions)
-            raise ValueError(f"direction must be {known}, not {direction!r}")
-        self._check_shape(x, direction)
-        return self._translate(x, direction).contiguous()  # inside, the channels are last
+        self._add_layers()
 
     @abstractmethod
-    def _translate(self, x: Tensor, direction: Direction) -> Tensor:
-        """Translates x, whose shape is right."""
+    def _add_layers(self) -> None:
+        """Adds the layers that `config`, `spatial_dims` and the channels ask for."""
 
-    def _check_shape(self, x: Tensor, direction: Direction) -> None:
-        channels = self.in_channels if direction == "AtoB" else self.out_channels
+    def extra_repr(self) -> str:
+        channels = f"in_channels={self.in_channels}, out_channels={self.out_channels}"
+        return f"spatial_dims={self.spatial_dims}, {channels}, {self.config.summary}"
+
+    def _check_shape(self, x: Tensor, channels: int, what: str) -> None:
         multiple, least = self.config.size_multiple, self.config.min_size
         spatial = tuple(x.shape[2:])
         fits = all(size % multiple == 0 and size >= least for size in spatial)
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != channels or not fits:
             raise ValueError(
-                f"{direction} takes (batch, {channels}, *spatial) with {self.spatial_dims} "
+                f"{what} takes (batch, {channels}, *spatial) with {self.spatial_dims} "
                 f"spatial sizes, multiples of {multiple} from {least} up, "
                 f"not shape {tuple(x.shape)}"
             )
+
+
+class TwoWayGenerator(Generator):
+    """Translates both ways between two domains, A and B.
+
+    Args: see `Generator`.
+
+    Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
+    multiple of `config.size_multiple` and at least `config.min_size`. Values lie in [-1, 1], except
+    in translations without tanh.
+    """
+
+    directions: tuple[Direction, ...] = DIRECTIONS
+    """The directions that it translates once trained."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
+        """Translates x.
+
+        Raises:
+            ValueError: it doesn't know the direction, or can't take the shape of x.
+        """
+
+    def _check(self, x: Tensor, direction: Direction) -> None:
+        if direction not in self.directions:
+            known = " or ".join(self.directions)
+            raise ValueError(f"direction must be {known}, not {direction!r}")
+        channels = self.in_channels if direction == "AtoB" else self.out_channels
+        self._check_shape(x, channels, direction)
 
 
 class RevGenerator(TwoWayGenerator):
@@ -97,11 +140,24 @@ class RevGenerator(TwoWayGenerator):
 
     AtoB = decoder_b(core(encoder_a(x))); BtoA = decoder_a(core.inverse(encoder_b(y))).
 
-    Args:
-        spatial_dims, in_channels, out_channels: see `TwoWayGenerator`.
-        width, depth, memory, stored_blocks: see `GeneratorConfig`.
-        **variant: its other fields but `model`.
+    Args: see `Generator`.
+
+    Shapes: see `TwoWayGenerator`.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import RevGenerator
+        >>> generator = RevGenerator(2, in_channels=3, out_channels=1, width=8, depth=2)
+        >>> a = torch.rand(1, 3, 32, 32) * 2 - 1
+        >>> b = generator(a, "AtoB")
+        >>> b.shape
+        torch.Size([1, 1, 32, 32])
+        >>> generator(b, "BtoA").shape
+        torch.Size([1, 3, 32, 32])
     """
+
+    model = "revgan"
+    default_memory = "reversible"
 
     encoder_a: nn.Sequential
     encoder_b: nn.Sequential
@@ -109,96 +165,21 @@ class RevGenerator(TwoWayGenerator):
     decoder_a: nn.Sequential
     decoder_b: nn.Sequential
 
-    def __init__(
-        self,
-        spatial_dims: Literal[2, 3] = 2,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        width: int = 32,
-        depth: int = 6,
-        memory: MemoryChoice = "reversible",
-        stored_blocks: int = 0,
-        **variant: Any,
-    ) -> None:
-        config = GeneratorConfig(
-            "revgan", width, depth, memory=memory, stored_blocks=stored_blocks, **variant
-        )
-        super().__init__(spatial_dims, in_channels, out_channels, config)
-        self.encoder_a = encoder(config, spatial_dims, in_channels)
-        self.encoder_b = encoder(config, spatial_dims, out_channels)
-        self.core = _ode(config, spatial_dims) if config.core == "ode" else self._couplings()
-        keep: Keep = "padded" if memory == "lean" else "input"
-        self.decoder_a = decoder(config, spatial_dims, in_channels, keep)
-        self.decoder_b = decoder(config, spatial_dims, out_channels, keep)
-        init_weights(self, config.init)
-        if config.identity_start:
-            for function in self._residual_functions():
-                start_as_identity(function)
+    def _add_layers(self) -> None:
+        config, dims = self.config, self.spatial_dims
+        self.encoder_a = encoder(config, dims, self.in_channels)
+        self.encoder_b = encoder(config, dims, self.out_channels)
+        self.core = (ode_core if config.core == "ode" else reversible_core)(config, dims)
+        self.decoder_a = decoder(config, dims, self.in_channels)
+        self.decoder_b = decoder(config, dims, self.out_channels)
+        draw_weights(self, config, residual_functions(self.core))
 
-    def _translate(self, x: Tensor, direction: Direction) -> Tensor:
-        if direction == "AtoB":
-            return self._decode(self.decoder_b, self.core(self._run(self.encoder_a, x)))
-        return self._decode(self.decoder_a, self.core.inverse(self._run(self.encoder_b, x)))
-
-    def _couplings(self) -> ReversibleSequential:
-        config = self.config
-        return ReversibleSequential(
-            *(self._coupling(number) for number in range(config.depth)),
-            memory_saving=config.memory != "naive",
-            stored_blocks=config.stored_blocks,
-        )
-
-    def _coupling(self, number: int) -> Coupling:
-        config, half = self.config, self.config.core_channels // 2
-        # What the core recomputes, it drops at once. It stores the last blocks of each direction.
-        from_the_ends = min(number, config.depth - 1 - number)
-        stored = config.memory == "naive" or from_the_ends < config.stored_blocks
-        keep: Keep = "input" if stored else "padded"
-        out = half if config.coupling == "additive" else 2 * half
-        f, g = (residual_function(config, self.spatial_dims, half, out, keep) for _ in "fg")
-        if config.coupling == "affine":
-            return AffineCoupling(f, g)
-        return AdditiveCoupling(f, g, exact=config.exact)
-
-    def _residual_functions(self) -> list[nn.Module]:
-        if isinstance(self.core, OdeCore):
-            return [self.core.field]
-        return [function for block in self.core for function in (block.f, block.g)]
-
-    def _decode(self, decoder: nn.Sequential, x: Tensor) -> Tensor:
-        if self.config.memory != "lean" or not self.config.tanh:
-            return self._run(decoder, x)
-        # Tanh keeps its small output. So the recomputation may end before the last convolution, the
-        # dearest of the decoder, as soon as that has its input.
-        y: Tensor = decoder[-1](self._run(decoder[:-1], x))
-        return y
-
-    def _run(self, layers: nn.Module, x: Tensor) -> Tensor:
-        """Runs layers of an encoder or a decoder; if lean, the backward pass runs them again."""
+    def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
+        """Translates x: decoder(core(encoder(x))), with the core run backwards for BtoA."""
+        self._check(x, direction)
         y: Tensor
-        if not (self.config.memory == "lean" and torch.is_grad_enabled()):
-            y = layers(x)
-        elif self.config.norm == "batch":
-            y = _recomputed(layers, x, context_fn=lambda: (nullcontext(), FrozenStatistics(layers)))
+        if direction == "AtoB":
+            y = self.decoder_b(self.core(self.encoder_a(x)))
         else:
-            y = _recomputed(layers, x)
-        return y
-
-
-_recomputed = partial(
-    checkpoint,
-    use_reentrant=False,
-    preserve_rng_state=False,  # encoders and decoders draw nothing
-)
-
-
-def _ode(config: GeneratorConfig, spatial_dims: Literal[2, 3]) -> OdeCore:
-    return OdeCore(
-        TimeField(config, spatial_dims, config.core_channels),
-        config.depth,
-        solver=config.ode_solver,
-        rtol=config.ode_rtol,
-        atol=config.ode_atol,
-        step=config.ode_step,
-        memory_saving=config.memory != "naive",
-    )
+            y = self.decoder_a(self.core.inverse(self.encoder_b(x)))
+        return y.contiguous()  # inside, the channels are last

@@ -1,17 +1,26 @@
-"""The convolution layers that generator and discriminator are made of, in 2D and 3D."""
+"""The layers that generators and discriminators are made of, in 2D and 3D."""
 
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from monai.networks.layers import factories
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from revgan.networks.config import Init, Norm, Padding
 
-Conv = factories.Conv
+# The layers that differ between 2D and 3D, by `spatial_dims`; all else is written once.
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED_CONVOLUTIONS: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+BATCH_NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {
+    2: nn.BatchNorm2d,
+    3: nn.BatchNorm3d,
+}
+
+Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
+BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 WEIGHT_STD = 0.02
 """Convolution weights start from N(0, 0.02) (paper, Table 1)."""
@@ -29,12 +38,12 @@ class PaddedConv(nn.Module):
         spatial_dims, in_channels, out_channels, kernel_size, stride: as for any convolution.
         padding: "reflect" mirrors the border, as in the paper; or "zeros".
         keep: what is kept for the backward pass. Autograd would keep the "padded" copy of the
-            input, which is quick, and right where activations live for a moment only. "input" keeps
-            the input instead, which the layer before keeps anyway, and pads it once more. Padding
-            with zeros, the convolution does itself.
+            input: that is quick, and fine where activations are short-lived. "input" keeps the
+            input instead, which the layer before keeps anyway, and pads it again. It makes no
+            difference with "zeros", which the convolution itself pads with.
 
     Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), divided by `stride` and
-    rounded up. To be mirrored, every spatial size must exceed ``kernel_size // 2``.
+    rounded up. For reflection, every spatial size must exceed ``kernel_size // 2``.
     """
 
     def __init__(
@@ -50,7 +59,7 @@ class PaddedConv(nn.Module):
         super().__init__()
         amount = kernel_size // 2
         self.reflects = padding == "reflect" and amount > 0
-        self.conv: _ConvNd = Conv[Conv.CONV, spatial_dims](
+        self.conv = CONVOLUTIONS[spatial_dims](
             in_channels,
             out_channels,
             kernel_size,
@@ -74,10 +83,13 @@ class PaddedConv(nn.Module):
         with torch.autocast(device, enabled=False):  # it would pad in float32
             return self._convolve(*low_precision)
 
+    def extra_repr(self) -> str:
+        return f"reflects={self.reflects}"
+
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.keep == "padded" or not torch.is_grad_enabled():
             return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)
-        # PyTorch leaves Function.apply without types.
+        # Function.apply has no types in PyTorch.
         y: Tensor = _ReflectConv.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, self.padding, self.geometry
         )
@@ -97,14 +109,15 @@ class _ReflectConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # Operators that autograd can differentiate once more.
+        # Autograd can differentiate these operators again.
         x, weight = ctx.saved_tensors
-        padded = _reflected(x, ctx.padding)
-        grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
-            grad, padded, weight, [len(weight)], *ctx.geometry, ctx.needs_input_grad[:3]
-        )
-        del padded
-        grad_x = None if grad_padded is None else _unreflected(grad_padded, x, ctx.padding)
+        with torch.autocast(x.device.type, enabled=False):  # it would pad in float32
+            padded = _reflected(x, ctx.padding)
+            grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
+                grad, padded, weight, [len(weight)], *ctx.geometry, ctx.needs_input_grad[:3]
+            )
+            del padded
+            grad_x = None if grad_padded is None else _unreflected(grad_padded, x, ctx.padding)
         return grad_x, *grad_weights, None, None
 
 
@@ -130,17 +143,16 @@ def conv(
 ) -> nn.Module:
     """A zero-padded convolution, as in PatchGAN."""
     padding = 0 if kernel_size == 1 else 1
-    layer: nn.Module = Conv[Conv.CONV, spatial_dims](
+    return CONVOLUTIONS[spatial_dims](
         in_channels, out_channels, kernel_size, stride=stride, padding=padding
     )
-    return layer
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation by each sample's own statistics, without scale and shift.
+    """Normalises by each sample's own statistics, without scale and shift.
 
-    That is batch normalisation of one sample, and PyTorch's kernels for it take images with the
-    channels last as they are, where `F.instance_norm` first copies them to channels first.
+    It is batch normalisation of one sample at a time: PyTorch's kernels for that take images whose
+    channels are last as they are, while `F.instance_norm` first copies them to channels first.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,48 +167,25 @@ def norm_layers(norm: Norm, spatial_dims: int, channels: int) -> list[nn.Module]
         return []
     if norm == "instance":
         return [InstanceNorm()]
-    return [factories.Norm[factories.Norm.BATCH, spatial_dims](channels)]
-
-
-class FrozenStatistics:
-    """A context in which batch norms in training leave their running statistics as they are.
-
-    All else stays the same, also what autograd keeps, as `torch.utils.checkpoint` wants it. It may
-    be entered several times, one after the other.
-
-    Args:
-        module: whose batch norms.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-
-    def __enter__(self) -> None:
-        self._before = [(norm.momentum, norm.num_batches_tracked) for norm in self._norms]
-        for norm in self._norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-
-    def __exit__(self, *error: object) -> None:
-        for norm, (momentum, batches) in zip(self._norms, self._before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
+    return [BATCH_NORMS[spatial_dims](channels)]
 
 
 def init_weights(module: nn.Module, init: Init = "normal") -> None:
-    """Sets every convolution of a network to fresh weights and zero bias.
+    """Gives every convolution of a network fresh weights and a bias of zero.
 
-    The weights are laid out with the channels last, and activations follow: convolutions, norms and
-    padding are faster so (`benchmarks/layout.py`).
+    The weights' channels are last in memory, and those of activations follow: convolutions, norms
+    and padding are faster that way (`benchmarks/layout.py`).
 
     Args:
         module: the network.
         init: the weights' distribution, see `GeneratorConfig`.
     """
     for layer in module.modules():
-        if isinstance(layer, _ConvNd):
+        if isinstance(layer, Convolution):
             _draw(layer.weight, init)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-            # With every stride set: a single channel's says nothing of the layout otherwise.
+            # Sets every stride: a single channel's says nothing about the layout otherwise.
             last = layer.weight.detach().movedim(1, -1).clone(memory_format=torch.contiguous_format)
             layer.weight = nn.Parameter(last.movedim(-1, 1))
 

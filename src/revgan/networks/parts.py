@@ -1,9 +1,12 @@
 """The parts that the generators share: encoder, decoder, and what a block computes."""
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from revgan.networks.config import GeneratorConfig
-from revgan.networks.layers import Keep, PaddedConv, norm_layers
+from revgan.networks.layers import Keep, PaddedConv, init_weights, norm_layers
+from revgan.networks.recomputing import Recomputed
 from revgan.networks.resampling import SCALE, downsampling_layer, upsampling_layer
 
 
@@ -15,7 +18,7 @@ def encoder(config: GeneratorConfig, spatial_dims: int, in_channels: int) -> nn.
         channels = config.width * SCALE**level
         down = downsampling_layer(config, spatial_dims, channels)
         layers += _normalised(config, spatial_dims, down, 2 * channels)
-    return nn.Sequential(*layers)
+    return _in_a_row(config, layers)
 
 
 def residual_function(
@@ -30,8 +33,8 @@ def residual_function(
     Args:
         config: of the generator.
         spatial_dims: 2 or 3.
-        channels: of the input.
-        out_channels: of the output; by default those of the input.
+        channels: channels of the input.
+        out_channels: channels of the output; by default the same.
         keep: see `PaddedConv`.
     """
     out_channels = out_channels or channels
@@ -45,30 +48,33 @@ def residual_function(
     )
 
 
-def start_as_identity(function: nn.Module) -> None:
-    """Sets the last convolution of a residual function to zero: at first it adds nothing."""
-    last = [module for module in function.modules() if isinstance(module, PaddedConv)][-1]
-    nn.init.zeros_(last.conv.weight)  # its bias is zero already
-
-
-def decoder(
-    config: GeneratorConfig, spatial_dims: int, out_channels: int, keep: Keep = "input"
-) -> nn.Sequential:
-    """Upsampling layers that halve the channels, then a convolution to the image, and tanh.
-
-    Args:
-        config: of the generator.
-        spatial_dims: 2 or 3.
-        out_channels: of the image.
-        keep: see `PaddedConv`; of the last convolution.
-    """
+def decoder(config: GeneratorConfig, spatial_dims: int, out_channels: int) -> nn.Sequential:
+    """Upsampling layers that halve the channels, then a convolution to the image, and tanh."""
     layers: list[nn.Module] = []
     for level in reversed(range(config.downsamplings)):
         channels = config.width * SCALE**level
         up = upsampling_layer(config, spatial_dims, 2 * channels)
         layers += _normalised(config, spatial_dims, up, channels)
+    keep: Keep = "padded" if config.memory == "lean" else "input"  # lean drops it at once
     last = PaddedConv(spatial_dims, config.width, out_channels, config.last_kernel, keep=keep)
-    return nn.Sequential(*layers, last, *([nn.Tanh()] if config.tanh else []))
+    return _in_a_row(config, [*layers, last, *([nn.Tanh()] if config.tanh else [])])
+
+
+def draw_weights(
+    network: nn.Module, config: GeneratorConfig, functions: Iterable[nn.Module]
+) -> None:
+    """Gives a network fresh weights; with `identity_start`, its blocks add nothing at first.
+
+    Args:
+        network: a generator with all its layers.
+        config: of the generator.
+        functions: the residual functions of the network's blocks.
+    """
+    init_weights(network, config.init)
+    if config.identity_start:
+        for function in functions:
+            last = [layer for layer in function.modules() if isinstance(layer, PaddedConv)][-1]
+            nn.init.zeros_(last.conv.weight)  # its bias is zero already
 
 
 def _normalised(
@@ -76,3 +82,7 @@ def _normalised(
 ) -> list[nn.Module]:
     """The convolution, then normalisation and ReLU."""
     return [conv, *norm_layers(config.norm, spatial_dims, channels), nn.ReLU(inplace=True)]
+
+
+def _in_a_row(config: GeneratorConfig, layers: Iterable[nn.Module]) -> nn.Sequential:
+    return Recomputed(*layers) if config.memory == "lean" else nn.Sequential(*layers)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.files import replacing, write_text
-from revgan.networks.generator import RevGenerator, TwoWayGenerator
+from revgan.networks.building import GENERATORS
+from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURE = "config.yaml"
 FORMAT_VERSION = 1
-MODELS: dict[str, type[TwoWayGenerator]] = {
-    kind.__name__: kind for kind in (RevGenerator, ResnetPair)
-}
-"""What a model folder may hold, by the name that its config.yaml gives."""
+MODELS: dict[str, type[TwoWayGenerator]] = {kind.__name__: kind for kind in GENERATORS.values()}
+"""The generators that a model folder may hold, by their name in its config.yaml."""
 
-NOT_ARCHITECTURE = ("memory", "stored_blocks")
-"""Fields of the configuration that decide how a generator is trained, not what it is."""
+LEFT_OUT = ("model", "memory", "stored_blocks")
+"""Fields of the configuration that the file leaves out: it names the model by its class, and the
+others decide how a generator is trained, not what it is."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -38,7 +39,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         with replacing(path) as unfinished:
             save_file({key: value.contiguous() for key, value in tensors.items()}, unfinished)
-            unfinished.chmod(0o644)  # a model is for sharing; safetensors lets its owner alone in
+            unfinished.chmod(0o644)  # models are for sharing; safetensors lets only the owner read
             with unfinished.open("rb") as file:
                 os.fsync(file.fileno())
     except SafetensorError as error:
@@ -46,7 +47,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _system_error(error: SafetensorError) -> OSError:
-    """What the system said, which safetensors tells in words only, as "... (os error 28)"."""
+    """The system's error, which safetensors only has in words: "... (os error 28)"."""
     number = re.search(r"\(os error (\d+)\)", str(error))
     if number is None:
         return OSError(errno.EIO, str(error))
@@ -56,18 +57,18 @@ def _system_error(error: SafetensorError) -> OSError:
 def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
     """Writes weights and architecture; `load_generator` reads them back.
 
-    The folder may hold an older version of the same model: each file is replaced atomically, so a
-    reader finds a whole one at any time.
+    The folder may hold an older version of the same model: each file is replaced atomically, so
+    that readers always find a whole one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    variant = generator.config.variant()
+    config = asdict(generator.config)
     architecture = {
         "format": FORMAT_VERSION,
         "model": type(generator).__name__,
         "spatial_dims": generator.spatial_dims,
         "in_channels": generator.in_channels,
         "out_channels": generator.out_channels,
-        **{name: value for name, value in variant.items() if name not in NOT_ARCHITECTURE},
+        **{name: value for name, value in config.items() if name not in LEFT_OUT},
     }
     if isinstance(generator, ResnetPair):
         architecture["directions"] = list(generator.directions)
@@ -79,12 +80,12 @@ def load_generator(folder: Path) -> TwoWayGenerator:
     """Reads a model folder.
 
     Raises:
-        UserError: the folder is not one, or its files do not fit together.
+        UserError: the folder isn't one, or its files don't fit together.
     """
     for name in (ARCHITECTURE, WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(
-                f"{folder} is no model folder: it has no {name}; give a run folder or its model/ "
+                f"{folder} isn't a model folder: it has no {name}; give a run folder or its model/ "
                 "folder"
             )
     try:
@@ -92,8 +93,7 @@ def load_generator(folder: Path) -> TwoWayGenerator:
         generator = MODELS[kind](**arguments)
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, TypeError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the model in {folder} can't be loaded: {reason}") from error
+        raise UserError(f"the model in {folder} can't be loaded: {one_line(error, 200)}") from error
     return generator
 
 
@@ -102,12 +102,12 @@ def read_architecture(path: Path) -> tuple[str, dict[str, Any]]:
 
     Raises:
         ValueError: it describes no generator that this version knows.
-        yaml.YAMLError: it is no YAML.
+        yaml.YAMLError: it isn't YAML.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     kind = content.pop("model", None) if isinstance(content, dict) else None
     if kind not in MODELS:
-        raise ValueError(f"{path.name} describes no {' or '.join(MODELS)}")
+        raise ValueError(f"{path.name} doesn't describe a {' or '.join(MODELS)}")
     version = content.pop("format", None)
     if version != FORMAT_VERSION:
         raise ValueError(

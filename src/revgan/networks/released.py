@@ -1,15 +1,15 @@
-"""Weights of other people's code: the paper's released code, CycleGAN and pix2pix.
+"""Weights from other code: the paper's released code, CycleGAN and pix2pix.
 
-Their networks are chains of layers that count every layer, padding, norms and activations included:
-``model.4.weight`` is the fifth layer's. Read here as (c: convolution, n: norm, -: neither):
+Their networks are chains of layers, padding, norms and activations included: ``model.4.weight``
+belongs to the fifth. These are the chains that can be read (c: convolution, n: norm, -: neither):
 
     encoder             0-  1c 2n 3-  4c 5n 6-  7c 8n 9-
     function of a block 0-  1c 2n 3-  4-  5c 6n            with dropout, the second c is 6
     decoder             0c 1n 2-  3c 4n 5-  6-  7c 8-
 
 The released code has a file each for encoders, core and decoders; core block i has the functions
-``model.i.rev_block.rev_block.Fm`` (our f) and ``.Gm`` (g). A ResNet generator is one file and one
-chain: encoder, blocks with ``conv_block``, decoder.
+``model.i.rev_block.rev_block.Fm`` (our f) and ``.Gm`` (g). A ResNet generator is one chain in one
+file: encoder, blocks with ``conv_block``, decoder.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,13 +19,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from revgan.directions import Direction
 from revgan.errors import UserError, out_of_memory
 from revgan.networks.config import GeneratorConfig, Norm
 from revgan.networks.generator import RevGenerator
+from revgan.networks.layers import BatchNorm, Convolution
 from revgan.networks.resnet import ResnetGenerator, ResnetPair
 from revgan.reversible import ReversibleSequential
 
@@ -58,11 +57,11 @@ RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 @dataclass(frozen=True)
 class Weights:
-    """A state dict that another code wrote.
+    """A state dict that other code wrote.
 
     Attributes:
-        path: the file that it is from.
-        tensors: by their names there, without a leading ``module.``.
+        path: the file it is from.
+        tensors: by their names in the file, without a leading ``module.``.
     """
 
     path: Path
@@ -79,7 +78,7 @@ class Weights:
             raise _misfit(self, f"has no {key}")
         shape = self.tensors[key].shape
         if len(shape) not in (4, 5) or 0 in shape:
-            raise _misfit(self, f"has {key} of shape {tuple(shape)}, which is no convolution's")
+            raise _misfit(self, f"has {key} of shape {tuple(shape)}, which isn't a convolution's")
         return shape
 
     def norm(self) -> Norm:
@@ -89,7 +88,7 @@ class Weights:
         return "instance" if "model.1.bias" in self.tensors else "none"
 
     def dropout(self, function: str) -> float:
-        """What a block's function of this name drops."""
+        """The dropout in a block's function of this name."""
         places = [place for place in (5, 6) if f"{function}.{place}.weight" in self.tensors]
         return DROPOUT if places == [6] else 0.0
 
@@ -108,15 +107,15 @@ def read_weights(path: Path) -> Weights:
             if out_of_memory(error):
                 raise
             raise UserError(
-                f"{path} can't be read as weights: it is damaged, or holds more than tensors, of "
-                "which revgan loads nothing; give a file that holds a network's state_dict()"
+                f"{path} can't be read as weights: it is damaged, or holds more than tensors, "
+                "which revgan refuses to load; give a file that holds a network's state_dict()"
             ) from error
     tensors = content if isinstance(content, dict) else {}
     if not tensors or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
     ):
         raise UserError(
-            f"{path} holds no tensors by name; give a file that holds a network's state_dict()"
+            f"{path} holds no named tensors; give a file that holds a network's state_dict()"
         )
     return Weights(path, {key.removeprefix("module."): value for key, value in tensors.items()})
 
@@ -130,7 +129,7 @@ def import_revgan(parts: Mapping[str, Weights]) -> RevGenerator:
         parts: the weights of each part, by the keys of `REVGAN_FILES`.
 
     Raises:
-        UserError: they are not of that code, or not of one training.
+        UserError: they aren't from that code, or not all from one training.
     """
     first, core = parts["encoder_a"], parts["core"]
     width, in_channels, *kernel = first.convolution("model.1")
@@ -160,15 +159,15 @@ def import_resnets(generators: Mapping[Direction, Weights]) -> ResnetPair:
     """The ResNet generators of CycleGAN (both directions) or pix2pix (one), in 2D or 3D.
 
     Args:
-        generators: the weights of each direction that there is.
+        generators: the weights for one or both directions.
 
     Raises:
-        UserError: they are not of that code, not of one training, or a U-Net's.
+        UserError: they aren't from that code, not all from one training, or a U-Net's.
     """
     for weights in generators.values():
         if any(key.startswith("model.model.") for key in weights.tensors):
             raise UserError(
-                f"{weights.path} is a U-Net, pix2pix's default, which revgan does not have; give a "
+                f"{weights.path} is a U-Net, pix2pix's default, which revgan doesn't have; give a "
                 "ResNet generator, such as --netG resnet_9blocks trains"
             )
     direction, first = next(iter(generators.items()))
@@ -237,10 +236,10 @@ def _layers(part: nn.Module, prefix: str, places: Iterable[int]) -> dict[str, nn
     layers: dict[str, nn.Module] = {}
     remaining, place = iter(places), 0
     for layer in part.modules():
-        if isinstance(layer, _ConvNd):
+        if isinstance(layer, Convolution):
             place = next(remaining)
             layers[f"{prefix}{place}"] = layer
-        elif isinstance(layer, _BatchNorm):
+        elif isinstance(layer, BatchNorm):
             layers[f"{prefix}{place + 1}"] = layer
     return layers
 
@@ -248,14 +247,14 @@ def _layers(part: nn.Module, prefix: str, places: Iterable[int]) -> dict[str, nn
 def _load(weights: Weights, layers: Mapping[str, nn.Module], config: GeneratorConfig) -> None:
     """Copies the weights into our layers.
 
-    Statistics of instance norms are dropped: that code normalises with each image's own. A bias
-    that is not there stays zero; that code has none before a batch norm, or without a norm.
+    Statistics of instance norms are dropped: that code normalises by each image's own. A bias that
+    is missing stays zero: with batch norm, or without norms, that code leaves biases out.
     """
     kind = "RevGAN" if config.model == "revgan" else "ResNet generator"
-    network = f"is no {kind} of width {config.width}, depth {config.depth} and norm {config.norm}"
+    network = f"isn't a {kind} of width {config.width}, depth {config.depth} and norm {config.norm}"
     left = dict(weights.tensors)
     for name, layer in layers.items():
-        bare = isinstance(layer, _ConvNd) and config.norm != "instance"
+        bare = isinstance(layer, Convolution) and config.norm != "instance"
         for entry, ours in layer.state_dict().items():
             key = f"{name}.{entry}"
             if key in left:
@@ -264,7 +263,7 @@ def _load(weights: Weights, layers: Mapping[str, nn.Module], config: GeneratorCo
                     shapes = f"{tuple(theirs.shape)}, not {tuple(ours.shape)}"
                     raise _misfit(weights, f"{network}: its {key} has shape {shapes}")
                 ours.copy_(theirs)
-            # PyTorch did not always count batches, and nothing here depends on it.
+            # PyTorch hasn't always counted batches, and nothing here depends on it.
             elif not (entry == "num_batches_tracked" or (bare and entry == "bias")):
                 raise _misfit(weights, f"{network}: it has no {key}")
     for key in left:

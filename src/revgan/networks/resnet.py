@@ -1,106 +1,92 @@
-"""The ResNet generators of CycleGAN and pix2pix: what RevGAN is compared with."""
+"""The ResNet generators of CycleGAN and pix2pix: RevGAN's baselines."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from revgan.directions import DIRECTIONS, Direction
-from revgan.networks.config import GeneratorConfig, MemoryChoice
-from revgan.networks.generator import TwoWayGenerator
-from revgan.networks.layers import init_weights
-from revgan.networks.parts import decoder, encoder, residual_function, start_as_identity
+from revgan.directions import DIRECTIONS, Direction, ends
+from revgan.networks.generator import Generator, TwoWayGenerator
+from revgan.networks.parts import decoder, draw_weights, encoder, residual_function
 
 
-class ResnetGenerator(nn.Module):
+class ResnetGenerator(Generator):
     """Encoder, residual blocks, decoder (Johnson et al., 2016; Zhu et al., CycleGAN, 2017).
 
     Encoder and decoder are those of `RevGenerator`; each of the `depth` blocks adds to its input a
-    function of all 4K channels. It translates one way only.
+    function of all its channels. It translates one way only.
 
-    Args:
-        spatial_dims: 2 for images, 3 for volumes.
-        in_channels: channels of the input.
-        out_channels: channels of the translation.
-        width: K, channels after the first convolution.
-        depth: number of residual blocks.
-        **variant: further fields of `GeneratorConfig`.
+    Args: see `Generator`.
 
-    Shapes: as of `TwoWayGenerator`.
+    Shapes: (B, in_channels, *spatial) to (B, out_channels, *spatial), with sizes and values as for
+    `TwoWayGenerator`.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import ResnetGenerator
+        >>> generator = ResnetGenerator(3, in_channels=1, out_channels=2, width=4, depth=2)
+        >>> generator(torch.rand(1, 1, 8, 8, 12)).shape
+        torch.Size([1, 2, 8, 8, 12])
     """
 
-    def __init__(
-        self,
-        spatial_dims: Literal[2, 3] = 2,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        width: int = 32,
-        depth: int = 6,
-        **variant: Any,
-    ) -> None:
-        super().__init__()
-        config = GeneratorConfig("resnet", width, depth, **variant)
-        self.encoder = encoder(config, spatial_dims, in_channels)
+    model = "resnet"
+
+    def _add_layers(self) -> None:
+        config, dims = self.config, self.spatial_dims
+        self.encoder = encoder(config, dims, self.in_channels)
         self.blocks = nn.ModuleList(
-            residual_function(config, spatial_dims, config.core_channels) for _ in range(depth)
+            residual_function(config, dims, config.core_channels) for _ in range(config.depth)
         )
-        self.decoder = decoder(config, spatial_dims, out_channels)
-        init_weights(self, config.init)
-        if config.identity_start:
-            for block in self.blocks:
-                start_as_identity(block)
+        self.decoder = decoder(config, dims, self.out_channels)
+        draw_weights(self, config, self.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Translates x."""
-        x = self.encoder(x)
+        self._check_shape(x, self.in_channels, "the generator")
+        h = self.encoder(x)
         for block in self.blocks:
-            x = x + block(x)
-        y: Tensor = self.decoder(x)
+            h = h + block(h)
+        y: Tensor = self.decoder(h)
         return y.contiguous()  # inside, the channels are last
 
 
 class ResnetPair(TwoWayGenerator):
-    """One `ResnetGenerator` a direction, which share nothing.
+    """A `ResnetGenerator` for each direction; the two share nothing.
 
     Trained with the unpaired objective they are CycleGAN; with the paired one, pix2pix both ways.
 
     Args:
-        spatial_dims, in_channels, out_channels: see `TwoWayGenerator`.
-        width, depth: of each generator.
-        memory: every activation is stored: "naive" is the only mode.
-        directions: those to have a generator for; training needs both.
-        **variant: other fields of `GeneratorConfig` that a ResNet has.
+        *arguments, **fields: see `Generator`.
+        directions: the directions to have a generator for; training needs both.
+
+    Shapes: see `TwoWayGenerator`.
     """
+
+    model = "resnet"
 
     def __init__(
         self,
-        spatial_dims: Literal[2, 3] = 2,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        width: int = 32,
-        depth: int = 6,
-        memory: MemoryChoice = "naive",
-        *,
+        *arguments: Any,
         directions: Sequence[Direction] = DIRECTIONS,
-        **variant: Any,
+        **fields: Any,
     ) -> None:
-        config = GeneratorConfig("resnet", width, depth, memory=memory, **variant)
-        super().__init__(spatial_dims, in_channels, out_channels, config)
         if not directions or not set(directions) <= set(DIRECTIONS):
             known = " and ".join(DIRECTIONS)
             raise ValueError(f"directions must be one or both of {known}, not {list(directions)}")
+        self.directions = tuple(directions)
+        super().__init__(*arguments, **fields)
+
+    def _add_layers(self) -> None:
+        channels = {"a": self.in_channels, "b": self.out_channels}
         self.generators = nn.ModuleDict()
-        for direction in directions:
-            channels = (in_channels, out_channels)
-            source, target = channels if direction == "AtoB" else channels[::-1]
-            self.generators[direction] = ResnetGenerator(
-                spatial_dims, source, target, width, depth, **variant
+        for direction in self.directions:
+            source, target = (channels[domain] for domain in ends(direction))
+            self.generators[direction] = ResnetGenerator.from_config(
+                self.config, self.spatial_dims, source, target
             )
 
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        return tuple(self.generators)  # type: ignore[arg-type]  # ModuleDict's keys are plain str
-
-    def _translate(self, x: Tensor, direction: Direction) -> Tensor:
+    def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
+        """Translates x by the direction's own generator."""
+        self._check(x, direction)
         y: Tensor = self.generators[direction](x)
         return y

@@ -2,7 +2,7 @@
 
 In floating point ``(x + h) - h`` is not ``x``: the sum is rounded, and a reversible network that
 recomputes its activations this way drifts away from them block by block. Multiples of ``2**-k``,
-however, add without any rounding as long as the sums stay below ``2**(p - k)``, where ``p`` is the
+however, add without rounding as long as the sums stay below ``2**(p - k)``, where ``p`` is the
 number of significand bits (24 for float32, 53 for float64). So everything that enters a residual
 stream is rounded to such a grid first; inside, addition and subtraction are exact inverses.
 """
@@ -19,9 +19,9 @@ range. At 128 pixels, a generator's gradients on 2**-16 are about twice as far f
 float32's, on 2**-14 four times; at 64 pixels plain float32 is far nearer (benchmarks/grid.py).
 Streams of fresh networks stay below 30 at depth 30.
 
-Past the range, where a sum has no bit left for the grid's last one, it is rounded as in ordinary
-floating point, by half a unit in its last place: the result is finite and as good as without the
-grid, and an inverse returns the input to within those roundings, but no longer bit for bit.
+Beyond the range, a sum has no bit left for the grid's last one. It is rounded as in ordinary
+floating point, by up to half a unit in its last place: the result is finite and as good as without
+the grid, and an inverse returns the input to within those roundings, but no longer bit for bit.
 """
 
 
@@ -52,7 +52,7 @@ def round_to_grid(x: Tensor) -> Tensor:
         return x + (_rounded(x, spacing) - x).detach()
     if not torch.is_grad_enabled():
         return _rounded(x, spacing)
-    # PyTorch leaves Function.apply without types.
+    # Function.apply has no types in PyTorch.
     rounded: Tensor = _StraightThroughRound.apply(x, spacing)  # type: ignore[no-untyped-call]
     return rounded
 

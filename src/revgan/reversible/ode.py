@@ -17,9 +17,9 @@ class OdeCore(nn.Module):
 
     With `memory_saving`, gradients come from the adjoint method: the backward pass integrates h
     back from its end, and the gradients along with it, so that memory does not depend on the number
-    of steps. They are those of the equation, and differ from the gradients of the solver's steps,
-    which come with ``memory_saving=False``, by the solver's error. Tolerances are made for h: the
-    gradient of h, which the same steps have to follow, is often so small that `atol` allows it any
+    of steps. They are those of the equation, and differ by the solver's error from the gradients of
+    the solver's steps, which ``memory_saving=False`` computes. Tolerances are meant for h: its
+    gradient, which the same steps have to follow, is often so small that `atol` allows it any
     error.
 
     Args:
@@ -32,13 +32,24 @@ class OdeCore(nn.Module):
         step: length of the steps of a solver in `FIXED_STEP`.
         memory_saving: gradients by the adjoint method (True) or through the stored steps (False).
 
-    Shapes: any, kept; of at least float32, in which the core computes under autocast, too: an
-    adaptive solver would take the rounding of 16-bit numbers for errors of its own.
+    Shapes: any, kept. The core computes in at least float32, even under autocast: an adaptive
+    solver would take the rounding of 16-bit numbers for errors of its own.
 
     Raises:
         RuntimeError: a memory-saving run is differentiated twice (``create_graph=True``).
-        AssertionError: an adaptive solver's step became too small, as values are infinite, or the
-            tolerances out of reach; `revgan.errors.solver_failed` recognises it.
+        AssertionError: an adaptive solver's step became too small, because values are infinite or
+            the tolerances out of reach; `revgan.errors.solver_failed` recognises it.
+
+    Example:
+        >>> import torch
+        >>> from revgan.reversible import OdeCore
+        >>> class Decay(torch.nn.Module):
+        ...     def forward(self, t, h):
+        ...         return -h
+        >>> core = OdeCore(Decay(), duration=1.0)
+        >>> y = core(torch.ones(1))  # exp(-1)
+        >>> print(f"{y.item():.3f}, and back to {core.inverse(y).item():.3f}")
+        0.368, and back to 1.000
     """
 
     def __init__(
@@ -79,7 +90,7 @@ class OdeCore(nn.Module):
         return self._solve(h, time)
 
     def _solve(self, h: Tensor, time: Tensor) -> Tensor:
-        from torchdiffeq import odeint  # not above: it imports SciPy, for which others would wait
+        from torchdiffeq import odeint  # not above: it imports SciPy, which is slow
 
         states: Tensor = odeint(_Paced(self), h, time, **self._options(time))
         return states[-1]
@@ -105,7 +116,7 @@ class OdeCore(nn.Module):
             {"step_size": self.step} if self.solver in FIXED_STEP else {"step_t": time}
         )
         if time.device.type == "mps" and self.solver not in FIXED_STEP:
-            options["dtype"] = torch.float32  # of times, for which it has no float64
+            options["dtype"] = torch.float32  # of times; MPS has no float64
         return {"method": self.solver, "rtol": self.rtol, "atol": self.atol, "options": options}
 
     def extra_repr(self) -> str:
@@ -113,7 +124,7 @@ class OdeCore(nn.Module):
 
 
 def _refuse_second_derivatives(grad: Tensor) -> None:
-    """Torchdiffeq's adjoint method would leave them out without a word."""
+    """Torchdiffeq's adjoint method would silently leave them out."""
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the adjoint method has first derivatives only; for second ones (create_graph=True), "
@@ -130,7 +141,7 @@ class _Paced(nn.Module):
         self._duration = core.duration
 
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
-        # Here, since the adjoint method also comes this way in the backward pass.
+        # Here, as the adjoint method also calls this in the backward pass.
         with torch.autocast(h.device.type, enabled=False):
             derivative: Tensor = self.field(t / self._duration, h)
         return derivative

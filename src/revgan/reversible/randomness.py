@@ -28,7 +28,7 @@ def drawn_since(state: RandomState, device: torch.device) -> bool:
 
 
 def _raw(state: Tensor) -> bytes:
-    """A generator's state, read where it lies: the planner's fake tensors forbid any operation."""
+    """A generator's state, read from memory: the planner's fake tensors allow no operation."""
     return ctypes.string_at(state.data_ptr(), state.nbytes)
 
 

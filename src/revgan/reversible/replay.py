@@ -22,7 +22,7 @@ from revgan.reversible.randomness import RandomState, drawn_since, random_state,
 from revgan.reversible.steps import Step
 
 own_weights = RLock()
-"""A replay lends a net other tensors for its own; no other thread may use the net meanwhile."""
+"""A replay gives a net other tensors in place of its own; meanwhile no other thread may use it."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Recording:
             )
         state = None
         if self.buffers or _replaced_or_hooked(weights, net):
-            # Hooks of the net's own weights wait for the sum over all uses.
+            # Hooks on the net's own weights are for the sum over all uses.
             weights = [leaf(w, w.requires_grad) for w in weights]
             state = dict(zip((name for name, _ in net.named_parameters()), weights, strict=True))
             state |= {name: buffer.clone() for name, buffer in self.buffers.items()}

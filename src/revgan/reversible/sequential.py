@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from revgan.reversible.couplings import Coupling
+from revgan.reversible.couplings import Coupling, coupling_steps
 from revgan.reversible.replay import leaf, own_weights, record
-from revgan.reversible.steps import Step, coupling_steps, inverted, run, split
+from revgan.reversible.steps import Step, inverted, run, split
 
 
 class ReversibleSequential(nn.Module):
@@ -28,8 +28,8 @@ class ReversibleSequential(nn.Module):
     Args:
         *blocks: the couplings, in forward order.
         memory_saving: recompute activations (True) or store them (False).
-        stored_blocks: how many blocks of a memory-saving run store their activations all the same,
-            the last ones of each direction: more memory for less recomputation, same results.
+        stored_blocks: how many blocks of a memory-saving run store their activations anyway, the
+            last ones of each direction: more memory for less recomputation, same results.
 
     Shapes: (B, C, *spatial) to the same, C even, in both directions.
 
@@ -39,6 +39,18 @@ class ReversibleSequential(nn.Module):
         RuntimeError: a memory-saving run is differentiated twice (``create_graph=True``), in
             forward mode or by `torch.func`; or switched between train() and eval() before its
             backward pass.
+
+    Example:
+        >>> import torch
+        >>> from revgan.reversible import AdditiveCoupling, ReversibleSequential
+        >>> def net():
+        ...     return torch.nn.Conv2d(4, 4, 3, padding=1)
+        >>> core = ReversibleSequential(*(AdditiveCoupling(net(), net()) for _ in range(3)))
+        >>> y = core(torch.randn(1, 8, 5, 5))
+        >>> y.sum().backward()  # stored y, and nothing else
+        >>> x = core.inverse(y)
+        >>> torch.equal(core(x), y)
+        True
     """
 
     def __init__(
@@ -47,8 +59,8 @@ class ReversibleSequential(nn.Module):
         super().__init__()
         if any(_has_weights_of_its_own(block) for block in blocks):
             raise TypeError(
-                "a coupling keeps its weights in f and g; of its own it can't have any, since "
-                "they would get no gradient"
+                "a coupling keeps its weights in f and g; it can't have any of its own, since they "
+                "would get no gradient"
             )
         if not 0 <= stored_blocks <= len(blocks):
             raise ValueError(
@@ -105,16 +117,16 @@ _FIRST_DERIVATIVES_ONLY = (
 
 # torch.compile would trace a recording but not its replay. It compiles what surrounds the core, and
 # nets may be compiled themselves. (The public torch.compiler.disable imports the whole compiler;
-# this one, which has no types, does not.)
+# this one, which has no types, doesn't.)
 @torch._disable_dynamo  # type: ignore[attr-defined]
 def _run_saving_memory(
     steps: list[Step], stored: int, target: Tensor, source: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Walks the steps; for the backward pass, nothing is kept but the halves at the end.
+    """Walks the steps; for the backward pass, only the halves at the end are kept.
 
     Each step is a node of its own in autograd's graph, so that its weights' gradients are added to
     `.grad`, and freed, before the step before it is recomputed. The last `stored` steps, which are
-    the first that the backward pass needs and frees, store their activations all the same.
+    the first that the backward pass needs and frees, store their activations anyway.
     """
     if torch._C._are_functorch_transforms_active():
         raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
@@ -123,7 +135,7 @@ def _run_saving_memory(
         for i, step in enumerate(steps[:recomputed], start=1):
             # Weights are inputs of the Function, so that autograd itself delivers their gradients,
             # and hooks, data parallelism and torch.autograd.grad see them as usual.
-            # PyTorch leaves Function.apply without types.
+            # Function.apply has no types in PyTorch.
             new: Tensor = _Recompute.apply(  # type: ignore[no-untyped-call]
                 step, i == recomputed, target, source, *step.net.parameters()
             )

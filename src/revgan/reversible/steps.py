@@ -6,11 +6,9 @@ chain of couplings is a longer list. Its inverse is the list reversed, with `unc
 and the halves given in the other order. Forward, inverse and both backward passes walk such a list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +16,29 @@ from torch.func import functional_call
 
 from revgan.reversible.grid import grid_spacing, round_to_grid
 
-if TYPE_CHECKING:
-    from revgan.reversible.couplings import Coupling
+
+class Combination(Protocol):
+    """What a step asks of its coupling; `revgan.reversible.Coupling` describes these methods."""
+
+    def couple(self, target: Tensor, features: Tensor) -> Tensor: ...
+
+    def uncouple(self, target: Tensor, features: Tensor) -> Tensor: ...
+
+    def couple_vjp(
+        self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
 class Step:
-    """Half a coupling: the target half meets the features that `net` computes of the source."""
+    """Half a coupling: the target half meets the features that `net` computes from the source."""
 
-    coupling: Coupling
+    coupling: Combination
     net: nn.Module
     inverse: bool = False
 
     def features(self, source: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
-        """What the net computes of the source, in 16 bits if its weights have 16.
+        """What the net computes from the source, in 16 bits if its weights have 16.
 
         Args:
             source: the half that the net sees.
@@ -61,11 +68,6 @@ class Step:
         return self.coupling.couple_vjp(target, features, grad, self.inverse)
 
 
-def coupling_steps(couplings: Iterable[Coupling]) -> list[Step]:
-    """The forward steps of a chain of couplings."""
-    return [Step(c, net) for c in couplings for net in (c.f, c.g)]
-
-
 def inverted(steps: Sequence[Step]) -> list[Step]:
     """The steps that undo `steps`; they take and return (target, source) in swapped order."""
     return [replace(step, inverse=not step.inverse) for step in reversed(steps)]
@@ -81,13 +83,13 @@ def run(steps: Iterable[Step], target: Tensor, source: Tensor) -> tuple[Tensor, 
 def _in_layout(x: Tensor) -> Tensor:
     """X with strides that follow from its shape and from whether its channels lie last in memory.
 
-    Kernels are chosen by strides, and a half that was computed back must meet the same kernels, but
-    its strides may differ from the first time: along axes of size 1 they mean nothing.
+    PyTorch chooses kernels by strides, and a recovered half must meet the same kernels as the first
+    time. But its strides may differ from then: along axes of size 1 they mean nothing.
 
     Returns:
-        A tensor of its own, as a rule a view. So a net that uses its input more than once sums
-        those gradients first, as a recomputation does, and autocast does not keep its cast, as it
-        does for leaves.
+        A new tensor, usually a view. So the gradients of a net that uses its input more than once
+        are summed first, as in a recomputation, and autocast doesn't keep its cast, as it would
+        for a leaf.
     """
     if torch._C._are_functorch_transforms_active():  # vmap has no layout, and nothing is replayed
         return x[...]
@@ -111,7 +113,7 @@ def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: C is odd.
-        TypeError: x does not hold real floating-point numbers.
+        TypeError: x doesn't hold real floating-point numbers.
     """
     if x.ndim < 2 or x.shape[1] % 2:
         raise ValueError(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.scores.intervals import Estimate, resamples, with_intervals
 
 _TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -121,7 +121,7 @@ def inception_features(device: torch.device) -> Features:
     except OSError as error:
         raise UserError(
             "--distribution inception needs weights that can't be downloaded now "
-            f"({' '.join(str(error).split())}); put weights-inception-2015-12-05-6726825d.pth into "
+            f"({one_line(error)}); put weights-inception-2015-12-05-6726825d.pth into "
             f"{torch.hub.get_dir()}/checkpoints, or use --distribution random"
         ) from error
 
@@ -191,7 +191,7 @@ def perceptual_distance(device: torch.device) -> Callable[[Tensor, Tensor], floa
     except OSError as error:
         raise UserError(
             "--lpips needs the weights of AlexNet, which can't be downloaded now "
-            f"({' '.join(str(error).split())}); put them into {torch.hub.get_dir()}/checkpoints"
+            f"({one_line(error)}); put them into {torch.hub.get_dir()}/checkpoints"
         ) from error
 
     @torch.inference_mode()

@@ -1,1 +1,98 @@
-"""Objectives, the training loop, schedules and checkpoints."""
+"""Objectives, the training step and loop, schedules, checkpoints, and the plan of their memory."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from revgan.training.best import Best
+    from revgan.training.config import (
+        Device,
+        LossConfig,
+        ObjectiveKind,
+        OptimizerConfig,
+        RunConfig,
+        RuntimeConfig,
+        TrainingConfig,
+        preset_names,
+        preset_path,
+    )
+    from revgan.training.data import checked_data
+    from revgan.training.loop import Outcome, train
+    from revgan.training.objectives import Batch, Players, build_objective
+    from revgan.training.planning import free_budget
+    from revgan.training.runs import RunFolder, existing_run, new_run
+    from revgan.training.setup import make_accelerator, make_trainer
+    from revgan.training.step import Trainer
+    from revgan.training.trackers import require_trackers
+    from revgan.training.windowing import AUTO, WindowOptions
+    from revgan.training.workload import Workload, predict_training
+
+__all__ = [
+    "AUTO",
+    "Batch",
+    "Best",
+    "Device",
+    "LossConfig",
+    "ObjectiveKind",
+    "OptimizerConfig",
+    "Outcome",
+    "Players",
+    "RunConfig",
+    "RunFolder",
+    "RuntimeConfig",
+    "Trainer",
+    "TrainingConfig",
+    "WindowOptions",
+    "Workload",
+    "build_objective",
+    "checked_data",
+    "existing_run",
+    "free_budget",
+    "make_accelerator",
+    "make_trainer",
+    "new_run",
+    "predict_training",
+    "preset_names",
+    "preset_path",
+    "require_trackers",
+    "train",
+]
+
+_HOMES = {
+    "Best": "best",
+    "Device": "config",
+    "LossConfig": "config",
+    "ObjectiveKind": "config",
+    "OptimizerConfig": "config",
+    "RunConfig": "config",
+    "RuntimeConfig": "config",
+    "TrainingConfig": "config",
+    "preset_names": "config",
+    "preset_path": "config",
+    "checked_data": "data",
+    "Outcome": "loop",
+    "train": "loop",
+    "Batch": "objectives",
+    "Players": "objectives",
+    "build_objective": "objectives",
+    "free_budget": "planning",
+    "RunFolder": "runs",
+    "existing_run": "runs",
+    "new_run": "runs",
+    "make_accelerator": "setup",
+    "make_trainer": "setup",
+    "Trainer": "step",
+    "require_trackers": "trackers",
+    "AUTO": "windowing",
+    "WindowOptions": "windowing",
+    "Workload": "workload",
+    "predict_training": "workload",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Imported on first use: who needs a configuration or the help does without accelerate.
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,18 +9,18 @@ from revgan.networks import TwoWayGenerator
 
 
 class WeightAverage:
-    """Follows a generator's weights through training; of a GAN, the average is often better.
+    """Follows a generator's weights through training; a GAN's average is often better than its end.
 
     Source: Yazici et al., "The Unusual Effectiveness of Averaging in GAN Training", ICLR 2019. The
-    decay is lower early on, so that the initial weights don't outlast their use: the lesser of the
-    one given and (1 + step) / (10 + step), as TensorFlow's `tf.train.ExponentialMovingAverage` has.
+    decay is lower early on, so that the initial weights are soon forgotten: it is the lower of the
+    given one and (1 + step) / (10 + step), as in TensorFlow's `tf.train.ExponentialMovingAverage`.
 
-    PyTorch's `torch.optim.swa_utils.AveragedModel` knows no such start. It also looks at a tensor's
-    value in each update, for which a GPU is waited for, and which the planner's fake tensors lack.
+    PyTorch's `torch.optim.swa_utils.AveragedModel` has no such start. In each update it also reads
+    a tensor's value, which waits for the GPU, and which the planner's fake tensors don't have.
 
     Args:
         network: another one of the same architecture, on the same device; it will hold the average.
-        decay: what stays of the average in a step, below 1.
+        decay: the share of the average that stays in a step, below 1.
     """
 
     def __init__(self, network: TwoWayGenerator, decay: float) -> None:

@@ -23,7 +23,7 @@ class Best:
 
     Attributes:
         step: after which it was saved.
-        by: the score that it is the best by.
+        by: the score by which it is the best.
         split: which images were scored: "val", or "test" where there are no others.
         mae: in grey levels of 0..255, like all scores the mean of both directions.
         psnr: in dB.
@@ -51,7 +51,7 @@ class BestModel:
 
     Args:
         folder: the run's best/; it has the files of model/ and best.json.
-        by: the score that decides; MAE is the better the lower, the others the higher.
+        by: the score that decides: the lowest MAE, or the highest PSNR or SSIM.
         split: which images are scored.
         preparation: for the model folder, as for model/.
     """
@@ -82,7 +82,7 @@ class BestModel:
         if not self._is_better(offered):
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
-        # No record may stand beside weights that it isn't of, whenever the process ends.
+        # The record must never stand beside other weights, even if the process is killed here.
         (self.folder / RECORD).unlink(missing_ok=True)
         if self.preparation is not None:
             self.preparation.write(self.folder)
@@ -92,7 +92,7 @@ class BestModel:
         return True
 
     def _is_better(self, offered: Best) -> bool:
-        # Scores of whatever split and by whatever name the best was chosen: options may change.
+        # Options may change: the best was perhaps chosen by another score, or on another split.
         score, best = getattr(offered, self.by), getattr(self._best, self.by, None)
         if best is None:
             return not math.isnan(score)
@@ -100,10 +100,10 @@ class BestModel:
 
 
 def forget_best_after(folder: Path, step: int) -> None:
-    """Removes a best model of a step after `step`, which a resumed run will do again.
+    """Removes the best model if it is of a step after `step`, which a resumed run will do again.
 
-    What was the best until `step` is gone by then. The resumed run starts without one: if it does
-    the same again, it comes to the same best, which by then was better than all before it.
+    The best model until `step` was overwritten by it, so the resumed run starts without one. If it
+    does the same again, it comes to the same best model, which is better than all before it.
     """
     best = Best.read(folder)
     if best is None or best.step > step:

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a resumed run needs, written atomically, read without pickle."""
+"""Checkpoints: all that a resumed run needs, written whole or not at all, read without pickle."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.files import write_text
 from revgan.networks.pretrained import save_tensors
 
@@ -59,17 +59,17 @@ def save_checkpoint(
 
 
 def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
-    """The user's error for a file that could not be written."""
+    """The error to show for a file that could not be written, with how to go on."""
     full = error.errno == errno.ENOSPC
     reason = "no space is left on the disk" if full else (error.strerror or str(error))
     whole = _steps(checkpoints)
-    mended = "make room" if full else "make the place writable"
+    remedy = "make room" if full else "make the place writable"
     if not whole:
         return UserError(
-            f"{path} could not be written: {reason}; {mended}, remove the run folder, train anew"
+            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train anew"
         )
     return UserError(
-        f"{path} could not be written: {reason}; {mended} and go on with --resume from step "
+        f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
         f"{whole[-1]}, the last whole checkpoint"
     )
 
@@ -102,7 +102,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, flo
     except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
         remedy = "remove it to resume from the one before" if len(steps) > 1 else "train anew"
         raise UserError(
-            f"the checkpoint {latest} can't be read ({' '.join(str(error).split())}); {remedy}"
+            f"the checkpoint {latest} can't be read ({one_line(error)}); {remedy}"
         ) from error
 
 

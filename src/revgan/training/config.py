@@ -2,19 +2,51 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import yaml
 
 from revgan.data.config import LEARNT, DataConfig
-from revgan.memory import parse_bytes
-from revgan.networks import DiscriminatorConfig, GeneratorConfig
-from revgan.networks.config import Memory
-from revgan.training.objectives import LossConfig, ObjectiveKind
+from revgan.errors import check_choices
+from revgan.memory.sizes import parse_bytes
+from revgan.networks.config import DiscriminatorConfig, GeneratorConfig, Memory
 
+ObjectiveKind = Literal["unpaired", "paired"]
+AdversarialForm = Literal["least-squares", "least-squares-sigmoid", "cross-entropy"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScoreName = Literal["mae", "psnr", "ssim"]
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The losses and their weights.
+
+    Attributes:
+        adversarial: the form of the GAN loss: scores are compared with 1 and 0 ("least-squares"),
+            likewise behind a Sigmoid ("least-squares-sigmoid"), or as in the original GAN
+            ("cross-entropy").
+        cycle_weight: weight of the L1 cycle-consistency loss (unpaired).
+        identity_weight: weight of the identity loss as a fraction of `cycle_weight` (unpaired; 0
+            leaves it out; needs domains of equal channels).
+        l1_weight: weight of the L1 distance to the true translation (paired).
+        pool_size: generated images kept for the discriminators (unpaired).
+        consensus_weight: gamma of consensus optimization (Mescheder et al., 2017; 0 leaves it out;
+            needs generator.memory naive, or auto).
+    """
+
+    adversarial: AdversarialForm = "least-squares"
+    cycle_weight: float = 10.0
+    identity_weight: float = 0.5
+    l1_weight: float = 100.0
+    pool_size: int = 50
+    consensus_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name, value in asdict(self).items():
+            if name != "adversarial" and not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {value}")
 
 
 @dataclass(frozen=True)
@@ -47,18 +79,19 @@ class TrainingConfig:
         epochs: passes over the images of the larger domain.
         steps: training steps in all; null trains for `epochs` instead.
         batch_size: samples per step and device.
-        seed: of every random draw: weights, order, crops, flips, image pools.
+        seed: of every random draw: weights, order, crops, flips, dropout, image pools.
         log_every: steps between lines of metrics.jsonl and TensorBoard scalars.
         sample_every: steps between pictures of translated validation or test images.
-        validate_every: steps between scores of validation images, or test images where there are no
-            others; the last step is always scored too. null scores none, and keeps no best model.
+        validate_every: steps between scores of validation images, or of test images where there
+            are no others; the last step is always scored too. null scores none, and keeps no best
+            model.
         validation_images: how many are scored in each direction, evenly spread over all.
         best_by: the score, averaged over both directions, whose best model is kept in best/, where
-            the truth is known. MAE is the better the lower, PSNR and SSIM the higher.
+            the truth is known. Lower is better for MAE, higher for PSNR and SSIM.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the latest checkpoints stay on disk.
-        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
-            which then is what is shown, scored and saved; null saves the weights as they are.
+        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights;
+            the average is then shown, scored and saved. null saves the weights as they are.
     """
 
     epochs: int = 200
@@ -79,9 +112,7 @@ class TrainingConfig:
             value, least = getattr(self, name), 0 if name == "seed" else 1
             if isinstance(value, int) and value < least:
                 raise ValueError(f"{name} must be {least} or more, not {value}")
-        if self.best_by not in get_args(ScoreName):
-            known = ", ".join(get_args(ScoreName))
-            raise ValueError(f"best_by must be one of {known}, not {self.best_by!r}")
+        check_choices(self)
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must be null, or above 0 and below 1, not {self.ema}")
 
@@ -112,11 +143,7 @@ class RuntimeConfig:
     mlflow: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("device", get_args(Device)), ("precision", get_args(Precision))):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
-                )
+        check_choices(self)
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be null, or 0 or more, not {self.workers}")
         if self.memory_budget is not None and parse_bytes(self.memory_budget) is None:
@@ -151,9 +178,7 @@ class RunConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        if self.objective not in get_args(ObjectiveKind):
-            known = " or ".join(get_args(ObjectiveKind))
-            raise ValueError(f"objective must be {known}, not {self.objective!r}")
+        check_choices(self)
         if self.data.crop % self.size_multiple or self.data.crop < self.min_size:
             raise ValueError(
                 f"data.crop must be a multiple of {self.size_multiple} from {self.min_size} up, "
@@ -163,13 +188,13 @@ class RunConfig:
         if self.losses.consensus_weight > 0 and memory not in ("auto", "naive"):
             raise ValueError(
                 "losses.consensus_weight above 0 needs second derivatives, which generator.memory "
-                f"{memory} has not; set generator.memory to naive or auto"
+                f"{memory} doesn't have; set generator.memory to naive or auto"
             )
         if self.runtime.precision == "fp16":
             self._check_fp16()
 
     def _check_fp16(self) -> None:
-        """Refuses what can't live with fp16's scaled gradients, which at times are infinite."""
+        """Refuses what fails with fp16's scaled gradients, which are sometimes infinite."""
         if self.generator.core == "ode":
             raise ValueError(
                 "runtime.precision fp16 makes an ODE's gradients infinite; use bf16 or float32 "
@@ -177,8 +202,8 @@ class RunConfig:
             )
         if self.losses.consensus_weight > 0:
             raise ValueError(
-                "runtime.precision fp16 scales the players' gradients unlike; use bf16 or float32 "
-                "with losses.consensus_weight above 0"
+                "runtime.precision fp16 scales the players' gradients differently; use bf16 or "
+                "float32 with losses.consensus_weight above 0"
             )
 
     @property
@@ -188,7 +213,7 @@ class RunConfig:
 
     @property
     def size_multiple(self) -> int:
-        """What the side of a training image is a multiple of."""
+        """The side of a training image is a multiple of this."""
         return self.generator.size_multiple
 
     @property
@@ -210,7 +235,7 @@ class RunConfig:
         return "pix2pix" if self.paired else "CycleGAN"
 
     def changed_networks(self, other: "RunConfig") -> list[str]:
-        """The options by which the other's networks, their game or what they see is another."""
+        """The options that make the other's networks, their game or what they see different."""
         changed = ["objective"] if self.objective != other.objective else []
         for name in ("generator", "discriminator"):
             mine, others = asdict(getattr(self, name)), asdict(getattr(other, name))

@@ -3,13 +3,13 @@
 Every player of a game follows the gradient of a loss of its own. Together these gradients are a
 vector field v over all weights, which need not be the gradient of anything: it can turn around an
 equilibrium instead of leading there. Consensus optimization adds ``gamma * grad R`` with ``R = 1/2
-||v||^2`` to the gradients of all players, and R has its minimum where v is 0.
+||v||^2`` to the gradients of all players; R has its minimum where v is 0.
 
 The gradient of R has second derivatives of each loss, mixed ones among them; memory-saving modes
-have none. All losses are alive at once, so that it takes several times the memory; docs/paper.md
-has numbers. The paper's Section 3 tried it, and gave it up as too slow.
+have none. All losses are alive at once, which takes several times the memory; docs/paper.md has
+numbers. The paper (Section 3) tried it and found it too slow.
 
-R is large here, as the losses' weights are: gamma has to be far below the 10 of the reference.
+R is large here because the losses' weights are: gamma has to be far below the reference's 10.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from revgan.directions import DOMAINS
-from revgan.networks.layers import FrozenStatistics
+from revgan.networks.recomputing import FrozenStatistics
 from revgan.training.objectives import Batch, Objective, Players, Terms, total
 
 
@@ -27,9 +27,9 @@ def consensus_term(objective: Objective, players: Players, batch: Batch) -> Term
 
     The generator's loss is the sum of its terms, the judges' the sum of theirs, as training
     minimises them, but with two differences. R depends on both through both: the judges see the
-    translations with their graph, and none is frozen. And the judges see these alone, not the image
-    pool, whose images have no graph. Running statistics of batch norms stay as they are. Training
-    computes R in float32; where there is dropout, with masks of its own.
+    translations with their graph, and no network is frozen. The judges see these translations
+    alone, not the image pool, whose images have no graph. Running statistics of batch norms stay as
+    they are. Training computes R in float32, and dropout draws masks of its own for it.
 
     Among several processes, each has the R of its own gradients, on its own share of the batch; the
     mean of their gradients is not that of the R of the joined batch.

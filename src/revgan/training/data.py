@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
 
 from revgan.data.preparation import Preparation
 from revgan.data.sets import DataSet, open_data_set
+from revgan.progress import progress_bar
 from revgan.training.config import RunConfig
 from revgan.training.planning import free_budget
 
@@ -26,7 +26,7 @@ def checked_data(config: RunConfig, console: Console, model: Path | None = None)
         UserError: what is wrong with which file.
     """
     preparation = Preparation.read(model) if model is not None else None
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(console) as bar:
         tasks = {}
 
         def show(what: str, done: int, total: int) -> None:

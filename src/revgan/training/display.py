@@ -1,19 +1,18 @@
 """What a person sees while training runs."""
 
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from revgan.progress import progress_bar
 from revgan.scores.metrics import Scores
 
 
 class Display:
-    """A progress bar with losses, speed and remaining time; plain lines where no terminal is.
+    """A progress bar with losses, speed and remaining time; plain lines without a terminal.
 
     Args:
         console: where it is shown.
@@ -27,15 +26,15 @@ class Display:
         self._line_every = line_every
         self._last_line = first
         self._total = total
-        self._bar = Progress(
+        self._bar = progress_bar(
+            console,
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[losses]}"),
-            console=console,
-            disable=not console.is_terminal,
+            transient=False,
         )
         self._task = self._bar.add_task("", total=total, completed=first, speed="", losses="")
 
@@ -103,22 +102,3 @@ class Clock:
         speed = (step - self._step) * self._images_per_step / max(now - self._time, 1e-9)
         self._step, self._time = step, now
         return speed
-
-
-@contextmanager
-def quiet_writers() -> Iterator[None]:
-    """Within, threads that can't write don't print a traceback.
-
-    TensorBoard's thread keeps its error and raises it in the main thread at the next write.
-    """
-    before = threading.excepthook
-
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        if not issubclass(arguments.exc_type, OSError):
-            before(arguments)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = before

@@ -3,11 +3,14 @@
 import signal
 from types import FrameType, TracebackType
 
+import torch
+from accelerate import Accelerator
+
 
 class StopRequest:
     """Within the context, the first SIGINT or SIGTERM is noted; a second Ctrl-C acts at once.
 
-    A repeated SIGTERM does not: launchers pass on what their whole group received already.
+    A repeated SIGTERM doesn't: launchers pass on what their whole group received already.
 
     Attributes:
         signal: what was received, or None.
@@ -30,6 +33,17 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def agreed(self, accelerator: Accelerator) -> bool:
+        """Whether any process was asked to stop: then all do, after the same step.
+
+        Every process calls this, after every step.
+        """
+        stop = self.signal is not None
+        if accelerator.num_processes == 1:
+            return stop
+        flag = torch.tensor(float(stop), device=accelerator.device)
+        return bool(accelerator.reduce(flag) > 0)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:

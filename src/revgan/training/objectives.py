@@ -1,17 +1,20 @@
 """The unpaired and the paired objective, as sequences of loss terms.
 
+The unpaired objective is CycleGAN's (Zhu et al., 2017), the paired one pix2pix's (Isola et al.,
+2017), as in the paper, whose code extends theirs (Section 1).
+
 An objective yields its terms one at a time, and the training step backpropagates each before it
 asks for the next, so that what a term computed is freed before the next one starts. Where several
 losses judge one translation, the graph is cut there (`_Cut`): each loss is backpropagated down to
-the cut, and what they sum up to is then pulled through the generator once. The gradients are those
-of the joint loss; at most two passes of the generator are alive instead of six. Who needs the joint
-loss itself gets the same terms uncut (`Objective.joint_terms`).
+the cut, and their sum then goes through the generator once. The gradients are those of the joint
+loss; at most two passes of the generator are alive instead of six. `Objective.joint_terms` gives
+the same terms uncut, for those who need the joint loss itself.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,46 +22,11 @@ from torch import Tensor
 
 from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
 from revgan.networks import PatchDiscriminator, TwoWayGenerator
-from revgan.training.losses import AdversarialForm, adversarial_loss
+from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
 from revgan.training.pool import ImagePool
 
 Terms = dict[str, Tensor]
 """Weighted losses by name; their sum is what gets minimised."""
-
-ObjectiveKind = Literal["unpaired", "paired"]
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """The losses and their weights.
-
-    Attributes:
-        adversarial: the form of the GAN loss: scores are compared with 1 and 0 ("least-squares"),
-            likewise behind a Sigmoid ("least-squares-sigmoid"), or as in the original GAN
-            ("cross-entropy").
-        cycle_weight: weight of the L1 cycle-consistency loss (unpaired).
-        identity_weight: weight of the identity loss as a fraction of `cycle_weight` (unpaired; 0
-            leaves it out; needs domains of equal channels).
-        l1_weight: weight of the L1 distance to the true translation (paired).
-        pool_size: generated images kept for the discriminators (unpaired).
-        consensus_weight: gamma of consensus optimization (Mescheder et al., 2017; 0 leaves it out;
-            needs generator.memory naive, or auto).
-    """
-
-    adversarial: AdversarialForm = "least-squares"
-    cycle_weight: float = 10.0
-    identity_weight: float = 0.5
-    l1_weight: float = 100.0
-    pool_size: int = 50
-    consensus_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.adversarial not in get_args(AdversarialForm):
-            known = ", ".join(get_args(AdversarialForm))
-            raise ValueError(f"adversarial must be one of {known}, not {self.adversarial!r}")
-        for name, value in asdict(self).items():
-            if name != "adversarial" and not value >= 0:
-                raise ValueError(f"{name} must be 0 or more, not {value}")
 
 
 @dataclass
@@ -90,7 +58,7 @@ class Fakes:
 
 @dataclass(frozen=True)
 class Players:
-    """The networks of the game: one generator for both directions, a judge per domain."""
+    """The networks of the game: one generator for both directions, one judge for each domain."""
 
     generator: TwoWayGenerator
     judge_a: PatchDiscriminator
@@ -99,6 +67,35 @@ class Players:
     def judge(self, domain: DomainName) -> PatchDiscriminator:
         """The discriminator of a domain."""
         return self.judge_a if domain == "a" else self.judge_b
+
+
+def adversarial_loss(logits: Tensor, *, real: bool, form: AdversarialForm) -> Tensor:
+    """The GAN loss: how far logits are from calling every patch real, or every patch fake.
+
+    Args:
+        logits: (B, 1, *patches), before any Sigmoid.
+        real: the label: real patches have target 1, fake ones 0.
+        form: "least-squares" compares the unbounded scores with the target (Mao et al., LSGAN,
+            2017; the released code). "least-squares-sigmoid" does so behind the Sigmoid that the
+            paper's Section 1.2 puts at the discriminator's end. "cross-entropy" is the original
+            GAN loss (Goodfellow et al., 2014), with Sigmoid and logarithm fused into one
+            numerically stable function.
+
+    Returns:
+        The mean over patches, 0 at best.
+
+    Raises:
+        ValueError: there is no such form.
+    """
+    target = logits.new_full((), float(real)).expand_as(logits)
+    match form:
+        case "least-squares":
+            return F.mse_loss(logits, target)
+        case "least-squares-sigmoid":
+            return F.mse_loss(logits.sigmoid(), target)
+        case "cross-entropy":
+            return F.binary_cross_entropy_with_logits(logits, target)
+    raise ValueError(f"form must be one of {', '.join(get_args(AdversarialForm))}, not {form!r}")
 
 
 class _Uncut:
@@ -144,7 +141,7 @@ class Objective(ABC):
 
     @abstractmethod
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
-        """A discriminator's input: an image of its domain, and what the objective puts beside."""
+        """A discriminator's input: an image of its domain, and what stands beside it."""
 
     def generator_terms(self, players: Players, batch: Batch, fakes: Fakes) -> Iterator[Terms]:
         """Yields the generator's terms; leaves its translations, without gradients, in `fakes`.
@@ -175,7 +172,10 @@ class Objective(ABC):
         fakes: Fakes,
         draws: torch.Generator,
     ) -> Iterator[Terms]:
-        """Yields the terms of a domain's discriminator; `draws` decides what its pool exchanges."""
+        """Yields the terms of a domain's discriminator; `draws` decides what its pool exchanges.
+
+        The generator's terms come first: they leave the translations in `fakes`.
+        """
         fake = fakes.of(domain)
         if domain in self.pools:
             fake = self.pools[domain].exchange(fake, draws)
@@ -196,9 +196,9 @@ class Objective(ABC):
             players: the networks.
             batch: the real images, and what the fake ones were made from.
             fake: generated images of the domain.
-            together: shows real and fake images as one batch, so that the weights and their
-                gradients, most of the discriminator's memory, are there once; but never to batch
-                norm, which would mix the two.
+            together: shows real and fake images as one batch, so that the weights' gradients, most
+                of the discriminator's memory, are there once. Batch norm would mix the two: with
+                it, they are always shown one after the other.
         """
         judge, form = players.judge(domain), self.config.adversarial
         images = [self._shown(domain, image, batch) for image in (batch.of(domain), fake)]
@@ -212,12 +212,16 @@ class Objective(ABC):
         }
 
     def _fool(self, domain: DomainName, players: Players, batch: Batch, fake: Tensor) -> Tensor:
+        """The generator's side of the GAN loss: its translations should be called real."""
         logits = players.judge(domain)(self._shown(domain, fake, batch))
         return adversarial_loss(logits, real=True, form=self.config.adversarial)
 
 
 class UnpairedObjective(Objective):
-    """GAN, cycle-consistency and identity losses, both directions (Zhu et al., CycleGAN, 2017)."""
+    """GAN, cycle-consistency and identity losses in both directions (Zhu et al., CycleGAN, 2017).
+
+    The discriminators see images of their domain alone, older translations among them.
+    """
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__(config)
@@ -239,24 +243,25 @@ class UnpairedObjective(Objective):
         fakes.a = yield from self._cycle(players, batch, "BtoA", cut)
 
     def _identity(self, players: Players, x: Tensor, direction: Direction) -> Tensor:
-        """An image that already belongs to the target domain should stay as it is."""
+        """An image that already belongs to the target domain stays as it is (Zhu, Section 5.2)."""
         weight = self.config.cycle_weight * self.config.identity_weight
         return weight * F.l1_loss(players.generator(x, direction), x)
 
     def _cycle(
         self, players: Players, batch: Batch, there: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
-        """The translation should pass for real, and lead back to where it came from."""
+        """The translation passes for real (Zhu, Equation 1) and leads back (Equation 2)."""
         source, target = ends(there)
-        fake = cut(players.generator(batch.of(source), there))
+        x = batch.of(source)
+        fake = cut(players.generator(x, there))
         yield {f"gan_{there}": self._fool(target, players, batch, fake.image)}
         cycled = players.generator(fake.image, back(there))
-        yield {f"cycle_{source}": self.config.cycle_weight * F.l1_loss(cycled, batch.of(source))}
+        yield {f"cycle_{source}": self.config.cycle_weight * F.l1_loss(cycled, x)}
         return fake.finish()
 
 
 class PairedObjective(Objective):
-    """Conditional GAN and L1 losses (Isola et al., pix2pix, 2017) in both directions at once.
+    """Conditional GAN and L1 losses in both directions (Isola et al., pix2pix, 2017).
 
     The discriminators see a translation together with the image that it was made from.
     """
@@ -276,7 +281,9 @@ class PairedObjective(Objective):
     def _translate(
         self, players: Players, batch: Batch, direction: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
-        """The translation should pass for real beside its input, and be close to the truth."""
+        """The translation passes for real beside its input (Isola, Equation 1), and is close to
+        the truth (Equation 3).
+        """
         source, target = ends(direction)
         fake = cut(players.generator(batch.of(source), direction))
         yield {f"gan_{direction}": self._fool(target, players, batch, fake.image)}

@@ -9,7 +9,7 @@ class ImagePool:
 
     While the pool fills, images pass through and are kept. Once it is full, each image is, with
     probability 1/2, stored in exchange for a random older one, which is returned in its place. The
-    pool lies in the computer's main memory, as a GPU's is dear.
+    pool is kept in main memory, because a GPU's is scarce.
 
     Args:
         size: how many images are kept; with 0, every image passes through.

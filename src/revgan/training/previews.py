@@ -1,26 +1,23 @@
 """Pictures of held-out images translated during training."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, nn
+from torch import Tensor
 
 from revgan.data.domains import spread
 from revgan.data.formats import Affine
 from revgan.data.sets import DataConfig, DataSet
-from revgan.directions import DIRECTIONS, Direction, back
-from revgan.figures.pictures import image_grid
-from revgan.figures.slices import slice_volumes
-from revgan.figures.volumes import volume_grid
-from revgan.inference import translate_padded
+from revgan.directions import DIRECTIONS, Direction
+from revgan.figures import image_grid, slice_volumes, volume_grid
 from revgan.networks import TwoWayGenerator
 from revgan.training.checkpoint import writing
 from revgan.training.runs import RunFolder
 from revgan.training.trackers import log_picture
+from revgan.training.validation import evaluating, there_and_back
 
 ROWS = 4
 """Images in each picture."""
@@ -48,9 +45,9 @@ def save_pictures(
     Without images held out, training images stand in. The truth is beside the translation
     where it is known. Of volumes, pictures show slices through the middle.
     """
-    # A picture shall need no more memory than training does. Even one of twice the crop takes less
-    # than the activations that training stores; but in lean, it stores next to none, and a cube of
-    # twice the side is eight times as large.
+    # A picture may need no more memory than training does. Even one of twice the crop takes less
+    # than the activations that training stores; but lean stores next to none, and a cube of twice
+    # the side is eight times as large.
     doubled = config.spatial_dims == 2 and generator.config.memory != "lean"
     largest = 2 * config.crop if doubled else config.crop
     draw = _volume_grid if config.spatial_dims == 3 else _image_grid
@@ -115,30 +112,3 @@ def _headed(heading: str, pixels: NDArray[np.uint8]) -> Image.Image:
     font = ImageFont.load_default(HEADING * 2 / 3)
     ImageDraw.Draw(picture).text((4, HEADING / 2), heading, "black", font, anchor="lm")
     return picture
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Within, dropout is off, and batch norms use their running statistics and leave them alone."""
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train()
-
-
-def translate_one(
-    generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
-) -> Tensor:
-    """The translation of an image or volume (C, *spatial), float32, on the CPU."""
-    with accelerator.autocast():
-        there = translate_padded(generator, x[None], direction)
-    return there[0].float().cpu()
-
-
-def there_and_back(
-    generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
-) -> list[Tensor]:
-    """An image or volume (C, *spatial), its translation, and that translated back."""
-    there = translate_one(generator, x, direction, accelerator)
-    return [x, there, translate_one(generator, there, back(direction), accelerator)]

@@ -122,6 +122,6 @@ def existing_run(root: Path) -> RunFolder:
     if not folder.config.is_file():
         what = "has no config.yaml" if root.is_dir() else "does not exist"
         raise UserError(
-            f"{root} is no run folder: it {what}; give a folder that revgan train or demo made"
+            f"{root} is not a run folder: it {what}; give a folder that revgan train or demo made"
         )
     return folder

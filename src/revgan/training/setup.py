@@ -1,7 +1,5 @@
 """What a run starts from: device, networks, and the state of an earlier checkpoint."""
 
-import math
-from dataclasses import asdict
 from typing import Literal
 
 import torch
@@ -10,10 +8,9 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 from torch import nn
 
-from revgan.data.sets import DataSet
 from revgan.environment import require_device
 from revgan.errors import UserError
-from revgan.networks import PatchDiscriminator
+from revgan.networks import PatchDiscriminator, build_generator
 from revgan.training.average import WeightAverage
 from revgan.training.checkpoint import load_checkpoint
 from revgan.training.config import Precision, RunConfig, RuntimeConfig
@@ -32,7 +29,8 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
     precision = mixed_precision(runtime.precision, cuda=not cpu and torch.cuda.is_available())
-    AcceleratorState._reset_state()  # it would refuse a precision other than a former call's
+    # It would refuse a precision other than an earlier call's, and has no public way to reset it.
+    AcceleratorState._reset_state()
     if run is None:
         return Accelerator(cpu=cpu, mixed_precision=precision)
     return Accelerator(
@@ -49,7 +47,7 @@ def mixed_precision(precision: Precision, *, cuda: bool) -> str:
     """What accelerate calls the precision: no, bf16 or fp16.
 
     Raises:
-        UserError: fp16 away from CUDA.
+        UserError: fp16 without CUDA.
     """
     if precision == "fp16" and not cuda:
         raise UserError(
@@ -62,21 +60,6 @@ def mixed_precision(precision: Precision, *, cuda: bool) -> str:
     return "no" if precision == "float32" else precision
 
 
-def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:
-    """Steps of the whole training."""
-    if config.training.steps is not None:
-        return config.training.steps
-    images = config.training.epochs * epoch_length
-    return math.ceil(images / (config.training.batch_size * processes))
-
-
-def build_trainer(
-    config: RunConfig, data: DataSet, accelerator: Accelerator, total: int
-) -> Trainer:
-    """Fresh networks for the channels of a data set, on the device, with their optimizers."""
-    return make_trainer(config, config.data.spatial_dims, data.channels, accelerator, total)
-
-
 def make_trainer(
     config: RunConfig,
     spatial_dims: Literal[2, 3],
@@ -87,11 +70,14 @@ def make_trainer(
     """Fresh networks on the device, with their optimizers.
 
     Args:
-        config: of the run; `generator.memory` is not "auto" any more.
+        config: of the run; `generator.memory` is no longer "auto".
         spatial_dims: 2 for images, 3 for volumes.
         channels: of A and B.
         accelerator: device, precision and processes.
         total: steps of the whole training.
+
+    Raises:
+        UserError: A and B differ in channels, and the identity loss has a weight.
     """
     torch.manual_seed(config.training.seed)
     objective = build_objective(config.objective, config.losses)
@@ -99,14 +85,14 @@ def make_trainer(
     if config.objective == "unpaired" and channels_a != channels_b:
         _refuse_identity_loss(config, channels_a, channels_b)
     players = Players(
-        generator=config.generator.build(spatial_dims, channels_a, channels_b),
+        generator=build_generator(config.generator, spatial_dims, channels_a, channels_b),
         judge_a=_judge(config, objective, spatial_dims, channels_a, channels_b),
         judge_b=_judge(config, objective, spatial_dims, channels_b, channels_a),
     )
     networks: list[nn.Module] = [players.generator, players.judge_a, players.judge_b]
     average = None
     if config.training.ema is not None:  # last, so that the others' weights don't depend on it
-        follower = config.generator.build(spatial_dims, channels_a, channels_b)
+        follower = build_generator(config.generator, spatial_dims, channels_a, channels_b)
         networks.append(follower)
         average = WeightAverage(follower, config.training.ema)
     if accelerator.device.type != "cpu":  # they are there already, and fake ones can't be moved
@@ -128,11 +114,15 @@ def _judge(
     config: RunConfig, objective: Objective, spatial_dims: Literal[2, 3], own: int, other: int
 ) -> PatchDiscriminator:
     channels = objective.judged_channels(own, other)
-    return PatchDiscriminator(spatial_dims, channels, **asdict(config.discriminator))
+    return PatchDiscriminator.from_config(config.discriminator, spatial_dims, channels)
 
 
 def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
-    """Loads the latest checkpoint into the trainer; returns its step."""
+    """Loads the latest checkpoint into the trainer; returns its step.
+
+    Raises:
+        UserError: there is none, it can't be read, or it belongs to other networks.
+    """
     step, tensors, scaler = load_checkpoint(run.checkpoints)
     try:
         trainer.load_state(tensors)
@@ -141,7 +131,7 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
             f"the checkpoint of step {step} in {run.root} belongs to other networks than the "
             "configuration describes; resume without changing architecture or objective"
         ) from error
-    for pool in trainer.objective.pools.values():  # pictures of another crop can't be judged beside
+    for pool in trainer.objective.pools.values():  # images of another crop don't fit
         pool.images = [image for image in pool.images if image.shape[-1] == config.data.crop]
     if scaler and trainer.accelerator.scaler is not None:
         trainer.accelerator.scaler.load_state_dict(scaler)

@@ -1,4 +1,8 @@
-"""One training step: consensus, if asked for, the generator's terms, then the discriminators'."""
+"""One training step: the generator's losses move the generator, then each judge learns.
+
+The order is that of CycleGAN's and pix2pix's code, which the paper extends (Section 1). Each loss
+is backpropagated before the next is computed, and one network's weights move at a time.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +20,9 @@ from revgan.training.average import WeightAverage
 from revgan.training.config import OptimizerConfig
 from revgan.training.consensus import consensus_term
 from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms, total
+
+_NETWORKS, _POOLS = 0, 1
+"""The streams of a step's draws: within the networks (dropout), and of the image pools."""
 
 
 class Trainer:
@@ -70,25 +77,29 @@ class Trainer:
             batch: images of both domains on the device.
             step: number of the step, from 0.
         """
-        torch.manual_seed(self._step_seed(step))
-        draws = torch.Generator().manual_seed(self._step_seed(step))
+        torch.manual_seed(self._seed_of(step, _NETWORKS))
+        pool_draws = torch.Generator().manual_seed(self._seed_of(step, _POOLS))
         learning_rate = self.learning_rate(step)
         fakes = Fakes()
         losses: dict[str, Tensor] = {}
 
         if self.objective.config.consensus_weight > 0:
-            # Adds to the gradients of all networks; the judges' wait there for their turn.
+            # Mescheder et al., 2017. Its gradients reach all networks; the judges' wait there.
             losses |= self._backpropagate(consensus_term(self.objective, self.players, batch))
 
+        # Identity, GAN and cycle losses (Zhu et al., 2017), or GAN and L1 (Isola et al., 2017).
         with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
             terms = self.objective.generator_terms(self.players, batch, fakes)
             losses |= self._minimise(terms, "generator", learning_rate)
         if self.average is not None:
             self.average.update(self.players.generator, step)
 
-        # One after the other, so that the gradients of only one network are alive at a time.
+        # The other side of the GAN loss, one judge after the other, so that the gradients of only
+        # one network are alive at a time.
         for domain in DOMAINS:
-            terms = self.objective.discriminator_terms(domain, self.players, batch, fakes, draws)
+            terms = self.objective.discriminator_terms(
+                domain, self.players, batch, fakes, pool_draws
+            )
             losses |= self._minimise(terms, domain, learning_rate)
         return losses
 
@@ -128,7 +139,7 @@ class Trainer:
         """Averages gradients over processes: once, after the last term, for every weight.
 
         A data-parallel wrapper would do so after each term, and would miss weights that the last
-        one does not touch.
+        one doesn't touch.
         """
         if self.accelerator.num_processes == 1:
             return
@@ -139,9 +150,12 @@ class Trainer:
                 torch.distributed.all_reduce(weight.grad)
                 weight.grad /= self.accelerator.num_processes
 
-    def _step_seed(self, step: int) -> int:
+    def _seed_of(self, step: int, stream: int) -> int:
+        """The seed of one of a step's streams of draws, which differ as unrelated seeds do."""
         key = (self.seed, step, self.accelerator.process_index)
-        return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+        # The networks' key has no number, as before the streams were parted: dropout stays.
+        sequence = np.random.SeedSequence(key, spawn_key=(stream,) if stream else ())
+        return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
     @property
     def model(self) -> TwoWayGenerator:

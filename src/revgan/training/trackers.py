@@ -3,7 +3,9 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -14,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from accelerate.utils import is_mlflow_available, is_wandb_available
 
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.files import write_text
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.runs import RunFolder
@@ -57,10 +59,29 @@ def make_trackers(runtime: RuntimeConfig, run: RunFolder) -> list[str | GeneralT
     return trackers
 
 
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Within, threads that can't write don't print a traceback.
+
+    TensorBoard's thread keeps its error and raises it in the main thread at the next write.
+    """
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not issubclass(arguments.exc_type, OSError):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 def log_configuration(accelerator: Accelerator, config: RunConfig) -> None:
     """Tells W&B and MLflow the options of a run, by names such as data.crop.
 
-    TensorBoard, which would make a run of its own of them each time, lies beside config.yaml.
+    TensorBoard would make a run of its own of them each time, and its files lie beside config.yaml.
     """
     for tracker in accelerator.trackers:
         if tracker.name != "tensorboard":
@@ -101,13 +122,13 @@ class _WandB(WandBTracker):  # type: ignore[misc]  # accelerate's types are not 
         import wandb
 
         try:
-            # The progress bar's frames are no log.
+            # The progress bar's frames don't belong in a log.
             self.init_kwargs["settings"] = wandb.Settings(console="off")
             super().start()
         except wandb.errors.Error as error:
             raise UserError(
-                f"W&B can't be used ({_line(error)}); run wandb login, set WANDB_MODE=offline, or "
-                "set --runtime.wandb false"
+                f"W&B can't be used ({one_line(error, 200)}); run wandb login, set "
+                "WANDB_MODE=offline, or set --runtime.wandb false"
             ) from error
         _remember_id(self._folder, "wandb", self.run.id)
 
@@ -138,13 +159,13 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
             super().start()
         except mlflow.exceptions.MlflowException as error:
             raise UserError(
-                f"MLflow can't be used ({_line(error)}); set MLFLOW_TRACKING_URI to a server that "
-                "answers, or set --runtime.mlflow false"
+                f"MLflow can't be used ({one_line(error, 200)}); set MLFLOW_TRACKING_URI to a "
+                "server that answers, or set --runtime.mlflow false"
             ) from error
         _remember_id(self._folder, "mlflow", self.tracker.info.run_id)
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
-        if self._known is None:  # MLflow lets no parameter change
+        if self._known is None:  # MLflow refuses to change one
             self._try(super().store_init_configuration, values)
 
     def log(self, values: dict[str, Any], step: int | None = None, **options: Any) -> None:
@@ -174,11 +195,9 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
             call(*arguments, **options)
         except Exception as error:  # whatever a server's client raises must not end a training
             self._lost = True
-            _log.warning("MLflow is told no more (%s); the run folder has it all", _line(error))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+            _log.warning(
+                "MLflow gets no more (%s); the run folder has it all", one_line(error, 200)
+            )
 
 
 def _ids(run: RunFolder) -> dict[str, str]:

@@ -1,18 +1,19 @@
 """Scores of held-out images or volumes while training goes on."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from statistics import fmean
 from typing import get_args
 
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from revgan.data.domains import DataSet, spread
-from revgan.directions import DIRECTIONS, round_trip
-from revgan.networks import Direction, TwoWayGenerator
+from revgan.directions import DIRECTIONS, Direction, back, round_trip
+from revgan.inference import translate_padded
+from revgan.networks import TwoWayGenerator
 from revgan.scores.metrics import Scores, score_pairs
 from revgan.training.config import RunConfig, ScoreName
-from revgan.training.previews import evaluating, there_and_back, translate_one
 
 
 def validate(
@@ -20,7 +21,7 @@ def validate(
 ) -> dict[str, Scores]:
     """Scores the middles of some validation images or volumes, of the size that training cuts out.
 
-    So a pass needs no more memory than training does, and scores differ from those of whole images.
+    A pass needs no more memory than training does; scores differ from those of whole images.
 
     Args:
         generator: it comes back in training mode, its running statistics untouched.
@@ -48,7 +49,7 @@ def _pairs(
     accelerator: Accelerator,
     direction: Direction,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What comes out, and what should."""
+    """What comes out, and what should come out."""
     source, target = data.sides(direction)
     crop = config.data.crop
     for number in spread(range(len(source.val)), config.training.validation_images):
@@ -58,6 +59,33 @@ def _pairs(
             yield translate_one(generator, x, direction, accelerator), truth
         else:
             yield there_and_back(generator, x, direction, accelerator)[-1], x
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Within, dropout is off, and batch norms use their running statistics and leave them alone."""
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train()
+
+
+def translate_one(
+    generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
+) -> Tensor:
+    """The translation of an image or volume (C, *spatial), float32, on the CPU."""
+    with accelerator.autocast():
+        there = translate_padded(generator, x[None], direction)
+    return there[0].float().cpu()
+
+
+def there_and_back(
+    generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
+) -> list[Tensor]:
+    """An image or volume (C, *spatial), its translation, and that translated back."""
+    there = translate_one(generator, x, direction, accelerator)
+    return [x, there, translate_one(generator, there, back(direction), accelerator)]
 
 
 def flat(scores: Mapping[str, Scores]) -> dict[str, float]:

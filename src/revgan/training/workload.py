@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from revgan.errors import UserError
 from revgan.inference.translator import translate_padded
 from revgan.memory import StepPrediction, predict_step
+from revgan.networks import build_generator
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import Batch
 from revgan.training.pool import ImagePool
@@ -89,7 +90,7 @@ def predict_translation(workload: Workload) -> StepPrediction:
 
     def make_step() -> Callable[[], object]:
         generator = workload.with_generator(memory="naive", stored_blocks=0).config.generator
-        network = generator.build(workload.spatial_dims, *workload.channels)
+        network = build_generator(generator, workload.spatial_dims, *workload.channels)
         a, b = workload.images(1)
 
         def step() -> None:

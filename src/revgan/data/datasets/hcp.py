@@ -8,7 +8,6 @@ from typing import get_args
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress as ProgressBar
 
 from revgan.data.datasets.diffusion_scans import (
     Mask,
@@ -27,6 +26,7 @@ from revgan.data.datasets.diffusion_tensors import (
 from revgan.data.datasets.prepared import Role, is_complete, open_target
 from revgan.data.formats import Window, write
 from revgan.errors import UsageError, UserError
+from revgan.progress import progress_bar
 
 MARGIN = 4
 """Voxels between the training and the test region of a single subject."""
@@ -117,7 +117,7 @@ def prepare_hcp(
         "max_b": max_b,
     }
     open_target(target, record, samples, "subjects")
-    with ProgressBar(console=console, disable=not console.is_terminal) as bar:
+    with progress_bar(console, transient=False) as bar:
         task = bar.add_task("", total=2 * len(samples))  # two fits of tensors each
         for sample in samples:
             bar.update(task, description=sample.name)

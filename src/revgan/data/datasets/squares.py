@@ -16,6 +16,7 @@ from revgan.data.channels import convert_channels
 from revgan.data.datasets.prepared import Role, Sample, is_complete, open_target
 from revgan.data.formats import Header, create, read
 from revgan.errors import UserError
+from revgan.progress import progress_bar
 
 Pixels = NDArray[np.uint8]
 
@@ -56,7 +57,7 @@ def prepare_pairs(
     record = {"task": task, "size": side, "train": names["train"], "test": names["test"]}
     open_target(target, record, samples, "images")
     columns = *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bar(console, *columns, transient=False) as bar:
         count = bar.add_task(target.name, total=len(samples))
         write_squares(samples, target, side, lambda: bar.advance(count))
     return {role: len(of_role) for role, of_role in names.items()}

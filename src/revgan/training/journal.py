@@ -1,0 +1,193 @@
+"""What training leaves behind: lines, scores, pictures, checkpoints, models; and after which steps.
+
+Files go into the run folder, scalars and pictures to the trackers, and a line to the terminal. Of
+several processes, the main one writes.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from revgan.data.sets import DataSet
+from revgan.errors import UserError
+from revgan.files import write_text
+from revgan.networks.pretrained import save_generator
+from revgan.training.best import BestModel, forget_best_after
+from revgan.training.checkpoint import not_written, save_checkpoint, writing
+from revgan.training.config import RunConfig
+from revgan.training.display import Clock, Display
+from revgan.training.previews import save_pictures
+from revgan.training.runs import RunFolder
+from revgan.training.step import Trainer
+from revgan.training.trackers import log_configuration
+from revgan.training.validation import flat, means, validate
+
+
+class Journal:
+    """Writes what a run's options ask for after a step.
+
+    Args:
+        config: how often what is written.
+        data: what is scored and shown.
+        run: where files go.
+        trainer: whose state is kept.
+        console: where a person follows.
+    """
+
+    def __init__(
+        self, config: RunConfig, data: DataSet, run: RunFolder, trainer: Trainer, console: Console
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.folder = run
+        self.trainer = trainer
+        self.accelerator = trainer.accelerator
+        self.console = console
+
+    @contextmanager
+    def opened(self, first: int) -> Iterator[None]:
+        """Within, `write` can be called; removes a new run's folder if nothing to keep came.
+
+        Args:
+            first: steps done before; what lies in the folder of later ones is forgotten.
+
+        Raises:
+            UserError: a file can't be written.
+        """
+        every, accelerator, run = self.config.training, self.accelerator, self.folder
+        fresh = accelerator.is_main_process and not run.root.exists()
+        try:
+            if accelerator.is_main_process:
+                self._begin(first)
+            repeated = {"tensorboard": {"purge_step": first}} if first else {}
+            accelerator.init_trackers(run.root.name, init_kwargs=repeated)
+            log_configuration(accelerator, self.config)
+            split: Literal["val", "test"] = "test" if self.data.a.val == self.data.a.test else "val"
+            self._best = BestModel(run.best, every.best_by, split, self.data.preparation)
+            self._clock = Clock(every.batch_size * accelerator.num_processes, first)
+            total = self.trainer.total_steps
+            try:
+                with Display(self.console, first, total, every.sample_every) as self._display:
+                    yield
+            finally:
+                with writing(run.tensorboard):
+                    accelerator.end_training()
+        except OSError as error:
+            raise not_written(error, Path(error.filename or run.root), run.checkpoints) from error
+        finally:
+            if fresh and not run.history() and not any(run.checkpoints.glob("step-*")):
+                shutil.rmtree(run.root, ignore_errors=True)
+
+    def _begin(self, first: int) -> None:
+        run = self.folder
+        run.samples.mkdir(parents=True, exist_ok=True)
+        write_text(run.config, self.config.to_yaml())
+        if self.data.preparation is not None:
+            self.data.preparation.write(run.model)
+        run.forget_after(first)
+        forget_best_after(run.best, first)
+
+    def write(self, step: int, losses: dict[str, Tensor], *, stopping: bool) -> None:
+        """Writes what is due.
+
+        Every process calls this, after every step.
+
+        Args:
+            step: steps done.
+            losses: of the step, by name.
+            stopping: whether it was the last one, though others were planned.
+
+        Raises:
+            UserError: a loss is infinite or not a number, where anything of the step would be kept.
+            OSError: a file can't be written.
+        """
+        every, last = self.config.training, step == self.trainer.total_steps
+        log = last or step % every.log_every == 0
+        scored = every.validate_every is not None and bool(self.data.a.val)
+        score = scored and (last or step % (every.validate_every or 1) == 0)
+        save = last or stopping or step % every.checkpoint_every == 0
+        show = step % every.sample_every == 0
+        values = self._finite(losses, step) if log or score or save else {}
+        self._display.advance(step)
+        if not self.accelerator.is_main_process:
+            return
+        if log:
+            self._log(step, values)
+        if score:
+            self._score(step)
+        if show:
+            self._show(step)
+        if save:
+            self._save(step)
+
+    def _finite(self, losses: dict[str, Tensor], step: int) -> dict[str, float]:
+        """The losses as numbers, averaged over processes."""
+        averages = self.accelerator.reduce(torch.stack(list(losses.values())), reduction="mean")
+        values = dict(zip(losses, averages.tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"the loss {name} is {value} at step {step}; lower --optimizer.lr or use "
+                    "--runtime.precision float32, and resume from the last checkpoint"
+                )
+        return values
+
+    def _log(self, step: int, losses: dict[str, float]) -> None:
+        speed = self._clock.images_per_second(step)
+        self._display.show(step, losses, speed)
+        learning_rate = self.trainer.learning_rate(step - 1)
+        scalars = {f"losses/{name}": value for name, value in losses.items()}
+        self._record(
+            {"step": step, **losses, "lr": learning_rate, "images_per_s": round(speed, 3)},
+            scalars | {"lr": learning_rate, "images_per_s": speed},
+        )
+
+    def _score(self, step: int) -> None:
+        model = self.trainer.model
+        scores = validate(model, self.data, self.config, self.accelerator)
+        # Judged by round trips, a generator that leaves its input alone would be the best.
+        with writing(self.folder.best):
+            best = self.data.val_aligned and self._best.offer(model, step, means(scores))
+        self._display.show_scores(step, scores, best=best)
+        values = flat(scores)
+        self._record(
+            {"step": step, **values},
+            {f"validation/{name}": value for name, value in values.items()},
+        )
+
+    def _record(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
+        """Adds a line to metrics.jsonl, and tells the trackers its scalars."""
+        metrics = self.folder.metrics
+        with writing(metrics), metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        with writing(self.folder.tensorboard):
+            self.accelerator.log(scalars, step=line["step"])
+
+    def _show(self, step: int) -> None:
+        model, data, folder = self.trainer.model, self.data, self.folder
+        save_pictures(model, data, self.config.data, folder, self.accelerator, step)
+
+    def _save(self, step: int) -> None:
+        scaler = self.accelerator.scaler
+        save_checkpoint(
+            self.folder.checkpoints,
+            step,
+            self.trainer.state(),
+            scaler.state_dict() if scaler is not None else {},
+            self.config.training.keep_checkpoints,
+        )
+        self.save_model()
+
+    def save_model(self) -> None:
+        """Writes the generator as it is now, from the main process."""
+        if self.accelerator.is_main_process:
+            with writing(self.folder.model):
+                save_generator(self.trainer.model, self.folder.model)
