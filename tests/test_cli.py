@@ -16,9 +16,9 @@ from accelerate import Accelerator
 
 from revgan.cli import main
 from revgan.data import folders
-from revgan.data.images import write_image
 from revgan.networks import pretrained
 from revgan.training import checkpoint, journal, loop
+from scans import write_image
 
 TINY = {
     "training.steps": 2,
@@ -305,7 +305,7 @@ def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folders, "read_image", interrupt)
+    monkeypatch.setattr(folders, "read", interrupt)
     assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
     assert not (tmp_path / "run").exists()
 

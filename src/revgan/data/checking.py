@@ -128,7 +128,7 @@ def _require_room(ref: ScanRef, scan: Found, config: DataConfig) -> None:
         changed = " after resampling" if config.spacing is not None else ""
         raise UserError(
             f"{ref} has {kind.size(scan.shape)}{changed}, too few for data.crop {config.crop}; "
-            f"lower data.crop, or leave the {kind.one} out"
+            f"lower data.crop, set {kind.scale}, or leave the {kind.one} out"
         )
 
 

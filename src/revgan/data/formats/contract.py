@@ -32,6 +32,7 @@ class Kind:
         article: with its article.
         many: several of them.
         elements: what they are made of.
+        scale: the option that decides how many of these they have.
         preset: a configuration to start from.
     """
 
@@ -39,6 +40,7 @@ class Kind:
     article: str
     many: str
     elements: str
+    scale: str
     preset: str
 
     def size(self, shape: tuple[int, ...]) -> str:
@@ -48,8 +50,8 @@ class Kind:
 
 
 KINDS = {
-    2: Kind("image", "a 2D image", "images", "pixels", "default"),
-    3: Kind("volume", "a volume", "volumes", "voxels", "volumes"),
+    2: Kind("image", "an image", "images", "pixels", "data.resize", "default"),
+    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes"),
 }
 """By the number of spatial axes."""
 

@@ -49,7 +49,9 @@ class Jpeg(Family):
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
         pixels = values[0] if header.channels == 1 else values.transpose(1, 2, 0)
-        Image.fromarray(np.ascontiguousarray(pixels)).save(path, "JPEG", quality=QUALITY)
+        buffer = io.BytesIO()  # into a file, Pillow writes past a full disk without a word
+        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=QUALITY)
+        path.write_bytes(buffer.getvalue())
 
     def beyond(self, header: Header) -> list[str]:
         limits = {

@@ -46,4 +46,6 @@ class Png(Family):
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
-        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(values.transpose(1, 2, 0))))
+        # A copy: the encoder refuses the strides that views of one row or channel may have.
+        pixels = np.array(values.transpose(1, 2, 0), order="C")
+        path.write_bytes(imagecodecs.png_encode(pixels))
