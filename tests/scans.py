@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from revgan.data.formats import Header, Scan, create, read, write
+from revgan.data.formats import Header, Scan, create, probe, read, write
 
 
 def write_image(path, pixels):
@@ -14,7 +14,7 @@ def write_image(path, pixels):
 
 def read_image(path):
     """The pixels (H, W, C) of an image."""
-    return np.moveaxis(read(path, spatial_dims=2).values, 0, -1)
+    return np.moveaxis(_as_told(path, 2).values, 0, -1)
 
 
 def write_volume(path, values, like):
@@ -24,6 +24,14 @@ def write_volume(path, values, like):
 
 def read_volume(path):
     """A volume, as float32."""
-    scan = read(path, spatial_dims=3)
+    scan = _as_told(path, 3)
     values = np.ascontiguousarray(scan.values, np.float32)
     return Scan(values, scan.affine, scan.source, scan.dtype)
+
+
+def _as_told(path, spatial_dims):
+    """A scan, which is what its header says before any value is read."""
+    scan, header = read(path, spatial_dims), probe(path, spatial_dims)
+    assert (header.channels, *header.shape) == scan.values.shape
+    assert header.dtype == scan.values.dtype or scan.values.dtype == np.float32  # scaled NIfTI
+    return scan

@@ -10,8 +10,11 @@ from PIL.PngImagePlugin import PngImageFile
 from revgan.data.formats.contract import Family, Header, Reader, Values, Window, require_photo
 from revgan.data.formats.pillow import channels_first, channels_of, values_of
 
-DEPTH = 24
-"""The place of the bit depth: in IHDR, which is always the first chunk."""
+DEPTH, COLOUR = 24, 25
+"""The places of the bit depth and the colour type: in IHDR, which is always the first chunk."""
+
+CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+"""By the colour types that can have 16 bits."""
 
 
 class _PngReader(Reader):
@@ -21,8 +24,12 @@ class _PngReader(Reader):
         # Not Image.open, which refuses images of more than 179 megapixels.
         with PngImageFile(io.BytesIO(self._data)) as picture:
             width, height = picture.size
-            dtype = np.dtype(np.uint16 if self._deep else np.uint8)
-            self.header = Header(channels_of(picture), (height, width), dtype)
+            channels, dtype = channels_of(picture), np.dtype(np.uint8)
+            if self._deep:
+                # Pillow's modes don't tell of all of them; a transparent colour becomes alpha.
+                channels = CHANNELS[self._data[COLOUR]] + ("transparency" in picture.info)
+                dtype = np.dtype(np.uint16)
+        self.header = Header(channels, (height, width), dtype)
         require_photo(self.header)
 
     def values(self, window: Window) -> Values:
