@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from revgan.data import formats
-from revgan.data.formats import Header, contract, files
+from revgan.data.formats import Header, contract, registry
 from revgan.errors import UserError
 
 PHOTOS = ("uint8", "uint16")
@@ -36,7 +36,7 @@ fast = settings(
 @st.composite
 def scans(draw, suffix):
     """Values (C, *spatial) that a format holds, and a place."""
-    dims = next(f.spatial_dims for f in files.families() if suffix in f.suffixes)
+    dims = next(f.spatial_dims for f in registry.families() if suffix in f.suffixes)
     least = 1 if dims == 2 else 2
     shape = draw(st.tuples(*[st.integers(least, 9)] * dims))
     channels = draw(st.integers(1, 4))
@@ -202,7 +202,7 @@ def test_families_do_not_know_each_other():
     """So that a new one is a new file, and nothing else."""
     shared = {"contract", "axes", "pillow"}
     folder = Path(contract.__file__).parent
-    homes = {type(family).__module__.rpartition(".")[2] for family in files.families()}
+    homes = {type(family).__module__.rpartition(".")[2] for family in registry.families()}
     for path in folder.glob("*.py"):
         names = {
             node.module.rpartition(".")[2]
@@ -212,5 +212,5 @@ def test_families_do_not_know_each_other():
         assert not names & homes, path.name
         if path.stem in homes:
             assert names <= shared
-    suffixes = [suffix for family in files.families() for suffix in family.suffixes]
+    suffixes = [suffix for family in registry.families() for suffix in family.suffixes]
     assert len(set(suffixes)) == len(suffixes)

@@ -27,7 +27,7 @@ def find_masks(refs: Sequence[ScanRef]) -> list[Path] | None:
 
 
 def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
-    """A scan's mask, (*spatial) of bool, on the grid that the scan was brought to.
+    """A scan's mask, (*spatial) of bool, on the grid and at the size that the scan was brought to.
 
     Args:
         path: of a file with values above 0 inside the mask, on the grid of the scan's file.
@@ -39,8 +39,8 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
     """
     shape = domain.prepared(ref).shape
     file = read(path, len(shape))
-    grid = domain.store.recipe.config.grid
-    inside = grid.bring(replace(file, values=(file.values > 0).astype(np.float32))).values
+    recipe = replace(domain.store.recipe, channels=None, typed=True, flat=True)
+    inside = recipe.apply(replace(file, values=(file.values > 0).astype(np.uint8)), path).values
     if inside.shape != (1, *shape):
         raise UserError(
             f"{path} is of shape {inside.shape}, but as the mask of {ref} it must be of shape "
@@ -48,7 +48,7 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
         )
     mask = torch.from_numpy(inside[0] >= 0.5)
     if not mask.any():
-        raise UserError(f"{path} is empty; give a mask with values above 0 where voxels count")
+        raise UserError(f"{path} is empty; give a mask with values above 0 where it counts")
     return mask
 
 

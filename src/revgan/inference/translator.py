@@ -225,8 +225,9 @@ class Translator:
                     f"{source} has {_channels(found)}, but the model translates "
                     f"{KINDS[dims].many} with {_channels(before)} {direction}; give one of these"
                 )
-            # Before the work, not after it.
-            formats.require_holds(target, replace(file.header, channels=after))
+            # Before the work, not after it; fractions are stored as float32.
+            dtype = file.header.dtype if file.header.dtype.kind in "iu" else np.dtype(np.float32)
+            formats.require_holds(target, replace(file.header, channels=after, dtype=dtype))
             scan = file.scan()
         formats.write(target, self.translate_scan(scan, direction, progress), scan.header)
 

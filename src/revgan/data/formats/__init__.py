@@ -13,11 +13,9 @@ from revgan.data.formats.files import (
     probe,
     read,
     require_holds,
-    stem,
-    suffix_of,
-    suffixes,
     write,
 )
+from revgan.data.formats.registry import stem, suffix_of, suffixes
 
 __all__ = [
     "KINDS",

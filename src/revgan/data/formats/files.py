@@ -7,12 +7,9 @@ with create(path, header) as file:   # the file appears whole, or not at all
     file.write(values)
 """
 
-import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +18,19 @@ import numpy as np
 from revgan.data.formats.contract import (
     KINDS,
     Affine,
-    Family,
     Header,
     Reader,
     Scan,
     Values,
     Window,
 )
+from revgan.data.formats.registry import known_suffix, reading_family, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
 
 MIN_STEPS = 100
 """Whole numbers that fractions must spread over to be rounded to them: it changes none by more than
 0.5% of the contrast then."""
-
-
-@cache
-def families() -> tuple[Family, ...]:
-    """All families: one of each class of `Family` in the files beside this one."""
-    package = __name__.rpartition(".")[0]
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{package}."):
-        import_module(module.name)
-    return tuple(family() for family in Family.__subclasses__())
-
-
-def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
-    """The suffixes of files with scans of so many spatial axes; of all files by default."""
-    return tuple(
-        suffix
-        for family in families()
-        if spatial_dims in (None, family.spatial_dims)
-        for suffix in family.suffixes
-    )
-
-
-def suffix_of(path: Path | str, spatial_dims: int | None = None) -> str | None:
-    """The longest of `suffixes` that a path ends in, in upper or lower case; None if in none."""
-    name = Path(path).name.lower()
-    fitting = (suffix for suffix in suffixes(spatial_dims) if name.endswith(suffix))
-    return max(fitting, key=len, default=None)
-
-
-def stem(path: Path | str) -> str:
-    """A file's name without its suffix, such as ``t1`` of ``t1.nii.gz``."""
-    path = Path(path)
-    suffix = suffix_of(path) or path.suffix
-    return path.name[: -len(suffix)] if suffix else path.name
 
 
 class OpenScan:
@@ -126,7 +90,7 @@ def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan
             refuses, such as complex numbers or an affine that can't be inverted.
     """
     path = Path(path)
-    suffix = _known_suffix(path, spatial_dims)
+    known_suffix(path, spatial_dims)
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -134,7 +98,7 @@ def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan
         raise UserError(
             f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
         ) from error
-    family = _family_of(path, suffix, head)
+    family = reading_family(path, head, spatial_dims)
     with _blaming(path):
         reader = family.open(path)
     try:
@@ -209,7 +173,7 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
         UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
     """
     path = Path(path)
-    family = _writing_family(path, header)
+    family = writing_family(path, len(header.shape))
     require_holds(path, header)
     new = NewScan(header)
     yield new
@@ -250,7 +214,7 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not _writing_family(Path(path), header).beyond(header)
+    return not writing_family(Path(path), len(header.shape)).beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -260,7 +224,7 @@ def require_holds(path: Path | str, header: Header) -> None:
         UserError: says what of the scan it can't hold.
     """
     path = Path(path)
-    family = _writing_family(path, header)
+    family = writing_family(path, len(header.shape))
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[family.spatial_dims].article} with {' and '.join(beyond)}; "
@@ -322,38 +286,6 @@ def _blaming(path: Path) -> Iterator[None]:
         raise UserError(
             f"{path} cannot be read ({reason(error)}); replace it by an undamaged copy"
         ) from error
-
-
-def _known_suffix(path: Path, spatial_dims: int | None) -> str:
-    suffix = suffix_of(path, spatial_dims)
-    if suffix is not None:
-        return suffix
-    wanted = " or ".join(KINDS[dims].one for dims in KINDS if spatial_dims in (None, dims))
-    is_another = next((dims for dims in KINDS if suffix_of(path, dims)), None)
-    found = f"no {wanted}" if is_another is None else KINDS[is_another].article
-    raise UserError(
-        f"{path} is {found} by its suffix; {wanted}s end in {', '.join(suffixes(spatial_dims))}"
-    )
-
-
-def _family_of(path: Path, suffix: str, head: bytes) -> Family:
-    """The family whose first bytes the file has; where that of its suffix has none, that one."""
-    family = next(family for family in families() if suffix in family.suffixes)
-    if not family.magic:
-        return family
-    marked = [each for each in families() if each.spatial_dims == family.spatial_dims]
-    found = next((each for each in marked if head.startswith(each.magic)), None)
-    if found is None:
-        kind = KINDS[family.spatial_dims].one
-        held = f"no {kind} in spite of its name" if head else "an empty file"
-        known = ", ".join(type(each).__name__.upper() for each in marked if each.magic)
-        raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")
-    return found
-
-
-def _writing_family(path: Path, header: Header) -> Family:
-    suffix = _known_suffix(path, len(header.shape))
-    return next(family for family in families() if suffix in family.suffixes)
 
 
 def _require_place(affine: Affine, path: Path) -> None:

@@ -24,11 +24,11 @@ class _PngReader(Reader):
         # Not Image.open, which refuses images of more than 179 megapixels.
         with PngImageFile(io.BytesIO(self._data)) as picture:
             width, height = picture.size
-            channels, dtype = channels_of(picture), np.dtype(np.uint8)
+            channels = channels_of(picture)
             if self._deep:
                 # Pillow's modes don't tell of all of them; a transparent colour becomes alpha.
                 channels = CHANNELS[self._data[COLOUR]] + ("transparency" in picture.info)
-                dtype = np.dtype(np.uint16)
+        dtype = np.dtype("u2" if self._deep else "u1")
         self.header = Header(channels, (height, width), dtype)
         require_photo(self.header)
 
