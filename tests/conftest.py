@@ -8,6 +8,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# Nor may a test fail because the machine is slow or busy.
+settings.register_profile("revgan", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("revgan")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The planner: its predictions are what is measured, and it picks the fastest setting that fits."""
+"""The planner: it picks the fastest setting that fits, and finds the largest of everything."""
 
 import random
 from dataclasses import replace
@@ -11,13 +11,10 @@ from accelerate.state import AcceleratorState
 from rich.console import Console
 
 from revgan.errors import UserError
-from revgan.inference.translator import translate_padded
-from revgan.memory import fit, format_bytes, free_memory, largest_fitting, measure_step
+from revgan.memory import fit, format_bytes, free_memory, largest_fitting
 from revgan.memory.fit import container_memory_left
-from revgan.networks import DiscriminatorConfig, GeneratorConfig, build_generator
 from revgan.training import planning
-from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
-from revgan.training.objectives import Batch, LossConfig
+from revgan.training.config import LossConfig
 from revgan.training.planning import (
     choose_memory,
     decide_memory,
@@ -25,100 +22,8 @@ from revgan.training.planning import (
     largest_depth,
     largest_size,
 )
-from revgan.training.setup import make_trainer
-from revgan.training.workload import Workload, predict_training, predict_translation
-
-
-def workload(
-    objective="unpaired",
-    memory="naive",
-    stored_blocks=0,
-    width=16,
-    depth=4,
-    judge=8,
-    batch_size=1,
-    size=64,
-    precision="float32",
-    consensus=0.0,
-    variant=None,
-    **options,
-) -> Workload:
-    config = RunConfig(
-        objective=objective,
-        generator=GeneratorConfig(
-            width=width, depth=depth, memory=memory, stored_blocks=stored_blocks, **variant or {}
-        ),
-        discriminator=DiscriminatorConfig(width=judge),
-        losses=LossConfig(pool_size=4, consensus_weight=consensus),
-        training=TrainingConfig(batch_size=batch_size),
-        runtime=RuntimeConfig(device="cpu", precision=precision),
-    )
-    return Workload(config, size, **options)
-
-
-def measured(work: Workload) -> int:
-    """The peak of a real step, above what is held between steps."""
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(cpu=True, mixed_precision=work.precision)
-    trainer = make_trainer(work.config, work.spatial_dims, work.channels, accelerator, 2)
-    shape = [work.size] * work.spatial_dims
-    batch_size = work.config.training.batch_size
-    batch = Batch(*(torch.rand(batch_size, c, *shape) * 2 - 1 for c in work.channels))
-    trainer.step(batch, 0)  # brings the optimizers' states to life
-    return measure_step(lambda: trainer.step(batch, 1)).peak
-
-
-@pytest.mark.parametrize(
-    "work",
-    [
-        workload(memory="naive"),
-        workload(memory="reversible"),
-        workload(memory="lean"),
-        workload(memory="reversible", stored_blocks=2, batch_size=2),
-        workload("paired", "naive", size=96, width=20),
-        workload("paired", "lean", batch_size=2),
-        workload(memory="lean", judge=64),  # a discriminator's convolutions are the peak
-        workload(memory="naive", size=32, width=8, spatial_dims=3, channels=(1, 1)),
-        workload(memory="reversible", size=32, width=8, spatial_dims=3, batch_size=2),
-        workload("paired", "lean", size=32, width=8, spatial_dims=3, channels=(1, 2)),
-        workload(memory="reversible", precision="bf16", size=96, judge=32),
-    ],
-    ids=lambda w: f"{w.config.objective}-{w.spatial_dims}D-{w.config.generator.memory}",
-)
-def test_the_predicted_peak_is_within_two_percent_of_the_measured_one(work):
-    # Measured: within 0.5%; what kernels need of scratch memory is known to some 10 KiB only.
-    assert predict_training(work).peak == pytest.approx(measured(work), rel=0.02)
-
-
-@pytest.mark.parametrize(
-    "work",
-    [
-        workload(variant={"model": "resnet"}),
-        workload("paired", size=32, width=8, spatial_dims=3, variant={"model": "resnet"}),
-        workload(
-            memory="reversible", variant={"downsampling": "subpixel", "upsampling": "subpixel"}
-        ),
-        workload(
-            memory="lean", size=32, width=8, spatial_dims=3, variant={"upsampling": "bilinear"}
-        ),
-        workload(memory="reversible", variant={"coupling": "affine"}),
-        workload(memory="lean", variant={"norm": "batch"}),
-        workload(memory="reversible", variant={"dropout": 0.5}),
-        workload(memory="lean", variant={"downsampling_padding": "zeros"}),
-        workload(consensus=0.1),
-    ],
-    ids=lambda w: f"{w.config.objective}-{w.spatial_dims}D-{w.config.generator.memory}",
-)
-def test_the_predicted_peak_of_variants_is_within_two_percent_too(work):
-    assert predict_training(work).peak == pytest.approx(measured(work), rel=0.02)
-
-
-def test_a_translations_predicted_peak_is_the_measured_one():
-    work = workload(size=128)
-    network = build_generator(work.config.generator, 2, 3, 3)
-    image = torch.rand(1, 3, 128, 128)
-    peak = measure_step(lambda: translate_padded(network, image, "AtoB")).peak
-    assert predict_translation(work).peak == pytest.approx(peak, rel=0.02)
+from revgan.training.workload import predict_training, predict_translation
+from trainings import workload
 
 
 def test_image_pools_count_as_full():

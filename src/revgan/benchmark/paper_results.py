@@ -56,12 +56,12 @@ WIDE = 140
 
 NOTES: dict[TableNumber, str] = {
     2: "The paper's figures look like those of 256 x 256 images, though its text says 128 x 128: "
-    "its CycleGAN takes the memory of Table 4's at depth 6 to the digit, its RevGAN of width 56, "
-    "saving memory, as much less than Table 4's of width 58 as its width is less.",
+    "its CycleGAN takes exactly the memory of Table 4's at depth 6, and its RevGAN of width 56, "
+    "saving memory, takes less than Table 4's of width 58 in proportion to its width.",
     3: "From Table 2 to Table 3, the paper's Pix2pix grows by half of CycleGAN's model memory and "
     "by a quarter of its activations: it seems to be trained in one direction, by one generator. "
-    "Here it has two, one a direction, as many parameters as the paper prints.",
-    4: "The parameters printed for Unpaired RevGAN are those of width 32 to 0.1 million, while "
+    "Here it has two, one for each direction, with as many parameters as the paper prints.",
+    4: "The parameters printed for Unpaired RevGAN are those of width 32, to 0.1 million, but "
     "memory and time belong to width 58: at depth 9, they are Table 3's.",
 }
 
@@ -73,7 +73,7 @@ _LEGEND = (
     "gradients; and the seconds per sample. ratio: saving / naive.",
     "here, naive stores every activation, and saving is the memory mode reversible. Both "
     "backpropagate each loss before the next is computed, so naive takes far less than the "
-    "paper's, which stored the activations of all losses. lean: naive beside the memory mode lean. "
+    "paper's, which stored the activations of all losses. lean: naive and the memory mode lean. "
     "joint: all losses at once through plain layers, as in the paper's code, with every activation "
     "stored and with the core's recomputed.",
     "Unpaired training has the identity loss here. The paper's activations, four times Pix2pix's, "
@@ -224,7 +224,7 @@ def without_deviation(cell: str) -> str:
 
 
 def _measured_lines(measured: dict[Mode, Measurement], absent: _Cell) -> Iterator[list[str]]:
-    """A line for each pair of modes that tells something new, and one for the driver's figures."""
+    """A line for each pair of modes with something new, and one for the driver's figures."""
     told: set[Mode] = set()
     for source, pair in PAIRS.items():
         new = measured.keys() & set(pair) - told
@@ -259,7 +259,7 @@ def _half(measurement: Measurement | None, absent: _Cell) -> _Half:
 
 
 def _driver_half(measurement: Measurement | None, absent: _Cell) -> _Half:
-    """The driver's memory; the time is told in the line above."""
+    """The driver's memory; the time is in the line above."""
     memory, _ = _half(measurement, absent)
     if measurement and measurement.figures and measurement.figures.driver:
         memory = _memory(measurement.figures.driver)

@@ -41,7 +41,7 @@ class PaperCase:
     """What one row of a table trains.
 
     Attributes:
-        model: the baselines are two ResNet generators, one a direction, trained unpaired
+        model: the baselines are two ResNet generators, one for each direction, trained unpaired
             ("CycleGAN") or paired ("Pix2pix").
         size: side of the images.
         width: K, channels after the generator's first convolution.

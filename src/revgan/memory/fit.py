@@ -9,6 +9,10 @@ import torch
 _TOLERANCE = 2e-3
 """By how much of the budget the search trusts its own interpolation."""
 
+_EASY = 0.5
+"""Where the limit is expected to take no more than this share of the budget, it isn't asked for:
+growth is at most by a constant share faster than the curve, and large needs take long to find."""
+
 _INTERPOLATIONS = 5
 """After so many known needs, the search halves the range instead."""
 
@@ -71,6 +75,8 @@ def largest_fitting(
         limit: largest n that is tried.
     """
     known, trusted = dict(known), False
+    if _curve(known, budget, fixed, power)(limit) <= budget * _EASY:
+        return limit
     while True:
         low = max((n for n, bytes_ in known.items() if bytes_ <= budget), default=least - step)
         high = min((n for n, bytes_ in known.items() if bytes_ > budget), default=limit + step)

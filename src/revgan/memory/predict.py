@@ -23,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from revgan.memory.workspace import kernel_workspace
+from revgan.memory.kernels import kernel_workspace
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def predict_step(
             which takes nothing. As optimizer states come to life in a first step, call it once
             before returning it. All this runs under fake tensors, so a step can't look at a
             tensor's values (`item`, ``if loss > 1``), and tensors from outside can't take part.
-        cpu_kernels: count the workspace of the CPU's kernels (`revgan.memory.workspace`); False
+        cpu_kernels: count the workspace of the CPU's kernels (`revgan.memory.kernels`); False
             leaves it out, for steps that will run on a GPU.
 
     Raises:
