@@ -1,6 +1,6 @@
 """What training and evaluation draw from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from revgan.data.formats import Affine, Kind, Values
 from revgan.data.intensity import IntensityMapping
 from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
-from revgan.data.recipe import Prepared
+from revgan.data.recipe import Found, Prepared
 from revgan.data.store import Store
 from revgan.directions import Direction, DomainName, ends
 
@@ -35,6 +35,7 @@ class Domain:
         dtype: of the first of them, in its file.
         intensity: from the files' units to [-1, 1].
         store: where they come from.
+        found: what reading each once has shown.
     """
 
     train: tuple[ScanRef, ...]
@@ -44,6 +45,7 @@ class Domain:
     dtype: np.dtype[Any] = field(kw_only=True)
     intensity: IntensityMapping = field(kw_only=True)
     store: Store = field(kw_only=True)
+    found: Mapping[ScanRef, Found] = field(kw_only=True, repr=False)
 
     def prepared(self, ref: ScanRef) -> Prepared:
         """A scan on its grid and at its size; cut out of it what is needed, then `in_unit`."""
@@ -66,7 +68,11 @@ class Domain:
 
     def affine(self, ref: ScanRef) -> Affine | None:
         """Where the voxels of a prepared scan are, see `Header.affine`."""
-        return self.prepared(ref).found.affine
+        return self.found[ref].affine
+
+    def shape(self, ref: ScanRef) -> tuple[int, ...]:
+        """Sizes of the spatial axes of a prepared scan."""
+        return self.found[ref].shape
 
 
 @dataclass(frozen=True)

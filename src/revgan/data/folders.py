@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from revgan.data.formats import KINDS, Scan, read, stem, suffix_of, suffixes
+from revgan.directions import DomainName
 from revgan.errors import UserError
 
 
@@ -63,6 +64,10 @@ class Split:
     a: tuple[ScanRef, ...] = ()
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
+
+    def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
+        """Those of a domain."""
+        return self.a if domain == "a" else self.b
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
     Raises:
         UserError: it can't be read, has another shape than the scan, or is empty.
     """
-    shape = domain.prepared(ref).shape
+    shape = domain.shape(ref)
     file = read(path, len(shape))
     recipe = replace(domain.store.recipe, channels=None, typed=True, flat=True)
     inside = recipe.apply(replace(file, values=(file.values > 0).astype(np.uint8)), path).values

@@ -21,7 +21,7 @@ from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
 from revgan.data.recipe import Recipe
 from revgan.data.store import Room, Store, open_store
-from revgan.directions import DomainName
+from revgan.directions import DOMAINS, DomainName
 from revgan.environment import cache_folder
 from revgan.errors import UserError
 
@@ -29,6 +29,9 @@ __all__ = ["BUILT_IN", "DataConfig", "DataSet", "Domain", "Progress", "locate", 
 
 BUILT_IN = {"earth": 2, "earth-labels": 2, "brain": 3, "brain-super-resolution": 3}
 """Sets that need no folder, and their spatial dimensions."""
+
+Splits = tuple[Split, Split, Split]
+"""For training, for the test and for validation."""
 
 
 def locate(config: DataConfig, *, paired: bool) -> Folder:
@@ -66,42 +69,28 @@ def open_data_set(
         UserError: what is wrong with which file, or with the folder.
     """
     folder = locate(config, paired=paired)
-    train, test = folder.train, folder.test or Split()
-    own_val = folder.val or Split()
-    refs_a, refs_b = train.a + test.a + own_val.a, train.b + test.b + own_val.b
+    train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
     palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
-    room = Room(memory, len(refs_a) + len(refs_b))
-    store_a = open_store(_recipe(config, "a", palette), room)
-    store_b = open_store(_recipe(config, "b", palette), room)
-    a = _inspect("A", store_a, refs_a, len(train.a), progress)
-    b = _inspect("B", store_b, refs_b, len(train.b), progress)
-    found = a | b
+    room = Room(memory, sum(len(split.a + split.b) for split in (train, test, own_val)))
+    stores = {name: open_store(_recipe(config, name, palette), room) for name in DOMAINS}
+    found: FoundScans = {}
+    for name, store in stores.items():
+        found |= _inspect(name, store, (train, test, own_val), progress)
     if config.orientation is None:
         require_one_orientation(found)
     wrong = {split: misplaced_pair(split, found, config) for split in (train, test, own_val)}
     if paired and (problem := next(filter(None, wrong.values()), None)):
         raise UserError(problem)
     if preparation is None:
-        preparation = Preparation(
-            _fitted("a", store_a, train.a), _fitted("b", store_b, train.b), config.grid
-        )
+        a, b = (_fitted(name, store, train.of(name)) for name, store in stores.items())
+        preparation = Preparation(a, b, config.grid)
     val = folder.val or test
-
-    def domain(store: Store, name: DomainName, of: FoundScans) -> Domain:
-        first = of[getattr(train, name)[0]]
-        return Domain(
-            getattr(train, name),
-            getattr(test, name),
-            val=getattr(val, name),
-            channels=store.recipe.channels or first.channels,
-            dtype=first.dtype,
-            intensity=preparation.of(name),
-            store=store,
-        )
-
+    domains = {
+        name: _domain(name, store, (train, test, val), found, preparation)
+        for name, store in stores.items()
+    }
     return DataSet(
-        a=domain(store_a, "a", a),
-        b=domain(store_b, "b", b),
+        **domains,
         # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
         test_aligned=test.aligned and wrong[test] is None,
         val_aligned=val.aligned and wrong[val] is None,
@@ -122,14 +111,12 @@ def _recipe(config: DataConfig, domain: DomainName, palette: Palette | None) -> 
 
 
 def _inspect(
-    name: str,
-    store: Store,
-    refs: tuple[ScanRef, ...],
-    training: int,
-    progress: Progress | None,
+    name: DomainName, store: Store, splits: Splits, progress: Progress | None
 ) -> FoundScans:
-    what = f"preparing {KINDS[store.recipe.config.spatial_dims].many} of {name}"
+    refs = [ref for split in splits for ref in split.of(name)]
+    what = f"preparing {KINDS[store.recipe.config.spatial_dims].many} of {name.upper()}"
     told = None if progress is None else partial(_tell, progress, what, len(refs))
+    training = len(splits[0].of(name))
     return dict(zip(refs, inspect_all(store, refs, training, told), strict=True))
 
 
@@ -145,6 +132,23 @@ def _fitted(domain: DomainName, store: Store, train: tuple[ScanRef, ...]) -> Int
         return fit_intensity(config, (store.get(ref).values for ref in train))
     except UserError as error:
         raise UserError(f"in domain {domain.upper()}, {error}") from error
+
+
+def _domain(
+    name: DomainName, store: Store, splits: Splits, found: FoundScans, preparation: Preparation
+) -> Domain:
+    train, test, val = (split.of(name) for split in splits)
+    first = found[train[0]]
+    return Domain(
+        train,
+        test,
+        val=val,
+        channels=store.recipe.channels or first.channels,
+        dtype=first.dtype,
+        intensity=preparation.of(name),
+        store=store,
+        found={ref: found[ref] for ref in train + test + val},
+    )
 
 
 def _root(config: DataConfig, *, paired: bool) -> Path:

@@ -130,7 +130,7 @@ class SegmenterScorer(ClassScorer):
 
 def true_classes(labels: Domain, ref: ScanRef, palette: Palette) -> Tensor:
     """The classes (H, W) of a label map at the size that networks see, see `class_map`."""
-    return class_map(ref, palette, labels.prepared(ref).shape)
+    return class_map(ref, palette, labels.shape(ref))
 
 
 def most_frequent_class(labels: Domain, palette: Palette) -> int | None:
