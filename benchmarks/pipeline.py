@@ -28,10 +28,10 @@ from monai.transforms import Compose, RandFlipd, RandSpatialCropd
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from revgan.data import cache as disk
 from revgan.data import sampling
 from revgan.data.datasets.earth import basemap_file
-from revgan.data.image_sources import IMAGES
-from revgan.data.images import write_image
+from revgan.data.datasets.squares import write_pixels
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.files import making_folder
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
@@ -64,7 +64,7 @@ def make_folder(root, suffix, side, images, **_):
             corners = draws.integers(room, size=(images // 2, 2)).tolist()
             tiles = [picture[top : top + side, left : left + side] for top, left in corners]
             paths = [building / name / f"{number:04}{suffix}" for number in range(len(tiles))]
-            list(pool.map(write_image, paths, tiles))
+            list(pool.map(write_pixels, paths, tiles))
     return folder
 
 
@@ -73,7 +73,7 @@ def open_all(root):
     samples, seconds = {}, []
     for name, setting in FOLDERS.items():
         path = str(make_folder(root, **setting))
-        before = IMAGES.size()
+        before = disk.size()
         for cache in ("none", "memory", "disk", "disk"):
             config = DataConfig(path=path, resize=setting["resize"], cache=cache)
             start = time.perf_counter()
@@ -81,7 +81,7 @@ def open_all(root):
             took = time.perf_counter() - start
             again = (name, cache) in samples
             samples[name, cache] = sampling.TrainingSamples(data, config, paired=False, seed=0)
-            size = IMAGES.size() - before if cache == "disk" else data.kept
+            size = disk.size() - before if cache == "disk" else data.kept
             row = {"folder": name, "cache": f"{cache}, again" if again else cache}
             seconds.append(row | {"check_s": round(took, 1), "kept_mib": round(size / 2**20)})
             print(seconds[-1], flush=True)
@@ -120,8 +120,8 @@ def measure_loader(samples, seconds, turns):
     turns_of = {setting: [] for setting in settings}
     for _ in range(turns):
         for name, cache, workers in settings:
-            cut = cuts[cache] or sampling.cut_images
-            with patch.object(sampling, "cut_images", cut):  # workers are forked, and have it too
+            cut = cuts[cache] or sampling.cut
+            with patch.object(sampling, "cut", cut):  # workers are forked, and have it too
                 measured = read_images(samples[name, cache.split(",")[0]], seconds, workers)
             turns_of[name, cache, workers].append(measured)
     rows = []
@@ -200,7 +200,7 @@ def main():
     parser.add_argument("--training-steps", type=int, default=8)
     options = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = str((options.folder / "cache").resolve())
-    shutil.rmtree(IMAGES.folder, ignore_errors=True)
+    shutil.rmtree(disk.folder(), ignore_errors=True)
     loads = [os.getloadavg()[0]]
     samples, checks = open_all(options.folder)
     speeds = measure_loader(samples, options.seconds, options.turns)

@@ -109,3 +109,31 @@ def test_the_reversible_core_stands_alone():
 @pytest.mark.parametrize("name", [name for name in ROOMS if (PACKAGE / name).is_dir()])
 def test_a_room_says_what_it_is(name):
     assert ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text()))
+
+
+def branches_on_dimensions(tree):
+    """Comparisons of the number of spatial axes, or of an array's axes."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        and any(
+            (isinstance(part, ast.Attribute) and part.attr in ("spatial_dims", "ndim"))
+            or (isinstance(part, ast.Name) and part.id == "spatial_dims")
+            for part in (node.left, *node.comparators)
+        )
+    ]
+
+
+def test_images_and_volumes_take_one_path():
+    """Nothing branches on it but the edges: the configuration refuses options that do nothing (5),
+    built-in sets and label maps are of one kind (3), a format is for one kind (3), Pillow's grey
+    pictures lack an axis (1), and the translator checks the shapes that users give it (4).
+    """
+    found = {
+        name: branches
+        for name, path in MODULES.items()
+        if room(name) in ("data", "inference", "evaluation")
+        and (branches := branches_on_dimensions(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert sum(map(len, found.values())) <= 16, found

@@ -6,8 +6,8 @@ import pytest
 from revgan.data.datasets import brain
 from revgan.data.datasets.brain import GRAY_MATTER, SLABS, T1, write_brain
 from revgan.data.grids import double, halve
-from revgan.data.volumes import read_volume
 from revgan.errors import UserError
+from scans import read_volume
 
 ROLES = {slab.name: slab.role for slab in SLABS}
 
@@ -123,7 +123,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(brain, "write_volume", fail)
+    monkeypatch.setattr(brain, "write", fail)
     with pytest.raises(KeyboardInterrupt):
         write_brain(tmp_path, task="gray-matter")
     assert list(tmp_path.iterdir()) == []

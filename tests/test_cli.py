@@ -16,10 +16,10 @@ from accelerate import Accelerator
 
 from revgan.cli import COMMANDS, main
 from revgan.data import folders
-from revgan.data.images import write_image
 from revgan.networks import pretrained
 from revgan.options import Parser, add_window_options, window_options
 from revgan.training import WindowOptions, checkpoint, journal, loop
+from scans import read_image, write_image
 
 TINY = {
     "training.steps": 2,
@@ -296,11 +296,11 @@ def spoil_one_test_folder(root):
     ("spoil", "expected"),
     [
         (spoil_missing, "does not exist"),
-        (spoil_truncated, "testB/1.png cannot be decoded"),
+        (spoil_truncated, "testB/1.png cannot be read"),
         (spoil_counts, "trainB 1"),
         (spoil_names, "unlike 1, z"),
         (spoil_one_test_folder, "testB does not exist"),
-        (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png is 40 pixels wide"),
+        (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png has 40 x 31 pixels"),
         (lambda root: save(root / "trainB" / "1.png", channels=1), "data.channels_b"),
         (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
         (lambda root: save(root / "trainB" / "1.png", (36, 44)), "both need the same size"),
@@ -321,9 +321,10 @@ def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsy
     assert "--losses.identity_weight 0" in message
     assert not run.exists()
     assert train(images, run, losses__identity_weight=0) == 0
+    assert "method: type" in (run / "model" / "intensity.yaml").read_text()
     target = tmp_path / "out.png"
     assert main(["translate", str(run), str(images / "testA" / "0.png"), str(target)]) == 0
-    translated = folders.read_image(target)
+    translated = read_image(target)
     assert translated.shape == (36, 40, 3)
     assert translated.dtype == np.uint16
 
@@ -332,7 +333,7 @@ def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folders, "read_image", interrupt)
+    monkeypatch.setattr(folders, "read", interrupt)
     assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
     assert not (tmp_path / "run").exists()
 

@@ -9,9 +9,9 @@ from dipy.core.gradients import gradient_table
 from dipy.data import get_fnames
 from dipy.reconst.dti import TensorModel
 
+from revgan.data import formats
 from revgan.data.datasets.diffusion_scans import Gradients, Scan, ScanFiles, read_scan
 from revgan.data.datasets.diffusion_tensors import SIGNAL_FLOOR, fit_tensors, low_resolution_tensors
-from revgan.data.volumes import Volume
 
 # Of float32 signals, rounding changes the logarithm by 6e-8, which at b = 1000 s/mm2 is 6e-8 of the
 # unit 10^-3 mm2/s. The fit of these directions makes up to 20 times as much of it.
@@ -39,7 +39,7 @@ def signals(tensors, gradients, baseline=1000.0):
 def scan(tensors, gradients, mask=None):
     values = signals(tensors, gradients)
     mask = np.ones(values.shape[1:], bool) if mask is None else mask
-    return Scan(Volume(values, np.eye(4), None, values.dtype), gradients, mask)
+    return Scan(formats.Scan(values, np.eye(4), None, values.dtype), gradients, mask)
 
 
 def random_tensors(shape, seed=1):

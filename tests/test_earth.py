@@ -40,14 +40,14 @@ def test_unpaired_domains_come_from_different_places(tiles):
 
 
 def test_paired_folders_show_the_same_places(root):
-    folder = open_folder(earth.write_earth(root, paired=True), paired=True)
+    folder = open_folder(earth.write_earth(root, paired=True), 2, paired=True)
     assert folder.train.aligned
     assert folder.test.aligned
     assert (len(folder.train.a), len(folder.test.a)) == (332, 15)
-    assert folder.test.a[0].read().shape == (64, 64, 3)
+    assert folder.test.a[0].read().values.shape == (3, 64, 64)
     # The same coast in both: where the map is blue, the satellite image is dark.
-    sea = np.concatenate([r.read().astype(int).reshape(-1, 3) for r in folder.test.b])
-    light = np.concatenate([r.read().mean(axis=2).reshape(-1) for r in folder.test.a])
+    sea = np.concatenate([r.read().values.astype(int).reshape(3, -1).T for r in folder.test.b])
+    light = np.concatenate([r.read().values.mean(axis=0).reshape(-1) for r in folder.test.a])
     is_sea = sea[:, 2] > sea[:, 0] + 40
     assert light[is_sea].mean() + 30 < light[~is_sea].mean()
 
@@ -58,7 +58,7 @@ def test_unpaired_training_folders_have_no_place_in_common(root):
     assert names[0]
     assert names[1]
     assert not names[0] & names[1]
-    assert open_folder(folder, paired=False).test.aligned
+    assert open_folder(folder, 2, paired=False).test.aligned
 
 
 def test_tiles_are_written_once(root):

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-ROOMS = ["training", "benchmark", "figures"]
+ROOMS = ["training", "benchmark", "figures", "data"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

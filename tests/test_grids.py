@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from revgan.data import grids
-from revgan.data.grids import cut, double, halve, resample
+from revgan.data.formats import Scan, cut
+from revgan.data.grids import double, halve, resample
 from revgan.data.preparation import Grid
-from revgan.data.volumes import Volume
 from revgan.memory import measure_step
 
 
@@ -17,7 +17,7 @@ def values():
 
 def test_a_region_stays_at_its_place(values):
     affine = np.array([[0, -2, 0.5, 7], [1.5, 0, 0, -3], [0, 0.25, 3, 11], [0, 0, 0, 1]])
-    whole = Volume(values, affine, source=None, dtype=values.dtype)
+    whole = Scan(values, affine, source=None, dtype=values.dtype)
     region = cut(whole, (slice(2, 5), slice(None), slice(1, None)))
     np.testing.assert_array_equal(region.values, values[:, 2:5, :, 1:])
     # Exact: the affine's numbers and the voxel indices have few binary digits.
@@ -28,7 +28,7 @@ def test_a_region_stays_at_its_place(values):
 
 def test_slabs_meet_without_a_seam(values, monkeypatch):
     affine = np.array([[0, -2, 0.5, 7], [1.5, 0, 0, -3], [0, 0.25, 3, 11], [0, 0, 0, 1]])
-    volume = Volume(values, affine, source=None, dtype=values.dtype)
+    volume = Scan(values, affine, source=None, dtype=values.dtype)
     finer = affine @ np.diag([0.7, 0.9, 1.1, 1])
     whole = resample(volume, finer, (9, 8, 7))
     monkeypatch.setattr(grids, "SLAB", 2 * 8 * 7)
@@ -38,7 +38,7 @@ def test_slabs_meet_without_a_seam(values, monkeypatch):
 
 def test_a_volume_is_resampled_in_little_more_memory_than_its_own(monkeypatch):
     values = np.random.default_rng(0).random((1, 64, 64, 64), np.float32)
-    volume = Volume(values, np.eye(4), source=None, dtype=values.dtype)
+    volume = Scan(values, np.eye(4), source=None, dtype=values.dtype)
     monkeypatch.setattr(grids, "SLAB", 2**13)
     peak = measure_step(lambda: Grid(spacing=(0.9, 0.9, 0.9)).bring(volume)).peak
     # Of PyTorch's tensors: in one piece, the places of all voxels alone take four times as much.

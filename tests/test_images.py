@@ -7,21 +7,13 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from revgan.data.images import (
-    ImageFormat,
-    convert_channels,
-    image_format,
-    read_image,
-    to_array,
-    to_tensor,
-    write_image,
-)
+from revgan.data.formats import suffixes
 from revgan.errors import UserError
+from scans import read_image, write_image
 
 
 def noise(height, width, channels, dtype=np.uint8, seed=0):
@@ -261,9 +253,9 @@ def test_a_folder_in_place_of_an_image_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["image.bmp", "image"])
 def test_another_suffix_is_refused_with_those_understood(tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
-    assert ".png, .jpg, .jpeg, .tif, .tiff" in refusal(tmp_path / name)
+    assert ", ".join(suffixes(2)) in refusal(tmp_path / name)
     message = refusal(tmp_path / name, lambda path: write_image(path, noise(2, 2, 1)))
-    assert ".png, .jpg, .jpeg, .tif, .tiff" in message
+    assert ", ".join(suffixes(2)) in message
 
 
 def test_an_empty_file_and_another_kind_of_file_are_refused(tmp_path):
@@ -271,7 +263,7 @@ def test_an_empty_file_and_another_kind_of_file_are_refused(tmp_path):
     path.write_bytes(b"")
     assert "empty file" in refusal(path)
     Image.new("RGB", (4, 4)).save(path, "BMP")
-    assert "PNG, JPEG or TIFF" in refusal(path)
+    assert "JPEG, PNG, TIFF" in refusal(path)
 
 
 def test_an_image_without_pixels_is_refused(tmp_path):
@@ -321,7 +313,7 @@ def test_a_damaged_png_is_read_or_refused_but_never_crashes(tmp_path_factory, pl
     data[16:24] = struct.pack(">II", 20, 16)
     (folder / "image.png").write_bytes(data)
     try:
-        image_format(read_image(folder / "image.png"))
+        assert 1 <= read_image(folder / "image.png").shape[2] <= 4
     except UserError:
         refusal(folder / "image.png")
 
@@ -411,92 +403,15 @@ def test_a_full_disk_leaves_the_old_image_and_nothing_half_written(tmp_path, suf
 @pytest.mark.parametrize(
     "array",
     [
-        np.zeros((4, 4), np.uint8),
         np.zeros((4, 4, 5), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
         np.zeros((4, 4, 3), np.float32),
     ],
-    ids=["no channels", "five channels", "no pixels", "float"],
+    ids=["five channels", "no pixels", "float"],
 )
 def test_an_array_that_is_no_image_is_a_programming_error(tmp_path, array):
     with pytest.raises(ValueError, match="an image"):
-        image_format(array)
-    with pytest.raises(ValueError, match="an image"):
         write_image(tmp_path / "image.png", array)
-
-
-# Arrays and tensors
-
-
-def test_image_format_tells_channels_and_bits():
-    assert image_format(noise(2, 3, 4)) == ImageFormat(channels=4, bits=8)
-    assert image_format(noise(2, 3, 1, np.uint16)) == ImageFormat(channels=1, bits=16)
-
-
-@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (16, np.uint16)])
-def test_every_value_survives_the_way_through_a_tensor(bits, dtype):
-    values = np.arange(2**bits, dtype=dtype).reshape(2, -1, 1)
-    assert np.array_equal(to_array(to_tensor(values), bits), values)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_all_values_become_what_float32_arithmetic_gives(dtype):
-    values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 16, 1)
-    expected = torch.arange(values.size).float().div(values.max() / 2).sub(1)
-    assert torch.equal(to_tensor(values).flatten(), expected)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_tensor_spans_minus_one_to_one_channels_first(dtype):
-    image = np.zeros((2, 3, 4), dtype)
-    image[1, 2, 3] = np.iinfo(dtype).max
-    tensor = to_tensor(image)
-    assert tensor.shape == (4, 2, 3)
-    assert tensor.dtype == torch.float32
-    assert tensor[3, 1, 2] == 1
-    assert tensor.sum() == 2 - image.size
-
-
-def test_to_array_rounds_to_nearest_and_clamps():
-    tensor = torch.tensor([-2.0, -1.0, -1 + 0.9 / 255, -1 + 1.1 / 255, 1.0, 5.0]).reshape(1, 1, 6)
-    tensor.requires_grad_()
-    assert to_array(tensor, 8).ravel().tolist() == [0, 0, 0, 1, 255, 255]
-    assert to_array(tensor, 16).ravel().tolist() == [0, 0, 116, 141, 65535, 65535]
-    assert to_array(tensor.bfloat16(), 8).ravel().tolist()[-2:] == [255, 255]
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("present", [1, 2, 3, 4])
-@pytest.mark.parametrize("wanted", [1, 2, 3, 4])
-def test_channels_convert_from_any_number_to_any(dtype, present, wanted):
-    image = noise(5, 6, present, dtype)
-    converted = convert_channels(image, wanted)
-    assert converted.shape == (5, 6, wanted)
-    assert converted.dtype == dtype
-    if wanted in (2, 4):
-        opaque = np.iinfo(dtype).max
-        assert np.all(converted[..., -1] == (image[..., -1] if present in (2, 4) else opaque))
-    if wanted >= 3:
-        expected = image[..., :3] if present >= 3 else image[..., [0, 0, 0]]
-        assert np.array_equal(converted[..., :3], expected)
-    elif present >= 3:
-        luma = image[..., :3] @ np.array([0.299, 0.587, 0.114])
-        # Half a value of rounding, and what float64 adds to it.
-        assert np.abs(converted[..., 0] - luma).max() <= 0.5 + 1e-9
-    else:
-        assert np.array_equal(converted[..., 0], image[..., 0])
-
-
-@given(st.integers(0, 65535))
-def test_grey_stays_the_same_grey_through_rgb(value):
-    grey = np.full((1, 1, 1), value, np.uint16)
-    assert convert_channels(convert_channels(grey, 3), 1) == value
-
-
-@pytest.mark.parametrize("channels", [0, 5])
-def test_impossible_channels_are_a_programming_error(channels):
-    with pytest.raises(ValueError, match="1 to 4 channels"):
-        convert_channels(noise(2, 2, 3), channels)
 
 
 def test_a_damaged_tag_of_a_tiff_prints_nothing_besides_the_error(tmp_path):
@@ -506,7 +421,7 @@ def test_a_damaged_tag_of_a_tiff_prints_nothing_besides_the_error(tmp_path):
     data[400] ^= 0x55  # the compressed pixels
     path.write_bytes(data)
     program = (
-        "import sys\nfrom revgan.data.images import read_image\n"
+        "import sys\nfrom revgan.data.formats import read as read_image\n"
         "from revgan.errors import UserError\n"
         "try:\n    read_image(sys.argv[1])\nexcept UserError as error:\n    print(error)"
     )
@@ -515,4 +430,4 @@ def test_a_damaged_tag_of_a_tiff_prints_nothing_besides_the_error(tmp_path):
         [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
-    assert "damaged.tif cannot be decoded" in done.stdout
+    assert "damaged.tif cannot be read" in done.stdout

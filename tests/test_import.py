@@ -8,7 +8,7 @@ import torch
 
 from plain import Kind, PlainRevGAN, resnet, save, save_parts
 from revgan.cli import main
-from revgan.data.images import read_image, write_image
+from scans import read_image, write_image
 
 
 @pytest.fixture

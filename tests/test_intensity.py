@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from revgan.data.intensity import SAMPLE, Intensity, IntensityConfig, fit_intensity
+from revgan.data.intensity import (
+    SAMPLE,
+    Intensity,
+    IntensityConfig,
+    TypeRange,
+    fit_intensity,
+)
 from revgan.errors import UserError
 
 PRECISION = 2**-24
@@ -234,3 +240,43 @@ def test_no_volumes_are_a_mistake_of_the_caller(method):
 def test_wrong_configurations_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         IntensityConfig(**options)
+
+
+# The full range of a type
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+def test_every_value_survives_the_way_through_the_range_of_its_type(dtype):
+    limits = np.iinfo(dtype)
+    values = np.arange(limits.min, limits.max + 1, dtype=dtype).reshape(1, 16, -1)
+    unit = TypeRange().to_unit(values)
+    assert (unit.min(), unit.max()) == (-1, 1)
+    assert np.array_equal(TypeRange().to_file(unit, np.dtype(dtype)), values)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_all_values_become_what_float32_arithmetic_gives(dtype):
+    values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(1, 16, -1)
+    expected = torch.arange(values.size).float().div(values.max() / 2).sub(1)
+    assert torch.equal(torch.from_numpy(TypeRange().to_unit(values)).flatten(), expected)
+
+
+def test_what_a_type_holds_is_rounded_to_nearest_and_clamped():
+    unit = np.array([-2.0, -1.0, -1 + 0.9 / 255, -1 + 1.1 / 255, 1.0, 5.0], np.float32)
+    bytes_, words = (TypeRange().to_file(unit, np.dtype(dtype)) for dtype in ("u1", "u2"))
+    assert bytes_.tolist() == [0, 0, 0, 1, 255, 255]
+    assert words.tolist() == [0, 0, 116, 141, 65535, 65535]
+
+
+def test_fractions_are_in_the_range_already_and_copied():
+    values = np.linspace(-1, 1, 5, dtype=np.float32)
+    unit = TypeRange().to_unit(values)
+    assert np.array_equal(unit, values)
+    assert not np.shares_memory(unit, values)
+
+
+def test_integers_become_float32_by_a_linear_mapping():
+    values = np.arange(-500, 500, dtype=np.int16)
+    mapping = Intensity(-300, 400)
+    assert mapping.to_unit(values).dtype == np.float32
+    assert np.array_equal(mapping.to_unit(values), mapping.to_unit(values.astype(np.float32)))

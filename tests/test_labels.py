@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from revgan.data.config import DataConfig
-from revgan.data.folders import ImageRef
-from revgan.data.images import to_tensor
+from revgan.data.folders import ScanRef
+from revgan.data.intensity import TypeRange
 from revgan.data.labels import IGNORED, LabelClass, Palette, class_map
 from revgan.data.sets import open_data_set
 from revgan.errors import UserError
@@ -23,29 +23,38 @@ def label_map(*colours, size=8):
     return np.repeat(np.tile(np.array(colours, np.uint8), (size, 1, 1)), size, axis=1)
 
 
+def values(pixels):
+    """(3, H, W)."""
+    return np.moveaxis(pixels, -1, 0)
+
+
+def in_unit(pixels):
+    return torch.from_numpy(TypeRange().to_unit(values(pixels)))
+
+
 def write(folder, name, pixels):
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(folder / f"{name}.png")
-    return ImageRef(folder / f"{name}.png")
+    return ScanRef(folder / f"{name}.png")
 
 
 def test_classes_are_numbered_without_the_void_ones():
     assert PALETTE.names == ("road", "sky")
-    classes = PALETTE.exact(label_map(ROAD, VOID, SKY, size=1), "x")
+    classes = PALETTE.exact(values(label_map(ROAD, VOID, SKY, size=1)), "x")
     assert classes.tolist() == [[0, IGNORED, 1]]
 
 
 def test_the_nearest_colour_never_is_a_void_one():
-    image = to_tensor(label_map((1, 1, 1), (120, 70, 120), (80, 120, 200), size=1))
+    image = in_unit(label_map((1, 1, 1), (120, 70, 120), (80, 120, 200), size=1))
     assert PALETTE.nearest(image).tolist() == [[0, 0, 1]]
 
 
 def test_painting_a_class_map_and_reading_it_gives_it_back():
     pixels = label_map(SKY, ROAD, VOID)
-    classes = PALETTE.exact(pixels, "x")
-    assert torch.equal(PALETTE.paint(classes), to_tensor(pixels))
+    classes = PALETTE.exact(values(pixels), "x")
+    assert torch.equal(PALETTE.paint(classes), in_unit(pixels))
     without_void = Palette("B", PALETTE.counting)
-    assert torch.equal(without_void.paint(classes), to_tensor(pixels))  # black is the substitute
+    assert torch.equal(without_void.paint(classes), in_unit(pixels))  # black is the substitute
 
 
 def test_unknown_colours_are_named_and_counted(tmp_path):

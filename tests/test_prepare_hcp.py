@@ -11,7 +11,7 @@ from dipy.data import get_fnames
 from revgan.cli import main
 from revgan.data.datasets import diffusion_tensors as diffusion
 from revgan.data.datasets import hcp as prepare_hcp
-from revgan.data.volumes import read_volume
+from scans import read_volume
 
 KINDS = ("A", "B", "Mask")
 AFFINE = np.array([[0, -1.25, 0.1, 9], [1.25, 0, 0, -8], [0, 0.1, 2.5, 7], [0, 0, 0, 1]])

@@ -12,9 +12,9 @@ from revgan.cli import main
 from revgan.data.config import DataConfig
 from revgan.data.datasets import cityscapes
 from revgan.data.datasets.cityscapes import CLASSES, PALETTE
-from revgan.data.images import read_image
 from revgan.data.labels import IGNORED, Palette, class_map
 from revgan.data.sets import open_data_set
+from scans import read_image
 
 SCENES = {
     "train": (
@@ -163,7 +163,7 @@ def test_scenes_become_photos_label_maps_and_class_ids(streets, target, capsys):
     for seed, ref in enumerate(data.b.train):
         ids = ids_map(seed)[::2, ::4]
         assert class_map(ref, PALETTE).tolist() == train_ids[ids].tolist()
-        np.testing.assert_array_equal(ref.read(), COLOURS[ids])
+        np.testing.assert_array_equal(read_image(ref.path), COLOURS[ids])
 
 
 def test_colours_alone_tell_the_same_but_for_groups_of_poles(streets, target):
@@ -275,8 +275,8 @@ def test_halves_become_pairs(sheets, target, capsys):
     assert data.test_aligned
     for number, ref in enumerate(data.b.test, start=1):
         # Beside noise, a few values of JPEG's artefacts.
-        np.testing.assert_allclose(ref.read().astype(int), 80 * number, atol=8)
-    photo = data.a.train[0].read().astype(float)
+        np.testing.assert_allclose(ref.read().values.astype(int), 80 * number, atol=8)
+    photo = data.a.train[0].read().values.astype(float)
     assert photo.std() < 0.7 * noise(48, 48).std()  # of means over 3 x 3 pixels
 
 
@@ -369,7 +369,7 @@ def test_a_truncated_image_is_named_and_the_rest_is_done_once_it_is_replaced(
     path = sorted(source.rglob("[!.]*.*g"))[-1]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert f"{path} cannot be decoded" in refusal(capsys, name, source, target, "--size", 16)
+    assert f"{path} cannot be read" in refusal(capsys, name, source, target, "--size", 16)
     assert not list(target.rglob(".*"))  # nothing half-written
     path.write_bytes(whole)
     assert run(name, source, target, "--size", 16) == 0
@@ -395,7 +395,7 @@ def test_a_size_of_none_is_refused(task, target, capsys):
 
 
 def test_an_interrupted_preparation_is_completed(streets, target, monkeypatch):
-    write, calls = cityscapes.write_image, []
+    write, calls = cityscapes.write_pixels, []
 
     def interrupt(path, image):
         calls.append(path)
@@ -404,7 +404,7 @@ def test_an_interrupted_preparation_is_completed(streets, target, monkeypatch):
         write(path, image)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cityscapes, "write_image", interrupt)
+        patch.setattr(cityscapes, "write_pixels", interrupt)
         assert run("cityscapes", streets, target, "--size", 16) == 130
     assert run("cityscapes", streets, target, "--size", 16) == 0
     assert len(list(target.rglob("*.png"))) == 12

@@ -7,11 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from monai.transforms import Compose, RandFlipd, RandSpatialCropd
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from revgan.data.sampling import Steps, TrainingSamples, cut_images
+from revgan.data.sampling import Steps, TrainingSamples, cut
 from revgan.data.sets import DataConfig, open_data_set
 
 
@@ -86,19 +85,19 @@ def test_pairs_share_place_crop_and_mirror(folder, tmp_path):
 
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("crop", [32, 40])  # the second is as high as the images
-def test_squares_are_those_that_monai_draws(folder, crop, flip):
-    # Runs of former versions drew them so; to resume and to repeat these, it must stay.
+def test_squares_are_drawn_as_cubes_are(folder, crop, flip):
     data = samples(folder, flip=flip, crop=crop)
-    domain, config = data.data.a, data.config
+    domain = data.data.a
+    whole = domain.load(domain.train[3])
     for number in range(10):
-        seed = int(np.random.default_rng(number).integers(2**32))
-        steps = [RandSpatialCropd(["a"], (crop, crop), random_size=False)]
-        if flip:
-            steps.append(RandFlipd(["a"], prob=0.5, spatial_axis=1))
-        expected = Compose(steps).set_random_state(seed)({"a": domain.load(domain.train[3])})["a"]
+        draws = np.random.default_rng(number)
+        _, (top, left) = draws.random(), draws.integers([41 - crop, 49 - crop])
+        expected = whole[:, top : top + crop, left : left + crop]
+        if flip and draws.random() < 0.5:
+            expected = expected.flip(2)
         source = {"a": (domain, domain.train[3])}
-        square = cut_images(source, config, np.random.default_rng(number))["a"]
-        assert torch.equal(square, expected.as_tensor())
+        square = cut(source, data.config, np.random.default_rng(number))["a"]
+        assert torch.equal(square, expected)
 
 
 def test_crops_are_whole_and_anywhere_and_half_are_mirrored(folder):

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from revgan.cli import main
-from revgan.data.images import read_image, write_image
 from revgan.inference import Translator
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import ARCHITECTURE, WEIGHTS, save_generator
+from scans import read_image, write_image
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_wrong_inputs_and_outputs_are_refused_before_anything_is_written(capsys,
         (tmp_path / "no.png", tmp_path / "y.png", "does not exist"),
         (empty, tmp_path / "out", "holds no images"),
         (folder, file, "is a file"),
-        (source, tmp_path / "new" / "y.bmp", "a file that ends in .png"),
+        (source, tmp_path / "new" / "y.bmp", "a file that ends in .jpg"),
         (source, tmp_path / "new", f"give a folder to be made as {tmp_path}/new/"),
         (source, f"{file}/", "is a file"),
         (source, file / "y.png", "can't be made"),
@@ -138,7 +138,7 @@ def test_wrong_inputs_and_outputs_are_refused_before_anything_is_written(capsys,
 def test_an_unreadable_image_is_named(capsys, model, tmp_path):
     source = save(tmp_path / "x.png", (40, 40))
     source.write_bytes(source.read_bytes()[:-100])
-    assert "x.png cannot be decoded" in refusal(capsys, model, source, tmp_path / "y.png")
+    assert "x.png cannot be read" in refusal(capsys, model, source, tmp_path / "y.png")
 
 
 def test_how_many_files_of_a_folder_are_written_before_a_damaged_one_is_told(
@@ -149,7 +149,7 @@ def test_how_many_files_of_a_folder_are_written_before_a_damaged_one_is_told(
     damaged = tmp_path / "in" / "b.png"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     message = refusal(capsys, model, tmp_path / "in", tmp_path / "out")
-    assert "b.png cannot be decoded" in message
+    assert "b.png cannot be read" in message
     assert message.endswith("(1 of 3 files are written)")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 

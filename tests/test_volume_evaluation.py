@@ -8,14 +8,15 @@ import torch
 from rich.console import Console
 
 from revgan.cli import main
+from revgan.data.formats import Scan
 from revgan.data.sets import DataConfig, open_data_set
-from revgan.data.volumes import Volume, read_volume, write_volume
 from revgan.errors import UserError
 from revgan.evaluation.runs import evaluate
 from revgan.evaluation.scoring import ScoreOptions, Scoring
 from revgan.figures.slices import VolumeSlices
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
+from scans import read_volume, write_volume
 
 SHAPE = (34, 36, 38)
 PLACE = np.array([[-1.0, 0, 0, 5], [0, 0, 2, -3], [0, 1, 0, 7], [0, 0, 0, 1]])
@@ -39,7 +40,7 @@ def _cache(tmp_path, monkeypatch):
 def save(path, values, dtype=np.float32):
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.asarray(values, np.float32)[np.newaxis]
-    write_volume(path, values, Volume(values, PLACE, None, np.dtype(dtype)))
+    write_volume(path, values, Scan(values, PLACE, None, np.dtype(dtype)))
 
 
 def rising(grey):

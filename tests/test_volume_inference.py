@@ -14,16 +14,16 @@ from torch import nn
 from revgan import Translator
 from revgan.cli import main
 from revgan.data.datasets.brain import T1
-from revgan.data.images import write_image
+from revgan.data.formats import Scan
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
-from revgan.data.volumes import Volume, read_volume, write_volume
 from revgan.inference import Windows
 from revgan.inference.restoring import restore
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, TwoWayGenerator, build_generator
 from revgan.networks.pretrained import save_generator
 from revgan.training import windowing
+from scans import read_volume, write_image, write_volume
 
 ODD = (61, 73, 59)
 TINY = GeneratorConfig(
@@ -87,7 +87,7 @@ def scan(shape=(13, 11, 9), channels=1, place=None, dtype="int16"):
     """A volume as read, with values of CT."""
     values = np.random.default_rng(0).integers(-1000, 2000, (channels, *shape))
     place = AFFINES["oblique"] if place is None else place
-    return Volume(values.astype(np.float32), place, None, np.dtype(dtype))
+    return Scan(values.astype(np.float32), place, None, np.dtype(dtype))
 
 
 def save(path, **options):
@@ -159,7 +159,7 @@ def test_a_model_of_images_refuses_volumes():
 @pytest.mark.parametrize("orientation", [None, "RAS", "LPI", "SAL"])
 def test_turning_to_the_models_orientation_and_back_changes_nothing(place, orientation):
     volume = scan(place=place)
-    assert np.array_equal(restore(Grid(orientation).bring(volume), volume), volume.values)
+    assert np.array_equal(restore(Grid(orientation).bring(volume), volume.header), volume.values)
 
 
 @pytest.mark.parametrize("place", AFFINES.values(), ids=AFFINES)
@@ -170,7 +170,7 @@ def test_resampling_there_and_back_keeps_places(place, spacing):
     slope = np.array([0.3, -0.7, 0.1])
     # Interpolation keeps what rises evenly in space: any other value would be of another place.
     volume = replace(volume, values=np.tensordot(slope, world, 1)[np.newaxis].astype(np.float32))
-    restored = restore(Grid("RAS", spacing).bring(volume), volume)
+    restored = restore(Grid("RAS", spacing).bring(volume), volume.header)
     inside = (slice(None), *[slice(5, -5)] * 3)  # beyond the outermost samples, all is even
     # Values of up to 100 are interpolated twice in float32, at places of float32.
     assert np.allclose(restored[inside], volume.values[inside], rtol=0, atol=1e-4)
@@ -240,7 +240,7 @@ def test_each_format_comes_back_as_itself(tmp_path, suffix, channels):
     assert after.values.shape == (channels[1], *before.values.shape[1:])
     # MetaImage writes affines as text of 17 digits.
     assert np.allclose(after.affine, before.affine, rtol=0, atol=1e-12)
-    expected = Translator.from_pretrained(model).translate_volume(before, "AtoB")
+    expected = Translator.from_pretrained(model).translate_scan(before, "AtoB")
     # Whole numbers are stored, as in the source, where values spread over enough of them.
     assert np.allclose(after.values, expected, rtol=0, atol=0.5)
 
@@ -269,7 +269,7 @@ def test_wrong_files_are_refused_in_one_sentence(capsys, tmp_path):
     for model, source, target, expected in (
         (volumes, picture, "y.nii", "x.png is not a volume by its suffix, which is what the model"),
         (images, scanned, "y.png", "x.nii.gz is not an image by its suffix, which is what the"),
-        (volumes, picture.parent, "out", "holds 2D images such as x.png"),
+        (volumes, picture.parent, "out", "holds images such as x.png"),
         (volumes, scanned, "y.png", "neither a folder nor a volume by its suffix"),
         (volumes, tmp_path / "no.nii", "y.nii", "does not exist"),
         (volumes, double, "y.nii", "has 2 channels, but the model translates volumes with 1"),
@@ -293,7 +293,7 @@ def test_large_volumes_are_cut_as_asked(capsys, monkeypatch, tmp_path, window):
     model = make_model(tmp_path / "model", preparation())
     source = save(tmp_path / "x.nii.gz", shape=(40, 39, 38))
     translator = Translator.from_pretrained(model)
-    whole = translator.translate_volume(read_volume(source), "AtoB")
+    whole = translator.translate_scan(read_volume(source), "AtoB")
     monkeypatch.setattr(windowing, "free_budget", lambda device: 2**21)  # too few for one pass
     assert translate(model, source, tmp_path / "y.nii.gz", "--window", window) == 0
     found = read_volume(tmp_path / "y.nii.gz").values

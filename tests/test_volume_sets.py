@@ -12,22 +12,20 @@ from PIL import Image
 from skimage.filters import threshold_otsu
 from torch.utils.data import DataLoader
 
-from revgan.data import cache_limit, volume_cache
+from revgan.data import cache as disk
+from revgan.data import folders
 from revgan.data.config import DataConfig
+from revgan.data.folders import ScanRef
+from revgan.data.foreground import POSITIONS, foreground_positions, otsu_threshold
+from revgan.data.formats import Scan
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
+from revgan.data.recipe import Recipe
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import open_data_set
-from revgan.data.volume_cache import (
-    POSITIONS,
-    VOLUMES,
-    VolumeFile,
-    foreground_positions,
-    otsu_threshold,
-    prepare_volume,
-)
-from revgan.data.volumes import Volume, write_volume
+from revgan.data.store import DiskStore
 from revgan.errors import UserError
+from scans import write_volume
 
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
 LAS = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -43,7 +41,7 @@ def save(path, values, affine=RAS, dtype=np.float32):
     values = np.asarray(values, np.float32)
     values = values if values.ndim == 4 else values[None]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_volume(path, values, Volume(values, np.asarray(affine), None, np.dtype(dtype)))
+    write_volume(path, values, Scan(values, np.asarray(affine), None, np.dtype(dtype)))
     return path
 
 
@@ -153,7 +151,7 @@ def broken(tmp_path, name="trainB/1.nii.gz"):
 def test_an_unreadable_volume_is_refused_before_training(tmp_path, paired):
     path = broken(tmp_path, "testB/1.nii.gz")
     path.write_bytes(path.read_bytes()[:300])
-    assert refusal(tmp_path, paired).startswith(f"{path} cannot be read as .nii.gz")
+    assert refusal(tmp_path, paired).startswith(f"{path} cannot be read (")
 
 
 def test_a_broken_link_is_refused(tmp_path):
@@ -174,13 +172,13 @@ def test_folders_of_images_are_refused(tmp_path):
         (tmp_path / name).mkdir()
         Image.new("L", (16, 16)).save(tmp_path / name / "x.png")
     message = refusal(tmp_path)
-    assert f"{tmp_path / 'trainA'} should hold volumes" in message
-    assert "holds 2D images such as x.png; for images, set data.spatial_dims 2" in message
+    assert f"{tmp_path / 'trainA'} holds images such as x.png; for these, set" in message
+    assert "data.spatial_dims 2" in message
 
 
 def test_a_run_on_images_is_told_of_volumes(tmp_path):
     make_volumes(tmp_path)
-    with pytest.raises(UserError, match=r"holds no images.*for volumes, start from --preset vol"):
+    with pytest.raises(UserError, match=r"holds volumes such as 0.*by --preset volumes"):
         open_data_set(DataConfig(path=str(tmp_path)), paired=True)
 
 
@@ -216,7 +214,7 @@ def test_pairs_of_other_shape_or_place_are_refused(tmp_path, split):
     other = tmp_path / f"{split}A" / "1.nii.gz"
     save(path, noise(0, (12, 11, 10)))
     message = refusal(tmp_path)
-    assert f"{other} has 10 x 11 x 12 voxels and {path} 12 x 11 x 10" in message
+    assert f"{other} is 10 x 11 x 12 voxels and {path} 12 x 11 x 10" in message
     moved = RAS.copy()
     moved[1, 3] = 0.5
     save(path, noise(0), affine=moved)
@@ -247,10 +245,10 @@ def test_names_without_partner_are_refused_in_pairs_only(tmp_path):
 
 
 def test_a_folder_without_training_volumes_is_refused(tmp_path):
-    assert "needs the folders trainA and trainB" in refusal(tmp_path)
+    assert "needs either the folders trainA and trainB" in refusal(tmp_path)
     (tmp_path / "trainA").mkdir()
     (tmp_path / "trainB").mkdir()
-    assert "should hold volumes, which end in .nii" in refusal(tmp_path)
+    assert "holds no volumes; put files in it that end in" in refusal(tmp_path)
 
 
 def test_volumes_turned_otherwise_must_be_turned_alike(tmp_path):
@@ -276,7 +274,7 @@ def test_a_built_in_set_of_another_kind_is_refused(path, dims):
 def test_a_volume_on_its_grid_already_keeps_its_bits():
     values = noise(0, (2, 10, 11, 12)).astype(np.float32)
     affine = nibabel.affines.from_matvec(np.diag([1.0, 1.5, 2.0]), [5, 6, 7])
-    volume = Volume(values, affine, None, values.dtype)
+    volume = Scan(values, affine, None, values.dtype)
     assert Grid().bring(volume) is volume
     same = Grid("RAS", (1.0, 1.5, 2.0)).bring(volume)
     assert np.array_equal(same.values, values)
@@ -292,7 +290,7 @@ def test_resampling_keeps_what_is_where():
         return x + affine[0, 3] + 10 * (y + affine[1, 3]) + 100 * (z + affine[2, 3])
 
     values = ramp(affine, (10, 12, 8))[None].astype(np.float32)
-    moved = Grid("RAS", (1.0, 1.0, 0.8)).bring(Volume(values, affine, None, values.dtype))
+    moved = Grid("RAS", (1.0, 1.0, 0.8)).bring(Scan(values, affine, None, values.dtype))
     assert nibabel.aff2axcodes(moved.affine) == ("R", "A", "S")
     assert np.allclose(np.diag(moved.affine)[:3], (1.0, 1.0, 0.8))
     expected = ramp(moved.affine, moved.values.shape[1:])
@@ -330,7 +328,7 @@ def test_intensities_are_fitted_to_training_volumes_alone(tmp_path):
 def test_a_given_preparation_is_used_instead_of_fitting(tmp_path, monkeypatch):
     make_volumes(tmp_path)
     given = Preparation(Intensity(0, 500), Intensity(0, 2000))
-    monkeypatch.setattr("revgan.data.volume_sets.fit_intensity", None)
+    monkeypatch.setattr("revgan.data.sets.fit_intensity", None)
     data = opened(tmp_path, preparation=given)
     assert data.preparation is given
     assert data.b.load(data.b.train[0]).max() < 0
@@ -345,7 +343,7 @@ def test_volumes_for_validation_stand_beside_those_for_the_test(tmp_path):
     data = opened(tmp_path)
     assert [len(x) for x in (data.a.train, data.b.test, data.a.val, data.b.val)] == [1, 1, 2, 2]
     assert data.val_aligned
-    assert [volume.shape for volume in data.a.val] == [(10, 11, 12)] * 2
+    assert [data.a.prepared(ref).shape for ref in data.a.val] == [(10, 11, 12)] * 2
     (tmp_path / "valB" / "1.nii.gz").rename(tmp_path / "valB" / "z.nii.gz")
     data = opened(tmp_path, paired=False)
     assert (data.test_aligned, data.val_aligned) == (True, False)
@@ -366,20 +364,30 @@ def test_intensities_that_can_not_be_told_apart_name_their_domain(tmp_path):
 def test_a_prepared_volume_is_not_read_again(tmp_path, monkeypatch):
     make_volumes(tmp_path)
     first = opened(tmp_path)
-    monkeypatch.setattr(volume_cache, "read_volume", None)
+    monkeypatch.setattr(folders, "read", None)
     second = opened(tmp_path)
     assert second.a.train == first.a.train
     assert torch.equal(second.b.load(second.b.test[1]), first.b.load(first.b.test[1]))
 
 
+def store(**options):
+    return DiskStore(Recipe(DataConfig(spatial_dims=3, **options), typed=False))
+
+
+def prepared(path, **options):
+    ref, of_disk = ScanRef(path), store(**options)
+    of_disk.inspect(ref)
+    return of_disk.get(ref)
+
+
 def test_a_changed_file_or_grid_is_prepared_anew(tmp_path):
-    file = VolumeFile(save(tmp_path / "x.nii.gz", noise(0)))
-    folders = [prepare_volume(file, grid).folder for grid in (Grid(), Grid("LAS"))]
-    save(file.path, noise(1))
-    os.utime(file.path, ns=(0, 1))  # within the clock's tick, as a fast disk may have it
-    changed = prepare_volume(file, Grid())
-    assert len({*folders, changed.folder}) == 3
-    assert np.array_equal(changed.values[0], noise(1))
+    path = save(tmp_path / "x.nii.gz", noise(0))
+    prepared(path)
+    prepared(path, orientation="LAS")
+    save(path, noise(1))
+    os.utime(path, ns=(0, 1))  # within the clock's tick, as a fast disk may have it
+    assert np.array_equal(prepared(path).values[0], noise(1))
+    assert len(list(disk.folder().iterdir())) == 3
 
 
 @pytest.mark.parametrize(
@@ -392,20 +400,19 @@ def test_a_changed_file_or_grid_is_prepared_anew(tmp_path):
     ],
 )
 def test_small_integers_stay_small_on_the_disk(tmp_path, dtype, values, kept):
-    cached = prepare_volume(VolumeFile(save(tmp_path / "x.nii", values, dtype=dtype)), Grid())
+    cached = prepared(save(tmp_path / "x.nii", values, dtype=dtype))
     assert isinstance(cached.values, np.memmap)
     assert cached.values.dtype == kept
     assert np.array_equal(cached.values[0], values.astype(np.float32))
-    assert VOLUMES.size() > values.size * np.dtype(kept).itemsize
+    assert disk.size() > values.size * np.dtype(kept).itemsize
 
 
 def test_several_may_prepare_the_same_volume_at_once(tmp_path):
-    file = VolumeFile(save(tmp_path / "x.nii.gz", noise(0)))
+    path = save(tmp_path / "x.nii.gz", noise(0))
     with ThreadPoolExecutor(8) as pool:
-        cached = list(pool.map(lambda _: prepare_volume(file, Grid()), range(8)))
-    assert len(set(cached)) == 1
-    assert list(VOLUMES.folder.iterdir()) == [cached[0].folder]
-    assert np.array_equal(cached[0].values[0], noise(0))
+        cached = list(pool.map(lambda _: prepared(path), range(8)))
+    assert len(list(disk.folder().iterdir())) == 1
+    assert all(np.array_equal(each.values[0], noise(0)) for each in cached)
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -416,18 +423,19 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path, monkeyp
     monkeypatch.setattr(np, "save", save_nothing)
     message = refusal(tmp_path)
     assert "(No space left on device); make room there, or set XDG_CACHE_HOME" in message
-    assert list(VOLUMES.folder.iterdir()) == []
+    assert list(disk.folder().iterdir()) == []
 
 
 def test_volumes_of_earlier_runs_make_room_for_those_of_this_one(tmp_path, monkeypatch):
     make_volumes(tmp_path, count=2)
-    monkeypatch.setenv(cache_limit.LIMIT, "0")
-    cache = VOLUMES.folder
-    prepare_volume(VolumeFile(tmp_path / "trainA" / "0.nii.gz"), Grid("LAS"))
-    cache_limit._leases.pop(cache).close()  # as at the end of a process
+    monkeypatch.setenv(disk.LIMIT, "0")
+    prepared(tmp_path / "trainA" / "0.nii.gz", orientation="LAS")
+    (old,) = disk.folder().iterdir()
+    monkeypatch.setattr(disk, "_used", set())  # as in another process
     data = opened(tmp_path)
-    used = data.a.train + data.a.test + data.b.train + data.b.test
-    assert set(cache.iterdir()) == {volume.folder for volume in used}
+    assert not old.exists()
+    assert len(list(disk.folder().iterdir())) == 8
+    assert data.a.load(data.a.train[0]).shape == (1, 10, 11, 12)
 
 
 # The foreground
@@ -592,5 +600,5 @@ def test_a_middle_is_no_larger_than_asked_for(folder):
 def test_a_cube_is_the_same_part_of_the_whole(folder):
     domain = samples(folder).data.a
     whole = domain.load(domain.train[1])
-    cut = domain.cut(domain.train[1], (1, 2, 3), (4, 5, 6))
+    cut = domain.in_unit(domain.prepared(domain.train[1]).values[:, 1:5, 2:7, 3:9])
     assert torch.equal(cut, whole[:, 1:5, 2:7, 3:9])

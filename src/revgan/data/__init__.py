@@ -1,1 +1,55 @@
-"""Images in and out of files, and how training draws from them."""
+"""Scans in and out of files, and how training draws from them; images and volumes alike.
+
+A training sample comes by `sets.open_data_set` -> `folders.open_folder` -> `checking.inspect_all`
+-> `store.Store` -> `recipe.Recipe` -> `formats.read`, and is cut by `sampling.cut`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from revgan.data.config import DataConfig
+    from revgan.data.domains import DataSet, Domain
+    from revgan.data.intensity import Intensity, TypeRange
+    from revgan.data.labels import LabelClass, Palette
+    from revgan.data.preparation import Grid, Preparation
+    from revgan.data.sampling import Steps, TrainingSamples
+    from revgan.data.sets import open_data_set
+
+__all__ = [
+    "DataConfig",
+    "DataSet",
+    "Domain",
+    "Grid",
+    "Intensity",
+    "LabelClass",
+    "Palette",
+    "Preparation",
+    "Steps",
+    "TrainingSamples",
+    "TypeRange",
+    "open_data_set",
+]
+
+_HOMES = {
+    "DataConfig": "config",
+    "DataSet": "domains",
+    "Domain": "domains",
+    "Grid": "preparation",
+    "Intensity": "intensity",
+    "LabelClass": "labels",
+    "Palette": "labels",
+    "Preparation": "preparation",
+    "Steps": "sampling",
+    "TrainingSamples": "sampling",
+    "TypeRange": "intensity",
+    "open_data_set": "sets",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Imported on first use: a configuration needs no PyTorch.
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from revgan.data.intensity import IntensityConfig, Method
+from revgan.directions import DOMAINS, DomainName
 
 if TYPE_CHECKING:
     from revgan.data.preparation import Grid
@@ -88,12 +89,19 @@ class DataConfig:
     @property
     def grid(self) -> "Grid":
         """How volumes are made to lie in their arrays."""
-        from revgan.data.preparation import Grid  # brings MONAI, which images do without
+        from revgan.data.preparation import Grid  # brings PyTorch, which `--help` does without
 
         return Grid(self.orientation, self.spacing)
 
-    def intensity(self, domain: Literal["a", "b"]) -> IntensityConfig:
-        """Which intensities of a domain's volumes become -1 and 1."""
+    @property
+    def kept(self) -> Cache:
+        """Where prepared scans are kept."""
+        return self.cache if self.spatial_dims == 2 else "disk"
+
+    def intensity(self, domain: DomainName) -> IntensityConfig | None:
+        """Which of a domain's intensities become -1 and 1; None for its type's full range."""
+        if self.spatial_dims == 2:
+            return None
         if domain == "a":
             return IntensityConfig(self.intensity_a, self.low_a, self.high_a, self.clip)
         return IntensityConfig(self.intensity_b, self.low_b, self.high_b, self.clip)
@@ -126,7 +134,7 @@ class DataConfig:
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
         _ = self.grid  # checks its own values
-        for domain in ("a", "b"):
+        for domain in DOMAINS:
             try:
                 self.intensity(domain)
             except ValueError as error:

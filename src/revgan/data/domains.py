@@ -1,18 +1,21 @@
-"""What training and evaluation draw from, whether images or volumes."""
+"""What training and evaluation draw from."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from revgan.data.folders import ScanRef
+from revgan.data.formats import Affine, Kind, Values
+from revgan.data.intensity import IntensityMapping
 from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
+from revgan.data.recipe import Found, Prepared
+from revgan.data.store import Store
 from revgan.directions import Direction, DomainName, ends
-
-Ref = TypeVar("Ref")
-"""One image or volume that can be loaded."""
 
 _T = TypeVar("_T")
 
@@ -21,60 +24,86 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Domain(ABC, Generic[Ref]):
+class Domain:
     """One side of a data set.
 
     Attributes:
-        train: the images or volumes for training, at least one.
+        train: the scans for training, at least one.
         test: those for the test.
         val: those that are scored while training goes on; the test's, where there are no others.
+        channels: what all of them have in common, as the networks take them.
+        dtype: of the first of them, in its file.
+        intensity: from the files' units to [-1, 1].
+        store: where they come from.
+        found: what reading each once has shown.
     """
 
-    train: tuple[Ref, ...]
-    test: tuple[Ref, ...]
-    val: tuple[Ref, ...] = field(kw_only=True)
+    train: tuple[ScanRef, ...]
+    test: tuple[ScanRef, ...]
+    val: tuple[ScanRef, ...] = field(kw_only=True)
+    channels: int = field(kw_only=True)
+    dtype: np.dtype[Any] = field(kw_only=True)
+    intensity: IntensityMapping = field(kw_only=True)
+    store: Store = field(kw_only=True)
+    found: Mapping[ScanRef, Found] = field(kw_only=True, repr=False)
 
-    @property
-    @abstractmethod
-    def channels(self) -> int:
-        """What all of them have in common."""
+    def prepared(self, ref: ScanRef) -> Prepared:
+        """A scan on its grid and at its size; cut out of it what is needed, then `in_unit`."""
+        return self.store.get(ref)
 
-    @abstractmethod
-    def load(self, ref: Ref) -> Tensor:
-        """One of them as the networks take it, (channels, *spatial) in [-1, 1]."""
+    def in_unit(self, values: Values) -> Tensor:
+        """Values (C, *spatial) of a scan in [-1, 1]; beyond that without `clip`."""
+        return torch.from_numpy(np.ascontiguousarray(self.intensity.to_unit(values)))
 
-    @abstractmethod
-    def load_middle(self, ref: Ref, largest: int) -> Tensor:
-        """The middle of one of them, no side of it above `largest`."""
+    def load(self, ref: ScanRef) -> Tensor:
+        """A scan as the networks take it, (channels, *spatial) in [-1, 1]."""
+        return self.in_unit(self.prepared(ref).values)
+
+    def load_middle(self, ref: ScanRef, largest: int) -> Tensor:
+        """The middle of a scan, no side of it above `largest`."""
+        values = self.prepared(ref).values
+        starts = [max(0, (side - largest) // 2) for side in values.shape[1:]]
+        middle = [slice(start, start + largest) for start in starts]
+        return self.in_unit(values[:, *middle])
+
+    def affine(self, ref: ScanRef) -> Affine | None:
+        """Where the voxels of a prepared scan are, see `Header.affine`."""
+        return self.found[ref].affine
+
+    def shape(self, ref: ScanRef) -> tuple[int, ...]:
+        """Sizes of the spatial axes of a prepared scan."""
+        return self.found[ref].shape
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images or volumes of both domains, decoded once and found good.
+    """Scans of both domains, read once and found good.
 
     Attributes:
         a: domain A.
         b: domain B.
         test_aligned: a.test[i] and b.test[i] show the same.
         val_aligned: a.val[i] and b.val[i] show the same.
-        preparation: what volumes go through, for the model folder; None for images.
+        preparation: what they go through, for the model folder.
+        kind: images or volumes, in words.
         palette: what the colours of label maps mean, where one of the domains has them.
-        kept: bytes of main memory that decoded images take.
+        kept: bytes of main memory that they take.
     """
 
-    a: Domain[Any]
-    b: Domain[Any]
+    a: Domain
+    b: Domain
     test_aligned: bool
     val_aligned: bool
-    preparation: Preparation | None = None
+    preparation: Preparation
+    kind: Kind
     palette: Palette | None = None
     kept: int = 0
 
-    def of(self, domain: DomainName) -> Domain[Any]:
+    def of(self, domain: DomainName) -> Domain:
         """One of its domains."""
         return self.a if domain == "a" else self.b
 
-    def sides(self, direction: Direction) -> tuple[Domain[Any], Domain[Any]]:
+    def sides(self, direction: Direction) -> tuple[Domain, Domain]:
         """The domains translated from and to."""
         source, target = ends(direction)
         return self.of(source), self.of(target)

@@ -1,32 +1,23 @@
-"""Folders of images as users of image translation have them, found and checked before training."""
+"""Folders of scans as users of image translation have them, found without reading them."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import torch
-
-from revgan.data.images import (
-    SUFFIXES,
-    ImageArray,
-    ImageFormat,
-    image_format,
-    read_image,
-)
-from revgan.data.splits import Split, existing_folder, open_split, require_aligned
+from revgan.data.formats import KINDS, Scan, read, stem, suffix_of, suffixes
+from revgan.directions import DomainName
 from revgan.errors import UserError
 
 
 @dataclass(frozen=True)
-class ImageRef:
-    """An image that can be read: a file, or one half of a file that holds A and B side by side.
+class ScanRef:
+    """A scan that can be read: a file, or one half of a file that holds A and B side by side.
 
     Attributes:
         path: the file.
-        half: the half of its width that is meant (left is A, right is B); none for all of it.
+        half: the half of its width that is meant (left is A, right is B); None for all of it.
     """
 
     path: Path
@@ -35,205 +26,178 @@ class ImageRef:
     @property
     def name(self) -> str:
         """The file's name without its suffix."""
-        return self.path.stem
+        return stem(self.path)
 
     def __str__(self) -> str:
         return str(self.path) if self.half is None else f"the {self.half} half of {self.path}"
 
-    def read(self) -> ImageArray:
-        """The image (H, W, C), see `read_image`; of a half, W is half the file's width.
+    def read(self) -> Scan:
+        """The scan; of a half, its last axis is half as long as the file's.
 
         Raises:
-            UserError: the file cannot be read, or is to be halved and has an odd width.
+            UserError: the file can't be read, or is to be halved and has an odd width.
         """
-        image = read_image(self.path)
+        scan = read(self.path)
         if self.half is None:
-            return image
-        width = image.shape[1]
+            return scan
+        width = scan.shape[-1]
         if width % 2:
             raise UserError(
                 f"{self.path} has the odd width {width}; an image with A on the left and B on the "
                 "right needs two halves of equal width"
             )
-        return image[:, : width // 2] if self.half == "left" else image[:, width // 2 :]
+        left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
+        return replace(scan, values=left if self.half == "left" else right)
 
 
 @dataclass(frozen=True)
-class ImageFolder:
-    """A folder of training images and, where there are any, images for the test and validation."""
+class Split:
+    """The scans of both domains for training, or for testing.
+
+    Attributes:
+        a: those of A, ordered by name.
+        b: those of B, ordered by name.
+        aligned: a[i] and b[i] show the same thing: they are halves of one file, or have the same
+            name, as all of them then do.
+    """
+
+    a: tuple[ScanRef, ...] = ()
+    b: tuple[ScanRef, ...] = ()
+    aligned: bool = False
+
+    def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
+        """Those of a domain."""
+        return self.a if domain == "a" else self.b
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of scans for training and, where there are any, for the test and validation."""
 
     root: Path
-    train: Split[ImageRef]
-    test: Split[ImageRef] | None
-    val: Split[ImageRef] | None
+    train: Split
+    test: Split | None
+    val: Split | None
 
 
-def find_images(folder: Path | str) -> list[Path]:
-    """The image files right inside a folder, ordered by name; hidden files are passed over.
+def existing_folder(folder: Path | str, what: str = "images") -> Path:
+    """The folder, which is there.
 
     Raises:
-        UserError: there is no such folder, or it holds no images.
+        UserError: it isn't; asks for a folder of what is said.
     """
-    folder = existing_folder(folder)
-    images = [
+    folder = Path(folder)
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {problem}; give a folder of {what}")
+    return folder
+
+
+def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
+    """The files right inside a folder that hold scans, ordered by name; hidden ones are left out.
+
+    Args:
+        folder: where they are.
+        spatial_dims: how many spatial axes they have: 2 for images, 3 for volumes.
+
+    Raises:
+        UserError: there is no such folder, or none in it.
+    """
+    many = KINDS[spatial_dims].many
+    paths = [
         path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+        for path in existing_folder(folder, many).iterdir()
+        if not path.name.startswith(".") and not path.is_dir()
     ]
-    if not images:
+    found = [path for path in paths if suffix_of(path, spatial_dims)]
+    if not found:
+        others = {dims: [path for path in paths if suffix_of(path, dims)] for dims in KINDS}
+        dims = next((dims for dims in others if others[dims]), None)
+        held = ""
+        if dims is not None:
+            kind = KINDS[dims]
+            held = (
+                f"{kind.many} such as {min(others[dims]).name}; for these, set data.spatial_dims "
+                f"{dims}, for example by --preset {kind.preset}; or "
+            )
         raise UserError(
-            f"{folder} holds no images; put files in it that end in {', '.join(SUFFIXES)}; for "
-            "volumes, start from --preset volumes"
+            f"{folder} holds {held or 'no ' + many + '; '}put files in it that end in "
+            f"{', '.join(suffixes(spatial_dims))}"
         )
-    return sorted(images, key=lambda path: (path.stem, path.name))
+    return sorted(found, key=lambda path: (stem(path), path.name))
 
 
-def open_folder(root: Path | str, paired: bool) -> ImageFolder:
-    """Finds the images of a folder in one of two layouts, without reading them.
+def open_folder(root: Path | str, spatial_dims: int, *, paired: bool) -> Folder:
+    """Finds the scans of a folder in one of two layouts, without reading them.
 
-    Either `trainA` and `trainB` with images of A and B, or `train` with files that show A on the
-    left and B on the right. Test images are in folders called `test` in place of `train`, those for
-    validation in `val`. Both may be missing; without `test`, `val` is for the test.
+    Either `trainA` and `trainB` with scans of A and B, or `train` with files that show A on the
+    left and B on the right. Those for the test are in folders called `test` in place of `train`,
+    those for validation in `val`. Both may be missing; without `test`, `val` is for the test.
 
     Args:
         root: the folder.
-        paired: images of A and B are pairs: in two folders, they go by the same names.
+        spatial_dims: 2 for images, 3 for volumes.
+        paired: scans of A and B are pairs: in two folders, they go by the same names.
 
     Raises:
-        UserError: no such folder, neither layout, no images, or images without partner if paired.
+        UserError: no such folder, neither layout, no scans, or some without partner if paired.
     """
-    root = existing_folder(root)
+    many = KINDS[spatial_dims].many
+    root = existing_folder(root, many)
     for open_layout in (_open_two_folders, _open_side_by_side):
-        train = open_layout(root, "train")
-        if train is not None:
-            test, val = open_layout(root, "test"), open_layout(root, "val")
-            if test is None:
-                test, val = val, None
-            for split in (train, test, val):
-                if paired and split is not None:
-                    require_aligned(split)
-            return ImageFolder(root, train, test, val)
+        train = open_layout(root, "train", spatial_dims)
+        if train is None:
+            continue
+        test, val = (open_layout(root, name, spatial_dims) for name in ("test", "val"))
+        if test is None:
+            test, val = val, None
+        for split in (train, test, val):
+            if paired and split is not None:
+                _require_aligned(split, many)
+        return Folder(root, train, test, val)
     raise UserError(
-        f"{root} has no training images; it needs either the folders trainA and trainB, or a "
-        "folder train of images with A on the left and B on the right"
+        f"{root} has no training {many}; it needs either the folders trainA and trainB, or a "
+        f"folder train of {many} with A on the left and B on the right"
     )
 
 
-class Inspected(NamedTuple):
-    """What the file of an image holds.
-
-    Attributes:
-        format: its channels and bit depth.
-        size: height and width in pixels.
-    """
-
-    format: ImageFormat
-    size: tuple[int, int]
-
-
-def inspected(image: ImageArray) -> Inspected:
-    """What a decoded image (H, W, C) holds."""
-    return Inspected(image_format(image), (image.shape[0], image.shape[1]))
+def _open_two_folders(root: Path, name: str, spatial_dims: int) -> Split | None:
+    folders = root / f"{name}A", root / f"{name}B"
+    present = [folder.name for folder in folders if folder.is_dir()]
+    if not present:
+        return None
+    if missing := [folder for folder in folders if not folder.exists()]:
+        remedy = "" if name == "train" else f", or remove {present[0]}"  # tests may be missing
+        raise UserError(
+            f"{missing[0]} does not exist, though {present[0]} does; give both folders{remedy}"
+        )
+    a, b = (tuple(ScanRef(path) for path in find_scans(folder, spatial_dims)) for folder in folders)
+    return Split(a, b, aligned=not _names_without_partner(a, b))
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What decoding the images of a domain has shown.
-
-    Attributes:
-        format: what they have in common.
-        sizes: height and width of each in pixels.
-    """
-
-    format: ImageFormat
-    sizes: list[tuple[int, int]]
-
-
-def check_images(
-    refs: Sequence[ImageRef],
-    min_size: int,
-    channels: int | None,
-    progress: Callable[[int], None] | None = None,
-    inspect: Callable[[ImageRef], Inspected] = lambda ref: inspected(ref.read()),
-) -> Checked:
-    """Decodes every image once, so that no bad file stops training midway.
-
-    Args:
-        refs: the images of a domain, at least one.
-        min_size: the least height and width in pixels.
-        channels: what they will be converted to; none requires that all have the same number of
-            channels.
-        progress: called after each image with the number of images done.
-        inspect: decodes an image, or knows already what that gives; called in several threads.
-
-    Returns:
-        Their sizes, and the format that they have in common, with `channels` if that is given.
-
-    Raises:
-        UserError: names the first image that cannot be read, is too small, or has another bit
-            depth or other channels than the first.
-    """
-    if not refs:
-        raise ValueError("check_images needs at least one image")
-    threads = torch.get_num_threads()
-    # Each would resize with a team of threads of its own, a square of the cores in all.
-    pool = ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        # In order, whichever is decoded first, so that the same folder gives the same error.
-        images = pool.map(inspect, refs)
-        formats: list[ImageFormat] = []
-        sizes: list[tuple[int, int]] = []
-        for ref, (found, size) in zip(refs, images, strict=True):
-            _require_size(ref, size, min_size)
-            formats.append(found)
-            sizes.append(size)
-            _require_same(ref, found, refs[0], formats[0], any_channels=channels is not None)
-            if progress is not None:
-                progress(len(sizes))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # for threads to come
-    common = formats[0]
-    return Checked(common if channels is None else replace(common, channels=channels), sizes)
-
-
-def _open_two_folders(root: Path, name: str) -> Split[ImageRef] | None:
-    return open_split(root, name, lambda folder: [ImageRef(path) for path in find_images(folder)])
-
-
-def _open_side_by_side(root: Path, name: str) -> Split[ImageRef] | None:
+def _open_side_by_side(root: Path, name: str, spatial_dims: int) -> Split | None:
     folder = root / name
     if not folder.is_dir():
         return None
-    files = find_images(folder)
-    a = tuple(ImageRef(file, "left") for file in files)
-    b = tuple(ImageRef(file, "right") for file in files)
+    files = find_scans(folder, spatial_dims)
+    a = tuple(ScanRef(file, "left") for file in files)
+    b = tuple(ScanRef(file, "right") for file in files)
     return Split(a, b, aligned=True)
 
 
-def _require_size(ref: ImageRef, size: tuple[int, int], min_size: int) -> None:
-    height, width = size
-    if min(size) < min_size:
-        raise UserError(
-            f"{ref} is {width} pixels wide and {height} high; both must be at least {min_size}, "
-            "or data.crop smaller, or data.resize set"
-        )
+def _require_aligned(split: Split, many: str) -> None:
+    if split.aligned:
+        return
+    alone = _names_without_partner(split.a, split.b)
+    more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+    raise UserError(
+        f"{split.a[0].path.parent} holds {len(split.a)} {many} and {split.b[0].path.parent} "
+        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
+        f"{', '.join(alone[:3])}{more}"
+    )
 
 
-def _require_same(
-    ref: ImageRef, found: ImageFormat, first_ref: ImageRef, first: ImageFormat, any_channels: bool
-) -> None:
-    if found.bits != first.bits:
-        raise UserError(
-            f"{ref} has {found.bits} bits per sample, but {first_ref} has {first.bits}; save all "
-            "images of a domain with the same bit depth"
-        )
-    if found.channels != first.channels and not any_channels:
-        raise UserError(
-            f"{ref} has {_channels(found)}, but {first_ref} has {first.channels}; set "
-            "data.channels_a (or data.channels_b) to convert all"
-        )
-
-
-def _channels(found: ImageFormat) -> str:
-    return "1 channel" if found.channels == 1 else f"{found.channels} channels"
+def _names_without_partner(a: Sequence[ScanRef], b: Sequence[ScanRef]) -> list[str]:
+    """The names that don't occur exactly once in both."""
+    in_a, in_b = (Counter(ref.name for ref in refs) for refs in (a, b))
+    return [name for name in sorted(in_a | in_b) if (in_a[name], in_b[name]) != (1, 1)]

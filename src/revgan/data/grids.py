@@ -1,59 +1,40 @@
-"""Volumes on other grids: a region of one, half the resolution, and back."""
+"""Volumes on other grids: resampled, at half the resolution, and back."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.data import MetaTensor
-from monai.transforms import SpatialResample
 from numpy.typing import NDArray
 
-from revgan.data.volumes import Volume
+from revgan.data.formats import Scan
 
 SLAB = 2**22
 """Voxels that are resampled at a time: each takes ten times its own memory meanwhile."""
 
-Region = tuple[slice, slice, slice]
-"""Voxels of the three axes, each from its first to before its last, without steps."""
-
-
-def cut(volume: Volume, region: Region) -> Volume:
-    """A region of a volume, at the same place in space.
-
-    Args:
-        volume: with values (C, X, Y, Z).
-        region: what to keep of X, Y and Z.
-    """
-    starts = [
-        part.indices(size)[0] for part, size in zip(region, volume.values.shape[1:], strict=True)
-    ]
-    affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ starts
-    return replace(volume, values=volume.values[:, *region], affine=affine)
-
 
 def resample(
-    volume: Volume, affine: NDArray[np.float64], shape: tuple[int, ...]
+    scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """A volume's values on another grid.
+    """A scan's values on another grid.
 
     They are interpolated trilinearly, and continued constantly beyond the outermost voxels.
 
     Args:
-        volume: with values (C, X, Y, Z).
+        scan: with values (C, X, Y, Z).
         affine: of the other grid, in millimetres.
         shape: its X, Y and Z.
 
     Returns:
         (C, *shape).
     """
-    image = MetaTensor(_tensor(volume.values), torch.from_numpy(volume.affine))
+    from monai.data import MetaTensor  # MONAI takes seconds
+    from monai.transforms import SpatialResample
+
+    image = MetaTensor(_tensor(scan.values), torch.from_numpy(scan.place))
     transform = SpatialResample(padding_mode="border", dtype=np.float32)
     x, y, z = shape
-    resampled = np.empty((len(volume.values), x, y, z), np.float32)
+    resampled = np.empty((len(scan.values), x, y, z), np.float32)
     thickness = max(1, SLAB // (y * z))
     for start in range(0, x, thickness):
         slab = resampled[:, start : start + thickness]
@@ -95,4 +76,4 @@ def double(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.fl
 
 
 def _tensor(values: NDArray[np.float32]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values))
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

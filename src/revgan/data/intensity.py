@@ -1,4 +1,4 @@
-"""Intensities of volumes: how a file's units become a network's values, and come back."""
+"""Intensities: how a file's units become a network's values, and come back."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -89,7 +89,9 @@ class Intensity:
             raise ValueError(f"low must be below high, both finite, not {self.low} and {self.high}")
 
     def to_unit(self, values: Values) -> Values:
-        """The network's values of intensities of any shape, float32."""
+        """The network's values of intensities of any shape and type, float32."""
+        if isinstance(values, np.ndarray):  # NumPy would make float64 of integers
+            values = values.astype(np.float32, copy=False)
         unit = values - self._middle
         unit /= self._half  # in place: volumes may be large
         return unit.clip(-1, 1) if self.clip else unit
@@ -103,6 +105,10 @@ class Intensity:
         intensities = values * self._half
         intensities += self._middle
         return intensities
+
+    def to_file(self, values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """As `from_unit`, whatever the type of the file that the values are for."""
+        return self.from_unit(values)
 
     def to_dict(self) -> dict[str, Any]:
         """The mapping in plain numbers, for a model folder."""
@@ -134,6 +140,57 @@ class Intensity:
     @property
     def _half(self) -> float:
         return self.high / 2 - self.low / 2
+
+
+@dataclass(frozen=True)
+class TypeRange:
+    """The full range of a file's integer type onto -1 to 1, and back: 0 to 255, 0 to 65535.
+
+    Fractions are in [-1, 1] already, as what resizing makes of such integers.
+    """
+
+    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """The network's values of values of any shape: float32, in C order, in memory of its own.
+
+        Not by torch, whose threads wait for each other where cores are busy with training.
+        """
+        unit = np.array(values, dtype=np.float32, order="C")
+        if values.dtype.kind == "f":
+            return unit
+        low, half = _range(values.dtype)
+        unit /= half
+        unit -= 1 + low / half
+        return unit
+
+    def to_file(self, values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The nearest values of a type of integers; those outside [-1, 1] are clamped."""
+        limits, (low, half) = np.iinfo(dtype), _range(dtype)
+        scaled = (values + np.float32(1 + low / half)) * half
+        np.rint(scaled, out=scaled)
+        return scaled.clip(limits.min, limits.max, out=scaled).astype(dtype)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a model folder."""
+        return {"method": "type"}
+
+
+IntensityMapping = Intensity | TypeRange
+"""What a domain has; the two know how to go `to_unit`, and back as `to_file`."""
+
+
+def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
+    """The mapping that its `to_dict` described.
+
+    Raises:
+        ValueError: the content describes none.
+    """
+    return TypeRange() if content == TypeRange().to_dict() else Intensity.from_dict(content)
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[np.float32, np.float32]:
+    """The lowest value of a type of integers, and half of the distance to the highest."""
+    limits = np.iinfo(dtype)
+    return np.float32(limits.min), np.float32((limits.max - limits.min) / 2)
 
 
 def fit_intensity(config: IntensityConfig, arrays: Iterable[NDArray[np.float32]]) -> Intensity:

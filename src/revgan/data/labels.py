@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from revgan.data.folders import ImageRef
-from revgan.data.images import convert_channels, read_image, to_tensor
+from revgan.data.channels import convert_channels
+from revgan.data.folders import ScanRef
+from revgan.data.formats import KINDS, read
+from revgan.data.intensity import TypeRange
 from revgan.errors import UserError
 from revgan.files import write_text
 
@@ -112,7 +114,7 @@ class Palette:
         """The class of each pixel of a label map; void ones as `IGNORED`.
 
         Args:
-            pixels: (H, W, 3).
+            pixels: (3, H, W).
             source: what the label map is called in errors.
 
         Returns:
@@ -125,7 +127,7 @@ class Palette:
         classes = np.full(codes.shape, -1, dtype=np.int64)
         for label in self.classes:
             value = IGNORED if label.void else self.counting.index(label)
-            classes[codes == _codes(np.array(label.colour, np.uint8))] = value
+            classes[codes == _codes(np.array(label.colour, np.uint8)[:, None, None])] = value
         unknown = classes < 0
         if unknown.any():
             colours, first, counts = np.unique(
@@ -133,7 +135,7 @@ class Palette:
             )
             order = np.argsort(-counts, kind="stable")[:3]
             named = ", ".join(
-                f"{tuple(pixels[unknown][first[place]].tolist())} at "
+                f"{tuple(pixels[:, unknown][:, first[place]].tolist())} at "
                 f"{_count(counts[place], 'pixel')}"
                 for place in order
             )
@@ -197,7 +199,7 @@ class Palette:
         write_text(folder / FILE, "\n".join(lines) + "\n")
 
 
-def class_map(ref: ImageRef, palette: Palette, size: tuple[int, int] | None = None) -> Tensor:
+def class_map(ref: ScanRef, palette: Palette, size: tuple[int, ...] | None = None) -> Tensor:
     """The true classes of a label map.
 
     They are in a PNG of class ids (8 bits, `IGNORED` where none counts) of the same name in a
@@ -216,14 +218,15 @@ def class_map(ref: ImageRef, palette: Palette, size: tuple[int, int] | None = No
         UserError: the file can't be read, its colours or ids are unknown, or both are of different
             size.
     """
-    pixels = ref.read()
+    pixels = ref.read().values
     ids = _ids_path(ref, palette)
     if ids.is_file():
         classes = _read_ids(ids, palette)
-        if classes.shape != pixels.shape[:2]:
+        if classes.shape != pixels.shape[1:]:
+            kind = KINDS[2]
             raise UserError(
-                f"{ids} is {classes.shape[1]} x {classes.shape[0]} pixels, but {ref} "
-                f"{pixels.shape[1]} x {pixels.shape[0]}; both need the same size"
+                f"{ids} is {kind.size(classes.shape)}, but {ref} {kind.size(pixels.shape[1:])}; "
+                "both need the same size"
             )
     elif ids.parent.is_dir():  # colours would tell less than the ids of the other label maps
         raise UserError(
@@ -240,22 +243,22 @@ def class_map(ref: ImageRef, palette: Palette, size: tuple[int, int] | None = No
     return resized[0, 0].long()
 
 
-def class_map_files(ref: ImageRef, palette: Palette) -> list[Path]:
+def class_map_files(ref: ScanRef, palette: Palette) -> list[Path]:
     """The files that decide what `class_map` gives."""
     ids = _ids_path(ref, palette)
     return [ref.path, ids] if ids.is_file() else [ref.path]
 
 
-def _ids_path(ref: ImageRef, palette: Palette) -> Path:
+def _ids_path(ref: ScanRef, palette: Palette) -> Path:
     folder = ref.path.parent
     name = folder.name.removesuffix(palette.domain) + "Labels"
     return folder.with_name(name) / f"{ref.name}.png"
 
 
 def _read_ids(path: Path, palette: Palette) -> Tensor:
-    ids = read_image(path)
+    ids = read(path, spatial_dims=2).values
     count = len(palette.names)
-    if ids.shape[2] != 1 or ids.dtype != np.uint8:
+    if len(ids) != 1 or ids.dtype != np.uint8:
         raise UserError(f"{path} must be a grey image of 8 bits that holds class ids")
     unknown = ids[(ids >= count) & (ids != IGNORED)]
     if unknown.size:
@@ -265,7 +268,7 @@ def _read_ids(path: Path, palette: Palette) -> Tensor:
             f"{path} holds the class {first} at {pixels}, but {FILE} has classes 0 to {count - 1}, "
             f"and {IGNORED} for what is ignored"
         )
-    return torch.from_numpy(ids[..., 0].astype(np.int64))
+    return torch.from_numpy(ids[0].astype(np.int64))
 
 
 def _label_class(entry: dict[str, Any]) -> LabelClass:
@@ -282,12 +285,13 @@ def _label_class(entry: dict[str, Any]) -> LabelClass:
 
 def _unit_colour(colour: tuple[int, int, int], channels: int = 3) -> Tensor:
     """(channels,) in [-1, 1]; made as images are, so that colours of files are met exactly."""
-    return to_tensor(convert_channels(np.array([[colour]], np.uint8), channels))[:, 0, 0]
+    values = np.array(colour, np.uint8)[:, np.newaxis]
+    return torch.from_numpy(TypeRange().to_unit(convert_channels(values, channels)))[:, 0]
 
 
 def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """A number (H, W) for each colour (H, W, 3)."""
-    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
+    """A number (H, W) for each colour (3, H, W)."""
+    red, green, blue = pixels.astype(np.uint32)
     code: NDArray[np.uint32] = (red << 16) | (green << 8) | blue
     return code
 

@@ -1,4 +1,4 @@
-"""Masks of volumes: which voxels count when translations are scored."""
+"""Masks of scans: which pixels or voxels count when translations are scored."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,60 +8,62 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.preparation import Grid
-from revgan.data.volume_cache import CachedVolume
-from revgan.data.volumes import VOLUME_SUFFIXES, read_volume
+from revgan.data.domains import Domain
+from revgan.data.folders import ScanRef
+from revgan.data.formats import read, suffixes
 from revgan.errors import UserError
 
 
-def find_masks(volumes: Sequence[CachedVolume]) -> list[Path] | None:
-    """The masks of volumes: that of `testA/x.nii.gz` and `testB/x.nii.gz` is `testMask/x.nii.gz`.
+def find_masks(refs: Sequence[ScanRef]) -> list[Path] | None:
+    """The masks of scans: that of `testA/x.nii.gz` and `testB/x.nii.gz` is `testMask/x.nii.gz`.
 
-    The mask's format may be another than the volume's. None if there is no folder of masks.
+    The mask's format may be another than the scan's. None if there is no folder of masks.
 
     Raises:
-        UserError: there is one, but a volume has no mask in it.
+        UserError: there is one, but a scan has no mask in it.
     """
-    folder = _mask_folder(volumes[0])
-    return [_mask_of(volume) for volume in volumes] if folder.is_dir() else None
+    folder = _mask_folder(refs[0])
+    return [_mask_of(ref) for ref in refs] if folder.is_dir() else None
 
 
-def read_mask(path: Path, volume: CachedVolume, grid: Grid) -> Tensor:
-    """A volume's mask, (X, Y, Z) of bool, on the grid that the volume was brought to.
+def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
+    """A scan's mask, (*spatial) of bool, on the grid and at the size that the scan was brought to.
 
     Args:
-        path: of a file with values above 0 inside the mask, on the grid of the volume's file.
-        volume: what it is the mask of.
-        grid: of all volumes.
+        path: of a file with values above 0 inside the mask, on the grid of the scan's file.
+        domain: of the scan.
+        ref: what it is the mask of.
 
     Raises:
-        UserError: it can't be read, has another shape than the volume, or is empty.
+        UserError: it can't be read, has another shape than the scan, or is empty.
     """
-    file = read_volume(path)
-    inside = grid.bring(replace(file, values=(file.values > 0).astype(np.float32)))
-    if inside.values.shape != (1, *volume.shape):
+    shape = domain.shape(ref)
+    file = read(path, len(shape))
+    recipe = replace(domain.store.recipe, channels=None, typed=True, flat=True)
+    inside = recipe.apply(replace(file, values=(file.values > 0).astype(np.uint8)), path).values
+    if inside.shape != (1, *shape):
         raise UserError(
-            f"{path} is of shape {inside.values.shape}, but as the mask of {volume} it must be of "
-            f"shape {(1, *volume.shape)}"
+            f"{path} is of shape {inside.shape}, but as the mask of {ref} it must be of shape "
+            f"{(1, *shape)}"
         )
-    mask = torch.from_numpy(inside.values[0] >= 0.5)
+    mask = torch.from_numpy(inside[0] >= 0.5)
     if not mask.any():
-        raise UserError(f"{path} is empty; give a mask with values above 0 where voxels count")
+        raise UserError(f"{path} is empty; give a mask with values above 0 where it counts")
     return mask
 
 
-def _mask_of(volume: CachedVolume) -> Path:
-    folder = _mask_folder(volume)
-    paths = (folder / f"{volume.name}{suffix}" for suffix in VOLUME_SUFFIXES)
+def _mask_of(ref: ScanRef) -> Path:
+    folder = _mask_folder(ref)
+    paths = (folder / f"{ref.name}{suffix}" for suffix in suffixes())
     found = next((path for path in paths if path.is_file()), None)
     if found is None:
         raise UserError(
-            f"{folder} holds no mask of {volume}; put it there under the same name, or take the "
+            f"{folder} holds no mask of {ref}; put it there under the same name, or take the "
             "folder away"
         )
     return found
 
 
-def _mask_folder(volume: CachedVolume) -> Path:
-    folder = volume.path.parent
+def _mask_folder(ref: ScanRef) -> Path:
+    folder = ref.path.parent
     return folder.with_name(f"{folder.name[:-1]}Mask")  # without A or B

@@ -1,4 +1,4 @@
-"""What is done to volumes before a network sees them, and what a model folder says of it."""
+"""What is done to scans before a network sees them, and what a model folder says of it."""
 
 import math
 from collections.abc import Mapping
@@ -10,12 +10,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 import yaml
-from monai.data import MetaTensor
-from monai.transforms import Orientation, Spacing
 
+from revgan.data.formats import Scan
 from revgan.data.grids import resample
-from revgan.data.intensity import Intensity
-from revgan.data.volumes import Volume
+from revgan.data.intensity import IntensityMapping, TypeRange, mapping_from_dict
+from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError
 from revgan.files import write_text
 
@@ -31,7 +30,7 @@ ORIENTATIONS = frozenset(
 
 @dataclass(frozen=True)
 class Grid:
-    """How all volumes are made to lie in their arrays.
+    """How all scans are made to lie in their arrays; images lie as they are.
 
     Attributes:
         orientation: where the three axes run to, such as RAS: towards right, anterior and
@@ -53,42 +52,50 @@ class Grid:
                 f"spacing must be null or three numbers above 0, not {list(self.spacing)}"
             )
 
-    def bring(self, volume: Volume) -> Volume:
-        """The volume on this grid, by trilinear interpolation if its resolution is another.
+    def bring(self, scan: Scan) -> Scan:
+        """The scan on this grid, by trilinear interpolation if its resolution is another.
 
         Returns:
-            Its values, (C, X, Y, Z), and where they are in space; `source` and `dtype` stay those
-            of the file. A volume that lies so already is returned as it is.
+            Its values, (C, X, Y, Z), float32, and where they are in space; `source` and `dtype`
+            stay those of the file. A scan that lies so already is returned as it is.
         """
         if self == Grid():
-            return volume
-        moved = MetaTensor(torch.from_numpy(volume.values), torch.from_numpy(volume.affine))
+            return scan
+        from monai.data import MetaTensor  # MONAI takes seconds
+        from monai.transforms import Orientation, Spacing
+
+        values = np.ascontiguousarray(scan.values, dtype=np.float32)
+        moved = MetaTensor(torch.from_numpy(values), torch.from_numpy(scan.place))
         if self.orientation is not None:
             moved = Orientation(self.orientation, labels=SIDES)(moved)
         values = np.ascontiguousarray(moved.as_tensor().numpy())
-        turned = replace(volume, values=values, affine=moved.affine.numpy())
+        turned = replace(scan, values=values, affine=moved.affine.numpy())
         if self.spacing is None:
             return turned
         placed = Spacing(self.spacing)(moved, lazy=True)  # tells the grid, and computes no voxel
         affine, shape = placed.peek_pending_affine().numpy(), placed.peek_pending_shape()
-        if np.array_equal(affine, turned.affine):
+        if np.array_equal(affine, turned.place):
             return turned
         return replace(turned, values=resample(turned, affine, shape), affine=affine)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a model's volumes go through on their way into the network.
+    """What a model's scans go through on their way into the network.
 
     Attributes:
         a: intensities of A.
         b: intensities of B.
-        grid: how the volumes lie in their arrays.
+        grid: how the scans lie in their arrays.
     """
 
-    a: Intensity
-    b: Intensity
+    a: IntensityMapping
+    b: IntensityMapping
     grid: Grid = Grid()
+
+    def of(self, domain: DomainName) -> IntensityMapping:
+        """The intensities of a domain."""
+        return self.a if domain == "a" else self.b
 
     def write(self, folder: Path) -> None:
         """Writes it into a model folder, which is made, whole or not at all."""
@@ -103,7 +110,7 @@ class Preparation:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """What `write` left in a model folder; None if nothing, as for a model of images.
+        """What `write` left in a model folder; None if nothing, as in older models of images.
 
         Raises:
             UserError: the file can't be understood.
@@ -122,9 +129,14 @@ class Preparation:
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> Self:
-        a, b = (Intensity.from_dict(content[domain]) for domain in ("a", "b"))
+        a, b = (mapping_from_dict(content[domain]) for domain in DOMAINS)
         spacing = content["spacing"]
         if spacing is not None:
             x, y, z = map(float, spacing)
             spacing = x, y, z
         return cls(a, b, Grid(content["orientation"], spacing))
+
+
+WITHOUT_FILE = {2: Preparation(TypeRange(), TypeRange())}
+"""What models without the file take, by their spatial dimensions: images at the full range of their
+type; volumes can't be guessed."""

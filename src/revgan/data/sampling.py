@@ -1,33 +1,28 @@
 """The endless sequence of training samples, each a function of the seed and its number.
 
-Which images meet, where they are cropped and whether they are mirrored depends on (seed, number)
+Which scans meet, where they are cropped and whether they are mirrored depends on (seed, number)
 alone: not on the number of workers, nor on where a run was interrupted. So a loader may start
 anywhere in the sequence, and several machines may share it out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from revgan.data.config import DataConfig
-from revgan.data.decoding import in_unit
-from revgan.data.domains import DataSet
-from revgan.data.folders import ImageRef
-from revgan.data.image_sets import ImageDomain
-from revgan.data.volume_cache import CachedVolume
-from revgan.data.volume_sets import VolumeDomain
+from revgan.data.domains import DataSet, Domain
+from revgan.data.folders import ScanRef
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
     """Sample n of the sequence: a pair (C, *crop) of A and of B in [-1, 1].
 
-    Paired, both come from the same place of aligned images or volumes; unpaired, each from
-    anywhere. In an epoch, each image of the larger domain comes once, and each volume
-    `config.crops_per_volume` times, in an order of that epoch.
+    Paired, both come from the same place of aligned scans; unpaired, each from anywhere. In an
+    epoch, each scan of the larger domain comes `config.crops_per_volume` times, in an order of that
+    epoch.
     """
 
     def __init__(self, data: DataSet, config: DataConfig, *, paired: bool, seed: int) -> None:
@@ -43,12 +38,10 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         place_a = self._draw(len(self.data.a.train), epoch, position, stream=0)
         stream_b = 0 if self.paired else 1
         place_b = self._draw(len(self.data.b.train), epoch, position, stream=stream_b)
-        sources: dict[str, Any] = {
+        sources = {
             "a": (self.data.a, self.data.a.train[place_a]),
             "b": (self.data.b, self.data.b.train[place_b]),
         }
-        cut: Callable[..., dict[str, Tensor]]
-        cut = cut_volumes if self.config.spatial_dims == 3 else cut_images
         groups = [("a", "b")] if self.paired else [("a",), ("b",)]
         samples: dict[str, Tensor] = {}
         for stream, keys in enumerate(groups):
@@ -62,61 +55,35 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         return int(_order(count, self.seed, epoch, round_, stream)[place])
 
 
-def cut_images(
-    sources: Mapping[str, tuple[ImageDomain, ImageRef]],
+def cut(
+    sources: Mapping[str, tuple[Domain, ScanRef]],
     config: DataConfig,
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """A random square, mirrored or not, at the same place of all images."""
-    pixels = {key: domain.pixels(ref) for key, (domain, ref) in sources.items()}
-    height, width = next(iter(pixels.values())).shape[:2]
-    room = height - config.crop, width - config.crop
-    (top, left), mirrored = _draw_square(room, int(random.integers(2**32)))
-    rows, columns = slice(top, top + config.crop), slice(left, left + config.crop)
-    direction = -1 if mirrored and config.flip else 1
-    return {key: in_unit(array[rows, columns][:, ::direction]) for key, array in pixels.items()}
+    """A random square or cube, mirrored or not, at the same place of all scans.
 
+    MONAI's transforms would read and copy the whole scans for it.
 
-def _draw_square(room: tuple[int, int], seed: int) -> tuple[list[int], bool]:
-    """A square's upper left corner, and whether it is mirrored.
-
-    Drawn as MONAI's RandSpatialCropd and RandFlipd do from that seed. Its transforms would take as
-    long as decoding a JPEG: they copy whole images, and make new random states for every sample.
+    Args:
+        sources: scans on one grid, and their domains.
+        config: the crop, the share of crops centred on the foreground, and whether to mirror.
+        random: where the draws come from.
     """
-    _legacy.seed(seed)
-    seed_of_corner, seed_of_mirror = _legacy.randint(2**32, size=2, dtype=np.uint32)
-    _legacy.seed(seed_of_corner)
-    corner = [int(_legacy.randint(side + 1)) if side else 0 for side in room]
-    _legacy.seed(seed_of_mirror)
-    return corner, bool(_legacy.random_sample() < 0.5)
-
-
-_legacy = np.random.RandomState(0)
-"""Seeded anew before each use: to make one takes a hundred times as long."""
-
-
-def cut_volumes(
-    sources: Mapping[str, tuple[VolumeDomain, CachedVolume]],
-    config: DataConfig,
-    random: np.random.Generator,
-) -> dict[str, Tensor]:
-    """A random cube, mirrored or not, at the same place of all volumes, which are aligned.
-
-    MONAI's transforms would read the whole volumes for it.
-    """
-    _, volume = next(iter(sources.values()))
-    room = np.array(volume.shape) - config.crop
+    scans = {key: domain.prepared(ref) for key, (domain, ref) in sources.items()}
+    first = next(iter(scans.values()))
+    room = np.array(first.shape) - config.crop
     if random.random() < config.foreground:
-        foreground = volume.foreground
+        foreground = first.foreground
+        assert foreground is not None  # the recipe sees to it
         centre = foreground[random.integers(len(foreground))]
         corner = np.clip(centre - config.crop // 2, 0, room)
     else:
         corner = random.integers(room + 1)
-    box = tuple(corner.tolist()), (config.crop,) * 3
-    cubes = {key: domain.cut(ref, *box) for key, (domain, ref) in sources.items()}
+    box = [slice(start, start + config.crop) for start in corner.tolist()]
+    cuts = {key: sources[key][0].in_unit(scan.values[:, *box]) for key, scan in scans.items()}
     if config.flip and random.random() < 0.5:
-        return {key: cube.flip(1 + volume.left_right) for key, cube in cubes.items()}
-    return cubes
+        return {key: crop.flip(1 + first.left_right) for key, crop in cuts.items()}
+    return cuts
 
 
 class Steps(Sampler[list[int]]):

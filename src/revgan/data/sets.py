@@ -1,16 +1,27 @@
 """The data set of a configuration, found, checked and opened."""
 
+from functools import partial
 from pathlib import Path
 
+from revgan.data.checking import (
+    FoundScans,
+    inspect_all,
+    misplaced_pair,
+    require_one_orientation,
+)
 from revgan.data.config import DataConfig
 from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import ImageFolder, open_folder
-from revgan.data.image_sets import open_images
+from revgan.data.folders import Folder, ScanRef, Split, open_folder
+from revgan.data.formats import KINDS
+from revgan.data.intensity import IntensityMapping, TypeRange, fit_intensity
+from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
-from revgan.data.volume_sets import open_volumes
+from revgan.data.recipe import Recipe
+from revgan.data.store import Room, Store, open_store
+from revgan.directions import DOMAINS, DomainName
 from revgan.environment import cache_folder
 from revgan.errors import UserError
 
@@ -19,16 +30,17 @@ __all__ = ["BUILT_IN", "DataConfig", "DataSet", "Domain", "Progress", "locate", 
 BUILT_IN = {"earth": 2, "earth-labels": 2, "brain": 3, "brain-super-resolution": 3}
 """Sets that need no folder, and their spatial dimensions."""
 
-_KINDS = {2: "images", 3: "volumes"}
+Splits = tuple[Split, Split, Split]
+"""For training, for the test and for validation."""
 
 
-def locate(config: DataConfig, *, paired: bool) -> ImageFolder:
-    """Finds the images of a configuration without decoding them; built-in sets are made.
+def locate(config: DataConfig, *, paired: bool) -> Folder:
+    """Finds the scans of a configuration without reading them; built-in sets are made.
 
     Raises:
         UserError: no such folder or set, or its layout is not understood.
     """
-    return open_folder(_root(config, paired=paired), paired)
+    return open_folder(_root(config, paired=paired), config.spatial_dims, paired=paired)
 
 
 def open_data_set(
@@ -39,46 +51,122 @@ def open_data_set(
     preparation: Preparation | None = None,
     memory: int | None = None,
 ) -> DataSet:
-    """Finds the images or volumes of a configuration and decodes every one of them once.
+    """Finds the scans of a configuration and reads every one of them once.
 
-    So that one that can't be read stops training before the first step. Volumes are brought to the
-    configuration's grid at the same time and kept in the cache (`revgan.data.volume_cache`), images
-    where the configuration says so (`revgan.data.image_sources`), and what is there already is not
-    decoded again.
+    So that one that can't be read stops training before the first step. They are brought to the
+    configuration's grid and size at the same time and kept where it says (`revgan.data.store`);
+    what is on the disk already is not read again.
 
     Args:
         config: which ones, and what is made of them.
         paired: those of A and B are pairs.
         progress: told how far it is.
-        preparation: what the volumes of a trained model go through; without one, intensities are
-            fitted to the training volumes.
+        preparation: what the scans of a trained model go through; without one, intensities are
+            fitted to the training scans.
         memory: bytes that `config.cache` "memory" may take; None for no limit.
 
     Raises:
         UserError: what is wrong with which file, or with the folder.
     """
-    if config.spatial_dims == 3:
-        root = _root(config, paired=paired)
-        return open_volumes(root, config, paired=paired, progress=progress, preparation=preparation)
     folder = locate(config, paired=paired)
-    return open_images(folder, config, paired=paired, progress=progress, memory=memory)
+    train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
+    palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
+    room = Room(memory, sum(len(split.a + split.b) for split in (train, test, own_val)))
+    stores = {name: open_store(_recipe(config, name, palette), room) for name in DOMAINS}
+    found: FoundScans = {}
+    for name, store in stores.items():
+        found |= _inspect(name, store, (train, test, own_val), progress)
+    if config.orientation is None:
+        require_one_orientation(found)
+    wrong = {split: misplaced_pair(split, found, config) for split in (train, test, own_val)}
+    if paired and (problem := next(filter(None, wrong.values()), None)):
+        raise UserError(problem)
+    if preparation is None:
+        a, b = (_fitted(name, store, train.of(name)) for name, store in stores.items())
+        preparation = Preparation(a, b, config.grid)
+    val = folder.val or test
+    domains = {
+        name: _domain(name, store, (train, test, val), found, preparation)
+        for name, store in stores.items()
+    }
+    return DataSet(
+        **domains,
+        # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
+        test_aligned=test.aligned and wrong[test] is None,
+        val_aligned=val.aligned and wrong[val] is None,
+        preparation=preparation,
+        kind=KINDS[config.spatial_dims],
+        palette=palette,
+        kept=room.taken,
+    )
+
+
+def _recipe(config: DataConfig, domain: DomainName, palette: Palette | None) -> Recipe:
+    return Recipe(
+        config,
+        channels=config.channels_a if domain == "a" else config.channels_b,
+        typed=config.intensity(domain) is None,
+        flat=palette is not None and palette.domain.lower() == domain,
+    )
+
+
+def _inspect(
+    name: DomainName, store: Store, splits: Splits, progress: Progress | None
+) -> FoundScans:
+    refs = [ref for split in splits for ref in split.of(name)]
+    what = f"preparing {KINDS[store.recipe.config.spatial_dims].many} of {name.upper()}"
+    told = None if progress is None else partial(_tell, progress, what, len(refs))
+    training = len(splits[0].of(name))
+    return dict(zip(refs, inspect_all(store, refs, training, told), strict=True))
+
+
+def _tell(progress: Progress, what: str, total: int, done: int) -> None:
+    progress(what, done, total)
+
+
+def _fitted(domain: DomainName, store: Store, train: tuple[ScanRef, ...]) -> IntensityMapping:
+    config = store.recipe.config.intensity(domain)
+    if config is None:
+        return TypeRange()
+    try:
+        return fit_intensity(config, (store.get(ref).values for ref in train))
+    except UserError as error:
+        raise UserError(f"in domain {domain.upper()}, {error}") from error
+
+
+def _domain(
+    name: DomainName, store: Store, splits: Splits, found: FoundScans, preparation: Preparation
+) -> Domain:
+    train, test, val = (split.of(name) for split in splits)
+    first = found[train[0]]
+    return Domain(
+        train,
+        test,
+        val=val,
+        channels=store.recipe.channels or first.channels,
+        dtype=first.dtype,
+        intensity=preparation.of(name),
+        store=store,
+        found={ref: found[ref] for ref in train + test + val},
+    )
 
 
 def _root(config: DataConfig, *, paired: bool) -> Path:
+    kind = KINDS[config.spatial_dims]
     dims = BUILT_IN.get(config.path)
     if dims is None:
         if not Path(config.path).exists():
             fitting = [name for name, dims in BUILT_IN.items() if dims == config.spatial_dims]
             raise UserError(
-                f"{config.path} does not exist; give a folder of {_KINDS[config.spatial_dims]} or "
-                f"one of the built-in sets: {', '.join(fitting)}"
+                f"{config.path} does not exist; give a folder of {kind.many} or one of the "
+                f"built-in sets: {', '.join(fitting)}"
             )
         return Path(config.path)
     if dims != config.spatial_dims:
-        preset = "volumes" if dims == 3 else "default"
+        other = KINDS[dims]
         raise UserError(
-            f"{config.path} is a set of {_KINDS[dims]}; set data.spatial_dims {dims}, for example "
-            f"by --preset {preset}"
+            f"{config.path} is a set of {other.many}; set data.spatial_dims {dims}, for example "
+            f"by --preset {other.preset}"
         )
     if config.path == "earth":
         return write_earth(cache_folder(), paired=paired)

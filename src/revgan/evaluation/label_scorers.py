@@ -6,9 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from revgan.data.domains import DataSet
-from revgan.data.folders import ImageRef
-from revgan.data.image_sets import ImageDomain
+from revgan.data.domains import DataSet, Domain
+from revgan.data.folders import ScanRef
 from revgan.data.labels import FILE, IGNORED, Palette, class_map
 from revgan.directions import Direction
 from revgan.errors import UserError
@@ -33,7 +32,7 @@ class ClassScorer(Scorer):
             ends it before any work.
     """
 
-    def __init__(self, direction: Direction, palette: Palette, labels: ImageDomain) -> None:
+    def __init__(self, direction: Direction, palette: Palette, labels: Domain) -> None:
         self.palette, self.labels = palette, labels
         self.tally = Tally(direction, SCORES, segmentation_scores)
         truth = [true_classes(labels, ref, palette).ne(IGNORED).any() for ref in labels.test]
@@ -80,7 +79,7 @@ class LabelScorer(ClassScorer):
     table = "labels"
 
     def __init__(self, direction: Direction, data: DataSet, palette: Palette, method: str) -> None:
-        labels = _image_domain(data.sides(direction)[1])
+        labels = data.sides(direction)[1]
         super().__init__(direction, palette, labels)
         self.method = method
         self.most_frequent = most_frequent_class(labels, palette)
@@ -120,7 +119,7 @@ class SegmenterScorer(ClassScorer):
         method: str,
         segmenter: Callable[[Tensor], Tensor],
     ) -> None:
-        super().__init__(direction, palette, _image_domain(data.sides(direction)[0]))
+        super().__init__(direction, palette, data.sides(direction)[0])
         self.method, self.segmenter = method, segmenter
 
     def add(self, sample: Sample) -> None:
@@ -129,13 +128,12 @@ class SegmenterScorer(ClassScorer):
         self._count("real photos", sample.number, self.segmenter(sample.truth), "ceiling")
 
 
-def true_classes(labels: ImageDomain, ref: ImageRef, palette: Palette) -> Tensor:
+def true_classes(labels: Domain, ref: ScanRef, palette: Palette) -> Tensor:
     """The classes (H, W) of a label map at the size that networks see, see `class_map`."""
-    height, width = labels.pixels(ref).shape[:2]
-    return class_map(ref, palette, (height, width))
+    return class_map(ref, palette, labels.shape(ref))
 
 
-def most_frequent_class(labels: ImageDomain, palette: Palette) -> int | None:
+def most_frequent_class(labels: Domain, palette: Palette) -> int | None:
     """Of all pixels of the training label maps; None where no class counts in any.
 
     Raises:
@@ -146,8 +144,3 @@ def most_frequent_class(labels: ImageDomain, palette: Palette) -> int | None:
         classes = class_map(ref, palette)
         counts += classes[classes != IGNORED].bincount(minlength=len(counts))
     return int(counts.argmax()) if counts.any() else None
-
-
-def _image_domain(domain: object) -> ImageDomain:
-    assert isinstance(domain, ImageDomain)  # only image folders have palettes
-    return domain

@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
+from revgan.data.formats import Affine
 from revgan.data.labels import FILE
 from revgan.directions import DIRECTIONS, Direction, back
 from revgan.environment import library_versions
@@ -22,12 +23,13 @@ from revgan.evaluation.report import (
     ReportContent,
     write_report,
 )
-from revgan.evaluation.results import open_results
+from revgan.evaluation.results import Results
 from revgan.evaluation.scorers import Sample, Scorer
 from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, rows_to_json
 from revgan.evaluation.wanted import ModelChoice, ScoreOptions
+from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.progress import track
@@ -45,6 +47,9 @@ DOMAIN_NAMES = {
     "brain-super-resolution": ("half resolution", "full resolution"),
 }
 """What A and B of the built-in sets are called."""
+
+EXAMPLES = {"images": 8, "volumes": 4}
+"""How many the report shows of each direction."""
 
 TITLES = {
     "test": "Distance to the truth",
@@ -177,9 +182,9 @@ def open_trained(
     translator.windows = windows.decide(translator)
     data = checked_data(_read_once(config), console, run.model)
     if not data.a.test and not data.b.test:
-        sides = "" if config.data.spatial_dims == 3 else " (or test, side by side)"
         raise UserError(
-            f"{config.data.path} has no test {_kind(config)}; add testA and testB{sides}"
+            f"{config.data.path} has no test {data.kind.many}; add testA and testB (or test, side "
+            "by side)"
         )
     known = translator.channels("AtoB")
     if known != data.channels:
@@ -235,7 +240,7 @@ def evaluate(
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
         examples=examples,
         tested=tested,
-        items="images" if data.preparation is None else "volumes",
+        items=data.kind.many,
     )
 
 
@@ -267,15 +272,15 @@ class _Test:
     def __init__(self, direction: Direction, data: DataSet, run: RunFolder) -> None:
         self.direction: Direction = direction
         self.source, self.target = data.sides(direction)
-        self.results = open_results(run.root / "results" / direction, self.source, self.target)
-        self.aligned = data.test_aligned
+        self.results = Results(run.root / "results" / direction, self.source, self.target)
+        self.aligned, self.many = data.test_aligned, data.kind.many
         self.examples: list[Any] = []
         self.tested: list[Tested] = []
 
     def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
         """Translates there and back and writes each."""
         numbers = range(len(self.source.test))
-        shown = spread(numbers, self.results.examples)
+        shown = spread(numbers, EXAMPLES[self.many])
         for number in track(numbers, f"translating {self.direction}", console):
             ref = self.source.test[number]
             image = self.source.load(ref)
@@ -292,8 +297,17 @@ class _Test:
             truth = self.target.load(self.target.test[number]) if self.aligned else None
             if number in shown:
                 example = Example(image, translation, truth, round_trip)
-                self.examples.append(self.results.shown(number, example))
+                self.examples.append(_shown(example, self.source.affine(ref)))
             yield Sample(number, image, written, truth, round_trip)
+
+
+def _shown(example: Example, affine: Affine | None) -> Example | VolumeSlices:
+    """What the report shows: images, or slices of what has a place in space."""
+    if affine is None:
+        return example
+    return slice_volumes(
+        example.input, example.translation, example.truth, example.round_trip, affine
+    )
 
 
 def _content(
@@ -323,7 +337,3 @@ def _content(
         versions=library_versions(),
         domain_names=DOMAIN_NAMES.get(config.data.path, ("A", "B")),
     )
-
-
-def _kind(config: RunConfig) -> str:
-    return "images" if config.data.spatial_dims == 2 else "volumes"

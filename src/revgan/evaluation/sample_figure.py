@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from rich.console import Console
 from torch import Tensor
 
 from revgan.data.domains import Domain, spread
+from revgan.data.formats import Affine
 from revgan.directions import Direction
 from revgan.errors import UsageError, UserError
 from revgan.evaluation.runs import Tested, open_trained
@@ -92,12 +92,12 @@ def _pictures(
             images = {"input": image, run_name: translator(image, direction)}
             if data.test_aligned:
                 images["truth"] = target.load(target.test[number])
-            row |= _flat(images, ref)
+            row |= _flat(images, source.affine(ref))
     columns = ("input", *runs, "truth")
     return [{name: row[name] for name in columns if name in row} for row in rows]
 
 
-def _chosen(source: Domain[Any], samples: Sequence[str]) -> list[str]:
+def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:
     """The names of the samples: those given, with suffix or without, or so many of all."""
     if len(samples) == 1 and samples[0].isdecimal():
         chosen = [ref.name for ref in spread(source.test, int(samples[0]))]
@@ -114,8 +114,8 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
 
 
-def _flat(images: Mapping[str, Tensor], ref: Any) -> dict[str, Tensor]:
-    """Images as they are, volumes as slices in three planes."""
-    if next(iter(images.values())).ndim == 3:
+def _flat(images: Mapping[str, Tensor], affine: Affine | None) -> dict[str, Tensor]:
+    """Images as they are; what has a place in space as slices in three planes."""
+    if affine is None:
         return dict(images)
-    return dict(zip(images, strips(list(images.values()), ref.affine), strict=True))
+    return dict(zip(images, strips(list(images.values()), affine), strict=True))

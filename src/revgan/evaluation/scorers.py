@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
+from revgan.data.folders import ScanRef
 from revgan.data.masks import find_masks, read_mask
 from revgan.directions import Direction, round_trip
 from revgan.evaluation.tables import Row
@@ -107,9 +107,9 @@ class TruthScorer(Scorer):
 
 
 class MaskedTruthScorer(TruthScorer):
-    """Distance to the truth inside the masks of the test volumes alone.
+    """Distance to the truth inside the masks of the test scans alone.
 
-    The reference "mean" is that inside the masks of the training volumes, if these have some.
+    The reference "mean" is that inside the masks of the training scans, if these have some.
 
     Args:
         direction: "AtoB" or "BtoA".
@@ -120,8 +120,6 @@ class MaskedTruthScorer(TruthScorer):
     table = "test_inside_masks"
 
     def __init__(self, direction: Direction, data: DataSet, method: str) -> None:
-        assert data.preparation is not None
-        self.grid = data.preparation.grid
         super().__init__(direction, data, method)
         masks = find_masks(self.target.test)
         assert masks is not None
@@ -137,14 +135,14 @@ class MaskedTruthScorer(TruthScorer):
     def _mask(self, number: int) -> Tensor | None:
         return self._read(self.masks[number], self.target.test[number])
 
-    def _read(self, path: Path, ref: Any) -> Tensor:
-        return read_mask(path, ref, self.grid)
+    def _read(self, path: Path, ref: ScanRef) -> Tensor:
+        return read_mask(path, self.target, ref)
 
 
 def has_masks(data: DataSet, direction: Direction) -> bool:
-    """The test volumes translated to have masks."""
+    """The test scans translated to have masks."""
     _, target = data.sides(direction)
-    return data.preparation is not None and find_masks(target.test) is not None
+    return find_masks(target.test) is not None
 
 
 class RoundTripScorer(Scorer):

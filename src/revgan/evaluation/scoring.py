@@ -9,6 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from revgan.data.domains import DataSet
+from revgan.data.formats import KINDS
 from revgan.data.labels import FILE, Palette
 from revgan.data.sets import open_data_set
 from revgan.directions import Direction
@@ -142,11 +143,11 @@ class Scoring:
             return trained_segmenter(pairs, cache_folder(), self.device, show)
 
     def _require_colour_images(self, option: str) -> None:
-        if self.config.spatial_dims != 2 or self.data.channels != (3, 3):
+        if self.data.kind != KINDS[2] or self.data.channels != (3, 3):
             channels = " and ".join(map(str, self.data.channels))
-            kind = "images" if self.config.spatial_dims == 2 else "volumes"
             raise UserError(
-                f"{option} takes images of 3 channels, not {kind} of {channels}; omit it"
+                f"{option} takes images of 3 channels, not {self.data.kind.many} of {channels}; "
+                "omit it"
             )
 
     def _features(self, name: Distribution) -> Callable[[int], Features]:

@@ -14,9 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from revgan.data.domains import DataSet
-from revgan.data.folders import ImageRef
-from revgan.data.image_sets import ImageDomain
+from revgan.data.domains import DataSet, Domain
+from revgan.data.folders import ScanRef
 from revgan.data.labels import FILE, IGNORED, Palette, class_map, class_map_files
 from revgan.errors import UserError
 from revgan.evaluation.segmenter import MULTIPLE, UNetSegmenter, build_unet
@@ -49,8 +48,7 @@ def trained_segmenter(
         OSError: the network can't be written.
     """
     palette = cast(Palette, data.palette)
-    domains = cast(tuple[ImageDomain, ImageDomain], (data.a, data.b))  # label maps are images
-    photos, labels = reversed(domains) if palette.domain == "A" else domains
+    photos, labels = (data.b, data.a) if palette.domain == "A" else (data.a, data.b)
     pairs = list(zip(photos.train, labels.train, strict=True))
     torch_seed = torch.random.get_rng_state()
     torch.manual_seed(0)
@@ -71,8 +69,8 @@ class _Samples:
 
     def __init__(
         self,
-        photos: ImageDomain,
-        pairs: list[tuple[ImageRef, ImageRef]],
+        photos: Domain,
+        pairs: list[tuple[ScanRef, ScanRef]],
         palette: Palette,
     ) -> None:
         self.photos, self.pairs, self.palette = photos, pairs, palette
@@ -88,10 +86,9 @@ class _Samples:
         photos, classes = zip(*crops, strict=True)
         return torch.stack(photos), torch.stack(classes)
 
-    def _load(self, photo: ImageRef, label: ImageRef) -> tuple[Tensor, Tensor]:
+    def _load(self, photo: ScanRef, label: ScanRef) -> tuple[Tensor, Tensor]:
         image = self.photos.load(photo)
-        size = (image.shape[1], image.shape[2])
-        return image, class_map(label, self.palette, size)
+        return image, class_map(label, self.palette, image.shape[1:])
 
 
 def _crop(
@@ -132,7 +129,7 @@ def _train(
         )
 
 
-def _digest(photos: ImageDomain, pairs: list[tuple[ImageRef, ImageRef]], palette: Palette) -> str:
+def _digest(photos: Domain, pairs: list[tuple[ScanRef, ScanRef]], palette: Palette) -> str:
     """Of all that decides what the network becomes."""
     files = []
     for photo, label in pairs:
@@ -140,5 +137,5 @@ def _digest(photos: ImageDomain, pairs: list[tuple[ImageRef, ImageRef]], palette
             status = path.stat()
             files.append([str(path), status.st_size, status.st_mtime_ns])
     facts = [VERSION, STEPS, BATCH, CROP, LEARNING_RATE, asdict(palette), files]
-    facts += [photos.source.decoding.config.resize, photos.channels]
+    facts += [photos.store.recipe.config.resize, photos.channels]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

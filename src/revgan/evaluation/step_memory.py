@@ -4,6 +4,7 @@ import torch
 from accelerate import Accelerator
 
 from revgan.data.domains import DataSet
+from revgan.data.formats import KINDS
 from revgan.evaluation.report import MemoryComparison
 from revgan.memory import measure_step
 from revgan.training.config import RunConfig
@@ -44,7 +45,7 @@ def compare_memory(
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     sides = [config.training.batch_size, *[crop] * spatial_dims]
-    size = f"{' x '.join(map(str, sides))} {'pixels' if spatial_dims == 2 else 'voxels'}"
+    size = f"{' x '.join(map(str, sides))} {KINDS[spatial_dims].elements}"
     return MemoryComparison(
         naive=peak(naive) if naive_fits else None,
         reversible=peak(reversible),

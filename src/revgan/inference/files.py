@@ -4,12 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
-from revgan.data.folders import find_images
-from revgan.data.images import JPEG_SUFFIXES, SUFFIXES
-from revgan.data.volume_sets import find_volumes
-from revgan.data.volumes import VOLUME_SUFFIXES, volume_suffix
+from revgan.data.folders import find_scans
+from revgan.data.formats import KINDS, Header, holds, suffix_of, suffixes
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.translator import Translator
@@ -54,11 +53,12 @@ def run_translation(
             f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
         )
     into_folder = into_folder or source.is_dir() or target.is_dir()
-    _check_names(run, source, target, into_folder, translator.generator.spatial_dims)
-    sources = _sources(source, translator.generator.spatial_dims)
+    dims = translator.generator.spatial_dims
+    _check_names(run, source, target, into_folder, dims)
+    sources = find_scans(source, dims) if source.is_dir() else [source]
     outputs = [target]
     if into_folder:
-        outputs = _outputs(sources, target, translator.channels(direction)[1], console)
+        outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
     for path, output in zip(sources, outputs, strict=True):
         if output.resolve() == path.resolve():
             raise UserError(f"{path} is input and output at once; name another output")
@@ -77,44 +77,35 @@ def _check_names(
     run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
 ) -> None:
     """Refuses files that are not of the model's kind by their suffix."""
-    kind, suffixes = ("an image", SUFFIXES) if spatial_dims == 2 else ("a volume", VOLUME_SUFFIXES)
+    kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
         raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
-    if not source.is_dir() and not _has_suffix(source, spatial_dims):
+    if not source.is_dir() and not suffix_of(source, spatial_dims):
         raise UserError(
-            f"{source} is not {kind} by its suffix, which is what the model in {run} translates; "
-            f"give one that ends in {', '.join(suffixes)}"
+            f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
+            f"translates; give one that ends in {known}"
         )
-    if not into_folder and not _has_suffix(target, spatial_dims):
+    if not into_folder and not suffix_of(target, spatial_dims):
         raise UserError(
-            f"{target} is neither a folder nor {kind} by its suffix; give a folder to be made as "
-            f"{target}/, or a file that ends in {', '.join(suffixes)}"
+            f"{target} is neither a folder nor {kind.article} by its suffix; give a folder to be "
+            f"made as {target}/, or a file that ends in {known}"
         )
 
 
-def _has_suffix(path: Path, spatial_dims: int) -> bool:
-    if spatial_dims == 2:
-        return path.suffix.lower() in SUFFIXES
-    return volume_suffix(path) is not None
+def _outputs(
+    sources: list[Path], folder: Path, channels: int, spatial_dims: int, console: Console
+) -> list[Path]:
+    """Where the translations go: the names of the inputs, but PNG for what their format can't hold.
 
-
-def _sources(source: Path, spatial_dims: int) -> list[Path]:
-    if not source.is_dir():
-        return [source]
-    if spatial_dims == 2:
-        return find_images(source)
-    return [file.path for file in find_volumes(source)]
-
-
-def _outputs(sources: list[Path], folder: Path, channels: int, console: Console) -> list[Path]:
-    """Where the translations go: the names of the inputs, but PNG for what JPEG can't hold."""
+    That is an alpha channel in a JPEG.
+    """
+    smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
     outputs = [folder / path.name for path in sources]
-    if channels in (2, 4) and any(path.suffix.lower() in JPEG_SUFFIXES for path in outputs):
-        console.print("JPEG can't hold the model's alpha channel: writing .png instead")
-        outputs = [
-            path.with_suffix(".png") if path.suffix.lower() in JPEG_SUFFIXES else path
-            for path in outputs
-        ]
+    unfit = [path for path in outputs if not holds(path, smallest)]
+    if unfit:
+        kind = unfit[0].suffix
+        console.print(f"{kind} can't hold the model's alpha channel: writing .png instead")
+        outputs = [path.with_suffix(".png") if path in unfit else path for path in outputs]
     taken: dict[Path, Path] = {}
     for path, output in zip(sources, outputs, strict=True):
         if output in taken:

@@ -1,36 +1,35 @@
-"""Back to a volume's own grid, from the one that a model's volumes are brought to."""
+"""Back to a scan's own grid, from the one that a model's scans are brought to."""
 
 import numpy as np
 from nibabel.orientations import inv_ornt_aff, io_orientation
-from numpy.typing import NDArray
 
+from revgan.data.formats import Header, Scan, Values
 from revgan.data.grids import resample
-from revgan.data.volumes import Volume
 
 SAME_PLACE = 1e-3
 """Voxels are not resampled if they lie within this share of a voxel of where they should be."""
 
-FloatArray = NDArray[np.float32]
 
-
-def restore(moved: Volume, original: Volume) -> FloatArray:
-    """Brings a volume back to the grid of another that shows the same.
+def restore(moved: Scan, original: Header) -> Values:
+    """Brings a scan back to the grid of another that shows the same.
 
     Axes are swapped and reversed where that is enough, which changes no value. Otherwise values are
     interpolated trilinearly, and continued constantly beyond the outermost ones.
 
     Args:
         moved: values on a grid that a model's volumes are brought to, see `Grid.bring`.
-        original: a volume on its own grid.
+        original: of a scan on its own grid; without a place, it is on the same.
 
     Returns:
         (C of `moved`, *spatial of `original`).
     """
+    if moved.affine is None or original.affine is None:
+        return moved.values
     to_original = np.linalg.inv(original.affine) @ moved.affine
     orientation = io_orientation(np.linalg.inv(to_original))  # of the original's axes
-    undone = inv_ornt_aff(orientation, original.values.shape[1:])
+    undone = inv_ornt_aff(orientation, original.shape)
     if not np.allclose(to_original, undone, rtol=0, atol=SAME_PLACE):
-        return resample(moved, original.affine, original.values.shape[1:])
+        return resample(moved, original.affine, original.shape)
     axes, signs = orientation.T
     turned = moved.values.transpose(0, *(axes.astype(int) + 1))
     backwards = tuple(int(axis) + 1 for axis in np.flatnonzero(signs < 0))

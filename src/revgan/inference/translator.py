@@ -11,32 +11,26 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from revgan.data.images import (
-    ImageArray,
-    ImageFormat,
-    convert_channels,
-    image_format,
-    read_image,
-    require_room,
-    to_array,
-    to_tensor,
-    write_image,
-)
-from revgan.data.intensity import Intensity
-from revgan.data.preparation import PREPARATION, Preparation
-from revgan.data.volumes import Volume, read_volume, write_volume
+from revgan.data import formats
+from revgan.data.channels import convert_channels
+from revgan.data.formats import KINDS, Header, Scan, Values
+from revgan.data.formats.contract import require_photo
+from revgan.data.intensity import IntensityMapping, TypeRange
+from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
+from revgan.directions import Direction, ends
 from revgan.errors import UserError
 from revgan.inference.restoring import restore
 from revgan.inference.windows import Progress, Windows, translate_windows
-from revgan.networks import Direction, TwoWayGenerator
+from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
-
-FloatArray = NDArray[np.float32]
 
 _UNPREPARED = (
     f"the model has no {PREPARATION}, which tells what volumes go through on their way to the "
     "networks, and so takes tensors only"
 )
+
+CHANNEL_AXIS = {2: -1, 3: 0}
+"""Where arrays that users give have their channels: pixels last, as everywhere, volumes first."""
 
 
 class Translator:
@@ -44,8 +38,8 @@ class Translator:
 
     Args:
         generator: the networks, in the device and precision to run in.
-        preparation: what volumes go through on their way to the networks; without it, a generator
-            of volumes takes tensors only.
+        preparation: what scans go through on their way to the networks; without it, a generator of
+            images takes the full range of their type, and one of volumes tensors only.
         windows: how what is too large for one pass is cut; None translates all in one pass.
     """
 
@@ -56,7 +50,7 @@ class Translator:
         windows: Windows | None = None,
     ) -> None:
         self.generator = generator.eval()
-        self.preparation = preparation
+        self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
         self.device = next(generator.parameters()).device
 
@@ -70,8 +64,8 @@ class Translator:
         """Loads a model folder, or the model of a run folder.
 
         Args:
-            folder: with model.safetensors and config.yaml, and intensity.yaml for volumes, or with
-                a model/ that has them.
+            folder: with model.safetensors, config.yaml and intensity.yaml, or with a model/ that
+                has them.
             device: where to run; by default a GPU if there is one.
             windows: see `Translator`.
 
@@ -124,15 +118,27 @@ class Translator:
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction, progress)
+        if self.preparation is None:
+            raise ValueError(_UNPREPARED)
         array = np.asarray(image)
-        if self.generator.spatial_dims == 2:
-            return self._translate_pixels(array, direction, progress)
-        return self._translate_values(array, direction, progress)
+        dims = self.generator.spatial_dims
+        axis = CHANNEL_AXIS[dims]
+        if array.ndim == dims:
+            array = np.expand_dims(array, axis)
+        if array.ndim != dims + 1:
+            names = "H, W" if axis else "X, Y, Z"
+            raise ValueError(
+                f"{KINDS[dims].article} has shape ({names}) or one with channels, not {array.shape}"
+            )
+        values = np.moveaxis(array, axis, 0)
+        translated = self._translate_values(values, direction, progress)
+        return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
     def channels(self, direction: Direction) -> tuple[int, int]:
         """Channels of what is translated in a direction, and of the translations."""
-        a, b = self.generator.in_channels, self.generator.out_channels
-        return (a, b) if direction == "AtoB" else (b, a)
+        of = {"a": self.generator.in_channels, "b": self.generator.out_channels}
+        before, after = ends(direction)
+        return of[before], of[after]
 
     def _translate_tensor(
         self, image: Tensor, direction: Direction, progress: Progress | None
@@ -150,90 +156,80 @@ class Translator:
         ).to(image.device, torch.float32)
         return translated[0] if single else translated
 
-    def _translate_pixels(
-        self, pixels: ImageArray, direction: Direction, progress: Progress | None
-    ) -> ImageArray:
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, np.newaxis]
-        bits = image_format(pixels).bits
-        image = to_tensor(convert_channels(pixels, self.channels(direction)[0]))
-        translated = self._translate_tensor(image, direction, progress)
-        _require_numbers(translated)
-        return to_array(translated, bits)
-
     def _translate_values(
-        self, values: NDArray[Any], direction: Direction, progress: Progress | None
-    ) -> FloatArray:
+        self, values: Values, direction: Direction, progress: Progress | None
+    ) -> Values:
+        """Values (C, *spatial) on the model's grid, in the units of files, there and there."""
         before, after = self._intensities(direction)
-        if values.ndim == 3:
-            values = values[np.newaxis]
-        if values.ndim != 4:
-            raise ValueError(
-                f"a volume has shape (X, Y, Z) or (C, X, Y, Z), not {tuple(values.shape)}"
-            )
-        unit = before.to_unit(values.astype(np.float32, copy=False))
-        translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
+        if isinstance(before, TypeRange):
+            require_photo(Header(len(values), values.shape[1:], values.dtype))
+            values = convert_channels(values, self.channels(direction)[0])
+        dtype = values.dtype
+        unit = torch.from_numpy(np.ascontiguousarray(before.to_unit(values)))
+        translated = self._translate_tensor(unit, direction, progress)
         del unit  # large, as are the values to be made
         _require_numbers(translated)
-        return after.from_unit(translated.numpy())
+        return after.to_file(translated.numpy(), dtype)
 
-    def _intensities(self, direction: Direction) -> tuple[Intensity, Intensity]:
+    def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
         """Those of what is translated in a direction, and of the translations."""
         if self.preparation is None:
             raise ValueError(_UNPREPARED)
-        a, b = self.preparation.a, self.preparation.b
-        return (a, b) if direction == "AtoB" else (b, a)
+        before, after = ends(direction)
+        return self.preparation.of(before), self.preparation.of(after)
 
-    def translate_volume(
-        self, volume: Volume, direction: Direction, progress: Progress | None = None
-    ) -> FloatArray:
-        """Translates a volume at any orientation and spacing.
+    def translate_scan(
+        self, scan: Scan, direction: Direction, progress: Progress | None = None
+    ) -> Values:
+        """Translates an image, or a volume at any orientation and spacing.
 
         Args:
-            volume: as read from a file, in the units of the training volumes' files.
+            scan: as read from a file, in the units of the training data's files.
             direction: "AtoB" or "BtoA".
             progress: told about each window, where there are several.
 
         Returns:
-            (C, X, Y, Z) on the volume's own grid, in the units of the other domain's files.
+            (C, *spatial) on the scan's own grid, in the units of the other domain's files.
 
         Raises:
-            ValueError: the volume's channels are not the model's.
+            ValueError: the scan's channels are not the model's.
         """
         if self.preparation is None:
             raise ValueError(_UNPREPARED)
-        prepared = self.preparation.grid.bring(volume)
+        prepared = self.preparation.grid.bring(scan)
         values = self._translate_values(prepared.values, direction, progress)
-        return values if prepared is volume else restore(replace(prepared, values=values), volume)
+        if prepared is scan:
+            return values
+        return restore(replace(prepared, values=values), scan.header)
 
     def translate_file(
         self, source: Path, target: Path, direction: Direction, progress: Progress | None = None
     ) -> None:
-        """Translates a file into another of the same size.
+        """Translates a file into another of the same size, at the same place in space.
 
-        An image keeps its bit depth, a volume its place in space: affine, orientation and spacing.
-        For the data type of a volume see `write_volume`.
+        An image keeps its bit depth; for the data type of a volume see `revgan.data.formats.write`.
 
         Raises:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        if self.generator.spatial_dims == 2:
-            image = read_image(source)
-            after = ImageFormat(self.channels(direction)[1], image_format(image).bits)
-            require_room(target, after, image.shape[:2])  # before the work, not after it
-            write_image(target, self(image, direction, progress))
-            return
         if self.preparation is None:
             raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
-        volume = read_volume(source)
-        found, wanted = len(volume.values), self.channels(direction)[0]
-        if found != wanted:
-            raise UserError(
-                f"{source} has {_channels(found)}, but the model translates volumes with "
-                f"{_channels(wanted)} {direction}; give one of these"
-            )
-        write_volume(target, self.translate_volume(volume, direction, progress), volume)
+        dims = self.generator.spatial_dims
+        with formats.open(source, dims) as file:
+            before, after = self.channels(direction)
+            found = file.header.channels
+            convertible = isinstance(self._intensities(direction)[0], TypeRange)
+            if found != before and not convertible:
+                raise UserError(
+                    f"{source} has {_channels(found)}, but the model translates "
+                    f"{KINDS[dims].many} with {_channels(before)} {direction}; give one of these"
+                )
+            # Before the work, not after it; fractions are stored as float32.
+            dtype = file.header.dtype if file.header.dtype.kind in "iu" else np.dtype(np.float32)
+            formats.require_holds(target, replace(file.header, channels=after, dtype=dtype))
+            scan = file.scan()
+        formats.write(target, self.translate_scan(scan, direction, progress), scan.header)
 
 
 def _require_numbers(translated: Tensor) -> None:

@@ -1,7 +1,6 @@
 """Pictures of held-out images translated during training."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from revgan.data.domains import spread
+from revgan.data.formats import Affine
 from revgan.data.sets import DataConfig, DataSet
 from revgan.directions import DIRECTIONS, Direction
 from revgan.figures import image_grid, slice_volumes, volume_grid
@@ -85,8 +85,8 @@ def _volume_grid(
 ) -> tuple[str, Tensor]:
     """As `_image_grid`, of slices; with the difference from the truth too, where it is known."""
     rows = [
-        slice_volumes(x, there, truth, again, ref.affine)
-        for ref, x, there, truth, again in _translated(data, direction, largest, translate)
+        slice_volumes(x, there, truth, again, affine)
+        for affine, x, there, truth, again in _translated(data, direction, largest, translate)
     ]
     shown = "truth, difference, " if data.val_aligned else ""
     return f"input, translation, {shown}round trip", volume_grid(rows)
@@ -94,14 +94,14 @@ def _volume_grid(
 
 def _translated(
     data: DataSet, direction: Direction, largest: int, translate: Translate
-) -> Iterator[tuple[Any, Tensor, Tensor, Tensor | None, Tensor]]:
-    """Images or volumes: which one, its middle, translation, truth where known, and round trip."""
+) -> Iterator[tuple[Affine | None, Tensor, Tensor, Tensor | None, Tensor]]:
+    """Scans: where each is, its middle, translation, truth where known, and round trip."""
     source, target = data.sides(direction)
     refs = source.val or source.train
     for number in spread(range(len(refs)), ROWS):
         x, there, again = translate(source.load_middle(refs[number], largest))
         truth = target.load_middle(target.val[number], largest) if data.val_aligned else None
-        yield refs[number], x, there, truth, again
+        yield source.affine(refs[number]), x, there, truth, again
 
 
 def _headed(heading: str, pixels: NDArray[np.uint8]) -> Image.Image:

@@ -2,10 +2,8 @@
 
 from rich.console import Console
 
-from revgan.data.cache_limit import LIMIT, cache_limit
-from revgan.data.image_sources import IMAGES
+from revgan.data import cache
 from revgan.data.sets import DataSet
-from revgan.data.volume_cache import VOLUMES
 from revgan.memory import format_bytes
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
@@ -44,19 +42,16 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
 
 
 def _kept(config: RunConfig, data: DataSet) -> str | None:
-    """What decoded images, or volumes, take of memory or disk."""
-    if config.data.cache == "memory":
-        return f"Decoded images take {format_bytes(data.kept)} of memory"
-    if config.data.cache == "disk":
-        what, cache = "Decoded images", IMAGES
-    elif config.data.spatial_dims == 3:
-        what, cache = "Prepared volumes", VOLUMES
-    else:
+    """What prepared scans take of memory or disk."""
+    what = f"Prepared {data.kind.many}"
+    if config.data.kept == "memory":
+        return f"{what} take {format_bytes(data.kept)} of memory"
+    if config.data.kept == "none":
         return None
     return (
-        f"{what}, of this and other runs, take {format_bytes(cache.size())} in {cache.folder}, of "
-        f"{format_bytes(cache_limit())} that they may ({LIMIT}, in GB); when no training runs, "
-        "they may be removed"
+        f"{what}, of this and other runs, take {format_bytes(cache.size())} in "
+        f"{cache.folder()}, of {format_bytes(cache.limit())} that they may ({cache.LIMIT}, in GB); "
+        "they may be removed at any time"
     )
 
 
@@ -64,11 +59,10 @@ def _description(config: RunConfig, data: DataSet) -> str:
     generator = config.generator
     continuous = " of continuous depth" if generator.core == "ode" else ""
     name = f"{config.objective} {config.model_name}{continuous}"
-    what = "volumes" if config.data.spatial_dims == 3 else "images"
     own = data.a.val != data.a.test
     validation = f", {len(data.a.val)} and {len(data.b.val)} for validation" if own else ""
     return (
         f"{name}, width {generator.width}, depth {generator.depth}, memory {generator.memory}; "
-        f"{len(data.a.train)} {what} of A, {len(data.b.train)} of B, {len(data.a.test)} and "
-        f"{len(data.b.test)} held out for the test{validation}"
+        f"{len(data.a.train)} {data.kind.many} of A, {len(data.b.train)} of B, "
+        f"{len(data.a.test)} and {len(data.b.test)} held out for the test{validation}"
     )

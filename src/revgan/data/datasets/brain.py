@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from revgan.data.grids import Region, cut, double, halve
-from revgan.data.volumes import Volume, read_volume, write_volume
+from revgan.data.formats import Scan, Window, cut, read, write
+from revgan.data.grids import double, halve
 from revgan.errors import UserError
 from revgan.files import making_folder
 
@@ -46,7 +46,7 @@ class Slab:
     back_to_front: slice
 
     @property
-    def region(self) -> Region:
+    def region(self) -> Window:
         """Its voxels in the whole volume."""
         return LEFT_TO_RIGHT, self.back_to_front, LOW_TO_HIGH
 
@@ -86,20 +86,20 @@ def write_brain(root: Path, *, task: BrainTask) -> Path:
             pair = (_blurred(image), image) if other is None else (image, cut(other, slab.region))
             for domain, volume in zip("AB", pair, strict=True):
                 path = building / f"{slab.role}{domain}" / f"{slab.name}.nii.gz"
-                write_volume(path, volume.values, volume)
+                write(path, volume.values, volume.header)
     return folder
 
 
-def _blurred(volume: Volume) -> Volume:
+def _blurred(volume: Scan) -> Scan:
     """A volume without the details that half its resolution can't show."""
-    values = double(halve(volume.values), volume.values.shape[1:])
+    values = double(halve(volume.values), volume.shape)
     return replace(volume, values=values, dtype=np.dtype(np.float32))
 
 
-def _read(name: str) -> Volume:
+def _read(name: str) -> Scan:
     spec = find_spec("nilearn")
     for place in (spec.submodule_search_locations if spec else None) or ():
         path = Path(place) / "datasets" / "data" / name
         if path.is_file():
-            return read_volume(path)
+            return read(path)
     raise UserError("the sample set brain needs the package nilearn: pip install 'revgan[samples]'")

@@ -11,10 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from revgan.data.datasets.prepared import Role
-from revgan.data.datasets.squares import Pixels, flat_square, read_pixels, smooth_square
-from revgan.data.images import read_image, write_image
+from revgan.data.datasets.squares import (
+    Pixels,
+    flat_square,
+    read_pixels,
+    smooth_square,
+    write_pixels,
+)
+from revgan.data.folders import existing_folder
+from revgan.data.formats import read
 from revgan.data.labels import IGNORED, LabelClass, Palette
-from revgan.data.splits import existing_folder
 from revgan.errors import UserError
 
 CLASSES = (
@@ -156,9 +162,9 @@ class Scene:
                     f"of a scene need the same size, as {ORIGIN} has them"
                 )
         photo_path, colours_path, ids_path = self.paths(target)
-        write_image(photo_path, smooth_square(photo, side))
-        write_image(colours_path, flat_square(colours, side))
-        write_image(ids_path, _TRAIN_IDS[flat_square(ids, side)])
+        write_pixels(photo_path, smooth_square(photo, side))
+        write_pixels(colours_path, flat_square(colours, side))
+        write_pixels(ids_path, _TRAIN_IDS[flat_square(ids, side)])
 
 
 def find_scenes(source: Path) -> list[Scene]:
@@ -216,7 +222,7 @@ def _archives(parts: Iterable[Part]) -> str:
 
 def _read_ids(path: Path) -> Pixels:
     """(H, W, 1)."""
-    ids = read_image(path)
+    ids = np.moveaxis(read(path, spatial_dims=2).values, 0, -1)
     if ids.shape[2] != 1 or ids.dtype != np.uint8:
         raise UserError(f"{path} must be a grey image of 8 bits that holds class ids")
     unknown = ids[ids >= len(CLASSES)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from revgan.data.grids import Region, cut
-from revgan.data.volumes import Volume, read_volume
+from revgan.data import formats
+from revgan.data.formats import Window, cut
 from revgan.errors import UserError
 
 B0_LIMIT = 50.0
@@ -91,11 +91,11 @@ class Scan:
         mask: where the brain is, (X, Y, Z).
     """
 
-    volume: Volume
+    volume: formats.Scan
     gradients: Gradients
     mask: Mask
 
-    def cut(self, region: Region) -> Scan:
+    def cut(self, region: Window) -> Scan:
         """A region of the scan."""
         return replace(self, volume=cut(self.volume, region), mask=self.mask[region])
 
@@ -129,13 +129,14 @@ def read_scan(files: ScanFiles, max_b: float) -> Scan:
         UserError: a file can't be read, or the files don't fit together.
     """
     gradients, used = read_gradients(files, max_b)
-    volume = read_volume(files.dwi)
+    volume = formats.read(files.dwi)
     if len(volume.values) != used.size:
         raise UserError(
             f"{files.dwi} holds {len(volume.values)} volumes, but {files.bvals} {used.size} "
             "b-values; there must be one for each volume"
         )
-    volume = replace(volume, values=volume.values[used])
+    signals = np.ascontiguousarray(volume.values[used], np.float32)
+    volume = replace(volume, values=signals)
     baseline = gradients.baseline(volume.values)
     mask = _otsu(baseline) if files.mask is None else _read_mask(files.mask, baseline.shape)
     mask &= baseline > 0
@@ -206,7 +207,7 @@ def _nifti(folder: Path, stem: str) -> Path | None:
 
 
 def _read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
-    values = read_volume(path).values
+    values = formats.read(path).values
     if values.shape != (1, *shape):
         found, right = (" x ".join(map(str, size)) for size in (values.shape, (1, *shape)))
         raise UserError(

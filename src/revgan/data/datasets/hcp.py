@@ -24,8 +24,7 @@ from revgan.data.datasets.diffusion_tensors import (
     require_dipy,
 )
 from revgan.data.datasets.prepared import Role, is_complete, open_target
-from revgan.data.grids import Region
-from revgan.data.volumes import write_volume
+from revgan.data.formats import Window, write
 from revgan.errors import UsageError, UserError
 from revgan.progress import progress_bar
 
@@ -148,7 +147,7 @@ def _samples(scans: list[ScanFiles], test: float | Sequence[str]) -> list[Sample
     return [Sample(scan, "test" if scan.subject in test else "train") for scan in scans]
 
 
-def _regions(mask: Mask, test_share: float) -> dict[Role, Region]:
+def _regions(mask: Mask, test_share: float) -> dict[Role, Window]:
     """Divides a volume across the axis along which the brain is longest."""
     extents = [
         np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(mask.ndim)
@@ -163,7 +162,7 @@ def _regions(mask: Mask, test_share: float) -> dict[Role, Region]:
     return {role: _along(axis, part) for role, part in parts.items()}
 
 
-def _along(axis: int, part: slice) -> Region:
+def _along(axis: int, part: slice) -> Window:
     x, y, z = (part if place == axis else slice(None) for place in range(3))
     return x, y, z
 
@@ -172,6 +171,6 @@ def _write(scan: Scan, paths: tuple[Path, ...], advance: Progress) -> None:
     tensors = replace(scan.volume, dtype=np.dtype(np.float32))
     mask = replace(scan.volume, dtype=np.dtype(np.uint8))
     low_path, high_path, mask_path = paths
-    write_volume(low_path, low_resolution_tensors(scan, advance), tensors)
-    write_volume(high_path, fit_tensors(scan, advance), tensors)
-    write_volume(mask_path, scan.mask[None].astype(np.float32), mask)
+    write(low_path, low_resolution_tensors(scan, advance), tensors.header)
+    write(high_path, fit_tensors(scan, advance), tensors.header)
+    write(mask_path, scan.mask[None].astype(np.float32), mask.header)

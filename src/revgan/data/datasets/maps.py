@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from revgan.data.datasets.prepared import Role
-from revgan.data.datasets.squares import read_pixels, smooth_square
-from revgan.data.images import write_image
-from revgan.data.splits import existing_folder
+from revgan.data.datasets.squares import read_pixels, smooth_square, write_pixels
+from revgan.data.folders import existing_folder
 from revgan.errors import UserError
 
 SPLITS: dict[Role, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
@@ -51,7 +50,7 @@ class Sheet:
             )
         halves = both[:, :height], both[:, height:]
         for path, half in zip(self.paths(target), halves, strict=True):
-            write_image(path, smooth_square(half, side))
+            write_pixels(path, smooth_square(half, side))
 
 
 def find_sheets(source: Path) -> list[Sheet]:

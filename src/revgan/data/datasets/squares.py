@@ -12,8 +12,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from revgan.data.channels import convert_channels
 from revgan.data.datasets.prepared import Role, Sample, is_complete, open_target
-from revgan.data.images import convert_channels, read_image
+from revgan.data.formats import Header, create, read
 from revgan.errors import UserError
 from revgan.progress import progress_bar
 
@@ -96,10 +97,21 @@ def read_pixels(path: Path, channels: int) -> Pixels:
     Raises:
         UserError: it can't be read, or has 16 bits.
     """
-    image = read_image(path)
-    if image.dtype != np.uint8:
+    values = read(path, spatial_dims=2).values
+    if values.dtype != np.uint8:
         raise UserError(f"{path} has 16 bits per sample; save it with 8")
-    return convert_channels(image, channels).astype(np.uint8, copy=False)
+    return np.ascontiguousarray(np.moveaxis(convert_channels(values, channels), 0, -1))
+
+
+def write_pixels(path: Path, pixels: Pixels) -> None:
+    """Writes an image of 8 bits (H, W, C).
+
+    Raises:
+        UserError: it can't be written.
+    """
+    values = np.moveaxis(pixels, -1, 0)
+    with create(path, Header(len(values), values.shape[1:], values.dtype)) as file:
+        file.write(values)
 
 
 def smooth_square(pixels: Pixels, side: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""Decoded images, kept in memory or on the disk: the same bits, and decoded once."""
+"""Prepared scans, kept in memory or on the disk: the same bits, and read once."""
 
 import os
 import shutil
@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from revgan.data import cache as disk
 from revgan.data import folders
 from revgan.data.config import DataConfig
-from revgan.data.decoding import Decoding
-from revgan.data.folders import ImageRef
-from revgan.data.image_sources import IMAGES, DiskSource, MemorySource, Room
-from revgan.data.images import write_image
+from revgan.data.folders import ScanRef
 from revgan.data.labels import LabelClass, Palette
+from revgan.data.recipe import Recipe
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import open_data_set
+from revgan.data.store import DiskStore, MemoryStore, Room
 from revgan.errors import UserError
+from scans import write_image
 
 CACHES = ["memory", "disk"]
 
@@ -67,7 +68,7 @@ def require_same(root, cache, monkeypatch, **options):
     expected = list(everything(root, "none", **options))
     assert all(map(torch.equal, everything(root, cache, **options), expected))
     if cache == "disk":
-        monkeypatch.setattr(folders, "read_image", fail)
+        monkeypatch.setattr(folders, "read", fail)
         assert all(map(torch.equal, everything(root, cache, **options), expected))
 
 
@@ -108,8 +109,8 @@ def test_label_maps_stay_flat_and_small(tmp_path, monkeypatch, cache):
     root = make_folder(tmp_path / "set")
     Palette("B", (LabelClass("x", (0, 0, 0)), LabelClass("y", (9, 9, 9)))).write(root)
     require_same(root, cache, monkeypatch, resize=50)
-    source = opened(root, cache, resize=50)[0].b.source
-    assert source.pixels(ImageRef(root / "trainB" / "0.png")).dtype == np.uint8
+    domain = opened(root, cache, resize=50)[0].b
+    assert domain.prepared(ScanRef(root / "trainB" / "0.png")).values.dtype == np.uint8
 
 
 @pytest.mark.parametrize(("resize", "itemsize"), [(None, 1), (34, 4)])
@@ -121,15 +122,20 @@ def test_memory_is_counted_at_the_files_precision_or_float32(tmp_path, resize, i
 
 def test_halves_do_not_hold_on_to_the_whole_file(tmp_path):
     write_image(tmp_path / "x.png", image(size=(8, 16)))
-    source, room = memory_source()
-    source.inspect(ImageRef(tmp_path / "x.png", "left"))
+    store, room = memory_store()
+    store.inspect(ScanRef(tmp_path / "x.png", "left"))
     assert room.taken == 8 * 8 * 3
-    assert source.pixels(ImageRef(tmp_path / "x.png", "left")).base is None
+    assert store.get(ScanRef(tmp_path / "x.png", "left")).values.base is None
 
 
-def memory_source(limit=None, images=1):
-    room = Room(limit, images)
-    return MemorySource(Decoding(DataConfig(crop=4)), room), room
+def memory_store():
+    room = Room(None, 1)
+    return MemoryStore(Recipe(DataConfig(crop=4)), room), room
+
+
+def pixels(store, ref):
+    """(H, W, C)."""
+    return np.moveaxis(store.get(ref).values, 0, -1)
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -138,7 +144,7 @@ def test_workers_do_not_decode(tmp_path, monkeypatch, cache):
     data, config = opened(root, cache)
     expected = TrainingSamples(opened(root)[0], config, paired=False, seed=0)
     numbers = [expected[number] for number in range(4)]
-    monkeypatch.setattr(folders, "read_image", fail)  # workers are forked
+    monkeypatch.setattr(folders, "read", fail)  # workers are forked
     samples = TrainingSamples(data, config, paired=False, seed=0)
     loader = DataLoader(samples, batch_sampler=Steps(0, 4, 1), num_workers=2)
     for (a, b), (expected_a, expected_b) in zip(loader, numbers, strict=True):
@@ -151,18 +157,18 @@ def test_processes_that_are_not_forked_share_the_memory(tmp_path, options):
     refs = []
     for number in range(3):
         write_image(tmp_path / f"{number}.png", image(number, **options))
-        refs.append(ImageRef(tmp_path / f"{number}.png"))
-    source, _ = memory_source()
+        refs.append(ScanRef(tmp_path / f"{number}.png"))
+    store, _ = memory_store()
     for ref in refs:
-        source.inspect(ref)
-    sent = ForkingPickler.dumps(source)
+        store.inspect(ref)
+    sent = ForkingPickler.dumps(store)
     assert len(sent) < 4000  # not the images
-    received, again = ForkingPickler.loads(sent), ForkingPickler.loads(ForkingPickler.dumps(source))
+    received, again = ForkingPickler.loads(sent), ForkingPickler.loads(ForkingPickler.dumps(store))
     for number, ref in enumerate(refs):
-        assert np.array_equal(source.pixels(ref), image(number, **options))
-        assert np.array_equal(received.pixels(ref), image(number, **options))
-    source.pixels(refs[1])[0, 0, 0] ^= 1
-    assert np.array_equal(again.pixels(refs[1]), source.pixels(refs[1]))
+        assert np.array_equal(pixels(store, ref), image(number, **options))
+        assert np.array_equal(pixels(received, ref), image(number, **options))
+    pixels(store, refs[1])[0, 0, 0] ^= 1
+    assert np.array_equal(pixels(again, refs[1]), pixels(store, refs[1]))
 
 
 def test_too_little_memory_is_refused_with_what_is_needed(tmp_path):
@@ -181,16 +187,16 @@ def test_a_changed_file_is_decoded_anew(tmp_path):
     write_image(path, image(99))
     os.utime(path, ns=(0, 1))  # within the clock's tick, as a fast disk may have it
     data, _ = opened(root, "disk")
-    assert np.array_equal(data.a.source.pixels(ImageRef(path)), image(99))
+    assert np.array_equal(pixels(data.a.store, ScanRef(path)), image(99))
 
 
 def test_a_copy_elsewhere_has_entries_of_its_own(tmp_path):
     root = make_folder(tmp_path / "set")
     opened(root, "disk")
-    before = IMAGES.size()
+    before = disk.size()
     shutil.copytree(root, tmp_path / "copy")
     opened(tmp_path / "copy", "disk")
-    assert IMAGES.size() == 2 * before > 2 * 12 * 36 * 40 * 3
+    assert disk.size() == 2 * before > 2 * 12 * 36 * 40 * 3
 
 
 def test_a_bad_image_is_refused_and_not_kept(tmp_path):
@@ -198,7 +204,7 @@ def test_a_bad_image_is_refused_and_not_kept(tmp_path):
     path = root / "testB" / "2.png"
     path.write_bytes(path.read_bytes()[:-30])
     for _ in range(2):
-        with pytest.raises(UserError, match=r"testB/2.png cannot be decoded"):
+        with pytest.raises(UserError, match=r"testB/2.png cannot be read"):
             opened(root, "disk")
 
 
@@ -206,22 +212,30 @@ def test_what_is_too_small_is_refused_from_the_cache_too(tmp_path):
     root = make_folder(tmp_path / "set")
     opened(root, "disk")
     for _ in range(2):
-        with pytest.raises(UserError, match="40 pixels wide and 36 high; both must be at least 40"):
+        with pytest.raises(UserError, match=r"has 40 x 36 pixels, too few for data.crop 40"):
             opened(root, "disk", crop=40)
 
 
 def test_several_may_keep_the_same_image_at_once(tmp_path):
     write_image(tmp_path / "x.png", image())
-    ref = ImageRef(tmp_path / "x.png")
-    sources = [DiskSource(Decoding(DataConfig())) for _ in range(8)]
+    ref = ScanRef(tmp_path / "x.png")
+    stores = [DiskStore(Recipe(DataConfig())) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda source: source.inspect(ref), sources))
-    assert len(list(IMAGES.folder.iterdir())) == 1
-    assert all(np.array_equal(source.pixels(ref), image()) for source in sources)
+        list(pool.map(lambda store: store.inspect(ref), stores))
+    assert len(list(disk.folder().iterdir())) == 1
+    assert all(np.array_equal(pixels(store, ref), image()) for store in stores)
+
+
+def test_an_entry_that_another_process_removed_is_made_again(tmp_path):
+    data, _ = opened(make_folder(tmp_path / "set"), "disk")
+    before = data.a.load(data.a.train[0])
+    shutil.rmtree(disk.folder())
+    assert torch.equal(data.a.load(data.a.train[0]), before)
+    assert len(list(disk.folder().iterdir())) == 1
 
 
 def test_images_of_earlier_runs_make_room_beyond_the_bound(tmp_path, monkeypatch):
-    old = IMAGES.folder / "old"
+    old = disk.folder() / "old"
     old.mkdir(parents=True)
     (old / "pixels.npy").write_bytes(bytes(1000))
     monkeypatch.setenv("REVGAN_CACHE_GB", "0")

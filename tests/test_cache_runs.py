@@ -1,4 +1,4 @@
-"""Whole runs with decoded images in memory or on the disk: the same results, and what is told."""
+"""Whole runs with prepared images in memory or on the disk: the same results, and what is told."""
 
 import json
 import shutil
@@ -8,8 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from revgan.cli import main
+from revgan.data import cache as disk
 from revgan.data import folders
-from revgan.data.image_sources import IMAGES
 from revgan.training import data as training_data
 from test_cli import make_images, sentence, train
 
@@ -31,8 +31,8 @@ def uncached(images):
 @pytest.mark.parametrize(
     ("cache", "told"),
     [
-        ("memory", "Decoded images take 0.1 MiB of memory"),  # 8 of 34 x 38 float32 RGB
-        ("disk", "Decoded images, of this and other runs, take 0.1 MiB in"),
+        ("memory", "Prepared images take 0.1 MiB of memory"),  # 8 of 34 x 38 float32 RGB
+        ("disk", "Prepared images, of this and other runs, take 0.1 MiB in"),
     ],
 )
 def test_a_run_and_its_scores_are_the_same_bits(
@@ -49,19 +49,19 @@ def test_a_run_and_its_scores_are_the_same_bits(
     assert json.loads((run / "scores.json").read_text()) == json.loads(
         (uncached / "scores.json").read_text()
     )
-    assert IMAGES.folder.is_dir() == (cache == "disk")
+    assert disk.folder().is_dir() == (cache == "disk")
 
 
 def test_a_resumed_run_finds_the_images_on_the_disk(capsys, images, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert train(images, tmp_path / "run", data__cache="disk") == 0
-    monkeypatch.setattr(folders, "read_image", None)
+    monkeypatch.setattr(folders, "read", None)
     assert main(["train", "--resume", str(tmp_path / "run"), "--training.steps=3"]) == 0
-    shutil.rmtree(IMAGES.folder)
+    shutil.rmtree(disk.folder())
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert main(["train", "--resume", str(tmp_path / "run"), "--training.steps=4"]) == 0
-    assert len(list(IMAGES.folder.iterdir())) == 8
+    assert len(list(disk.folder().iterdir())) == 8
 
 
 def test_too_little_memory_is_told_before_anything_is_written(

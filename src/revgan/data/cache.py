@@ -1,0 +1,182 @@
+"""Arrays that come of files, kept on the disk until the files change.
+
+An entry is a folder of plain NumPy files, memory-mapped, so that a crop reads no more than itself.
+Its name depends on the file (path, size, time of change) and on what was made of it, so that a
+changed file gets an entry anew. Entries appear whole, and several processes may write the same one
+at once. Entries that were used longest ago make room for new ones, but never those that the process
+itself uses; one that another process removed is simply made again. So the whole folder can be
+removed at any time.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from revgan.environment import cache_folder
+from revgan.errors import UserError
+from revgan.files import making_folder
+
+LIMIT = "REVGAN_CACHE_GB"
+"""The environment variable of the bound, in GB (10^9 bytes)."""
+
+DEFAULT_GB = 100.0
+"""1,200 scans of 512 x 512 x 160 voxels, 16 bits each."""
+
+ABANDONED = 24 * 3600.0
+"""Seconds without a change after which an unfinished entry is that of a process that was killed."""
+
+VERSION = 2
+"""Of what entries hold; another one makes old entries unused."""
+
+OVERRUN = 0.01
+"""The share of the bound that is written before room is made again."""
+
+Arrays = dict[str, NDArray[Any]]
+
+_used: set[Path] = set()
+"""Entries that this process has asked for."""
+
+_since = 0
+"""Bytes that this process has written since it made room."""
+
+
+def folder() -> Path:
+    """Where the entries are."""
+    return cache_folder() / "scans"
+
+
+def size() -> int:
+    """Bytes that all entries take together."""
+    return sum(_size(entry) for entry in _entries())
+
+
+def limit() -> int:
+    """The bound in bytes.
+
+    Raises:
+        UserError: the environment variable holds no number from 0 up.
+    """
+    text = os.environ.get(LIMIT) or str(DEFAULT_GB)
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = math.nan
+    if not 0 <= gigabytes < math.inf:
+        raise UserError(f"{LIMIT} must be a number of GB from 0 up, not {text!r}")
+    return int(gigabytes * 1e9)
+
+
+def entry(path: Path, *what: Any) -> Path:
+    """Where the entry of a file is, or would be; from now on this process uses it.
+
+    Args:
+        path: the file.
+        what: all else that decides what the entry holds, as JSON has it.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
+        ) from error
+    file = [VERSION, str(path.resolve()), status.st_size, status.st_mtime_ns]
+    text = json.dumps([*file, *what])
+    place = folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
+    _used.add(place)
+    with contextlib.suppress(OSError):  # not there yet
+        os.utime(place)
+    return place
+
+
+def load(place: Path) -> Arrays | None:
+    """The arrays of an entry, memory-mapped and read-only; None if it isn't there."""
+    try:
+        return {
+            file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in place.iterdir()
+        }
+    except FileNotFoundError:  # removed, maybe just now
+        return None
+
+
+def save(place: Path, arrays: Arrays, path: Path) -> None:
+    """Writes an entry for the file `path`, unless another process was faster; makes room for it.
+
+    Raises:
+        UserError: the disk is full or not writable.
+    """
+    global _since
+    count = sum(array.nbytes for array in arrays.values())
+    _since += count
+    if _since >= limit() * OVERRUN:  # not each time, as it looks at all entries
+        make_room(count)
+        _since = 0
+    try:
+        with making_folder(place) as building:
+            for name, array in arrays.items():
+                with (building / f"{name}.npy").open("wb") as file:
+                    np.save(file, array, allow_pickle=False)
+                    file.flush()
+                    os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f"what was made of {path} can't be written to {place.parent} "
+            f"({error.strerror or error}); make room there, or set XDG_CACHE_HOME to a folder "
+            "on another disk"
+        ) from error
+
+
+def make_room(count: int) -> None:
+    """Removes entries that this process doesn't use, until `count` bytes more are within the bound.
+
+    Raises:
+        UserError: as `limit`.
+    """
+    allowed = limit()
+    for path in folder().glob(".*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+    ages: dict[Path, float] = {}
+    for path in _entries():
+        with contextlib.suppress(OSError):
+            ages[path] = path.stat().st_mtime
+    sizes = {path: _size(path) for path in ages}
+    taken = count + sum(sizes.values())
+    for path in sorted(ages, key=ages.__getitem__):
+        if taken > allowed and path not in _used:
+            _remove(path)
+            taken -= sizes[path]
+
+
+def _entries() -> list[Path]:
+    """All that are whole; others are being made or removed."""
+    return [path for path in folder().glob("*") if not path.name.startswith(".")]
+
+
+def _size(place: Path) -> int:
+    total = 0
+    for file in place.glob("*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+            total += file.stat().st_size
+    return total
+
+
+def _remove(place: Path) -> None:
+    """Removes an entry, of which others see all or nothing meanwhile."""
+    doomed = place.with_name(f".removing-{uuid4().hex}")
+    with contextlib.suppress(OSError):  # another process was faster
+        place.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)

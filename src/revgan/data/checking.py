@@ -1,0 +1,136 @@
+"""Every scan of a data set is read once before training, so that no bad file stops it midway."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from nibabel.orientations import aff2axcodes
+
+from revgan.data.config import DataConfig
+from revgan.data.folders import ScanRef, Split
+from revgan.data.formats import KINDS
+from revgan.data.recipe import Found
+from revgan.data.store import Store
+from revgan.errors import UserError
+
+READERS = {2: None, 3: 4}
+"""Scans read at a time, if not one a core: each volume may take some gigabytes meanwhile."""
+
+MISPLACED = 0.1
+"""How far voxels of aligned scans may be apart, as a share of the smallest voxel's side."""
+
+FoundScans = dict[ScanRef, Found]
+
+
+def inspect_all(
+    store: Store,
+    refs: Sequence[ScanRef],
+    training: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[Found]:
+    """Reads and prepares every scan of a domain.
+
+    Args:
+        store: of the domain; it may keep what it reads.
+        refs: the scans, at least one.
+        training: how many of them, from the first on, are for training.
+        progress: called after each scan with the number of scans done.
+
+    Raises:
+        UserError: names the first scan that can't be read, has another type or other channels than
+            the first, or is too small for training.
+    """
+    if not refs:
+        raise ValueError("inspect_all needs at least one scan")
+    recipe = store.recipe
+    most, cores = READERS[recipe.config.spatial_dims], os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    # Each would resize with a team of threads of its own, a square of the cores in all.
+    pool = ThreadPoolExecutor(
+        min(most or cores, cores), initializer=torch.set_num_threads, initargs=(1,)
+    )
+    found: list[Found] = []
+    try:
+        # In order, whichever is read first, so that the same folder gives the same error.
+        for ref, scan in zip(refs, pool.map(store.inspect, refs), strict=True):
+            found.append(scan)
+            if recipe.typed and scan.dtype != found[0].dtype:
+                raise UserError(
+                    f"{ref} has {_bits(scan)} bits per sample, but {refs[0]} has "
+                    f"{_bits(found[0])}; save all images of a domain with the same bit depth"
+                )
+            if recipe.channels is None and scan.channels != found[0].channels:
+                raise UserError(_unlike(ref, scan, refs[0], found[0], recipe.typed))
+            if len(found) <= training:
+                _require_room(ref, scan, recipe.config)
+            if progress is not None:
+                progress(len(found))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # for threads to come
+    return found
+
+
+def require_one_orientation(found: FoundScans) -> None:
+    """Refuses scans whose axes run to different sides of the patient.
+
+    Raises:
+        UserError: names two of them.
+    """
+    placed = [(ref, scan.affine) for ref, scan in found.items() if scan.affine is not None]
+    runs = [(ref, "".join(map(str, aff2axcodes(affine)))) for ref, affine in placed]
+    for ref, letters in runs:
+        if letters != runs[0][1]:
+            raise UserError(
+                f"the axes of {runs[0][0]} run to {runs[0][1]}, but those of {ref} to {letters}; "
+                "set data.orientation, such as RAS, to turn all volumes alike"
+            )
+
+
+def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str | None:
+    """What is wrong with the first of aligned pairs that don't lie on the same grid."""
+    kind = KINDS[config.spatial_dims]
+    for a, b in zip(split.a, split.b, strict=True) if split.aligned else ():
+        shape = found[a].shape
+        if shape != found[b].shape:
+            return (
+                f"{a} is {kind.size(shape)} and {b} {kind.size(found[b].shape)}; to be paired, "
+                "both need the same size: resample one onto the grid of the other"
+            )
+        place, other = found[a].affine, found[b].affine
+        if place is None or other is None:
+            continue
+        # The eight corners of the volume; an affine takes no voxel farther away than these.
+        corners = np.indices((2, 2, 2)).reshape(3, 8) * (np.array(shape)[:, None] - 1)
+        apart = (place - other) @ np.vstack([corners, np.ones(8)])
+        distance = np.linalg.norm(apart[:3], axis=0).max()
+        if distance > MISPLACED * np.linalg.norm(place[:3, :3], axis=0).min():
+            return (
+                f"{a} and {b} are up to {distance:.3g} mm apart in space, by their affines; to be "
+                "paired, both need the same place: resample one onto the grid of the other"
+            )
+    return None
+
+
+def _unlike(ref: ScanRef, scan: Found, first_ref: ScanRef, first: Found, typed: bool) -> str:
+    found = f"{scan.channels} channel{'s'[: scan.channels > 1]}"
+    remedy = "set data.channels_a (or data.channels_b) to convert all"
+    if not typed:  # channels are not colours, and nothing converts them
+        remedy = "all of a domain need the same number"
+    return f"{ref} has {found}, but {first_ref} has {first.channels}; {remedy}"
+
+
+def _require_room(ref: ScanRef, scan: Found, config: DataConfig) -> None:
+    if min(scan.shape) < config.crop:
+        kind = KINDS[config.spatial_dims]
+        changed = " after resampling" if config.spacing is not None else ""
+        raise UserError(
+            f"{ref} has {kind.size(scan.shape)}{changed}, too few for data.crop {config.crop}; "
+            f"lower data.crop, set {kind.scale}, or leave the {kind.one} out"
+        )
+
+
+def _bits(scan: Found) -> int:
+    return 8 * scan.dtype.itemsize

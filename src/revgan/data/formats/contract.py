@@ -1,0 +1,186 @@
+"""The one contract for files: what a scan is, and what a family of formats does for it.
+
+A scan is one image or volume: values (C, *spatial) in its file's units, and its place in space. A
+family of formats is one file beside this one. It says which files are its own, and reads and
+writes them; nothing else knows a format by name.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[Any]
+"""(C, *spatial), in the file's units and type."""
+
+Affine = NDArray[np.float64]
+"""(4, 4), from voxel indices to millimetres towards right, anterior and superior (RAS+)."""
+
+Window = tuple[slice, ...]
+"""A part of a scan: a slice without a step for each spatial axis."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What scans of so many spatial axes are called.
+
+    Attributes:
+        one: such a scan.
+        article: with its article.
+        many: several of them.
+        elements: what they are made of.
+        scale: the option that decides how many of these they have.
+        preset: a configuration to start from.
+    """
+
+    one: str
+    article: str
+    many: str
+    elements: str
+    scale: str
+    preset: str
+
+    def size(self, shape: tuple[int, ...]) -> str:
+        """Sizes as people say them: width before height of images, X, Y, Z of volumes."""
+        said = shape if len(shape) > 2 else shape[::-1]
+        return f"{' x '.join(map(str, said))} {self.elements}"
+
+
+KINDS = {
+    2: Kind("image", "an image", "images", "pixels", "data.resize", "default"),
+    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes"),
+}
+"""By the number of spatial axes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What a file says of its scan before any value is read.
+
+    Attributes:
+        channels: C.
+        shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
+        dtype: of the values in the file; float32 where it scales integers to fractions.
+        affine: where the voxels are; None where the format has no place.
+        source: what the family keeps of the file, so that one written like it has the same
+            metadata; families don't look at each other's.
+    """
+
+    channels: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    affine: Affine | None = None
+    source: Any = None
+
+    def of(self, values: Values) -> Self:
+        """The header of other values (C, *spatial) at the same place, in their type."""
+        return replace(self, channels=len(values), shape=values.shape[1:], dtype=values.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A scan in memory.
+
+    Attributes:
+        values: (C, *spatial), in the file's units.
+        affine: as in `Header`.
+        source: as in `Header`.
+        dtype: of the values in the file; what is written like it has this type, if that holds it.
+    """
+
+    values: Values
+    affine: Affine | None
+    source: Any
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the spatial axes."""
+        return self.values.shape[1:]
+
+    @property
+    def header(self) -> Header:
+        """What its file would say of it."""
+        return Header(len(self.values), self.shape, self.dtype, self.affine, self.source)
+
+    @property
+    def place(self) -> Affine:
+        """`affine`, or voxels of 1 mm from the origin where the format has none."""
+        return np.eye(4) if self.affine is None else self.affine
+
+
+class Reader(ABC):
+    """A file that its family has opened.
+
+    Attributes:
+        header: what it says of its scan.
+    """
+
+    header: Header
+
+    @abstractmethod
+    def values(self, window: Window) -> Values:
+        """The values (C, *window) of a part of the scan, as they stand or as a view of more.
+
+        Raises:
+            Exception: whatever the family's library raises for a damaged file.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Lets go of the file."""
+
+
+class Family(ABC):
+    """A family of formats.
+
+    Attributes:
+        suffixes: of its files, in lower case.
+        spatial_dims: how many spatial axes its scans have.
+        magic: first bytes that its files start with, whatever they are called; none for a family
+            that goes by its suffixes.
+        instead: a suffix for what this family can't hold.
+    """
+
+    suffixes: tuple[str, ...]
+    spatial_dims: int
+    magic: tuple[bytes, ...] = ()
+    instead = ""
+
+    @abstractmethod
+    def open(self, path: Path) -> Reader:
+        """Reads the header, and no values.
+
+        Raises:
+            UserError: the file holds something that scans have no way to hold.
+            Exception: whatever the family's library raises for a damaged file.
+        """
+
+    @abstractmethod
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        """Writes a whole file of values (C, *spatial), whose type is the header's.
+
+        Args:
+            path: with one of the family's suffixes.
+            values: of any memory layout.
+            header: where they are, and of which file they shall have the metadata.
+        """
+
+    def beyond(self, header: Header) -> list[str]:
+        """What of a scan this family can't hold, in words; nothing if it holds all."""
+        return []
+
+
+def require_photo(header: Header) -> None:
+    """Refuses what no image format here holds.
+
+    Raises:
+        ValueError: not 1 to 4 channels, not uint8 or uint16, or no pixels.
+    """
+    shape = (*header.shape, header.channels)
+    if len(shape) != 3 or 0 in shape or header.channels > 4:
+        raise ValueError(f"an image has shape (H, W, C) with 1 to 4 channels, not {shape}")
+    if header.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"an image is uint8 or uint16, not {header.dtype}")

@@ -1,0 +1,306 @@
+"""From files to scans and back, whatever their format.
+
+header = probe(path)                 # channels, shape, type, place; reads no values
+with open(path) as file:             # file.header; file.read(window) -> (C, *window)
+    values = file.read()
+with create(path, header) as file:   # the file appears whole, or not at all
+    file.write(values)
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from revgan.data.formats.contract import (
+    KINDS,
+    Affine,
+    Header,
+    Reader,
+    Scan,
+    Values,
+    Window,
+)
+from revgan.data.formats.registry import known_suffix, reading_family, writing_family
+from revgan.errors import UserError
+from revgan.files import replacing
+
+MIN_STEPS = 100
+"""Whole numbers that fractions must spread over to be rounded to them: it changes none by more than
+0.5% of the contrast then."""
+
+
+class OpenScan:
+    """A scan in an open file.
+
+    Args:
+        path: the file.
+        reader: its family's.
+
+    Attributes:
+        header: what the file says of its scan.
+    """
+
+    def __init__(self, path: Path, reader: Reader) -> None:
+        self._path, self._reader = path, reader
+        self.header = reader.header
+
+    def read(self, window: Window | None = None) -> Values:
+        """The values (C, *window) of a part of the scan, in the file's units; of all by default.
+
+        They have the file's type, in the machine's byte order; where the file scales integers,
+        float32. Formats with tiles, strips or no compression read only what the window needs.
+
+        Raises:
+            UserError: the file is damaged, or values are NaN, infinite or beyond float32.
+        """
+        with _blaming(self._path):
+            values = self._reader.values(window or (slice(None),) * len(self.header.shape))
+        wrong = values.size - _count_finite(values)
+        if wrong:
+            raise UserError(
+                f"{self._path} has {wrong} NaN or infinite values (of float32); replace them, for "
+                "example by that of the background"
+            )
+        return values
+
+    def scan(self) -> Scan:
+        """All of it.
+
+        Raises:
+            UserError: as `read`.
+        """
+        header = self.header
+        return Scan(self.read(), header.affine, header.source, header.dtype)
+
+
+@contextmanager
+def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan]:
+    """Opens a file; see `OpenScan`.
+
+    Args:
+        path: the file.
+        spatial_dims: spatial axes that its scan must have; None for any.
+
+    Raises:
+        UserError: the file is missing, damaged, empty, of another kind, or holds what its family
+            refuses, such as complex numbers or an affine that can't be inverted.
+    """
+    path = Path(path)
+    known_suffix(path, spatial_dims)
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
+        ) from error
+    family = reading_family(path, head, spatial_dims)
+    with _blaming(path):
+        reader = family.open(path)
+    try:
+        if reader.header.affine is not None:
+            _require_place(reader.header.affine, path)
+        yield OpenScan(path, reader)
+    finally:
+        reader.close()
+
+
+def probe(path: Path | str, spatial_dims: int | None = None) -> Header:
+    """What a file says of its scan, without reading a value.
+
+    Raises:
+        UserError: as `open`.
+    """
+    with open(path, spatial_dims) as file:
+        return file.header
+
+
+def read(path: Path | str, spatial_dims: int | None = None) -> Scan:
+    """The scan in a file.
+
+    Raises:
+        UserError: as `open` and `OpenScan.read`.
+    """
+    with open(path, spatial_dims) as file:
+        return file.scan()
+
+
+class NewScan:
+    """A file that is being written; see `create`."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.values: Values | None = None
+
+    def write(self, values: Values, window: Window | None = None) -> None:
+        """Takes the values (C, *window) of a part of the scan, or of all of it.
+
+        Raises:
+            ValueError: they are of another shape or type than the header says.
+        """
+        header = self.header
+        if values.dtype != header.dtype or len(values) != header.channels:
+            raise ValueError(
+                f"the file takes {header.channels} channels of {header.dtype}, not "
+                f"{len(values)} of {values.dtype}"
+            )
+        if window is None:
+            if values.shape[1:] != header.shape:
+                raise ValueError(f"values are {values.shape}, not on the grid of {header.shape}")
+            self.values = values
+            return
+        if self.values is None:
+            self.values = np.zeros((header.channels, *header.shape), header.dtype)
+        self.values[:, *window] = values
+
+
+@contextmanager
+def create(path: Path | str, header: Header) -> Iterator[NewScan]:
+    """Writes a file in the format of its suffix.
+
+    It appears complete at the end of the context, or not at all: a failure leaves what was there
+    before. The folder must exist.
+
+    Args:
+        path: the file.
+        header: of the scan; values are written in its type.
+
+    Raises:
+        UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
+    """
+    path = Path(path)
+    family = writing_family(path, len(header.shape))
+    require_holds(path, header)
+    new = NewScan(header)
+    yield new
+    if new.values is None:
+        raise ValueError(f"nothing was written to {path}")
+    try:
+        with replacing(path) as unfinished:
+            unfinished.touch()
+            family.write(unfinished, new.values, header)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({reason(error)}); choose a writable folder with space left"
+        ) from error
+
+
+def write(path: Path | str, values: Values, like: Header) -> None:
+    """Writes values at the place of another scan, with its metadata, in the type of `stored`.
+
+    From NIfTI to NIfTI, the header is kept: sform and qform with their codes, voxel sizes and
+    units. Reset are the data's scaling, the display range and, but for vectors and tensors of as
+    many components, the intent. Of other formats only the place in space is kept.
+
+    Args:
+        path: its suffix tells the format.
+        values: (C, *spatial); C may differ from that of `like`.
+        like: of a scan on the same grid.
+
+    Raises:
+        UserError: as `create`.
+        ValueError: the values are not on the grid of `like`.
+    """
+    if values.shape[1:] != like.shape:
+        raise ValueError(f"values are {values.shape}, not on the grid of {like.shape}")
+    values = stored(values, like.dtype)
+    with create(path, like.of(values)) as file:
+        file.write(values)
+
+
+def holds(path: Path | str, header: Header) -> bool:
+    """Whether the format of a path's suffix can hold such a scan."""
+    return not writing_family(Path(path), len(header.shape)).beyond(header)
+
+
+def require_holds(path: Path | str, header: Header) -> None:
+    """Refuses a file for a scan that its format can't hold, before there is anything to write.
+
+    Raises:
+        UserError: says what of the scan it can't hold.
+    """
+    path = Path(path)
+    family = writing_family(path, len(header.shape))
+    if beyond := family.beyond(header):
+        raise UserError(
+            f"{path} can't hold {KINDS[family.spatial_dims].article} with {' and '.join(beyond)}; "
+            f"use the suffix {family.instead}"
+        )
+
+
+def stored(values: Values, dtype: np.dtype[Any]) -> Values:
+    """Values in the type to store them in.
+
+    Integers stay what they are. Fractions become float32, unless `dtype` is of integers, they fit
+    its range when rounded, and either are whole numbers or spread over `MIN_STEPS`: probabilities
+    in the place of an int16 scan are not rounded to 0 and 1.
+
+    Args:
+        values: of any shape.
+        dtype: wanted.
+    """
+    if values.dtype.kind in "iu":
+        return values
+    values = values.astype(np.float32, copy=False)
+    if dtype.kind not in "iu":
+        return values
+    rounded = np.rint(values)
+    limits = np.iinfo(dtype)
+    lowest, highest = np.float32(limits.min), np.float32(limits.max)
+    fits = lowest <= rounded.min() and rounded.max() <= highest  # false for NaN
+    if not fits or (np.ptp(values) < MIN_STEPS and not np.array_equal(rounded, values)):
+        return values
+    if int(highest) > limits.max:  # float32 rounds 2**31 - 1 to 2**31
+        highest = np.nextafter(highest, np.float32(0))
+    return np.minimum(rounded, highest, out=rounded).astype(dtype)
+
+
+def cut(scan: Scan, window: Window) -> Scan:
+    """A part of a scan, at the same place in space."""
+    if scan.affine is None:
+        return replace(scan, values=scan.values[:, *window])
+    starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ starts
+    return replace(scan, values=scan.values[:, *window], affine=affine)
+
+
+def reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return " ".join((text or str(error) or type(error).__name__).split())
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turns what libraries raise for damaged files into one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # damaged files make decoders raise nearly anything
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}); replace it by an undamaged copy"
+        ) from error
+
+
+def _require_place(affine: Affine, path: Path) -> None:
+    """Refuses an affine that says of no voxel, or of several the same, where it is."""
+    # Headers hold float32: rounding makes ranks look full.
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3], rtol=1e-6) < 3:
+        raise UserError(
+            f"{path} does not say where its voxels are, as its affine can't be inverted; mend its "
+            "header, for example by that of another volume on the same grid"
+        )
+
+
+def _count_finite(values: Values) -> int:
+    """How many values float32 holds; networks know no larger ones."""
+    if values.dtype.kind != "f":
+        return values.size
+    with np.errstate(over="ignore"):
+        return int(np.count_nonzero(np.isfinite(values.astype(np.float32, copy=False))))

@@ -1,0 +1,102 @@
+"""MetaImage and NRRD, by ITK: channels are the components or the fourth axis."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from revgan.data.formats.axes import volume_channels
+from revgan.data.formats.contract import Family, Header, Reader, Values, Window
+
+FORMATS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""ITK's coordinates grow towards left, posterior and superior; this goes there and back."""
+
+
+class _ItkReader(Reader):
+    def __init__(self, path: Path) -> None:
+        import SimpleITK  # on demand: it is large, and few use its formats
+
+        self._path = path
+        self._reader = reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.SetImageIO(FORMATS[path.suffix.lower()])
+        _as_one_line(reader.ReadImageInformation)
+        size, components = reader.GetSize(), reader.GetNumberOfComponents()
+        dimensions = reader.GetDimension()
+        pixel = reader.GetPixelID()
+        self._axes = (components, *size)
+        dtype = _dtype(pixel)
+        self._channels = volume_channels(path, dtype, size[:3], (*size[3:], components))
+        affine = np.eye(4)
+        direction = np.reshape(reader.GetDirection(), (dimensions, dimensions))[:3, :3]
+        affine[:3, :3] = direction * reader.GetSpacing()[:3]
+        affine[:3, 3] = reader.GetOrigin()[:3]
+        self.header = Header(self._channels, size[:3], dtype, LPS @ affine)
+
+    def values(self, window: Window) -> Values:
+        import SimpleITK
+
+        image = _as_one_line(self._reader.Execute)
+        data = SimpleITK.GetArrayFromImage(image).T  # ([components,] X, Y, Z[, frames])
+        shape = self.header.shape
+        components = self._axes[0]
+        split = data.reshape(components, *shape, self._channels // components)
+        return np.moveaxis(split, -1, 0).reshape(self._channels, *shape)[:, *window]
+
+
+class Itk(Family):
+    """MetaImage and NRRD."""
+
+    suffixes = tuple(FORMATS)
+    spatial_dims = 3
+    instead = ".nii.gz"
+
+    def open(self, path: Path) -> Reader:
+        return _ItkReader(path)
+
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        import SimpleITK
+
+        several = len(values) > 1
+        image = SimpleITK.GetImageFromArray(values.T if several else values[0].T, isVector=several)
+        affine = LPS @ (np.eye(4) if header.affine is None else header.affine)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        image.SetOrigin(affine[:3, 3].tolist())
+        image.SetSpacing(spacing.tolist())
+        image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+        kind = FORMATS[path.suffix.lower()]
+        _as_one_line(lambda: SimpleITK.WriteImage(image, str(path), imageIO=kind))
+
+    def beyond(self, header: Header) -> list[str]:
+        beyond = []
+        if header.affine is not None and not np.linalg.det(header.affine[:3, :3]):
+            beyond.append("an affine that can't be inverted (a spacing is 0)")
+        if header.dtype.kind == "b" or header.dtype == np.float16:
+            beyond.append(f"values of {header.dtype}")
+        return beyond
+
+
+def _dtype(pixel: int) -> np.dtype[Any]:
+    """The type of a pixel's components, without reading one."""
+    import SimpleITK
+
+    if "complex" in SimpleITK.GetPixelIDValueAsString(pixel):
+        return np.dtype(np.complex64)
+    return SimpleITK.GetArrayViewFromImage(SimpleITK.Image([1, 1, 1], pixel)).dtype
+
+
+def _as_one_line(action: Any) -> Any:
+    """Runs something of ITK, whose errors fill a page with the layers that they came through.
+
+    Raises:
+        OSError: with what the innermost layer says.
+    """
+    try:
+        return action()
+    except RuntimeError as error:
+        lines = [line for line in str(error).splitlines() if not line.startswith("Reason: ")]
+        said = re.sub(r"^.*ERROR: |\w+\(0x[0-9a-f]+\): ", "", lines[-1] if lines else "")
+        raise OSError(said.strip(" .") or "ITK can't") from error

@@ -1,0 +1,110 @@
+"""NIfTI-1 and 2, compressed or not: channels are the fourth or fifth axis, as are time frames."""
+
+import gzip
+import math
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.nifti1 import Nifti1Header, Nifti1Image
+from nibabel.nifti2 import Nifti2Header, Nifti2Image
+from numpy.typing import NDArray
+
+from revgan.data.formats.axes import volume_channels
+from revgan.data.formats.contract import Affine, Family, Header, Reader, Values, Window
+from revgan.errors import UserError
+
+MILLIMETRES = {1: 1e3, 3: 1e-3}
+"""In the header's units of space, by their codes: metres, micrometres; others count as mm."""
+
+
+class _NiftiReader(Reader):
+    def __init__(self, path: Path) -> None:
+        image = nibabel.load(path)
+        if not isinstance(image, Nifti1Image):  # as CIFTI, which is also called .nii
+            raise UserError(f"{path} holds no volume but a {type(image).__name__}; give a volume")
+        self._path, self._image = path, image
+        shape, others = image.shape[:3], image.shape[3:]
+        stored = image.header.get_data_dtype().newbyteorder("=")
+        channels = volume_channels(path, stored, shape, others)
+        proxy: Any = image.dataobj
+        self._scaled = (float(proxy.slope), float(proxy.inter)) != (1, 0)
+        whole = float(proxy.slope).is_integer() and float(proxy.inter).is_integer()
+        dtype = stored if whole else np.dtype(np.float32)
+        affine = _to_millimetres(image.header) @ image.affine
+        self.header = Header(channels, shape, dtype, affine, image.header)
+
+    def values(self, window: Window) -> Values:
+        if self._path.suffix.lower() == ".gz":
+            data = self._uncompressed()[*window]
+        else:
+            data = np.asanyarray(self._image.dataobj[*window])
+        dtype = np.dtype(np.float32) if self._scaled else data.dtype.newbyteorder("=")
+        with np.errstate(over="ignore"):  # reported as infinite
+            data = data.astype(dtype, copy=False)
+        return np.moveaxis(data.reshape(*data.shape[:3], self.header.channels), -1, 0)
+
+    def _uncompressed(self) -> NDArray[Any]:
+        with gzip.open(self._path) as file:
+            kind: type[Nifti1Image] = type(self._image)
+            data = np.asanyarray(kind.from_stream(file).dataobj)
+            while file.read(2**20):  # only at its end does gzip find out that a file is damaged
+                pass
+        return data
+
+
+class Nifti(Family):
+    """NIfTI-1 and 2."""
+
+    suffixes = (".nii", ".nii.gz")
+    spatial_dims = 3
+    instead = ".npy"
+
+    def open(self, path: Path) -> Reader:
+        return _NiftiReader(path)
+
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        image = _image(values, header)
+        with path.open("wb") as file:
+            if path.suffix.lower() != ".gz":
+                image.to_stream(file)
+                return
+            # The fastest level, which nibabel uses too; no time, so that the same volume gives the
+            # same file.
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
+                image.to_stream(compressed)
+
+    def beyond(self, header: Header) -> list[str]:
+        fits = header.dtype.kind in "iu" or header.dtype.itemsize >= 4
+        return [] if fits else [f"values of {header.dtype}"]
+
+
+def _image(values: Values, like: Header) -> Nifti1Image:
+    """Values (C, X, Y, Z) with the header of `like` if that is NIfTI's."""
+    known = like.source if isinstance(like.source, Nifti1Header) else None
+    channels = len(values)
+    others: tuple[int, ...] = known.get_data_shape()[3:] if known is not None else ()
+    if math.prod(others) != channels:
+        others = () if channels == 1 else (channels,)
+    data = np.moveaxis(values, 0, -1).reshape(*values.shape[1:], *others)
+    if known is None:
+        affine = np.eye(4) if like.affine is None else like.affine
+        image = Nifti1Image(data, affine, dtype=values.dtype)
+        image.header.set_xyzt_units("mm")
+        return image
+    header = known.copy()
+    header["cal_min"] = header["cal_max"] = 0
+    if len(others) < 2:
+        header.set_intent("none")
+    kind: type[Nifti1Image] = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
+    # nibabel changes sform and qform only if they say another affine than this.
+    assert like.affine is not None  # as of all that has such a header
+    affine = np.linalg.inv(_to_millimetres(header)) @ like.affine
+    return kind(data, affine, header, dtype=values.dtype)
+
+
+def _to_millimetres(header: Nifti1Header) -> Affine:
+    """From the header's unit of space, as an affine."""
+    unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    return np.diag([unit, unit, unit, 1.0])

@@ -1,0 +1,157 @@
+"""TIFF: grey and RGB, with and without alpha, in strips, tiles and planes; BigTIFF too."""
+
+import logging
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from revgan.data.formats.contract import Family, Header, Reader, Values, Window, require_photo
+from revgan.errors import UserError
+
+# What tifffile finds wrong with a file ends in one sentence of ours, or does not matter; by
+# default its log would be printed before it.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+LAYOUTS = ("YX", "YXS", "SYX", "CYX")
+"""Axes of a file that is one image."""
+
+
+class _TiffReader(Reader):
+    def __init__(self, path: Path) -> None:
+        self._file = tifffile.TiffFile(path)
+        try:
+            self._series = self._file.series[0]
+            self._axes = self._series.axes
+            _require_one_image(path, self._file)
+            _require_plain_samples(path, self._file)
+            shape = dict(zip(self._axes, self._series.shape, strict=True))
+            height, width = shape.pop("Y"), shape.pop("X")
+            channels = next(iter(shape.values()), 1)
+            if channels > 4:
+                raise UserError(f"{path} has {channels} channels; save it with 1 to 4")
+            stored = self._series.dtype.newbyteorder("=")
+            dtype = np.dtype(np.uint8) if stored.kind == "b" else stored
+            self.header = Header(channels, (height, width), dtype)
+            require_photo(self.header)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def values(self, window: Window) -> Values:
+        page = self._series.keyframe
+        windowed = len(self._series.pages) == 1 and window != (slice(None),) * 2
+        image = self._cut(page, window) if windowed else self._whole()[:, *window]
+        if image.dtype == np.bool_:
+            image = image * np.uint8(255)
+        return ~image if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else image
+
+    def _whole(self) -> Values:
+        image = self._series.asarray()
+        if self._axes == "YX":
+            return image[np.newaxis]
+        return np.moveaxis(image, -1, 0) if self._axes == "YXS" else image
+
+    def _cut(self, page: tifffile.TiffPage, window: Window) -> Values:
+        """A part of the image; decodes only the strips or tiles that it lies in."""
+        ranges = [
+            range(*part.indices(size)) for part, size in zip(window, self.header.shape, strict=True)
+        ]
+        cut = np.zeros((self.header.channels, *map(len, ranges)), page.dtype)
+        file = self._file.filehandle
+        for index, plane, *starts in _segments(page, ranges):
+            file.seek(page.dataoffsets[index])
+            data = file.read(page.databytecounts[index])
+            decoded, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
+            if decoded is None:  # a sparse file leaves out what is 0
+                continue
+            segment = np.moveaxis(decoded[0], -1, 0)  # of (depth, height, width, samples)
+            here, there = [], []
+            for part, start, size in zip(ranges, starts, segment.shape[1:], strict=True):
+                first, end = max(part.start, start), min(part.stop, start + size)
+                here.append(slice(first - start, end - start))
+                there.append(slice(first - part.start, end - part.start))
+            cut[plane : plane + len(segment), *there] = segment[:, *here]
+        return cut
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _segments(page: tifffile.TiffPage, ranges: list[range]) -> Iterator[tuple[int, int, int, int]]:
+    """The strips or tiles that rows and columns lie in: number, plane, first row and column.
+
+    Planes come one after the other, each in rows of segments.
+    """
+    if page.is_tiled:
+        height, width = page.tilelength, page.tilewidth
+    else:
+        height, width = min(page.rowsperstrip, page.imagelength), page.imagewidth
+    rows, columns = (
+        range(part.start // size, -(-part.stop // size))
+        for part, size in zip(ranges, (height, width), strict=True)
+    )
+    across, down = -(-page.imagewidth // width), -(-page.imagelength // height)
+    for plane in range(len(page.dataoffsets) // (across * down)):
+        for row, column in product(rows, columns):
+            index = (plane * down + row) * across + column
+            yield index, plane, row * height, column * width
+
+
+class Tiff(Family):
+    """TIFF."""
+
+    suffixes = (".tif", ".tiff")
+    spatial_dims = 2
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+
+    def open(self, path: Path) -> Reader:
+        return _TiffReader(path)
+
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        require_photo(header)
+        channels = header.channels
+        tifffile.imwrite(
+            path,
+            values[0] if channels == 1 else values.transpose(1, 2, 0),
+            photometric="rgb" if channels >= 3 else "minisblack",
+            planarconfig=None if channels == 1 else "contig",
+            extrasamples=["unassalpha"] if channels in (2, 4) else None,
+            compression="zlib",
+            predictor=True,
+            metadata=None,
+        )
+
+
+def _require_one_image(path: Path, tif: tifffile.TiffFile) -> None:
+    axes = tif.series[0].axes
+    if len(tif.series) > 1 or axes not in LAYOUTS:
+        raise UserError(
+            f"{path} is not one 2D image but a stack or collection ({len(tif.pages)} pages, "
+            f"axes {axes}); save each image as a file of its own"
+        )
+
+
+def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
+    """Refuses what tifffile would read without complaint, but not as the image it shows."""
+    page = tif.series[0].keyframe
+    dtype = tif.series[0].dtype
+    if dtype.kind not in "bu" or page.bitspersample not in (1, 8, 16):
+        raise UserError(
+            f"{path} has samples of {page.bitspersample} bits (as {dtype}); save it with unsigned "
+            "samples of 8 or 16 bits"
+        )
+    kinds = tifffile.PHOTOMETRIC
+    plain = page.photometric in (kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB)
+    # tifffile turns YCbCr into RGB only where JPEG does it.
+    in_jpeg = page.photometric == kinds.YCBCR and page.compression == tifffile.COMPRESSION.JPEG
+    if not (plain or in_jpeg):
+        kind = getattr(page.photometric, "name", page.photometric)
+        raise UserError(f"{path} stores its colours as {kind}; save it as grey or RGB")
+    # JPEG strips that end early would be filled up with grey.
+    for part in tif.pages:
+        ends = map(sum, zip(part.dataoffsets, part.databytecounts, strict=True))
+        if max(ends) > tif.filehandle.size:
+            raise UserError(f"{path} is truncated; replace it by an undamaged copy")

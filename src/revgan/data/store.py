@@ -1,0 +1,216 @@
+"""Where prepared scans come from: read anew each time, or kept from the check on.
+
+All stores give the same bits. The check before training reads every scan anyway, so keeping what
+comes of it costs little time.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from revgan.data import cache
+from revgan.data.folders import ScanRef
+from revgan.data.formats import Values
+from revgan.data.recipe import Found, Prepared, Recipe
+from revgan.errors import UserError
+
+_LIBRARIES = [version(name) for name in ("pillow", "imagecodecs", "tifffile", "torch", "monai")]
+"""Another version may round otherwise, so what it makes is kept apart."""
+
+
+class Store(ABC):
+    """The scans of a domain, prepared.
+
+    Args:
+        recipe: what becomes of each.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @abstractmethod
+    def inspect(self, ref: ScanRef) -> Found:
+        """What a scan is; the store may keep it from now on. For several threads.
+
+        Raises:
+            UserError: it can't be read, or not be kept.
+        """
+
+    @abstractmethod
+    def get(self, ref: ScanRef) -> Prepared:
+        """A scan that was inspected before."""
+
+
+class FileStore(Store):
+    """Keeps nothing."""
+
+    def inspect(self, ref: ScanRef) -> Found:
+        return self.recipe.read(ref).found
+
+    def get(self, ref: ScanRef) -> Prepared:
+        return self.recipe.read(ref)
+
+
+class DiskStore(Store):
+    """Keeps scans in the cache on the disk, where later runs find them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self._places: dict[ScanRef, Path] = {}
+
+    def inspect(self, ref: ScanRef) -> Found:
+        self._places[ref] = cache.entry(ref.path, ref.half, *self.recipe.key, *_LIBRARIES)
+        return self.get(ref).found
+
+    def get(self, ref: ScanRef) -> Prepared:
+        place = self._places[ref]
+        arrays = cache.load(place)
+        if arrays is not None:
+            return _from_arrays(arrays)
+        prepared = self.recipe.read(ref)
+        cache.save(place, _to_arrays(prepared), ref.path)
+        return prepared
+
+
+def _to_arrays(prepared: Prepared) -> cache.Arrays:
+    found = prepared.found
+    # An empty array whose shape and type are those of the file.
+    arrays = {"values": prepared.values, "file": np.empty((found.channels, 0), found.dtype)}
+    optional = {"affine": found.affine, "foreground": prepared.foreground}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _from_arrays(arrays: cache.Arrays) -> Prepared:
+    values, file = arrays["values"], arrays["file"]
+    affine = np.array(arrays["affine"]) if "affine" in arrays else None
+    found = Found(len(file), file.dtype, values.shape[1:], affine)
+    return Prepared(values, found, arrays.get("foreground"))
+
+
+class Room:
+    """The memory that the scans of a data set share out.
+
+    Args:
+        limit: bytes; None for no limit.
+        scans: how many there will be.
+
+    Attributes:
+        taken: bytes.
+    """
+
+    def __init__(self, limit: int | None, scans: int) -> None:
+        self.limit, self.scans = limit, scans
+        self.taken = self.kept = 0
+        self._lock = Lock()
+
+    def take(self, count: int) -> None:
+        """Takes bytes for one scan.
+
+        Raises:
+            UserError: there is no room for it; says how much all would need.
+        """
+        with self._lock:
+            self.taken, self.kept = self.taken + count, self.kept + 1
+            if self.limit is not None and self.taken > self.limit:
+                needed = self.taken / self.kept * self.scans
+                raise UserError(
+                    f"data.cache memory needs about {needed / 2**20:,.0f} MiB for {self.scans:,} "
+                    f"images, and there are {self.limit / 2**20:,.0f}; set data.cache to disk or "
+                    "none"
+                )
+
+
+class _Place(NamedTuple):
+    """Where an array lies in a block of memory, and what it is."""
+
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def view(self, block: Tensor) -> Values:
+        size = int(np.prod(self.shape)) * self.dtype.itemsize
+        array = block[self.start : self.start + size].numpy()
+        return array.view(self.dtype).reshape(self.shape)
+
+
+class MemoryStore(Store):
+    """Keeps scans in memory.
+
+    Loader processes that are forked have them at once, without a copy. To others (macOS, Windows,
+    Python 3.14) their values go by one block of shared memory, made when the first of them starts.
+
+    Args:
+        recipe: what becomes of each scan.
+        room: where the memory comes from.
+    """
+
+    def __init__(self, recipe: Recipe, room: Room) -> None:
+        super().__init__(recipe)
+        self._room = room
+        self._kept: dict[ScanRef, Prepared] = {}
+        self._block: Tensor | None = None
+
+    def inspect(self, ref: ScanRef) -> Found:
+        prepared = self.recipe.read(ref)
+        # A view of one half would keep the other half, too.
+        prepared = replace(prepared, values=np.ascontiguousarray(prepared.values))
+        self._room.take(prepared.values.nbytes)
+        self._kept[ref] = prepared
+        return prepared.found
+
+    def get(self, ref: ScanRef) -> Prepared:
+        return self._kept[ref]
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._block is None:
+            self._share()
+        places = {
+            ref: replace(prepared, values=np.empty(0)) for ref, prepared in self._kept.items()
+        }
+        return {
+            "recipe": self.recipe,
+            "_block": self._block,
+            "_kept": places,
+            "_places": self._places,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._look_into_block()
+
+    def _share(self) -> None:
+        """Moves all values into one block, as each block needs a file descriptor."""
+        places, end = {}, 0
+        for ref, prepared in self._kept.items():
+            values = prepared.values
+            places[ref] = _Place(end, values.shape, values.dtype)
+            end += -(-values.nbytes // 8) * 8  # so that all numbers are aligned
+        self._places = places
+        self._block = torch.empty(end, dtype=torch.uint8).share_memory_()
+        for ref, place in places.items():
+            place.view(self._block)[:] = self._kept[ref].values
+        self._look_into_block()
+
+    def _look_into_block(self) -> None:
+        assert self._block is not None
+        for ref, place in self._places.items():
+            self._kept[ref] = replace(self._kept[ref], values=place.view(self._block))
+
+
+def open_store(recipe: Recipe, room: Room) -> Store:
+    """The store that a configuration asks for."""
+    match recipe.config.kept:
+        case "memory":
+            return MemoryStore(recipe, room)
+        case "disk":
+            return DiskStore(recipe)
+        case "none":
+            return FileStore(recipe)

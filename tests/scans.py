@@ -1,0 +1,37 @@
+"""Images and volumes as tests write and read them."""
+
+import numpy as np
+
+from revgan.data.formats import Header, Scan, create, probe, read, write
+
+
+def write_image(path, pixels):
+    """Writes pixels (H, W, C) of uint8 or uint16."""
+    values = np.moveaxis(pixels, -1, 0)
+    with create(path, Header(len(values), values.shape[1:], values.dtype)) as file:
+        file.write(values)
+
+
+def read_image(path):
+    """The pixels (H, W, C) of an image."""
+    return np.moveaxis(_as_told(path, 2).values, 0, -1)
+
+
+def write_volume(path, values, like):
+    """Writes values (C, X, Y, Z) at the place of a scan."""
+    write(path, values, like.header)
+
+
+def read_volume(path):
+    """A volume, as float32."""
+    scan = _as_told(path, 3)
+    values = np.ascontiguousarray(scan.values, np.float32)
+    return Scan(values, scan.affine, scan.source, scan.dtype)
+
+
+def _as_told(path, spatial_dims):
+    """A scan, which is what its header says before any value is read."""
+    scan, header = read(path, spatial_dims), probe(path, spatial_dims)
+    assert (header.channels, *header.shape) == scan.values.shape
+    assert header.dtype == scan.values.dtype or scan.values.dtype == np.float32  # scaled NIfTI
+    return scan
