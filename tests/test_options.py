@@ -1,12 +1,12 @@
 """The options of the generators: what each changes, and which exclude each other."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from revgan.commands.options import Parser, run_config
 from revgan.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -16,6 +16,7 @@ from revgan.networks import (
     RevGenerator,
 )
 from revgan.networks.layers import InstanceNorm, PaddedConv, init_weights
+from revgan.options import Parser, add_run_options, run_config, stored_config
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import LossConfig
@@ -227,13 +228,41 @@ def test_what_another_network_would_be_is_known():
     ],
 )
 def test_presets_are_what_the_docs_say(preset, expected):
-    parser = Parser("train", "")
-    parser.add_run_options(preset)
-    config = run_config(parser.parse_args([]))
+    parser = Parser("train")
+    add_run_options(parser)
+    config = run_config(parser.parse_args(["--preset", preset]))
     generator, discriminator = vars(config.generator), vars(config.discriminator)
     found = {"objective": config.objective, "lr": config.optimizer.lr} | discriminator | generator
     found["width"], found["norm"] = config.generator.width, config.generator.norm
     assert {name: found[name] for name in expected} == expected
+
+
+def parsed(*arguments):
+    parser = Parser("train")
+    add_run_options(parser)
+    return run_config(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_options_override_files_which_override_the_preset_wherever_it_stands(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("{optimizer: {lr: 0.5, beta1: 0.1}, runtime: {memory_budget: 1GiB}}")
+    second.write_text("{optimizer: {beta1: 0.2}, data: {crop: 64}}")
+    given = ["--config", first, "--config", second, "--data.crop", "32", "--preset", "paper"]
+    config = parsed(*given)
+    assert (config.optimizer.lr, config.optimizer.beta1, config.data.crop) == (0.5, 0.2, 32)
+    assert config.runtime.memory_budget == "1GiB"
+    assert (config.discriminator.form, config.data.resize) == ("paper", 286)
+    assert parsed(*given, "--memory-budget", "2GiB").runtime.memory_budget == "2GiB"
+    assert parsed("--preset", "default") == parsed() == RunConfig()
+
+
+def test_a_stored_configuration_is_read_as_it_was_written(tmp_path):
+    config = parsed("--preset", "volumes", "--data.spacing", "[1,1,2.5]", "--memory-budget", "1GiB")
+    assert config.data.spacing == (1.0, 1.0, 2.5)
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    assert stored_config(tmp_path / "config.yaml") == config
+    changed = stored_config(tmp_path / "config.yaml", {"runtime.device": "cpu"})
+    assert changed == replace(config, runtime=replace(config.runtime, device="cpu"))
 
 
 def test_models_have_the_names_of_the_literature():

@@ -7,9 +7,10 @@ from revgan.commands.prepare import TASKS
 
 
 def test_the_help_lists_the_tasks(capsys):
-    assert main(["prepare", "--help"]) == 0
-    text = capsys.readouterr().out
-    assert all(f"  {name} " in text and task.what in text for name, task in TASKS.items())
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["prepare", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(f" {name} {what}" in text for name, (what, *_) in TASKS.items())
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -24,15 +25,13 @@ def test_a_task_has_its_own_help(name, capsys):
 
 def test_a_wrong_option_is_told_with_the_task(capsys):
     assert main(["prepare", "hcp", "a", "b", "--max-c", "3"]) == 2
-    assert "revgan prepare hcp knows no option --max-c; did you mean --max-b" in (
-        capsys.readouterr().err
-    )
+    assert "unrecognized arguments: --max-c 3; did you mean --max-b" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [([], "needs a task; give one of"), (["mr", "a", "b"], "knows no task 'mr'; give one of")],
-)
-def test_without_a_known_task_they_are_named(arguments, message, capsys):
+@pytest.mark.parametrize("arguments", [[], ["mr", "a", "b"]])
+def test_without_a_known_task_they_are_named(arguments, capsys):
     assert main(["prepare", *arguments]) == 2
-    assert capsys.readouterr().err == f"revgan: revgan prepare {message} {', '.join(TASKS)}\n"
+    told = capsys.readouterr().err
+    assert told.startswith("revgan: ")
+    assert told.endswith("; see revgan prepare --help\n")
+    assert all(name in told for name in TASKS)

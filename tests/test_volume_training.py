@@ -15,17 +15,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from revgan import Translator
 from revgan.cli import main
-from revgan.commands.options import Parser, run_config
-from revgan.commands.plan import Domains, planned_domains
-from revgan.commands.train import run_training
 from revgan.data.config import DataConfig
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.networks.pretrained import load_generator
+from revgan.options import Parser, add_run_options, run_config
 from revgan.training import planning, validation
 from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.objectives import LossConfig
+from revgan.training.plan import Domains, planned_domains
 from revgan.training.planning import decide_memory
 from revgan.training.runs import RunFolder
+from revgan.training.session import run_training
 from revgan.training.setup import make_accelerator
 from test_loop import stop_after
 from test_volume_sets import make_volumes, save
@@ -204,11 +204,11 @@ def test_train_and_resume_from_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        ("--data.spacing=1", "--data.spacing must be "),
-        ("--data.spacing=[1,1]", "--data.spacing must be "),
+        ("--data.spacing=1", '"data.spacing"'),
+        ("--data.spacing=[1,1]", '"data.spacing"'),
         ("--data.spacing=[1,0,1]", "--data.spacing must be null or three numbers above 0"),
         ("--data.resize=30", "--data.resize does nothing for volumes"),
-        ("--data.intensity_a=hu", "--data.intensity_a must be one of range, percentiles, zscore"),
+        ("--data.intensity_a=hu", "['range', 'percentiles', 'zscore']. Got value: hu"),
         ("--data.intensity_a=range", "--data.intensity_a, low_a and high_a do not go together"),
         ("--data.foreground=2", "--data.foreground must be from 0 to 1, not 2.0"),
         ("--data.crop=25", "--data.crop must be a multiple of 2 from 24 up, not 25"),
@@ -250,9 +250,9 @@ def test_a_run_on_volumes_is_planned_as_such(tmp_path, capsys):
 
 @pytest.mark.parametrize("preset", ["volumes", "hcp"])
 def test_presets_for_volumes_describe_the_papers_network_in_3d(preset):
-    parser = Parser("train", "")
-    parser.add_run_options(preset)
-    config = run_config(parser.parse_args([]))
+    parser = Parser("train")
+    add_run_options(parser)
+    config = run_config(parser.parse_args(["--preset", preset]))
     assert config.data.spatial_dims == 3
     assert (config.generator.first_kernel, config.generator.last_kernel) == (3, 1)
     assert config.generator.identity_start

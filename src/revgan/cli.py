@@ -1,10 +1,12 @@
-"""The command line: parses and delegates.
+"""The command line: finds the command, and turns errors into exit statuses.
 
-Each command is imported when it is called, so that ``revgan --help`` does not wait for PyTorch.
+Each command is imported when it is called, and PyTorch when it runs, so that no help waits for it.
 """
 
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from revgan import __version__
 from revgan.environment import calm_threads
@@ -25,7 +27,7 @@ COMMANDS = {
 USAGE_ERROR = 2
 
 _OUT_OF_MEMORY = (
-    "the device's memory is not enough; revgan plan tells what fits: lower data.crop, "
+    "the device's memory is not enough; revgan plan says what fits: lower data.crop, "
     "training.batch_size, generator.width or discriminator.width, or translate with a --window"
 )
 
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = ", ".join(COMMANDS)
         return _fail(f"there is no command {name}; the commands are {known}", USAGE_ERROR)
     try:
-        return _command(name)(rest)
+        return _run(name, rest)
     except UserError as error:
         return _fail(str(error), error.status)
     except OSError as error:
@@ -74,12 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted", 130)
 
 
-def _command(name: str) -> Callable[[list[str]], int]:
-    from revgan.commands import entry
+def _run(name: str, arguments: list[str]) -> int:
+    from rich.console import Console
 
-    function = "import_weights" if name == "import" else name  # import is Python's own word
-    command: Callable[[list[str]], int] = getattr(entry, function)
-    return command
+    from revgan.options import Parser
+
+    module = "import_weights" if name == "import" else name  # import is Python's own word
+    command = import_module(f"revgan.commands.{module}")
+    parser = Parser(name)
+    command.add_options(parser)
+    options = parser.parse_args(arguments)
+    options.command_line = shlex.join(["revgan", name, *arguments])
+    status: int = command.run(options, Console())
+    return status
 
 
 def _overview() -> str:
@@ -93,7 +102,7 @@ def _overview() -> str:
             "commands:",
             *lines,
             "",
-            "revgan COMMAND --help tells a command's options.",
+            "revgan COMMAND --help shows a command's options.",
         ]
     )
 

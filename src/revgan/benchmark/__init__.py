@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from revgan.benchmark.cases import PACKAGES, Case, VariantName, installed_variants
     from revgan.benchmark.measuring import MeasuredStep, measure_case
     from revgan.benchmark.paper_measuring import Measurement, measure_paper_case
     from revgan.benchmark.paper_results import PaperResults
     from revgan.benchmark.paper_tables import Mode, PaperCase, TableNumber, paper_rows
     from revgan.benchmark.recording import Conditions, current_conditions
     from revgan.benchmark.results import StepResults
-    from revgan.benchmark.variants import PACKAGES, Case, VariantName, installed_variants
 
 __all__ = [
     "PACKAGES",
@@ -44,10 +44,10 @@ _HOMES = {
     "Conditions": "recording",
     "current_conditions": "recording",
     "StepResults": "results",
-    "PACKAGES": "variants",
-    "Case": "variants",
-    "VariantName": "variants",
-    "installed_variants": "variants",
+    "PACKAGES": "cases",
+    "Case": "cases",
+    "VariantName": "cases",
+    "installed_variants": "cases",
 }
 
 if not TYPE_CHECKING:

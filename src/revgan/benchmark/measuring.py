@@ -17,14 +17,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from revgan.benchmark.variants import (
-    OFF_GRID,
-    PACKAGES,
-    Case,
-    Variant,
-    VariantName,
-    build_variant,
-)
+from revgan.benchmark.cases import PACKAGES, Case, VariantName
+from revgan.benchmark.variants import OFF_GRID, Variant, build_variant
 from revgan.errors import out_of_memory
 from revgan.memory import measure_step
 from revgan.networks import RevGenerator

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 from rich import box
 from rich.table import Table
 
+from revgan.benchmark.cases import Case, VariantName
 from revgan.benchmark.measuring import MeasuredStep
 from revgan.benchmark.recording import Recording, markdown_table
-from revgan.benchmark.variants import Case, VariantName
 from revgan.figures import Panel, Points, line_chart, save_figure
 
 HEADINGS = (

@@ -7,22 +7,17 @@ own: they make blocks reversible, or checkpoint them, in other ways, around the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Literal, get_args
 
 import torch
 from accelerate import Accelerator
 
+from revgan.benchmark.cases import PACKAGES, Case, VariantName
 from revgan.benchmark.peers import CheckpointCore, MemcnnCore, RevtorchCore, make_joint_step
 from revgan.directions import DOMAINS
 from revgan.networks import GeneratorConfig, RevGenerator
 from revgan.networks.config import Memory
 from revgan.reversible import ReversibleSequential
-from revgan.training import Batch, LossConfig, ObjectiveKind, Players, RunConfig, make_trainer
-
-VariantName = Literal["joint", "naive", "checkpoint", "memcnn", "revtorch", "reversible", "lean"]
-PACKAGES = ("memcnn", "revtorch")
-"""Variants that need the package of the same name, which may be missing."""
+from revgan.training import Batch, LossConfig, Players, RunConfig, make_trainer
 
 CORES: dict[VariantName, type[ReversibleSequential]] = {
     "checkpoint": CheckpointCore,
@@ -36,36 +31,6 @@ OFF_GRID = ("joint", *PACKAGES)
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is trained: the size of a step.
-
-    Attributes:
-        objective: whose losses.
-        spatial_dims: 2 for images of 3 channels, 3 for volumes of 1.
-        size: positions along each spatial axis.
-        width: K, channels after the generator's first convolution.
-        depth: R, reversible blocks in the core.
-    """
-
-    objective: ObjectiveKind
-    spatial_dims: Literal[2, 3]
-    size: int
-    width: int
-    depth: int
-
-    @property
-    def channels(self) -> int:
-        """Channels of either domain."""
-        return 3 if self.spatial_dims == 2 else 1
-
-    @property
-    def title(self) -> str:
-        """All but the depth, in words."""
-        shape = " x ".join([str(self.size)] * self.spatial_dims)
-        return f"{self.objective}, {shape}, width {self.width}"
-
-
-@dataclass(frozen=True)
 class Variant:
     """One way to train: the networks, and a step that takes them further.
 
@@ -76,11 +41,6 @@ class Variant:
 
     players: Players
     step: Callable[[], object]
-
-
-def installed_variants() -> list[VariantName]:
-    """All variants but those whose package is missing."""
-    return [v for v in get_args(VariantName) if v not in PACKAGES or find_spec(v)]
 
 
 def build_variant(

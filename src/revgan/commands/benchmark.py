@@ -1,48 +1,33 @@
-"""`revgan benchmark`: ways to train the same RevGAN, measured side by side."""
+"""`revgan benchmark`: ways to train the same RevGAN, side by side; `paper`: the paper's tables."""
 
 from itertools import product
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.benchmark.measuring import measure_case
-from revgan.benchmark.recording import current_conditions
-from revgan.benchmark.results import StepResults
-from revgan.benchmark.variants import PACKAGES, Case, VariantName, installed_variants
-from revgan.commands.options import Parser
+from revgan.benchmark.cases import Case, VariantName, installed_variants
+from revgan.benchmark.paper_tables import TableNumber
+from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
+from revgan.options import Parser
 from revgan.training.config import ObjectiveKind, RunConfig, RuntimeConfig
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def add_runtime_options(parser: Parser) -> None:
-    """Options for precision and device."""
-    parser.add_argument(
-        "--precision",
-        type=Literal["float32", "bf16"],
-        default="float32",
-        help="of the arithmetic within the networks",
-    )
-    parser.add_argument(
-        "--device",
-        type=Literal["auto", "cpu", "cuda"],
-        default="auto",
-        help="where to run; auto takes a GPU if possible",
-    )
+PAPER = "paper"
 
-
-def chosen_runtime(options: Namespace) -> RuntimeConfig:
-    """Device, cpu or cuda, and precision."""
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return RuntimeConfig(device, options.precision)
+ChosenMode = Literal["reversible", "lean", "joint", "joint-reversible"]
 
 
 def add_options(parser: Parser) -> None:
-    """The command's options."""
+    """What is measured, how often, and where the results go."""
+    parser.description = (
+        "Measure ways to train the same RevGAN side by side: time, memory, arithmetic, and the "
+        "gradient's error. An interrupted benchmark goes on when it is started again."
+    )
     parser.add_argument(
         "--objective",
         type=ObjectiveKind,
@@ -70,7 +55,54 @@ def add_options(parser: Parser) -> None:
         help="ways to train; by default all, but without packages that are not installed",
     )
     parser.add_argument("--repeats", type=int, default=10, help="timed steps per variant")
-    add_runtime_options(parser)
+    _add_common_options(parser)
+    tables = Parser("benchmark paper")
+    _add_paper_options(tables)
+    parser.add_task(PAPER, tables, "the rows of the paper's Tables 2, 3 and 4")
+
+
+def _add_paper_options(parser: Parser) -> None:
+    parser.description = (
+        "Measure the rows of the paper's Tables 2, 3 and 4 as the paper did, by training, and "
+        "print them beside the paper's numbers. What was interrupted goes on when it is started "
+        "again."
+    )
+    parser.add_argument(
+        "--table",
+        type=TableNumber,
+        nargs="+",
+        default=list(get_args(TableNumber)),
+        help="which tables",
+    )
+    parser.add_argument(
+        "--modes",
+        type=ChosenMode,
+        nargs="+",
+        default=["reversible"],
+        help="how to train, besides naive: reversible is the paper's memory saving, lean saves "
+        "more; joint and joint-reversible backpropagate all losses at once, through plain layers, "
+        "as the paper's code did without and with memory saving",
+    )
+    parser.add_argument(
+        "--warmup", type=int, default=100, help="samples before those that are measured"
+    )
+    parser.add_argument("--samples", type=int, default=100, help="samples that are measured")
+    _add_common_options(parser)
+
+
+def _add_common_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--precision",
+        type=Literal["float32", "bf16"],
+        default="float32",
+        help="of the arithmetic within the networks",
+    )
+    parser.add_argument(
+        "--device",
+        type=Literal["auto", "cpu", "cuda"],
+        default="auto",
+        help="where to run; auto takes a GPU if possible",
+    )
     parser.add_argument(
         "--output",
         metavar="FOLDER",
@@ -79,64 +111,67 @@ def add_options(parser: Parser) -> None:
     )
 
 
-def run_benchmark(options: Namespace, command: str, console: Console) -> None:
-    """Measures what the folder lacks, and writes the results after each case.
+def run(options: Namespace, console: Console) -> int:
+    """Measures what the folder lacks, and shows all of it."""
+    from revgan.benchmark.sessions import benchmark_paper, benchmark_steps
 
-    The variants of a case are measured in one sitting: where one is missing, all are measured anew.
-
-    Args:
-        options: those of `add_options`.
-        command: the command line, which is noted beside the results.
-        console: for progress and tables.
-
-    Raises:
-        UserError: an option is out of its range or names a package that is missing, or the folder
-            holds results of another machine, other versions or settings.
-    """
-    _check(options)
-    runtime = chosen_runtime(options)
-    folder = Path(options.output or Path("benchmark") / f"{runtime.device}-{runtime.precision}")
-    packages = [name for name in installed_variants() if name in PACKAGES]
-    conditions = current_conditions(runtime, packages, repeats=options.repeats)
-    results = StepResults(folder, conditions, command)
-    cases = _cases(options)
-    for number, case in enumerate(cases, start=1):
-        measured = {row.variant for row in results.of(case)}
-        if measured.issuperset(options.variants):
-            continue
-        console.print(f"{number} of {len(cases)}: {case.title}, depth {case.depth}")
-        variants = [v for v in get_args(VariantName) if v in measured.union(options.variants)]
-        results.replace(case, measure_case(case, variants, runtime, options.repeats))
-    for table in results.tables():
-        console.print(table)
-    console.print(
-        f"Wrote results.json, table.md, plot.png and plot.svg to {folder}", soft_wrap=True
-    )
+    command = options.command_line
+    if options.task == PAPER:
+        of_paper = options[PAPER]
+        _check_least(of_paper, warmup=1, samples=2)
+        runtime = _runtime(of_paper)
+        folder = _folder(of_paper, f"paper-{runtime.device}-{runtime.precision}")
+        counts = of_paper.warmup, of_paper.samples
+        benchmark_paper(of_paper.table, of_paper.modes, runtime, *counts, folder, command, console)
+        return 0
+    _check_least(options, widths=1, depths=1, repeats=2)
+    cases, variants = _cases(options), _variants(options)
+    runtime = _runtime(options)
+    folder = _folder(options, f"{runtime.device}-{runtime.precision}")
+    benchmark_steps(cases, variants, runtime, options.repeats, folder, command, console)
+    return 0
 
 
-def _check(options: Namespace) -> None:
-    multiple, least = RunConfig().size_multiple, RunConfig().min_size
-    for size in options.sizes:
-        if size % multiple or size < least:
-            raise UsageError(f"--sizes must be multiples of {multiple} from {least} up, not {size}")
-    smallest = {
-        "--widths": (options.widths, 1),
-        "--depths": (options.depths, 1),
-        "--repeats": ([options.repeats], 2),
-    }
-    for name, (values, least) in smallest.items():
-        if min(values) < least:
-            raise UsageError(f"{name} must be {least} or more, not {min(values)}")
-    for name in options.variants:
+def _check_least(options: Namespace, **least: int) -> None:
+    for name, at_least in least.items():
+        value = options[name]
+        smallest = min(value) if isinstance(value, list) else value
+        if smallest < at_least:
+            raise UsageError(f"--{name} must be {at_least} or more, not {smallest}")
+
+
+def _runtime(options: Namespace) -> RuntimeConfig:
+    """Device, cpu or cuda, and precision."""
+    import torch
+
+    require_device(options.device, "--device")
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return RuntimeConfig(device, options.precision)
+
+
+def _folder(options: Namespace, name: str) -> Path:
+    return Path(options.output or Path("benchmark") / name)
+
+
+def _variants(options: Namespace) -> "Sequence[VariantName]":
+    variants: list[VariantName] = options.variants
+    for name in variants:
         if name not in installed_variants():
             raise UserError(
                 f"--variants {name} needs a package that is not installed; get it with "
                 f"pip install --no-deps {name}"
             )
+    return variants
 
 
 def _cases(options: Namespace) -> list[Case]:
     """The grid that the options span, each case once."""
+    multiple, least = RunConfig().size_multiple, RunConfig().min_size
+    for size in options.sizes:
+        if size % multiple or size < least:
+            raise UsageError(f"--sizes must be multiples of {multiple} from {least} up, not {size}")
     grid = product(
         options.objective, [options.spatial_dims], options.sizes, options.widths, options.depths
     )

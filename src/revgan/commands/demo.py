@@ -1,21 +1,25 @@
 """`revgan demo`: train on a built-in set, translate what was held out, write a report."""
 
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Literal
 
+from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.train import run_training
-from revgan.evaluation.runs import TITLES, run_evaluation
-from revgan.evaluation.tables import rows_to_rich
-from revgan.training.config import RunConfig
-from revgan.training.loop import Outcome
-from revgan.training.runs import new_run
+from revgan.options import (
+    Parser,
+    add_folder_option,
+    add_run_options,
+    check_startable,
+    run_config,
+    start_from,
+)
 
 Dataset = Literal["earth", "earth-labels", "brain", "brain-super-resolution"]
 
-PRESETS = {
+PRESETS: dict[Dataset, str] = {
     "earth": "demo",
     "earth-labels": "demo",
     "brain": "demo-brain",
@@ -24,28 +28,50 @@ PRESETS = {
 """The preset that a set is trained with."""
 
 
-def run_demo(config: RunConfig, root: Path | None, console: Console) -> Outcome:
-    """Trains, evaluates, and ends with the path of the report, or with how to get there.
+def add_options(parser: Parser) -> None:
+    """The options of a run, which start from the preset of the set."""
+    parser.description = "Train on a real sample set, and write a report."
+    add_folder_option(parser)
+    add_run_options(parser)
+    parser.add_argument(
+        "--dataset",
+        type=Dataset,
+        default="earth",
+        help="earth: satellite image (A) and map (B); earth-labels: satellite image (A) and label "
+        "map of the land cover (B); brain: T1 (A) and grey matter (B) in 3D; "
+        "brain-super-resolution: T1 at half resolution (A) and T1 (B)",
+    )
+    parser.start = partial(_start, parser)
 
-    Args:
-        config: the preset of the set, with the user's changes.
-        root: the run folder; by default runs/demo, or runs/demo-2 and so on.
-        console: for everything that is said.
-    """
-    run = new_run(config, root or _unused(Path("runs") / "demo"))
-    outcome = run_training(config, run, resume=False, console=console)
+
+def _start(parser: Parser, options: Namespace) -> None:
+    preset = PRESETS[options.dataset] if options.preset is None else options.preset
+    start_from(parser, preset, values={"data.path": options.dataset})
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Trains, evaluates, and ends with the path of the report, or with how to get there."""
+    from revgan.evaluation.runs import TITLES, run_evaluation
+    from revgan.evaluation.tables import rows_to_rich
+    from revgan.training.runs import new_run
+    from revgan.training.session import run_training
+
+    config = check_startable(run_config(options))
+    folder = new_run(config, Path(options.run) if options.run else _unused(Path("runs") / "demo"))
+    outcome = run_training(config, folder, resume=False, console=console)
     if outcome.finished:
-        evaluation = run_evaluation(config, run, console)
+        evaluation = run_evaluation(config, folder, console)
         for title, rows in evaluation.titled().items():
             if title != TITLES["round_trip"]:
                 console.print(rows_to_rich(rows, title, evaluation.items))
-        console.print(f"The report: {run.report}", soft_wrap=True)
+        console.print(f"The report: {folder.report}", soft_wrap=True)
     else:  # training that goes on evaluates nothing
-        console.print(f"and then, for the report: revgan evaluate {run.root}", soft_wrap=True)
-    return outcome
+        console.print(f"and then, for the report: revgan evaluate {folder.root}", soft_wrap=True)
+    return 128 + outcome.signal if outcome.signal else 0
 
 
 def _unused(root: Path) -> Path:
+    """The folder, or runs/demo-2 and so on where that is taken."""
     if not root.exists():
         return root
     numbered = (root.with_name(f"{root.name}-{number}") for number in count(2))

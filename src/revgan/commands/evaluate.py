@@ -1,24 +1,29 @@
-"""`revgan evaluate`: which scores are taken, and where they are shown."""
+"""`revgan evaluate`: score runs on their test, write their reports, and compare them."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.options import Parser
 from revgan.errors import UsageError
-from revgan.evaluation.comparison import compare
-from revgan.evaluation.runs import Evaluation
-from revgan.evaluation.scoring import UNET, Distribution, ScoreOptions
-from revgan.evaluation.tables import FORMATS, format_tables, rows_to_json, rows_to_rich
-from revgan.files import write_text
+from revgan.evaluation.wanted import UNET, Distribution, ScoreOptions
+from revgan.options import (
+    Parser,
+    add_names_option,
+    add_test_options,
+    add_window_options,
+    named_runs,
+    trained_config,
+    window_options,
+)
 
 
-def add_score_options(parser: Parser) -> None:
-    """The options that `score_options` reads."""
+def add_options(parser: Parser) -> None:
+    """Which runs, which scores, and where these go."""
+    parser.description = (
+        "Score runs on their test images or volumes, write their reports, and compare them."
+    )
+    parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
     parser.add_argument(
         "--segmenter",
         metavar="unet|FILE",
@@ -37,64 +42,6 @@ def add_score_options(parser: Parser) -> None:
     parser.add_argument(
         "--lpips", action="store_true", help="take LPIPS of each image too (a download)"
     )
-
-
-def score_options(options: Namespace) -> ScoreOptions:
-    """What was given of `add_score_options`.
-
-    Raises:
-        UsageError: the options contradict each other.
-    """
-    distributions = tuple(dict.fromkeys(options.distribution or ()))
-    if "segmenter" in distributions and options.segmenter != UNET:
-        raise UsageError(f"--distribution segmenter has its features from --segmenter {UNET}")
-    return ScoreOptions(options.segmenter, distributions, options.lpips)
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where scores go.
-
-    Attributes:
-        files: to write tables to, each in the format of its suffix.
-        as_json: print JSON rather than tables.
-        named: the runs were given names, which tables then have for a single run, too.
-    """
-
-    files: tuple[Path, ...]
-    as_json: bool
-    named: bool
-
-    def show(self, evaluations: Mapping[str, Evaluation], console: Console) -> None:
-        """Prints and writes the scores of runs, by their names; those of several as compared.
-
-        Raises:
-            UserError: several runs were tested on other images.
-            OSError: a file can't be written.
-        """
-        (first, *others) = evaluations.values()
-        tables = compare(evaluations) if others or self.named else first.titled()
-        for path in self.files:
-            write_text(path, format_tables(path, tables))
-        if self.as_json:
-            content = {title: rows_to_json(rows) for title, rows in tables.items()}
-            print(json.dumps(content, indent=2) if others else first.to_json())
-            return
-        if not first.tables["test"]:
-            console.print(
-                "What is in testA and testB is not aligned: only round trips, and sets as a whole, "
-                "can be scored.",
-                soft_wrap=True,
-            )
-        for title, rows in tables.items():
-            if rows:
-                console.print(rows_to_rich(rows, title, first.items))
-        for path in self.files:
-            console.print(f"Wrote {path}", soft_wrap=True)
-
-
-def add_output_options(parser: Parser) -> None:
-    """The options that `output_options` reads."""
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument(
         "--table",
@@ -105,29 +52,50 @@ def add_output_options(parser: Parser) -> None:
         "(.tex)",
     )
     add_names_option(parser)
+    add_test_options(parser)
+    add_window_options(parser)
 
 
-def add_names_option(parser: Parser) -> None:
-    """The option `--names`."""
-    parser.add_argument(
-        "--names",
-        metavar="NAME",
-        type=str | None,
-        nargs="+",
-        help="what to call the runs; by default as their folders",
-    )
+def run(options: Namespace, console: Console) -> int:
+    """Evaluates run by run, and shows the scores; those of several runs in the same tables."""
+    from revgan.evaluation.comparison import compare
+    from revgan.evaluation.runs import run_evaluation
+    from revgan.evaluation.showing import show_scores
+
+    wanted, files = _scores(options), _files(options)
+    runs = named_runs(options.runs, options.names)
+    if options.json:
+        console = Console(stderr=True)
+    configs = {name: trained_config(folder, options) for name, folder in runs.items()}
+    evaluations = {}
+    for name, folder in runs.items():
+        if len(runs) > 1:
+            console.print(f"Evaluating {name}", soft_wrap=True)
+        evaluations[name] = run_evaluation(
+            configs[name], folder, console, window_options(options), wanted, options.model
+        )
+        compare(evaluations)  # so that one on other images ends it at once
+    named = options.names is not None
+    show_scores(evaluations, console, files=files, as_json=options.json, named=named)
+    if not options.json:
+        for folder in runs.values():
+            console.print(f"The report: {folder.report}", soft_wrap=True)
+    return 0
 
 
-def output_options(options: Namespace) -> Output:
-    """What was given of `add_output_options`.
+def _scores(options: Namespace) -> ScoreOptions:
+    distributions = tuple(dict.fromkeys(options.distribution or ()))
+    if "segmenter" in distributions and options.segmenter != UNET:
+        raise UsageError(f"--distribution segmenter has its features from --segmenter {UNET}")
+    return ScoreOptions(options.segmenter, distributions, options.lpips)
 
-    Raises:
-        UsageError: a file's suffix tells no format.
-        OSError: a file's folder can't be made.
-    """
-    files = tuple(Path(name) for name in options.table or ())
+
+def _files(options: Namespace) -> list[Path]:
+    from revgan.evaluation.tables import FORMATS
+
+    files = [Path(name) for name in options.table or ()]
     for path in files:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--table {path} must end in one of {', '.join(FORMATS)}")
         path.parent.mkdir(parents=True, exist_ok=True)  # or fail now, not after the evaluation
-    return Output(files, options.json, options.names is not None)
+    return files

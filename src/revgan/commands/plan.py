@@ -1,284 +1,76 @@
-"""`revgan plan`: what a configuration needs of memory, and what fits, before anything runs."""
+"""`revgan plan`: what a training needs of memory, and what fits, before anything runs."""
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import torch
-import yaml
+from jsonargparse import Namespace
 from rich.console import Console
-from rich.table import Table
 
-from revgan.errors import UsageError, UserError
-from revgan.memory import StepPrediction, format_bytes, parse_bytes
-from revgan.networks.config import Memory
-from revgan.networks.pretrained import ARCHITECTURE, read_architecture
-from revgan.training.config import RunConfig
-from revgan.training.planning import (
-    LARGEST_BATCH,
-    LARGEST_DEPTH,
-    LARGEST_SIZE,
-    choose_memory,
-    free_budget,
-    largest_batch,
-    largest_depth,
-    largest_size,
-)
-from revgan.training.runs import RunFolder
-from revgan.training.workload import (
-    Workload,
-    device_type,
-    predict_training,
-    predict_translation,
-)
+from revgan.errors import UsageError
+from revgan.options import Parser, add_run_options, run_config, start_from
+
+if TYPE_CHECKING:
+    from revgan.training.runs import RunFolder
 
 
-@dataclass(frozen=True)
-class Domains:
-    """What the networks depend on besides a run's configuration.
-
-    Attributes:
-        spatial_dims: 2 for images, 3 for volumes.
-        channels: of A and B.
-    """
-
-    spatial_dims: Literal[2, 3]
-    channels: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Largest:
-    """What fits into the budget, each by itself; None where nothing does.
-
-    Attributes:
-        memory: the mode of training that was looked at.
-        size: of training images.
-        depth: of the generator.
-        batch_size: of training.
-        translated_size: of images translated in one pass.
-    """
-
-    memory: str
-    size: int | None
-    depth: int | None
-    batch_size: int | None
-    translated_size: int | None
+def add_options(parser: Parser) -> None:
+    """The options of a run, which start from a preset or from a run given, and the question."""
+    parser.description = (
+        "Predict the memory that a training needs, and the largest size, depth and batch that fit, "
+        "before anything runs."
+    )
+    add_run_options(parser)
+    parser.add_argument("run_folder", nargs="?", help="a run folder, for its options")
+    parser.add_argument(
+        "--spatial-dims",
+        type=Literal[2, 3],
+        help="images or volumes; by default the run's, else data.spatial_dims",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        nargs=2,
+        metavar=("A", "B"),
+        help="of the domains A and B; by default the run's, else 3 3, or 1 1 of volumes",
+    )
+    parser.add_argument(
+        "--size", type=int | None, help="side of the training images; by default data.crop"
+    )
+    parser.add_argument("--json", action="store_true", help="print the plan in bytes, as JSON")
+    parser.start = partial(_start, parser)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The answer.
-
-    Attributes:
-        workload: what was asked about.
-        training: what a training step needs, by memory mode.
-        translation: what translating a whole image needs.
-        budget: bytes on the device; None where there is no device to ask.
-        auto: what generator.memory auto does within the budget, in words.
-        largest: what fits into the budget.
-    """
-
-    workload: Workload
-    training: dict[Memory, StepPrediction]
-    translation: StepPrediction
-    budget: int | None
-    auto: str | None
-    largest: Largest | None
-
-    def to_json(self) -> str:
-        """Everything, in bytes."""
-        workload, config = self.workload, self.workload.config
-        content = {
-            "objective": config.objective,
-            "device": workload.device_type,
-            "precision": workload.precision,
-            "spatial_dims": workload.spatial_dims,
-            "channels": workload.channels,
-            "size": workload.size,
-            "batch_size": config.training.batch_size,
-            "generator": asdict(config.generator),
-            "discriminator": asdict(config.discriminator),
-            "training": {mode: _bytes(needed) for mode, needed in self.training.items()},
-            "translation": _bytes(self.translation),
-            "budget": self.budget,
-            "auto": self.auto,
-            "largest": asdict(self.largest) if self.largest else None,
-        }
-        return json.dumps(content, indent=2)
+def _start(parser: Parser, options: Namespace) -> None:
+    folder = _planned_run(options)
+    if folder is not None and options.preset is not None:
+        raise UsageError("a run folder has options of its own; omit --preset")
+    files = [] if folder is None else [folder.config]
+    start_from(parser, options.preset, *files)
 
 
-def planned_domains(
-    config: RunConfig,
-    run: RunFolder | None,
-    spatial_dims: Literal[2, 3] | None,
-    channels: tuple[int, int] | None,
-) -> Domains:
-    """The domains that `revgan plan` is asked about.
+def run(options: Namespace, console: Console) -> int:
+    """Plans, and prints the plan."""
+    from revgan.training.plan import make_plan, planned_domains, planned_workload, print_plan
 
-    Args:
-        config: the options.
-        run: whose model decides, if it has one.
-        spatial_dims: given by an option; without it, of the model or else the configuration.
-        channels: given by an option; without it, of the model or else the configuration, where what
-            this leaves open is 3 for images and 1 for volumes.
-
-    Raises:
-        UserError: the model's config.yaml can't be read.
-    """
-    model = _model_domains(run) if run is not None else None
-    if model is None:
-        dims = spatial_dims or config.data.spatial_dims
-        usual = 3 if dims == 2 else 1
-        model = Domains(dims, (config.data.channels_a or usual, config.data.channels_b or usual))
-    return Domains(spatial_dims or model.spatial_dims, channels or model.channels)
+    config, channels = run_config(options), options.channels
+    folder = _planned_run(options)
+    domains = planned_domains(config, folder, options.spatial_dims, channels and tuple(channels))
+    workload = planned_workload(config, domains, options.size)
+    if options.json:
+        console = Console(stderr=True)
+    with console.status("Predicting: each try takes seconds at a great depth"):
+        plan = make_plan(workload)
+    if options.json:
+        print(plan.to_json())
+    else:
+        print_plan(plan, console)
+    return 0
 
 
-def _model_domains(run: RunFolder) -> Domains | None:
-    """Those of a run's model; None as long as it has none."""
-    path = run.model / ARCHITECTURE
-    if not path.is_file():
+def _planned_run(options: Namespace) -> "RunFolder | None":
+    if options.run_folder is None:
         return None
-    try:
-        _, model = read_architecture(path)
-        channels = model["in_channels"], model["out_channels"]
-        return Domains(model["spatial_dims"], channels)
-    except (ValueError, KeyError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path} can't be read ({reason}); plan with --config {run.config} instead of the run"
-        ) from error
+    from revgan.training.runs import existing_run
 
-
-def planned_workload(config: RunConfig, domains: Domains, size: int | None) -> Workload:
-    """What the options of `revgan plan` ask about.
-
-    Raises:
-        UsageError: size or channels are out of range.
-    """
-    multiple, least = config.size_multiple, config.min_size
-    if size is not None and (size % multiple or size < least):
-        raise UsageError(f"--size must be a multiple of {multiple} from {least} up, not {size}")
-    if min(domains.channels) < 1:
-        raise UsageError(f"--channels must be 1 or more, not {min(domains.channels)}")
-    size, kind = size or config.data.crop, device_type(config.runtime)
-    return Workload(config, size, domains.spatial_dims, domains.channels, kind)
-
-
-def make_plan(workload: Workload) -> Plan:
-    """Predicts the step in each memory mode, and searches for what fits."""
-    training = {
-        mode: predict_training(_in_mode(workload, mode)) for mode in workload.config.memory_modes
-    }
-    budget = plan_budget(workload)
-    return Plan(
-        workload,
-        training,
-        predict_translation(workload),
-        budget,
-        _auto(workload, budget) if budget else None,
-        _largest(workload, budget) if budget else None,
-    )
-
-
-def plan_budget(workload: Workload) -> int | None:
-    """The budget given, else what the device has free; None without such a device."""
-    given = workload.config.runtime.memory_budget
-    if given is not None:
-        return parse_bytes(given)
-    kind = workload.device_type
-    if kind == "cuda" and not torch.cuda.is_available():
-        return None
-    return free_budget(torch.device(kind))
-
-
-def _in_mode(workload: Workload, memory: str) -> Workload:
-    generator = workload.config.generator
-    stored = generator.stored_blocks if memory == generator.memory else 0
-    return workload.with_generator(memory=memory, stored_blocks=stored)
-
-
-def _auto(workload: Workload, budget: int) -> str:
-    try:
-        return str(choose_memory(workload, budget))
-    except UserError:
-        return "nothing fits"
-
-
-def _largest(workload: Workload, budget: int) -> Largest:
-    """What fits in the configuration's memory mode; auto falls back on the leanest."""
-    mode = workload.config.generator.memory
-    memory = workload.config.memory_modes[-1] if mode == "auto" else mode
-    trained = _in_mode(workload, memory)
-    return Largest(
-        memory,
-        size=largest_size(trained, budget),
-        depth=largest_depth(trained, budget),
-        batch_size=largest_batch(trained, budget),
-        translated_size=largest_size(workload, budget, predict_translation),
-    )
-
-
-def print_plan(plan: Plan, console: Console) -> None:
-    """Shows tables of needs and of what fits."""
-    config, workload = plan.workload.config, plan.workload
-    shape = " x ".join([str(workload.size)] * workload.spatial_dims)
-    console.print(
-        f"{config.objective} {config.model_name}, width {config.generator.width}, depth "
-        f"{config.generator.depth}, {config.training.batch_size} x {shape}, "
-        f"{'float32' if workload.precision == 'no' else workload.precision} on "
-        f"{workload.device_type}",
-        soft_wrap=True,
-    )
-    console.print(_needs(plan))
-    step = next(iter(plan.training.values()))
-    images = step.held - step.parameters - step.optimizer_states
-    pools = " and image pools" if workload.device_type == "cpu" else ""
-    console.print(f"Activations include {format_bytes(images)} of images: batch{pools}.")
-    if plan.budget is None:
-        console.print("There is no such device here to ask for its memory: give --memory-budget")
-    elif plan.largest is not None:
-        console.print(f"Within {format_bytes(plan.budget)}:")
-        console.print(_fits(plan, plan.largest))
-    if workload.device_type == "cuda":
-        console.print("On a GPU, the workspace of cuDNN's convolutions comes on top.")
-
-
-def _needs(plan: Plan) -> Table:
-    table = Table("training", *(name.replace("_", " ") for name in _PARTS), "total")
-    rows = [*plan.training.items(), ("translation", plan.translation)]
-    for name, needed in rows:
-        if name == "translation":
-            table.add_section()
-        parts = (getattr(needed, part) for part in _PARTS)
-        table.add_row(name, *map(format_bytes, parts), format_bytes(needed.total))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
-
-
-def _fits(plan: Plan, largest: Largest) -> Table:
-    table = Table("", "at most", show_header=False)
-    limits = {
-        f"size, training in {largest.memory}": (
-            largest.size,
-            LARGEST_SIZE[plan.workload.spatial_dims],
-        ),
-        f"depth, training in {largest.memory}": (largest.depth, LARGEST_DEPTH),
-        f"batch, training in {largest.memory}": (largest.batch_size, LARGEST_BATCH),
-        "size, translation in one pass": (
-            largest.translated_size,
-            LARGEST_SIZE[plan.workload.spatial_dims],
-        ),
-    }
-    table.add_row("generator.memory auto takes", plan.auto)
-    for what, (value, limit) in limits.items():
-        text = "none" if value is None else f"{value} or more" if value >= limit else str(value)
-        table.add_row(f"largest {what}", text)
-    return table
-
-
-_PARTS = ("parameters", "gradients", "optimizer_states", "activations")
-
-
-def _bytes(needed: StepPrediction) -> dict[str, Any]:
-    return {part: getattr(needed, part) for part in _PARTS} | {"total": needed.total}
+    return existing_run(Path(options.run_folder))

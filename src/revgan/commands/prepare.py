@@ -1,58 +1,54 @@
-"""`revgan prepare`: finds the task."""
+"""`revgan prepare`: a data set of the paper for training, from what its makers give out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.commands.options import Parser
-from revgan.data import labels
-from revgan.data.datasets import cityscapes, maps
-from revgan.data.datasets.diffusion_scans import B0_LIMIT
-from revgan.data.datasets.hcp import prepare_hcp
-from revgan.data.datasets.prepared import Role
-from revgan.data.datasets.squares import prepare_pairs
 from revgan.errors import UsageError
+from revgan.options import Parser
 
-
-@dataclass(frozen=True)
-class Task:
-    """A data set that can be made.
-
-    Attributes:
-        what: it is, for the list of tasks.
-        description: for the task's help.
-        add_options: adds the task's options to a parser.
-        run: makes the data set.
-    """
-
-    what: str
-    description: str
-    add_options: Callable[[Parser], None]
-    run: Callable[[Namespace, Console], None]
-
+if TYPE_CHECKING:
+    from revgan.data.datasets.prepared import Role
 
 TEST_SHARE = 0.2
 MAX_B = 1500.0
 
 
+def add_options(parser: Parser) -> None:
+    """The data sets that can be made, with options of their own."""
+    parser.description = "Make a data set of the paper for training, from what its makers give out."
+    for name, (what, add_task_options, _) in TASKS.items():
+        task = Parser(f"prepare {name}")
+        add_task_options(task)
+        parser.add_task(name, task, what, required=True)
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Makes the data set, and tells what came of it."""
+    _, _, make = TASKS[options.task]
+    make(options[options.task], console)
+    return 0
+
+
 def _add_cityscapes_options(parser: Parser) -> None:
-    """The options of `revgan prepare cityscapes`."""
+    parser.description = (
+        "Make photos (A) and label maps (B) of one size, with class ids for scores, from the "
+        "official archives of Cityscapes."
+    )
     parser.add_argument(
         "source", help="the folder with leftImg8bit and gtFine, as the archives unpack"
     )
     _add_target_options(parser, side=128)
 
 
-def _run_cityscapes(options: Namespace, console: Console) -> None:
-    """Prepares Cityscapes as the options say, and tells what came of it.
+def _make_cityscapes(options: Namespace, console: Console) -> None:
+    from revgan.data import labels
+    from revgan.data.datasets import cityscapes
+    from revgan.data.datasets.squares import prepare_pairs
 
-    Raises:
-        UsageError: the size is below 1.
-        UserError, OSError: the source or the target is not usable; scenes before it are written.
-    """
     side, target = _side(options), Path(options.target)
     scenes = cityscapes.find_scenes(Path(options.source))
     counts = prepare_pairs("cityscapes", scenes, target, side, console)
@@ -62,18 +58,17 @@ def _run_cityscapes(options: Namespace, console: Console) -> None:
 
 
 def _add_maps_options(parser: Parser) -> None:
-    """The options of `revgan prepare maps`."""
+    parser.description = (
+        "Make satellite images (A) and street maps (B) of one size from the archive of pix2pix."
+    )
     parser.add_argument("source", help="the folder maps, as the archive unpacks")
     _add_target_options(parser, side=256)
 
 
-def _run_maps(options: Namespace, console: Console) -> None:
-    """Prepares Maps as the options say, and tells what came of it.
+def _make_maps(options: Namespace, console: Console) -> None:
+    from revgan.data.datasets import maps
+    from revgan.data.datasets.squares import prepare_pairs
 
-    Raises:
-        UsageError: the size is below 1.
-        UserError, OSError: the source or the target is not usable; images before it are written.
-    """
     side, target = _side(options), Path(options.target)
     sheets = maps.find_sheets(Path(options.source))
     counts = prepare_pairs("maps", sheets, target, side, console)
@@ -98,7 +93,9 @@ def _side(options: Namespace) -> int:
     return side
 
 
-def _told(what: str, target: Path, side: int, counts: Mapping[Role, int], console: Console) -> None:
+def _told(
+    what: str, target: Path, side: int, counts: "Mapping[Role, int]", console: Console
+) -> None:
     console.print(
         f"Wrote {what} of {side} x {side} pixels to {target}, pairs for training: "
         f"{counts['train']:,}, for the test: {counts['test']:,}",
@@ -107,7 +104,10 @@ def _told(what: str, target: Path, side: int, counts: Mapping[Role, int], consol
 
 
 def _add_hcp_options(parser: Parser) -> None:
-    """The options of `revgan prepare hcp`."""
+    parser.description = (
+        "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
+        "diffusion-weighted volumes with b-values and gradients."
+    )
     parser.add_argument("source", help="a folder with a folder for each subject")
     parser.add_argument("target", help="the folder to make, or to complete")
     parser.add_argument(
@@ -133,13 +133,10 @@ def _add_hcp_options(parser: Parser) -> None:
     )
 
 
-def _run_hcp(options: Namespace, console: Console) -> None:
-    """Prepares what the options say, and tells what came of it.
+def _make_hcp(options: Namespace, console: Console) -> None:
+    from revgan.data.datasets.diffusion_scans import B0_LIMIT
+    from revgan.data.datasets.hcp import prepare_hcp
 
-    Raises:
-        UsageError: the options contradict each other, or one is out of its range.
-        UserError, OSError: as `prepare_hcp`.
-    """
     share, subjects = options.test_share, options.test_subjects
     if share is not None and subjects is not None:
         raise UsageError("--test-share and --test-subjects both choose the test; omit one of them")
@@ -156,62 +153,23 @@ def _run_hcp(options: Namespace, console: Console) -> None:
     )
 
 
-TASKS = {
-    "cityscapes": Task(
+Task = tuple[str, Callable[[Parser], None], Callable[[Namespace, Console], None]]
+
+TASKS: dict[str, Task] = {
+    "cityscapes": (
         "photos and label maps of streets, the paper's pairs of 128 x 128",
-        "Make photos (A) and label maps (B) of one size, with class ids for scores, from the "
-        "official archives of Cityscapes.",
         _add_cityscapes_options,
-        _run_cityscapes,
+        _make_cityscapes,
     ),
-    "maps": Task(
+    "maps": (
         "satellite images and street maps, the paper's pairs of 256 x 256",
-        "Make satellite images (A) and street maps (B) of one size from the archive of pix2pix.",
         _add_maps_options,
-        _run_maps,
+        _make_maps,
     ),
-    "hcp": Task(
+    "hcp": (
         "super-resolution of diffusion tensors, the paper's task in 3D",
-        "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
-        "diffusion-weighted volumes with b-values and gradients.",
         _add_hcp_options,
-        _run_hcp,
+        _make_hcp,
     ),
 }
-
-
-def run_prepare(arguments: list[str], console: Console) -> None:
-    """Makes the data set that the first argument names, or prints the help.
-
-    Raises:
-        UsageError: there is no such task, or its options are wrong.
-        UserError, OSError: the source or the target is not usable.
-    """
-    if arguments[:1] in (["-h"], ["--help"]):
-        print(_overview())
-        return
-    known = ", ".join(TASKS)
-    if not arguments:
-        raise UsageError(f"revgan prepare needs a task; give one of {known}")
-    name, rest = arguments[0], arguments[1:]
-    if name not in TASKS:
-        raise UsageError(f"revgan prepare knows no task {name!r}; give one of {known}")
-    task = TASKS[name]
-    parser = Parser(f"prepare {name}", task.description)
-    task.add_options(parser)
-    task.run(parser.parse_args(rest), console)
-
-
-def _overview() -> str:
-    return "\n".join(
-        [
-            "usage: revgan prepare TASK SOURCE TARGET ...",
-            "",
-            "Make a data set of the paper for training, from what its makers give out.",
-            "",
-            "tasks:",
-            *(f"  {name:<10} {task.what}" for name, task in TASKS.items()),
-            "",
-            "revgan prepare TASK --help tells a task's options.",
-        ]
-    )
+"""What each is, its options, and what makes it."""

@@ -1,68 +1,95 @@
 """`revgan train`: train a model on a folder of images, or go on with a run."""
 
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.data import cache
-from revgan.data.sets import DataSet
-from revgan.memory import format_bytes
-from revgan.training.best import Best
-from revgan.training.config import RunConfig
-from revgan.training.data import checked_data
-from revgan.training.loop import Outcome, train
-from revgan.training.runs import RunFolder
-from revgan.training.trackers import require_trackers
+from revgan.errors import UsageError
+from revgan.options import (
+    Parser,
+    add_folder_option,
+    add_run_options,
+    check_startable,
+    require_images,
+    run_config,
+    start_from,
+    stored_config,
+)
+
+if TYPE_CHECKING:
+    from revgan.training.config import RunConfig
+    from revgan.training.runs import RunFolder
 
 
-def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Console) -> Outcome:
-    """Checks the data, trains, and says what came of it.
+def add_options(parser: Parser) -> None:
+    """The options of a run, which start from a preset or, with ``--resume``, from the run's."""
+    parser.description = "Train a model on your images, or go on with a run."
+    add_folder_option(parser)
+    add_run_options(parser)
+    parser.add_argument(
+        "images",
+        nargs="?",
+        help="a folder with trainA and trainB (testA and testB), or with train (test) of images "
+        "side by side; or earth, the built-in sample set of 64 x 64 tiles (with --data.crop 64). "
+        "With --preset volumes, a folder with trainA and trainB of volumes, or the built-in sets "
+        "brain and brain-super-resolution. The same as --data.path",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with the run in this folder, with its own images and options; those given "
+        "besides change it",
+    )
+    parser.start = partial(_start, parser)
+
+
+def _start(parser: Parser, options: Namespace) -> None:
+    files = [] if options.resume is None else [_resumed(options).config]
+    start_from(parser, options.preset, *files)
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Trains a new run, or goes on with one."""
+    from revgan.training.runs import new_run
+    from revgan.training.session import run_training
+
+    resume = options.resume is not None
+    if resume:
+        folder = _resumed(options)
+        config = _resumed_config(options, folder)
+    else:
+        if options.images is not None:
+            options["data.path"] = options.images
+        config = check_startable(run_config(options))
+        folder = new_run(config, Path(options.run) if options.run else None)
+    outcome = run_training(config, folder, resume=resume, console=console)
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def _resumed(options: Namespace) -> "RunFolder":
+    from revgan.training.runs import existing_run
+
+    return existing_run(Path(options.resume))
+
+
+def _resumed_config(options: Namespace, folder: "RunFolder") -> "RunConfig":
+    """The configuration of a run that goes on.
 
     Raises:
-        UserError: something the user can mend is wrong with data, device, trackers, disk or
-            checkpoint.
+        UserError: an option would make another run of it, or its images are gone.
     """
-    require_trackers(config.runtime)  # images may take minutes to check
-    data = checked_data(config, console, run.model if resume else None)
-    console.print(_description(config, data), soft_wrap=True)
-    if told := _kept(config, data):
-        console.print(told, soft_wrap=True)
-    outcome = train(config, data, run, resume=resume, console=console)
-    if outcome.finished:
-        best = Best.read(run.best)
-        kept = f"; the best by {best.by}, of step {best.step}, is {run.best}" if best else ""
-        console.print(
-            f"Trained {outcome.steps} steps; the model is {run.model}{kept}", soft_wrap=True
+    for name, given in (("the folder of images", options.images), ("--run", options.run)):
+        if given is not None:
+            raise UsageError(f"--resume goes on in the run's folder on its images; omit {name}")
+    if options.preset is not None:
+        raise UsageError("--resume goes on with the run's own options; omit --preset")
+    config = check_startable(run_config(options))
+    if changed := stored_config(folder.config).changed_networks(config):
+        raise UsageError(
+            f"--resume goes on with the run's networks; omit --{changed[0]}, or train anew"
         )
-    else:
-        console.print(
-            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; go on with: "
-            f"revgan train --resume {run.root}",
-            soft_wrap=True,
-        )
-    return outcome
-
-
-def _kept(config: RunConfig, data: DataSet) -> str | None:
-    """What prepared scans take of memory or disk."""
-    what = f"Prepared {data.kind.many}"
-    if config.data.kept == "memory":
-        return f"{what} take {format_bytes(data.kept)} of memory"
-    if config.data.kept == "none":
-        return None
-    return (
-        f"{what}, of this and other runs, take {format_bytes(cache.size())} in "
-        f"{cache.folder()}, of {format_bytes(cache.limit())} that they may ({cache.LIMIT}, in GB); "
-        "they may be removed at any time"
-    )
-
-
-def _description(config: RunConfig, data: DataSet) -> str:
-    generator = config.generator
-    continuous = " of continuous depth" if generator.core == "ode" else ""
-    name = f"{config.objective} {config.model_name}{continuous}"
-    own = data.a.val != data.a.test
-    validation = f", {len(data.a.val)} and {len(data.b.val)} for validation" if own else ""
-    return (
-        f"{name}, width {generator.width}, depth {generator.depth}, memory {generator.memory}; "
-        f"{len(data.a.train)} {data.kind.many} of A, {len(data.b.train)} of B, "
-        f"{len(data.a.test)} and {len(data.b.test)} held out for the test{validation}"
-    )
+    require_images(config, folder.root, "give the new place as --data.path")
+    return config

@@ -1,147 +1,53 @@
 """`revgan translate`: images or volumes through a trained model, from files to files."""
 
-from functools import partial
 from pathlib import Path
 
-import numpy as np
+from jsonargparse import Namespace
 from rich.console import Console
-from rich.progress import Progress
 
-from revgan.data.folders import find_scans
-from revgan.data.formats import KINDS, Header, holds, suffix_of, suffixes
 from revgan.directions import Direction
-from revgan.errors import UserError
-from revgan.inference import Translator
-from revgan.training.windowing import WindowOptions
+from revgan.environment import require_device
+from revgan.options import Parser, add_window_options, window_options
+from revgan.training.config import Device
 
 
-def run_translation(
-    run: Path,
-    source: Path,
-    target: Path,
-    direction: Direction,
-    device: str,
-    windows: WindowOptions,
-    console: Console,
-    *,
-    into_folder: bool = False,
-) -> list[Path]:
-    """Translates a file, or every image or volume of a folder, and returns what was written.
-
-    Args:
-        run: a run folder or a model folder.
-        source: an image or a volume, whichever the model is for, or a folder of them.
-        target: for a file, a file or a folder; for a folder, a folder. Within a folder, files keep
-            their names; JPEGs become PNGs where the translation has an alpha channel. Folders are
-            made.
-        direction: "AtoB" or "BtoA".
-        device: "auto", or a device's name as PyTorch has it.
-        windows: whether and how large files are cut.
-        console: for the progress bar.
-        into_folder: the target is a folder even if `source` is a file and it doesn't exist yet.
-
-    Raises:
-        UserError: the model, a file or the target is not usable; files before it are written.
-    """
-    if not source.exists():
-        raise UserError(f"{source} does not exist; give a file or a folder")
-    translator = Translator.from_pretrained(run, None if device == "auto" else device)
-    directions = translator.generator.directions
-    if direction not in directions:
-        raise UserError(
-            f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
-        )
-    into_folder = into_folder or source.is_dir() or target.is_dir()
-    dims = translator.generator.spatial_dims
-    _check_names(run, source, target, into_folder, dims)
-    sources = find_scans(source, dims) if source.is_dir() else [source]
-    outputs = [target]
-    if into_folder:
-        outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
-    for path, output in zip(sources, outputs, strict=True):
-        if output.resolve() == path.resolve():
-            raise UserError(f"{path} is input and output at once; name another output")
-    translator.windows = windows.decide(translator)
-    try:
-        outputs[0].parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the folder {outputs[0].parent} can't be made ({error.strerror}); name another output"
-        ) from error
-    _translate_all(translator, sources, outputs, direction, console)
-    return outputs
+def add_options(parser: Parser) -> None:
+    """What is translated, by which model, into what."""
+    parser.description = "Translate an image or a volume, or a folder of them."
+    parser.add_argument("run", help="a run folder or a model folder")
+    parser.add_argument(
+        "input",
+        help="an image (PNG, JPEG, TIFF) or a volume (NIfTI, MHA, NRRD, NPY), whichever the model "
+        "is for, or a folder of them",
+    )
+    parser.add_argument(
+        "output",
+        help="a file, or a folder where files keep their names; folders are made, for a single "
+        "file if the name ends in /; JPEGs whose translation has an alpha channel, which JPEG "
+        "can't hold, become PNGs",
+    )
+    parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
+    parser.add_argument(
+        "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
+    )
+    add_window_options(parser)
 
 
-def _check_names(
-    run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
-) -> None:
-    """Refuses files that are not of the model's kind by their suffix."""
-    kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
-    if into_folder and target.is_file():
-        raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
-    if not source.is_dir() and not suffix_of(source, spatial_dims):
-        raise UserError(
-            f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
-            f"translates; give one that ends in {known}"
-        )
-    if not into_folder and not suffix_of(target, spatial_dims):
-        raise UserError(
-            f"{target} is neither a folder nor {kind.article} by its suffix; give a folder to be "
-            f"made as {target}/, or a file that ends in {known}"
-        )
+def run(options: Namespace, console: Console) -> int:
+    """Translates, and tells what was written."""
+    from revgan.inference.files import run_translation
 
-
-def _outputs(
-    sources: list[Path], folder: Path, channels: int, spatial_dims: int, console: Console
-) -> list[Path]:
-    """Where the translations go: the names of the inputs, but PNG for what their format can't hold.
-
-    That is an alpha channel in a JPEG.
-    """
-    smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
-    outputs = [folder / path.name for path in sources]
-    unfit = [path for path in outputs if not holds(path, smallest)]
-    if unfit:
-        kind = unfit[0].suffix
-        console.print(f"{kind} can't hold the model's alpha channel: writing .png instead")
-        outputs = [path.with_suffix(".png") if path in unfit else path for path in outputs]
-    taken: dict[Path, Path] = {}
-    for path, output in zip(sources, outputs, strict=True):
-        if output in taken:
-            raise UserError(f"{taken[output]} and {path} would both become {output}; rename one")
-        taken[output] = path
-    return outputs
-
-
-def _translate_all(
-    translator: Translator,
-    sources: list[Path],
-    outputs: list[Path],
-    direction: Direction,
-    console: Console,
-) -> None:
-    """Translates file by file, behind a bar for the files and one for the windows of a file."""
-    cut: set[Path] = set()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        files = bar.add_task(direction, total=len(sources), visible=len(sources) > 1)
-        windows = bar.add_task("windows", visible=False)
-
-        def show(path: Path, done: int, total: int) -> None:
-            cut.add(path)
-            bar.update(windows, completed=done, total=total, visible=True)
-
-        for done, (path, output) in enumerate(zip(sources, outputs, strict=True)):
-            try:
-                translator.translate_file(path, output, direction, partial(show, path))
-            except UserError as error:
-                if len(sources) == 1:
-                    raise
-                raise UserError(f"{error} ({done} of {len(sources)} files are written)") from error
-            bar.update(windows, visible=False)
-            bar.advance(files)
-    if translator.windows is not None and cut:
-        console.print(
-            f"Of {len(sources)} files, {len(cut)} were cut into windows of "
-            f"{translator.windows.size}, which overlap by {translator.windows.overlap:g} of that",
-            soft_wrap=True,
-        )
+    require_device(options.device, "--device")
+    written = run_translation(
+        Path(options.run),
+        Path(options.input),
+        Path(options.output),
+        options.direction,
+        options.device,
+        window_options(options).decide,
+        console,
+        into_folder=options.output.endswith("/"),
+    )
+    what = f"{len(written)} files in {options.output}" if len(written) > 1 else str(written[0])
+    console.print(f"Wrote {what}", soft_wrap=True)
+    return 0

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from torch import Tensor
@@ -25,9 +25,10 @@ from revgan.evaluation.report import (
 )
 from revgan.evaluation.results import Results
 from revgan.evaluation.scorers import Sample, Scorer
-from revgan.evaluation.scoring import ScoreOptions, Scoring
+from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, rows_to_json
+from revgan.evaluation.wanted import ModelChoice, ScoreOptions
 from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.files import write_text
 from revgan.inference import Translator
@@ -38,9 +39,6 @@ from revgan.training.data import checked_data
 from revgan.training.runs import RunFolder
 from revgan.training.setup import make_accelerator
 from revgan.training.windowing import AUTO, WindowOptions
-
-ModelChoice = Literal["last", "best"]
-"""Of a run: the model of the last step, or the best one by a validation score."""
 
 DOMAIN_NAMES = {
     "earth": ("satellite", "map"),

@@ -1,10 +1,8 @@
 """What `revgan evaluate` scores, by its options and by what the data set allows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from rich.console import Console
@@ -28,6 +26,7 @@ from revgan.evaluation.scorers import (
 )
 from revgan.evaluation.segmenter import Segmenter, UNetSegmenter, load_segmenter
 from revgan.evaluation.segmenter_training import trained_segmenter
+from revgan.evaluation.wanted import UNET, Distribution, ScoreOptions
 from revgan.progress import progress_bar
 from revgan.scores.distribution import (
     Features,
@@ -36,26 +35,6 @@ from revgan.scores.distribution import (
     perceptual_distance,
 )
 from revgan.training.config import RunConfig
-
-UNET = "unet"
-"""Stands in for a segmenter's file: a U-Net is trained on the data set's pairs."""
-
-Distribution = Literal["random", "segmenter", "inception"]
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """What is scored beside distance to the truth, round trips and nearest label colours.
-
-    Attributes:
-        segmenter: judges photos made from label maps: a file, or `UNET`; None for none.
-        distributions: the features by which sets of images are compared.
-        lpips: LPIPS is taken of each image.
-    """
-
-    segmenter: str | None = None
-    distributions: tuple[Distribution, ...] = ()
-    lpips: bool = False
 
 
 class Scoring:

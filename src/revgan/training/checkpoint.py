@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -72,16 +70,6 @@ def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
         f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
         f"{whole[-1]}, the last whole checkpoint"
     )
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Within, an `OSError` without a file's name gets that of `path`."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, float]]:

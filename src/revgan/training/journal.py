@@ -18,10 +18,10 @@ from torch import Tensor
 
 from revgan.data.sets import DataSet
 from revgan.errors import UserError
-from revgan.files import write_text
+from revgan.files import write_text, writing
 from revgan.networks.pretrained import save_generator
 from revgan.training.best import BestModel, forget_best_after
-from revgan.training.checkpoint import not_written, save_checkpoint, writing
+from revgan.training.checkpoint import not_written, save_checkpoint
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display
 from revgan.training.previews import save_pictures

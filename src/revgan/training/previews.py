@@ -13,8 +13,8 @@ from revgan.data.formats import Affine
 from revgan.data.sets import DataConfig, DataSet
 from revgan.directions import DIRECTIONS, Direction
 from revgan.figures import image_grid, slice_volumes, volume_grid
+from revgan.files import writing
 from revgan.networks import TwoWayGenerator
-from revgan.training.checkpoint import writing
 from revgan.training.runs import RunFolder
 from revgan.training.trackers import log_picture
 from revgan.training.validation import evaluating, there_and_back

@@ -1,0 +1,121 @@
+"""Test images beside the translations of one or several runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from rich.console import Console
+from torch import Tensor
+
+from revgan.data.domains import Domain, spread
+from revgan.data.formats import Affine
+from revgan.directions import Direction
+from revgan.errors import UsageError, UserError
+from revgan.evaluation.runs import Tested, open_trained
+from revgan.evaluation.wanted import ModelChoice
+from revgan.figures.comparison import comparison_figure
+from revgan.figures.slices import strips
+from revgan.files import replacing
+from revgan.progress import track
+from revgan.training.config import RunConfig
+from revgan.training.runs import RunFolder
+
+
+def draw_samples(
+    runs: Mapping[str, RunFolder],
+    configs: Mapping[str, RunConfig],
+    paths: Sequence[Path],
+    direction: Direction,
+    samples: Sequence[str],
+    model: ModelChoice,
+    console: Console,
+) -> None:
+    """Translates test images by each run, and draws them in rows: input, translations, truth.
+
+    Args:
+        runs: by the names of their columns.
+        configs: of the runs.
+        paths: to write the figure to, each in the format of its suffix.
+        direction: "AtoB" or "BtoA".
+        samples: names of test images, or a number alone: so many, evenly spread.
+        model: of each run.
+        console: for the progress bar.
+
+    Raises:
+        UserError: a run has no model or other test images, or a sample is not among these.
+        OSError: a file can't be written.
+    """
+    if taken := {"input", "truth"} & set(runs):
+        raise UsageError(f"{taken.pop()} is a column of its own; give the run another of --names")
+    figure = comparison_figure(_pictures(runs, configs, direction, samples, model, console))
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Fonts as outlines of TrueType: journals refuse matplotlib's default, Type 3.
+        with replacing(path) as unfinished, mpl.rc_context({"pdf.fonttype": 42}):
+            figure.savefig(unfinished)
+
+
+def _pictures(
+    runs: Mapping[str, RunFolder],
+    configs: Mapping[str, RunConfig],
+    direction: Direction,
+    samples: Sequence[str],
+    model: ModelChoice,
+    console: Console,
+) -> list[dict[str, Tensor]]:
+    """Each sample's pictures by column, from left to right."""
+    names: list[str] = []
+    rows: list[dict[str, Tensor]] = []
+    shown: dict[str, Tested] = {}
+    for run_name, run in runs.items():
+        translator, data = open_trained(configs[run_name], run, console, model=model)
+        source, target = data.sides(direction)
+        if not rows:
+            names = _chosen(source, samples)
+            rows = [{} for _ in names]
+        refs = {ref.name: (number, ref) for number, ref in enumerate(source.test)}
+        named = list(zip(rows, names, strict=True))
+        for row, name in track(named, f"translating by {run_name}", console):
+            if name not in refs:
+                raise UserError(
+                    f"{name} is none of the test images of {run.root}, {_some(refs)}; compare runs "
+                    "on the same data, or choose other --samples"
+                )
+            number, ref = refs[name]
+            image = source.load(ref)
+            tested = Tested.of(ref, image)
+            if shown.setdefault(name, tested) != tested:
+                raise UserError(
+                    f"{name} of {run.root} is another image than that of the run before, or has "
+                    "another size or other channels; compare runs on the same data"
+                )
+            images = {"input": image, run_name: translator(image, direction)}
+            if data.test_aligned:
+                images["truth"] = target.load(target.test[number])
+            row |= _flat(images, source.affine(ref))
+    columns = ("input", *runs, "truth")
+    return [{name: row[name] for name in columns if name in row} for row in rows]
+
+
+def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:
+    """The names of the samples: those given, with suffix or without, or so many of all."""
+    if len(samples) == 1 and samples[0].isdecimal():
+        chosen = [ref.name for ref in spread(source.test, int(samples[0]))]
+        if not chosen:
+            raise UsageError("--samples must be 1 or more, or names of test images")
+        return chosen
+    files = {ref.path.name: ref.name for ref in source.test}
+    return list(dict.fromkeys(files.get(sample, sample) for sample in samples))
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first of some names, for an error."""
+    first = list(names)
+    return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
+
+
+def _flat(images: Mapping[str, Tensor], affine: Affine | None) -> dict[str, Tensor]:
+    """Images as they are; what has a place in space as slices in three planes."""
+    if affine is None:
+        return dict(images)
+    return dict(zip(images, strips(list(images.values()), affine), strict=True))

@@ -1,0 +1,37 @@
+"""What commands share of the command line: the parser, and the options of whole runs."""
+
+from revgan.options.parser import Parser
+from revgan.options.runs import (
+    add_folder_option,
+    add_run_options,
+    check_startable,
+    require_images,
+    run_config,
+    start_from,
+    stored_config,
+)
+from revgan.options.trained import (
+    add_names_option,
+    add_test_options,
+    add_window_options,
+    named_runs,
+    trained_config,
+    window_options,
+)
+
+__all__ = [
+    "Parser",
+    "add_folder_option",
+    "add_names_option",
+    "add_run_options",
+    "add_test_options",
+    "add_window_options",
+    "check_startable",
+    "named_runs",
+    "require_images",
+    "run_config",
+    "start_from",
+    "stored_config",
+    "trained_config",
+    "window_options",
+]

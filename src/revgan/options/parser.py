@@ -1,0 +1,149 @@
+"""A parser whose mistakes are told in one sentence, and whose help speaks in words."""
+
+from argparse import SUPPRESS, Action
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from revgan.errors import UsageError, one_line
+
+LISTED_IN_USAGE = 20
+"""Options of a command that its usage line still names one by one."""
+
+
+class HelpFormatter(DefaultHelpFormatter):
+    """Says types in words, and leaves out what the help says already.
+
+    That is: types beside a list of choices, absent defaults. Argparse and jsonargparse format help
+    in methods that begin with an underscore, and have no others to override.
+    """
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        """Many options are named once only, in their list, and not in the usage as well."""
+        actions = list(actions)
+        inputs = [action for action in actions if not action.option_strings]
+        if len(actions) - len(inputs) > LISTED_IN_USAGE:
+            names = [f"[{each.dest}]" if each.nargs == "?" else each.dest for each in inputs]
+            usage = " ".join(["%(prog)s", "[options]", *names])
+        super().add_usage(usage, actions, groups, prefix)
+
+    def _get_help_string(self, action: Action) -> str:
+        text: str = super()._get_help_string(action)
+        if action.default in (None, ""):
+            text = text.replace(", default: %(default)s", "").replace(" (default: %(default)s)", "")
+        # Docstrings mark the names of other options with backticks, which a terminal would show.
+        return text.replace("type: %(type)s", "%(type)s").replace("`", "")
+
+    def _get_type_str(self, action: Action) -> str | None:
+        has_type = super()._get_type_str(action) is not None
+        return _accepted(action) if has_type and "{" not in str(action.metavar) else None
+
+
+class _Help(Action):
+    """``--help``, with the defaults that the options before it choose."""
+
+    def __call__(self, parser: Any, namespace: Any, *_: Any) -> None:
+        parser.start(namespace)
+        parser.print_help()
+        parser.exit()
+
+
+class Parser(ArgumentParser):
+    """jsonargparse's parser, but a mistake raises `UsageError` with one sentence.
+
+    Args:
+        command: the command's name behind ``revgan``.
+
+    Attributes:
+        start: called with the options, sets the defaults that some of these choose, such as those
+            of a preset; the options are then read again, on top.
+    """
+
+    def __init__(self, command: str = "") -> None:
+        super().__init__(
+            prog=f"revgan {command}",
+            allow_abbrev=False,
+            add_help=False,
+            formatter_class=HelpFormatter,
+        )
+        self.start: Callable[[Namespace], None] = _leave_defaults
+        self._tasks: Any = None
+        self.add_argument(
+            "-h", "--help", action=_Help, nargs=0, dest=SUPPRESS, help="show this help and end"
+        )
+
+    def add_task(self, name: str, task: "Parser", what: str, *, required: bool = False) -> None:
+        """Adds a command below this one.
+
+        Args:
+            name: what it is called, in the option `task` too.
+            task: its parser; its options are those of the namespace `name`.
+            what: what it does, for the list in the help.
+            required: whether one of the tasks must be named.
+        """
+        if self._tasks is None:
+            self._tasks = self.add_subcommands(dest="task", title="tasks", required=required)
+        prog = task.prog
+        self._tasks.add_subcommand(name, task, help=what)
+        task.prog = prog  # without the options of this command
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str], namespace: Namespace | None = None, **how: Any
+    ) -> Namespace:
+        """The options given.
+
+        Raises:
+            UsageError: something is wrong with them.
+        """
+        options = super().parse_args(args, namespace, **how)
+        if self.start is _leave_defaults:
+            return options
+        self.start(options)
+        return super().parse_args(args, namespace, **how)
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Raises `UsageError`; called by jsonargparse with its report of several lines."""
+        raise UsageError(f"{one_line(message).rstrip('.')}; {self._remedy()}") from ex
+
+    def _remedy(self) -> str:
+        """The option that a misspelt one may mean, or where all are listed."""
+        # argparse has no public list of its options.
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        for argument in self.args:
+            name = argument.partition("=")[0]
+            if name.startswith("--") and name not in known:
+                if near := get_close_matches(name, known, n=1):
+                    return f"did you mean {near[0]}"
+                break
+        return f"see {self.prog} --help"
+
+
+def _leave_defaults(options: Namespace) -> None:
+    """No option chooses defaults."""
+
+
+def _accepted(option: Action) -> str:
+    """What an option's value may be, in words."""
+    hint = getattr(option, "_typehint", str)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    return " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
+
+
+_KINDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    NoneType: "null",
+    str: "text",
+    tuple[float, float, float]: "three numbers such as [1, 1, 1]",
+}

@@ -1,0 +1,225 @@
+"""The options of a whole run: every field of `RunConfig`, from presets, files, command line."""
+
+import inspect
+from argparse import SUPPRESS
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
+
+from revgan.environment import require_device
+from revgan.errors import UsageError, UserError
+from revgan.options.parser import Parser
+from revgan.training.config import RunConfig, preset_names, preset_path
+
+SECTIONS: dict[str, Any] = {f.name: f.type for f in fields(RunConfig) if is_dataclass(f.type)}
+"""The dataclasses within `RunConfig`, by field."""
+
+
+class _ConfigFile(ActionConfigFile):
+    """``--config``, which refuses a file that holds anything but options of a run."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+        _read(Path(values))
+        try:
+            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+        except UsageError as error:
+            raise UsageError(f"{values}: {error}") from error
+
+
+def add_folder_option(parser: Parser) -> None:
+    """``--run``, of commands that make a run."""
+    parser.add_argument(
+        "--run",
+        metavar="FOLDER",
+        help="the folder to make for the run; by default one in runs/",
+    )
+
+
+def add_run_options(parser: Parser) -> None:
+    """``--preset``, ``--config``, and an option for every field of `RunConfig`.
+
+    What they start from, `parser.start` says by `start_from`; here it is the preset given.
+    """
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"where options start from: {', '.join(preset_names())}; --preset NAME --help shows "
+        "its values",
+    )
+    parser.add_argument(
+        "--config",
+        action=_ConfigFile,
+        metavar="FILE",
+        help="a YAML file with options, such as the config.yaml of a run; later options override "
+        "it",
+    )
+    parser.add_class_arguments(RunConfig, skip=set(SECTIONS))
+    for name, section in SECTIONS.items():
+        title = inspect.cleandoc(section.__doc__).splitlines()[0].rstrip(".")
+        # Without a group of jsonargparse's own, which would take a whole section as --data too.
+        group = parser.add_argument_group(title)
+        group.add_class_arguments(section, name, as_group=False, instantiate=False)
+    parser.add_argument(
+        "--memory-budget",
+        dest="runtime.memory_budget",
+        type=str | None,
+        default=SUPPRESS,  # the default is that of the long form
+        help="short for --runtime.memory_budget",
+    )
+    parser.start = lambda options: start_from(parser, options.preset)
+
+
+def start_from(
+    parser: Parser, preset: str | None, *files: Path, values: Mapping[str, Any] | None = None
+) -> None:
+    """Sets defaults.
+
+    Args:
+        parser: with the options of `add_run_options`.
+        preset: the first defaults; None for those of the preset default.
+        files: configurations, each on top of those before.
+        values: on top of all, by the names of options.
+
+    Raises:
+        UsageError: there is no such preset, or a file is no configuration.
+    """
+    preset = "default" if preset is None else preset
+    if preset not in preset_names():
+        known = ", ".join(preset_names())
+        raise UsageError(f"there is no preset {preset!r}; the presets are {known}")
+    for path in (preset_path(preset), *files):
+        content = _read(path)
+        try:
+            options = parser.parse_object(content)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+        parser.set_defaults({name: options[name] for name in _given(content)})
+    parser.set_defaults(dict(values or {}))
+    shown = f"The defaults shown are those of the preset {preset}."
+    parser.description = f"{parser.description or ''} {shown}".strip()
+
+
+def _given(content: Mapping[str, Any]) -> Iterable[str]:
+    """The options in a file, as the command line names them."""
+    for name, value in content.items():
+        yield from (f"{name}.{key}" for key in value) if name in SECTIONS else (name,)
+
+
+def run_config(options: Namespace) -> RunConfig:
+    """The configuration that the options describe.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    sections = {}
+    for name, section in SECTIONS.items():
+        try:
+            sections[name] = section(**options[name].as_dict())
+        except ValueError as error:  # its first word is the field
+            raise UsageError(f"--{name}.{error}") from error
+    try:
+        return RunConfig(objective=options.objective, **sections)
+    except ValueError as error:  # its first word is an option
+        raise UsageError(f"--{error}") from error
+
+
+def stored_config(path: Path, changes: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration in a run's file.
+
+    Args:
+        path: its config.yaml.
+        changes: other values, by the names of options.
+
+    Raises:
+        UsageError: the file is no configuration, or a value is out of its range.
+    """
+    parser = Parser("train")
+    add_run_options(parser)
+    start_from(parser, None, path, values=changes)
+    return run_config(parser.get_defaults())
+
+
+def check_startable(config: RunConfig) -> RunConfig:
+    """The configuration of a training that can start on this machine, with an absolute path.
+
+    Raises:
+        UserError: there is no data or no such device, or a memory budget that nothing would keep.
+    """
+    from revgan.data.sets import BUILT_IN
+
+    if not config.data.path:
+        sets = ", ".join(BUILT_IN)
+        raise UsageError(f"give a folder of images or volumes to train on, or a sample set: {sets}")
+    require_device(config.runtime.device, "runtime.device")
+    if config.runtime.memory_budget is not None and config.generator.memory != "auto":
+        raise UsageError(
+            "--memory-budget is for generator.memory auto to use, not for "
+            f"{config.generator.memory}; give --generator.memory auto, or --memory-budget null"
+        )
+    if config.runtime.memory_budget is not None and config.generator.core == "ode":
+        raise UsageError(
+            "--memory-budget can't be kept with generator.core ode, whose memory is not predicted; "
+            "omit it"
+        )
+    path = Path(config.data.path)
+    # Absolute, so that the run can be resumed and evaluated from another folder.
+    if config.data.path not in BUILT_IN and path.is_dir():
+        config = replace(config, data=replace(config.data, path=str(path.resolve())))
+    return config
+
+
+def require_images(config: RunConfig, run: Path, remedy: str) -> None:
+    """Refuses a run whose images have been moved away.
+
+    Args:
+        config: the run's.
+        run: its folder.
+        remedy: what to do then.
+    """
+    from revgan.data.sets import BUILT_IN
+
+    path = config.data.path
+    if path not in BUILT_IN and not Path(path).is_dir():
+        raise UserError(f"the images of the run {run} are no longer in {path}; {remedy}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The options in a YAML file, and nothing but options.
+
+    Raises:
+        UsageError: it can't be read, isn't YAML, or has unknown keys.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"the configuration {path} can't be read ({error.strerror}); give a YAML file"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" from line {mark.line + 1} on" if mark else ""
+        raise UsageError(
+            f"{path} isn't YAML{where}; write it like the config.yaml of a run"
+        ) from error
+    _check_keys(path, content, [field.name for field in fields(RunConfig)])
+    for name, section in SECTIONS.items():
+        if name in content:
+            _check_keys(path, content[name], [field.name for field in fields(section)], f"{name}.")
+    checked: dict[str, Any] = content
+    return checked
+
+
+def _check_keys(path: Path, content: Any, known: list[str], section: str = "") -> None:
+    if not isinstance(content, dict):
+        where = f"{section.rstrip('.')} in {path}" if section else str(path)
+        raise UsageError(f"{where} must hold options by name: {', '.join(known)}")
+    for key in content:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {section}{near[0]}" if near else f"use {', '.join(known)}"
+            raise UsageError(f"{path} has the unknown key {section}{key}; {hint}")

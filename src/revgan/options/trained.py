@@ -1,0 +1,112 @@
+"""The options of commands that use trained models: which, where, on what, and in what windows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from revgan.errors import UsageError
+from revgan.evaluation.wanted import ModelChoice
+from revgan.options.parser import Parser
+from revgan.options.runs import check_startable, require_images, stored_config
+from revgan.training.config import Device, RunConfig
+
+if TYPE_CHECKING:
+    from revgan.training.runs import RunFolder
+    from revgan.training.windowing import WindowOptions
+
+
+def add_test_options(parser: Parser) -> None:
+    """The options of commands that translate the test of runs, which `trained_config` reads."""
+    parser.add_argument("--device", type=Device, default="auto", help="where to run")
+    parser.add_argument(
+        "--model",
+        type=ModelChoice,
+        default="last",
+        help="of each run: of the last step, or the best by training.best_by",
+    )
+    parser.add_argument(
+        "--resize",
+        metavar="PIXELS",
+        type=int | None,
+        help="scale the shorter side of test images to so many pixels, rather than to the run's "
+        "data.resize; such as data.crop, where data.resize is only there to crop from",
+    )
+
+
+def trained_config(run: "RunFolder", options: Namespace) -> RunConfig:
+    """The configuration of a run that is there, to translate its test in float32.
+
+    Raises:
+        UserError: its images are gone, there is no such device, or its images can't be so scaled.
+    """
+    changes = {"runtime.device": options.device, "runtime.precision": "float32"}
+    if options.resize is not None:
+        changes["data.resize"] = options.resize
+    config = check_startable(stored_config(run.config, changes))
+    require_images(config, run.root, f"write the new place as data.path into {run.config}")
+    return config
+
+
+def add_names_option(parser: Parser) -> None:
+    """The option that `named_runs` takes."""
+    parser.add_argument(
+        "--names",
+        metavar="NAME",
+        type=str | None,
+        nargs="+",
+        help="what to call the runs; by default as their folders",
+    )
+
+
+def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str, RunFolder]":
+    """Runs by the names that tables and figures give them; by default, those of their folders.
+
+    Raises:
+        UserError: a folder holds no run.
+        UsageError: names are too few, too many, or not apart.
+    """
+    from revgan.training.runs import existing_run
+
+    runs = [existing_run(Path(folder)) for folder in folders]
+    if names is None:
+        names = [run.root.resolve().name for run in runs]
+        if len(set(names)) < len(names):
+            names = [str(run.root) for run in runs]
+    if len(names) != len(runs) or len(set(names)) < len(names):
+        raise UsageError(
+            f"--names must be a name for each of {len(runs)} runs, all different, not "
+            f"{', '.join(names)}"
+        )
+    return dict(zip(names, runs, strict=True))
+
+
+def add_window_options(parser: Parser) -> None:
+    """The options `--window` and `--overlap`, which `window_options` reads.
+
+    Their defaults are those of `WindowOptions`, which can't be asked without PyTorch.
+    """
+    parser.add_argument(
+        "--window",
+        metavar="auto|whole|SIZE",
+        type=str,
+        default="auto",
+        help="whole: each file in one pass; SIZE: in windows of so many pixels or voxels a side, "
+        "which overlap and are blended; auto: in one pass where that fits into the free memory, "
+        "else in the largest windows that fit",
+    )
+    parser.add_argument(
+        "--overlap",
+        metavar="SHARE",
+        type=float,
+        default=0.25,
+        help="share of a window's side that it has in common with the next",
+    )
+
+
+def window_options(options: Namespace) -> "WindowOptions":
+    """What was given of `add_window_options`."""
+    from revgan.training.windowing import WindowOptions
+
+    return WindowOptions(options.window, options.overlap)

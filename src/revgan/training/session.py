@@ -1,0 +1,68 @@
+"""One training from its configuration to its model, and what is said of it."""
+
+from rich.console import Console
+
+from revgan.data import cache
+from revgan.data.sets import DataSet
+from revgan.memory import format_bytes
+from revgan.training.best import Best
+from revgan.training.config import RunConfig
+from revgan.training.data import checked_data
+from revgan.training.loop import Outcome, train
+from revgan.training.runs import RunFolder
+from revgan.training.trackers import require_trackers
+
+
+def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Console) -> Outcome:
+    """Checks the data, trains, and says what came of it.
+
+    Raises:
+        UserError: something the user can mend is wrong with data, device, trackers, disk or
+            checkpoint.
+    """
+    require_trackers(config.runtime)  # images may take minutes to check
+    data = checked_data(config, console, run.model if resume else None)
+    console.print(_description(config, data), soft_wrap=True)
+    if told := _kept(config, data):
+        console.print(told, soft_wrap=True)
+    outcome = train(config, data, run, resume=resume, console=console)
+    if outcome.finished:
+        best = Best.read(run.best)
+        kept = f"; the best by {best.by}, of step {best.step}, is {run.best}" if best else ""
+        console.print(
+            f"Trained {outcome.steps} steps; the model is {run.model}{kept}", soft_wrap=True
+        )
+    else:
+        console.print(
+            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; go on with: "
+            f"revgan train --resume {run.root}",
+            soft_wrap=True,
+        )
+    return outcome
+
+
+def _kept(config: RunConfig, data: DataSet) -> str | None:
+    """What prepared scans take of memory or disk."""
+    what = f"Prepared {data.kind.many}"
+    if config.data.kept == "memory":
+        return f"{what} take {format_bytes(data.kept)} of memory"
+    if config.data.kept == "none":
+        return None
+    return (
+        f"{what}, of this and other runs, take {format_bytes(cache.size())} in "
+        f"{cache.folder()}, of {format_bytes(cache.limit())} that they may ({cache.LIMIT}, in GB); "
+        "they may be removed at any time"
+    )
+
+
+def _description(config: RunConfig, data: DataSet) -> str:
+    generator = config.generator
+    continuous = " of continuous depth" if generator.core == "ode" else ""
+    name = f"{config.objective} {config.model_name}{continuous}"
+    own = data.a.val != data.a.test
+    validation = f", {len(data.a.val)} and {len(data.b.val)} for validation" if own else ""
+    return (
+        f"{name}, width {generator.width}, depth {generator.depth}, memory {generator.memory}; "
+        f"{len(data.a.train)} {data.kind.many} of A, {len(data.b.train)} of B, "
+        f"{len(data.a.test)} and {len(data.b.test)} held out for the test{validation}"
+    )
