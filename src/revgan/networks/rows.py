@@ -113,10 +113,10 @@ class Unshuffle(Arrangement):
         return range(SCALE * rows.start, SCALE * rows.stop)
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
-        return PixelUnshuffle()(x)
+        return PixelUnshuffle().forward(x)
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
-        return PixelShuffle()(grad)  # a permutation's inverse
+        return PixelShuffle().forward(grad)  # a permutation's inverse
 
 
 class Shuffle(Arrangement):
@@ -133,7 +133,7 @@ class Shuffle(Arrangement):
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
         start, length = SCALE * cut.source.start, SCALE * len(cut.source)
-        return PixelUnshuffle()(_uncropped(grad, cut, start, length))
+        return PixelUnshuffle().forward(_uncropped(grad, cut, start, length))
 
 
 @dataclass(frozen=True)

@@ -10,28 +10,45 @@ for z_(i+1), and dropped. Kept for the backward pass are the input, a final tanh
 statistics. All else is rebuilt: tensors of lower resolution whole, as h_i, and wide ones by rows.
 """
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from revgan.networks.rows import CHANNELS_LAST
-from revgan.networks.stages import Input, Stage, build_stages, narrow
+from revgan.networks.stages import Input, Stage, build_stages
 from revgan.networks.statistics import Statistics
 
 
 class Slabs(nn.Sequential):
-    """An encoder or a decoder that stores its input and runs in slabs along its longest axis.
+    """An encoder or decoder that stores only its input, and runs in slabs along its longest axis.
+
+    It computes what the layers compute one after the other, with sums in another order: those of
+    a norm's statistics and of gradients. Without norms, the output is the same bit for bit, as long
+    as the slabs' convolutions run on the same kernels as the whole image's.
 
     Args:
         *layers: as `revgan.networks.parts` makes them.
-        slabs: how many at full resolution; where there are fewer rows, one for each row.
+        slabs: how many at full resolution, 1 or more; never more than there are rows. Tensors of
+            lower resolution are cut less often.
 
-    Shapes: (B, C, *spatial). Several inputs stand for their concatenation along the channels.
+    Shapes: as the layers'. Several inputs (B, C, *spatial) stand for their concatenation along the
+    channels.
 
     Raises:
         RuntimeError: it is differentiated twice (``create_graph=True``).
-        TypeError: there is a layer that can't run in slabs.
+        TypeError: one of the layers can't run in slabs.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import GeneratorConfig
+        >>> from revgan.networks.parts import encoder
+        >>> layers = encoder(GeneratorConfig(width=4), spatial_dims=2, in_channels=3)
+        >>> x = torch.rand(1, 3, 16, 24, requires_grad=True)
+        >>> y = Slabs(*layers, slabs=4)(x)
+        >>> torch.allclose(y, layers(x), atol=1e-5)
+        True
     """
 
     def __init__(self, *layers: nn.Module, slabs: int) -> None:
@@ -39,196 +56,177 @@ class Slabs(nn.Sequential):
         self.slabs = slabs
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        # Function.apply has no types in PyTorch.
-        y: Tensor = _InSlabs.apply(  # type: ignore[no-untyped-call]
-            self, len(inputs), *inputs, *self.parameters()
-        )
-        return y
+        weights = list(self.parameters())
+        if torch.is_grad_enabled():
+            return _run_saving_memory(self, inputs, weights)
+        return _run(self, inputs, weights)[-1].take_output()
 
     def extra_repr(self) -> str:
         return f"slabs={self.slabs}"
 
 
 _FIRST_DERIVATIVES_ONLY = (
-    "layers in slabs have first derivatives only, by backward(); for second ones "
-    '(create_graph=True) set slabs to 0 and memory to "naive"'
+    "encoders and decoders in slabs have first derivatives only, by backward(); for second ones "
+    '(create_graph=True), forward mode and torch.func set slabs=0 and memory="naive"'
 )
 
 
+# As for the reversible core: torch.compile compiles what surrounds it. (The public
+# torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
+@torch._disable_dynamo  # type: ignore[attr-defined]
+def _run_saving_memory(
+    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor]
+) -> Tensor:
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+    # Function.apply has no types in PyTorch.
+    y: Tensor = _InSlabs.apply(  # type: ignore[no-untyped-call]
+        layers, len(inputs), *inputs, *weights
+    )
+    return y
+
+
 class _InSlabs(torch.autograd.Function):
+    """All of a stack as one node of autograd's graph."""
+
     @staticmethod
     def forward(ctx: Any, layers: Slabs, n_inputs: int, *tensors: Tensor) -> Tensor:
         inputs, weights = tensors[:n_inputs], tensors[n_inputs:]
         ctx.layers, ctx.n_inputs, ctx.dtype = layers, n_inputs, _autocast_dtype(inputs[0])
-        with torch.autocast(inputs[0].device.type, enabled=False):
-            source = Input(inputs, _longest_axis(inputs[0]), ctx.dtype)
-            stages = build_stages(layers, source, [(w, False) for w in weights], layers.slabs)
-            y = _forward(stages)
-        statistics = [stage.norm.statistics for stage in stages if stage.norm is not None]
-        ctx.counts = [of_norm.count for of_norm in statistics]
-        outputs = [y] if isinstance(stages[-1].activation, nn.Tanh) else []
-        of_norms = [tensor for of_norm in statistics for tensor in of_norm[:2]]
-        ctx.save_for_backward(*tensors, *of_norms, *outputs)
+        stages, y = _run(layers, inputs, weights)
+        norms = [stage.norm.statistics for stage in stages if stage.norm is not None]
+        ctx.counts = [statistics.count for statistics in norms]
+        of_norms = [x for statistics in norms for x in (statistics.mean, statistics.inverse)]
+        of_tanh = [y] if isinstance(stages[-1].activation, nn.Tanh) else []
+        ctx.save_for_backward(*tensors, *of_norms, *of_tanh)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
-        saved, (_, _, *wanted) = list(ctx.saved_tensors), ctx.needs_input_grad
-        tensors, others = saved[: len(wanted)], iter(saved[len(wanted) :])
-        inputs, weights = tensors[: ctx.n_inputs], tensors[ctx.n_inputs :]
+        wanted, saved = ctx.needs_input_grad[2:], iter(ctx.saved_tensors)
         of_inputs, of_weights = wanted[: ctx.n_inputs], wanted[ctx.n_inputs :]
-        statistics = [Statistics(next(others), next(others), count) for count in ctx.counts]
+        inputs, weights = (list(islice(saved, len(of))) for of in (of_inputs, of_weights))
+        statistics = [Statistics(next(saved), next(saved), count) for count in ctx.counts]
+        source = Input(inputs, _cut_axis(inputs[0]), ctx.dtype, any(of_inputs))
+        wishes = zip(weights, of_weights, strict=True)
+        stages = build_stages(ctx.layers, source, wishes, ctx.layers.slabs, statistics)
+        stages[-1].output = next(saved, None)
         with torch.autocast(grad.device.type, enabled=False):
-            source = Input(inputs, _longest_axis(inputs[0]), ctx.dtype, any(of_inputs))
-            stages = build_stages(
-                ctx.layers,
-                source,
-                zip(weights, of_weights, strict=True),
-                ctx.layers.slabs,
-                statistics,
-            )
-            stages[-1].output = next(others, None)
             _backward(stages, grad)
-        found = [g for stage in stages for g in stage.gradients]
-        return (
-            None,
-            None,
-            *(source.gradients or [None] * len(inputs)),
-            *(None if g is None else g.to(w.dtype) for w, g in zip(weights, found, strict=True)),
-        )
+        gradients: list[Tensor | None] = [*source.gradients] or [None for _ in inputs]
+        return None, None, *gradients, *(g for stage in stages for g in stage.gradients)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+
+
+def _run(
+    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor]
+) -> tuple[list[Stage], Tensor]:
+    """The stages, with statistics, and the output."""
+    source = Input(inputs, _cut_axis(inputs[0]), _autocast_dtype(inputs[0]))
+    stages = build_stages(layers, source, ((w, False) for w in weights), layers.slabs)
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return stages, _forward(stages)
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:
-    """What autocast computes x's convolutions in; None if it leaves them as they are."""
+    """What autocast computes convolutions of x in; None if it leaves them as they are."""
     device = x.device.type
     if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
         return None
     return torch.get_autocast_dtype(device)
 
 
-def _longest_axis(x: Tensor) -> int:
-    """The longest spatial axis; of several, the last.
+def _cut_axis(x: Tensor) -> int:
+    """The longest spatial axis.
 
-    In 3D, PyTorch picks a convolution's kernel by the size of all axes but the last: along that
-    one, slabs may be as thin as they like.
+    Of axes of the same length, in 2D it is the first, whose slabs are contiguous. In 3D it is the
+    last: PyTorch chooses a convolution's kernel by the sizes of the other axes, and slabs that are
+    thin along those get the slow one.
     """
-    return max(range(2, x.ndim), key=lambda axis: (x.shape[axis], axis))
+    last_first = x.ndim == 5
+    return max(range(2, x.ndim), key=lambda axis: (x.shape[axis], axis if last_first else -axis))
 
 
 def _forward(stages: list[Stage]) -> Tensor:
+    """The last stage's output."""
     for stage in stages:
         if not stage.wide:
-            _fill(stage)
+            stage.fill()
             if isinstance(stage.source, Stage):
                 stage.source.h = None
-        elif stage.norm is not None and stage.norm.statistics is None:
+        elif stage.norm is not None and not stage.norm.known:
             moments = stage.norm.moments()
             for rows in stage.slabs:
-                u = stage.convolved(rows)
-                moments.add(u)
-            stage.norm.take(moments, u.dtype)
-    y = stages[-1].h
-    assert y is not None
-    for rows in stages[-1].slabs:
-        part = narrow(y, stages[-1].axis, rows)
-        part.copy_(stages[-1].activated(part))
-    return y
-
-
-def _fill(stage: Stage) -> None:
-    """Computes h whole."""
-    norm, whole = stage.norm, None
-    moments = norm.moments() if norm is not None and norm.statistics is None else None
-    for rows in stage.slabs:
-        u = stage.convolved(rows)
-        if whole is None:
-            shape = list(u.shape)
-            shape[stage.axis] = stage.size
-            whole = torch.empty(
-                shape, dtype=u.dtype, device=u.device, memory_format=CHANNELS_LAST[u.ndim]
-            )
-        narrow(whole, stage.axis, rows).copy_(u)
-        if moments is not None:
-            moments.add(u)
-    assert whole is not None
-    del u
-    if norm is not None:
-        if moments is not None:
-            norm.take(moments, whole.dtype)
-        for rows in stage.slabs:
-            part = narrow(whole, stage.axis, rows)
-            part.copy_(norm.normalised(part))
-    stage.h = whole
+                moments.add(stage.convolved(rows))
+            stage.norm.take(moments)
+    return stages[-1].finish()
 
 
 def _backward(stages: list[Stage], grad: Tensor) -> None:
-    """Adds up the gradients of all weights and of the input, from the last stage to the first.
+    """Gathers the gradients of all weights and of the input, from the last stage to the first.
 
     Args:
-        stages: with their statistics, and the last one's output if it ends in tanh.
-        grad: of the last stage's output; it is not written into, as it may be others' too.
+        stages: with their statistics, and the output of the last one if it ends in tanh.
+        grad: of the last one's output. It is not written into: it may be others' as well.
     """
     for stage in stages:
         if not stage.full:
-            _fill(stage)
+            stage.fill()
     stages[-1].gradient = grad
     for stage in reversed(stages):
         if not stage.needs_gradient:
             break
-        if stage.wide:  # its gradient went through it with that of the stage behind
+        if stage.wide:  # the stage behind it has passed it already
             continue
-        if stage.norm is not None and stage.norm.needs_sums:
-            for rows in stage.slabs:
-                h = stage.normalised(rows)
-                grad = narrow(stage.gradient, stage.axis, rows)
-                stage.norm.add_gradient(stage.gradient_of_y(grad, h), h)
+        if stage.needs_sums:
+            stage.add_up_gradient()
         if isinstance(stage.source, Stage) and stage.source.wide:
-            _backward_into_wide(stage, stage.source)
+            _backward_past_wide(stage, stage.source)
         else:
-            _backward_into_whole(stage)
+            _backward_to_whole(stage)
         stage.h = stage.gradient = None
 
 
-def _backward_into_whole(stage: Stage) -> None:
+def _backward_to_whole(stage: Stage) -> None:
     """From the gradient of a stage's output to that of its source, both whole."""
     for rows in stage.slabs:
-        source = stage.reach(rows)
-        grad = stage.gradient_of_source(
-            stage.gradient_of_u(rows), stage.source.read(source), rows, of_weights=True
-        )
-        if grad is not None:
-            stage.source.add_gradient(grad, source)
+        read = stage.reach(rows)
+        of_u, x = stage.gradient_from_whole(rows), stage.source.read(read)
+        of_source = stage.gradient_of_source(of_u, x, rows, of_weights=True)
+        if of_source is not None:
+            stage.source.add_gradient(of_source, read)
 
 
-def _backward_into_wide(stage: Stage, wide: Stage) -> None:
+def _backward_past_wide(stage: Stage, wide: Stage) -> None:
     """From the gradient of a stage's output to that of its source's source, both whole.
 
-    In between, each slab holds all or a part of the gradient of some rows; parts of the same row
-    add up. A norm needs sums over all rows before it can pass on any, so there is a pass for them.
+    Each slab holds its part of the gradient of the wide rows that it reads; where slabs read the
+    same row, the parts add up. A norm passes on the gradient of a row once it knows sums over those
+    of all rows: these take a pass of their own.
     """
-    sources = [stage.reach(rows) for rows in stage.slabs]
-    sums = wide.norm is not None and wide.norm.needs_sums and wide.needs_gradient
-    if sums:
-        for rows, source in zip(stage.slabs, sources, strict=True):
-            h = wide.normalised(source)
-            grad = stage.gradient_of_source(
-                stage.gradient_of_u(rows), wide.activated(h), rows, of_weights=True
-            )
-            wide.norm.add_gradient(wide.gradient_of_y(grad, h), h)
-    # Where two slabs read a row, the second one counts it.
-    ends = [source.start for source in sources[1:]] + [wide.size]
-    for rows, source, end in zip(stage.slabs, sources, ends, strict=True):
-        h = wide.normalised(source)
-        x = h if sums else wide.activated(h)
-        grad = stage.gradient_of_source(stage.gradient_of_u(rows), x, rows, of_weights=not sums)
-        if grad is None:
+    slabs = [(rows, stage.reach(rows)) for rows in stage.slabs]
+    two_passes = wide.needs_gradient and wide.needs_sums
+    if two_passes:
+        for rows, read in slabs:
+            h = wide.normalised(read)
+            of_u = stage.gradient_from_whole(rows)
+            of_z = stage.gradient_of_source(of_u, wide.activated(h), rows, of_weights=True)
+            assert of_z is not None
+            wide.add_to_sums(wide.gradient_of_y(of_z, h), h)
+    ends = [*(read.start for _, read in slabs[1:]), wide.size]
+    for (rows, read), end in zip(slabs, ends, strict=True):
+        h = wide.normalised(read)
+        of_u, x = stage.gradient_from_whole(rows), h if two_passes else wide.activated(h)
+        of_z = stage.gradient_of_source(of_u, x, rows, of_weights=not two_passes)
+        if of_z is None:
             continue
-        grad = wide.gradient_of_y(grad, h)
-        if wide.norm is not None:
-            grad = wide.norm.gradient(grad, h, wide.axis, end - source.start)
-        below = wide.reach(source)
-        grad = wide.gradient_of_source(grad, wide.source.read(below), source, of_weights=True)
-        if grad is not None:
-            wide.source.add_gradient(grad, below)
+        of_wide = wide.gradient_of_u(wide.gradient_of_y(of_z, h), h, own=end - read.start)
+        below = wide.reach(read)
+        of_source = wide.gradient_of_source(of_wide, wide.source.read(below), read, of_weights=True)
+        if of_source is not None:
+            wide.source.add_gradient(of_source, below)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -10,9 +10,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from revgan.networks.layers import BatchNorm, InstanceNorm, PaddedConv
+from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
 from revgan.networks.rows import (
+    CHANNELS_LAST,
     Arrangement,
     Convolution,
     Cut,
@@ -83,7 +84,7 @@ class Stage:
         full: whether the output has as many rows as anything here.
         wide: whether it is hidden as well: then it never exists whole.
         h: whole, while it exists.
-        output: z, whole, if the activation is tanh, which no norm comes before.
+        output: z, whole, in the backward pass of a tanh, which no norm comes before.
         gradient: of z, whole, while it exists.
     """
 
@@ -167,60 +168,112 @@ class Stage:
         """Some rows of z."""
         return self.activated(self.normalised(rows))
 
-    def gradient_of_y(self, grad: Tensor, h: Tensor) -> Tensor:
-        """The gradient of what a ReLU takes, from that of z and from h, the same rows of all."""
+    def fill(self) -> None:
+        """Computes h whole, from the source; until it is normalised in place, it is u."""
+        norm = self.norm
+        moments = None if norm is None or norm.known else norm.moments()
+        for rows in self.slabs:
+            u = self.convolved(rows)
+            if moments is not None:
+                moments.add(u)
+            if self.h is None:
+                self.h = self._empty_like(u)
+            narrow(self.h, self.axis, rows).copy_(u)
+        if norm is not None:
+            if moments is not None:
+                norm.take(moments)
+            self._changed(norm.normalised)
+
+    def finish(self) -> Tensor:
+        """Turns h into z, whole and in place."""
+        return self._changed(self.activated)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Tensor:
+        assert self.h is not None
+        for rows in self.slabs:
+            part = narrow(self.h, self.axis, rows)
+            part.copy_(change(part))
+        return self.h
+
+    def _empty_like(self, u: Tensor) -> Tensor:
+        """Room for all rows of what u has some of."""
+        shape = list(u.shape)
+        shape[self.axis] = self.size
+        layout = CHANNELS_LAST[u.ndim]
+        return torch.empty(shape, dtype=u.dtype, device=u.device, memory_format=layout)
+
+    @property
+    def needs_sums(self) -> bool:
+        """Whether gradients here depend on sums over all of that of y."""
+        return self.norm is not None and self.norm.needs_sums
+
+    def add_to_sums(self, of_y: Tensor, h: Tensor) -> None:
+        """Adds rows of the gradient of y, or parts of them, to those sums."""
+        assert self.norm is not None
+        self.norm.add_gradient(of_y, h)
+
+    def add_up_gradient(self) -> None:
+        """Adds all of it to those sums, from that of z, which is whole."""
+        assert self.gradient is not None
+        for rows in self.slabs:
+            h = self.normalised(rows)
+            of_y = self.gradient_of_y(narrow(self.gradient, self.axis, rows), h)
+            self.add_to_sums(of_y, h)
+
+    def gradient_of_y(self, of_z: Tensor, h: Tensor) -> Tensor:
+        """The gradient of rows that a ReLU takes, from that of rows of z."""
         if self.activation is None:
-            return grad
+            return of_z
         y = h if self.norm is None else self.norm.scaled(h)
-        of_y: Tensor = torch.ops.aten.threshold_backward(grad, y, 0)
+        of_y: Tensor = torch.ops.aten.threshold_backward(of_z, y, 0)
         return of_y
 
-    def gradient_of_u(self, rows: range) -> Tensor:
-        """Some rows of it, from the gradient of z, which is whole."""
+    def gradient_of_u(self, of_y: Tensor, h: Tensor, own: int) -> Tensor:
+        """The gradient of rows of u; for `own`, and what is written into, see `SlabNorm`."""
+        return of_y if self.norm is None else self.norm.gradient(of_y, h, self.axis, own)
+
+    def gradient_from_whole(self, rows: range) -> Tensor:
+        """The gradient of rows of u from the whole one of z."""
         assert self.gradient is not None
-        grad = narrow(self.gradient, self.axis, rows)
+        of_z = narrow(self.gradient, self.axis, rows)
         if self.output is not None:
-            output = narrow(self.output, self.axis, rows)
-            of_u: Tensor = torch.ops.aten.tanh_backward(grad, output)
+            of_u: Tensor = torch.ops.aten.tanh_backward(of_z, narrow(self.output, self.axis, rows))
             return of_u
         if self.activation is None:
-            return grad
+            return of_z
         h = self.normalised(rows)
-        grad = self.gradient_of_y(grad, h)
-        return grad if self.norm is None else self.norm.gradient(grad, h, self.axis, len(rows))
+        return self.gradient_of_u(self.gradient_of_y(of_z, h), h, len(rows))
 
     def gradient_of_source(
-        self, grad: Tensor, x: Tensor, rows: range, *, of_weights: bool
+        self, of_u: Tensor, x: Tensor, rows: range, *, of_weights: bool
     ) -> Tensor | None:
-        """What these rows contribute to the gradient of the rows that they are computed from.
+        """What rows of u contribute to the gradient of the rows that they are computed from.
 
         The gradients of the convolution's weights are added up there.
 
         Args:
-            grad: of the rows of u.
+            of_u: the gradient of the rows.
             x: the rows that are read, `reach(rows)`; without `of_weights`, any values will do.
-            rows: of u.
+            rows: which they are.
             of_weights: whether to add to the weights' gradients.
 
         Returns:
             None where no gradient is asked for further down.
         """
-        cuts = self.cuts(rows)
-        before, at = cuts[: len(self.before)], cuts[len(self.before)]
-        after = cuts[len(self.before) + 1 :]
-        for arrangement, cut in zip(self.before, before, strict=True):
+        cuts, n = self.cuts(rows), len(self.before)
+        for arrangement, cut in zip(self.before, cuts[:n], strict=True):
             x = arrangement.run(x, cut)
-        for arrangement, cut in zip(reversed(self.after), reversed(after), strict=True):
-            grad = arrangement.adjoint(grad, cut)
-        of_source = self.conv.backward(
-            grad, x, at, of_input=self.source.needs_gradient, of_weights=of_weights
+        for arrangement, cut in zip(reversed(self.after), cuts[:n:-1], strict=True):
+            of_u = arrangement.adjoint(of_u, cut)
+        of_x = self.conv.backward(
+            of_u, x, cuts[n], of_input=self.source.needs_gradient, of_weights=of_weights
         )
-        del x, grad
-        if of_source is None:
+        del x, of_u
+        if of_x is None:
             return None
-        for arrangement, cut in zip(reversed(self.before), reversed(before), strict=True):
-            of_source = arrangement.adjoint(of_source, cut)
-        return of_source
+        for arrangement, cut in zip(reversed(self.before), reversed(cuts[:n]), strict=True):
+            of_x = arrangement.adjoint(of_x, cut)
+        return of_x
 
     def add_gradient(self, grad: Tensor, rows: range) -> None:
         """Adds to the gradient of some rows of z, where h is whole."""
@@ -300,7 +353,7 @@ def _convolution(
     wanted = of_weight, of_bias
     if isinstance(layer, PaddedConv):
         return Convolution(weight, bias, layer.conv.stride[0], wanted)
-    padding, output_padding = layer.padding[0], layer.output_padding[0]
+    padding, output_padding = int(layer.padding[0]), layer.output_padding[0]
     return TransposedConvolution(
         weight, bias, layer.stride[0], wanted, padding=padding, output_padding=output_padding
     )
@@ -308,7 +361,7 @@ def _convolution(
 
 def _cut(stages: list[Stage], source: Input, slabs: int) -> None:
     """Cuts all stages into slabs of about as many rows as those of full resolution have."""
-    full_size = max(tensor.size for tensor in (source, *stages))
+    full_size = max(source.size, *(stage.size for stage in stages))
     thickness = -(-full_size // slabs)
     for stage in stages:
         stage.full = stage.size == full_size
