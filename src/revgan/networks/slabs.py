@@ -59,7 +59,7 @@ class Slabs(nn.Sequential):
         weights = list(self.parameters())
         if torch.is_grad_enabled():
             return _run_saving_memory(self, inputs, weights)
-        return _run(self, inputs, weights)[-1].take_output()
+        return _run(self, inputs, weights)[1]
 
     def extra_repr(self) -> str:
         return f"slabs={self.slabs}"
