@@ -10,15 +10,26 @@ for z_(i+1), and dropped. Kept for the backward pass are the input, a final tanh
 statistics. All else is rebuilt: tensors of lower resolution whole, as h_i, and wide ones by rows.
 """
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from revgan.networks.stages import Input, Stage, build_stages
-from revgan.networks.statistics import Statistics
+from revgan.networks.layers import InstanceNorm, PaddedConv
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
+from revgan.networks.rows import (
+    Arrangement,
+    Convolution,
+    Pad,
+    Resizing,
+    Shuffle,
+    TransposedConvolution,
+    Unshuffle,
+)
+from revgan.networks.stages import Input, Stage
+from revgan.networks.statistics import SlabNorm, Statistics
 
 
 class Slabs(nn.Sequential):
@@ -111,7 +122,7 @@ class _InSlabs(torch.autograd.Function):
         statistics = [Statistics(next(saved), next(saved), count) for count in ctx.counts]
         source = Input(inputs, _cut_axis(inputs[0]), ctx.dtype, any(of_inputs))
         wishes = zip(weights, of_weights, strict=True)
-        stages = build_stages(ctx.layers, source, wishes, ctx.layers.slabs, statistics)
+        stages = _stages(ctx.layers, source, wishes, ctx.layers.slabs, statistics)
         stages[-1].output = next(saved, None)
         with torch.autocast(grad.device.type, enabled=False):
             _backward(stages, grad)
@@ -128,7 +139,7 @@ def _run(
 ) -> tuple[list[Stage], Tensor]:
     """The stages, with statistics, and the output."""
     source = Input(inputs, _cut_axis(inputs[0]), _autocast_dtype(inputs[0]))
-    stages = build_stages(layers, source, ((w, False) for w in weights), layers.slabs)
+    stages = _stages(layers, source, ((w, False) for w in weights), layers.slabs)
     with torch.autocast(inputs[0].device.type, enabled=False):
         return stages, _forward(stages)
 
@@ -150,6 +161,89 @@ def _cut_axis(x: Tensor) -> int:
     """
     last_first = x.ndim == 5
     return max(range(2, x.ndim), key=lambda axis: (x.shape[axis], axis if last_first else -axis))
+
+
+def _stages(
+    layers: Iterable[nn.Module],
+    source: Input,
+    weights: Iterable[tuple[Tensor, bool]],
+    slabs: int,
+    statistics: Iterable[Statistics] = (),
+) -> list[Stage]:
+    """The stages of an encoder or decoder.
+
+    Args:
+        layers: its layers, as `revgan.networks.parts` makes them.
+        source: its input.
+        weights: its weights in the order of `parameters()`, and whether gradients are asked for.
+        slabs: how many at full resolution.
+        statistics: of each norm, where they are known.
+
+    Raises:
+        TypeError: there is a layer that can't run in slabs.
+    """
+    weights, statistics = iter(weights), iter(statistics)
+    stages: list[Stage] = []
+    arrangements: list[Arrangement] = []  # before the next convolution
+    for layer in _flat(layers):
+        match layer:
+            case PixelUnshuffle():
+                arrangements.append(Unshuffle())
+            case Resize():
+                arrangements.append(Resizing(layer))
+            case PaddedConv() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
+                if isinstance(layer, PaddedConv) and max(layer.padding) > 0:
+                    arrangements.append(Pad(layer.padding[0], layer.reflects))
+                conv = _convolution(layer, weights, source.dtype)
+                stages.append(Stage(stages[-1] if stages else source, arrangements, conv))
+                arrangements = []
+            case PixelShuffle():
+                stages[-1].after.append(Shuffle())
+            case InstanceNorm() | nn.BatchNorm2d() | nn.BatchNorm3d():
+                stages[-1].norm = SlabNorm(layer, source.ndim, weights, next(statistics, None))
+            case nn.ReLU() | nn.Tanh():
+                stages[-1].activation = layer
+            case _:
+                raise TypeError(f"a {type(layer).__name__} can't run in slabs")
+    _cut(stages, source, slabs)
+    return stages
+
+
+def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for layer in layers:
+        if isinstance(layer, nn.Sequential):
+            yield from _flat(layer)
+        else:
+            yield layer
+
+
+def _convolution(
+    layer: PaddedConv | nn.ConvTranspose2d | nn.ConvTranspose3d,
+    weights: Iterator[tuple[Tensor, bool]],
+    dtype: torch.dtype | None,
+) -> Convolution:
+    (weight, of_weight), (bias, of_bias) = next(weights), next(weights)
+    if dtype is not None:
+        weight, bias = weight.to(dtype), bias.to(dtype)
+    wanted = of_weight, of_bias
+    if isinstance(layer, PaddedConv):
+        return Convolution(weight, bias, layer.conv.stride[0], wanted)
+    padding, output_padding = int(layer.padding[0]), layer.output_padding[0]
+    return TransposedConvolution(
+        weight, bias, layer.stride[0], wanted, padding=padding, output_padding=output_padding
+    )
+
+
+def _cut(stages: list[Stage], source: Input, slabs: int) -> None:
+    """Cuts all stages into slabs of about as many rows as those of full resolution have."""
+    full_size = max(source.size, *(stage.size for stage in stages))
+    thickness = -(-full_size // slabs)
+    for stage in stages:
+        stage.full = stage.size == full_size
+        stage.wide = stage.full and stage is not stages[-1]
+        count = min(stage.size, -(-max(stage.size, stage.source.size) // thickness))
+        bounds = [stage.size * i // count for i in range(count + 1)]
+        stage.slabs = [range(*ends) for ends in pairwise(bounds)]
 
 
 def _forward(stages: list[Stage]) -> Tensor:

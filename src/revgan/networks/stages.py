@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from revgan.networks.layers import InstanceNorm, PaddedConv
-from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
-from revgan.networks.rows import (
-    CHANNELS_LAST,
-    Arrangement,
-    Convolution,
-    Cut,
-    Pad,
-    Resizing,
-    Shuffle,
-    TransposedConvolution,
-    Unshuffle,
-)
-from revgan.networks.statistics import SlabNorm, Statistics
+from revgan.networks.rows import CHANNELS_LAST, Arrangement, Convolution, Cut
+from revgan.networks.statistics import SlabNorm
 
 
 @dataclass(eq=False)
@@ -286,89 +273,6 @@ class Stage:
     def gradients(self) -> list[Tensor | None]:
         """Of the weights, in their order."""
         return [*self.conv.gradients, *([] if self.norm is None else self.norm.gradients)]
-
-
-def build_stages(
-    layers: Iterable[nn.Module],
-    source: Input,
-    weights: Iterable[tuple[Tensor, bool]],
-    slabs: int,
-    statistics: Iterable[Statistics] = (),
-) -> list[Stage]:
-    """The stages of an encoder or decoder.
-
-    Args:
-        layers: its layers, as `revgan.networks.parts` makes them.
-        source: its input.
-        weights: its weights in the order of `parameters()`, and whether gradients are asked for.
-        slabs: how many at full resolution.
-        statistics: of each norm, where they are known.
-
-    Raises:
-        TypeError: there is a layer that can't run in slabs.
-    """
-    weights, statistics = iter(weights), iter(statistics)
-    stages: list[Stage] = []
-    arrangements: list[Arrangement] = []  # before the next convolution
-    for layer in _flat(layers):
-        match layer:
-            case PixelUnshuffle():
-                arrangements.append(Unshuffle())
-            case Resize():
-                arrangements.append(Resizing(layer))
-            case PaddedConv() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
-                if isinstance(layer, PaddedConv) and max(layer.padding) > 0:
-                    arrangements.append(Pad(layer.padding[0], layer.reflects))
-                conv = _convolution(layer, weights, source.dtype)
-                stages.append(Stage(stages[-1] if stages else source, arrangements, conv))
-                arrangements = []
-            case PixelShuffle():
-                stages[-1].after.append(Shuffle())
-            case InstanceNorm() | nn.BatchNorm2d() | nn.BatchNorm3d():
-                stages[-1].norm = SlabNorm(layer, source.ndim, weights, next(statistics, None))
-            case nn.ReLU() | nn.Tanh():
-                stages[-1].activation = layer
-            case _:
-                raise TypeError(f"a {type(layer).__name__} can't run in slabs")
-    _cut(stages, source, slabs)
-    return stages
-
-
-def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    for layer in layers:
-        if isinstance(layer, nn.Sequential):
-            yield from _flat(layer)
-        else:
-            yield layer
-
-
-def _convolution(
-    layer: PaddedConv | nn.ConvTranspose2d | nn.ConvTranspose3d,
-    weights: Iterator[tuple[Tensor, bool]],
-    dtype: torch.dtype | None,
-) -> Convolution:
-    (weight, of_weight), (bias, of_bias) = next(weights), next(weights)
-    if dtype is not None:
-        weight, bias = weight.to(dtype), bias.to(dtype)
-    wanted = of_weight, of_bias
-    if isinstance(layer, PaddedConv):
-        return Convolution(weight, bias, layer.conv.stride[0], wanted)
-    padding, output_padding = int(layer.padding[0]), layer.output_padding[0]
-    return TransposedConvolution(
-        weight, bias, layer.stride[0], wanted, padding=padding, output_padding=output_padding
-    )
-
-
-def _cut(stages: list[Stage], source: Input, slabs: int) -> None:
-    """Cuts all stages into slabs of about as many rows as those of full resolution have."""
-    full_size = max(source.size, *(stage.size for stage in stages))
-    thickness = -(-full_size // slabs)
-    for stage in stages:
-        stage.full = stage.size == full_size
-        stage.wide = stage.full and stage is not stages[-1]
-        count = min(stage.size, -(-max(stage.size, stage.source.size) // thickness))
-        bounds = [stage.size * i // count for i in range(count + 1)]
-        stage.slabs = [range(*ends) for ends in pairwise(bounds)]
 
 
 def narrow(x: Tensor, axis: int, rows: range) -> Tensor:
