@@ -289,11 +289,7 @@ def _backward(stages: list[Stage], grad: Tensor) -> None:
 def _backward_to_whole(stage: Stage) -> None:
     """From the gradient of a stage's output to that of its source, both whole."""
     for rows in stage.slabs:
-        read = stage.reach(rows)
-        of_u, x = stage.gradient_from_whole(rows), stage.source.read(read)
-        of_source = stage.gradient_of_source(of_u, x, rows, of_weights=True)
-        if of_source is not None:
-            stage.source.add_gradient(of_source, read)
+        stage.pass_on(stage.gradient_from_whole(rows), rows)
 
 
 def _backward_past_wide(stage: Stage, wide: Stage) -> None:
@@ -308,19 +304,36 @@ def _backward_past_wide(stage: Stage, wide: Stage) -> None:
     if two_passes:
         for rows, read in slabs:
             h = wide.normalised(read)
-            of_u = stage.gradient_from_whole(rows)
-            of_z = stage.gradient_of_source(of_u, wide.activated(h), rows, of_weights=True)
-            assert of_z is not None
-            wide.add_to_sums(wide.gradient_of_y(of_z, h), h)
+            of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=True)
+            assert of_y is not None
+            wide.add_to_sums(of_y, h)
+            del h, of_y  # before the next ones are computed
     ends = [*(read.start for _, read in slabs[1:]), wide.size]
     for (rows, read), end in zip(slabs, ends, strict=True):
         h = wide.normalised(read)
-        of_u, x = stage.gradient_from_whole(rows), h if two_passes else wide.activated(h)
-        of_z = stage.gradient_of_source(of_u, x, rows, of_weights=not two_passes)
-        if of_z is None:
-            continue
-        of_wide = wide.gradient_of_u(wide.gradient_of_y(of_z, h), h, own=end - read.start)
-        below = wide.reach(read)
-        of_source = wide.gradient_of_source(of_wide, wide.source.read(below), read, of_weights=True)
-        if of_source is not None:
-            wide.source.add_gradient(of_source, below)
+        of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=not two_passes)
+        if of_y is not None:
+            of_u = wide.gradient_of_u(of_y, h, own=end - read.start)
+            del h, of_y
+            wide.pass_on(of_u, read)
+
+
+def _gradient_in_wide(
+    stage: Stage, wide: Stage, rows: range, h: Tensor, *, of_weights: bool
+) -> Tensor | None:
+    """What rows of the stage contribute to the gradient of y of the wide one before.
+
+    Args:
+        stage: the one behind the wide one.
+        wide: the wide one.
+        rows: of the stage's output.
+        h: the wide one's rows that they depend on.
+        of_weights: whether to add to the gradients of the stage's weights.
+    """
+    of_z = stage.gradient_of_source(
+        stage.gradient_from_whole(rows),
+        wide.activated(h) if of_weights else h,
+        rows,
+        of_weights=of_weights,
+    )
+    return None if of_z is None else wide.gradient_of_y(of_z, h)

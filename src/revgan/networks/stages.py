@@ -262,6 +262,13 @@ class Stage:
             of_x = arrangement.adjoint(of_x, cut)
         return of_x
 
+    def pass_on(self, of_u: Tensor, rows: range) -> None:
+        """Adds the contribution of rows of u to the source's gradient, and to the weights'."""
+        read = self.reach(rows)
+        of_source = self.gradient_of_source(of_u, self.source.read(read), rows, of_weights=True)
+        if of_source is not None:
+            self.source.add_gradient(of_source, read)
+
     def add_gradient(self, grad: Tensor, rows: range) -> None:
         """Adds to the gradient of some rows of z, where h is whole."""
         assert self.h is not None
