@@ -66,11 +66,20 @@ class Slabs(nn.Sequential):
         super().__init__(*layers)
         self.slabs = slabs
 
+    # As for the reversible core: torch.compile compiles what surrounds it. (The public
+    # torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
+    @torch._disable_dynamo  # type: ignore[attr-defined]
     def forward(self, *inputs: Tensor) -> Tensor:
         weights = list(self.parameters())
-        if torch.is_grad_enabled():
-            return _run_saving_memory(self, inputs, weights)
-        return _run(self, inputs, weights)[1]
+        if not torch.is_grad_enabled():
+            return _run(self, inputs, weights)[1]
+        if torch._C._are_functorch_transforms_active():
+            raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+        # Function.apply has no types in PyTorch.
+        y: Tensor = _InSlabs.apply(  # type: ignore[no-untyped-call]
+            self, len(inputs), *inputs, *weights
+        )
+        return y
 
     def extra_repr(self) -> str:
         return f"slabs={self.slabs}"
@@ -80,21 +89,6 @@ _FIRST_DERIVATIVES_ONLY = (
     "encoders and decoders in slabs have first derivatives only, by backward(); for second ones "
     '(create_graph=True), forward mode and torch.func set slabs=0 and memory="naive"'
 )
-
-
-# As for the reversible core: torch.compile compiles what surrounds it. (The public
-# torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
-@torch._disable_dynamo  # type: ignore[attr-defined]
-def _run_saving_memory(
-    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor]
-) -> Tensor:
-    if torch._C._are_functorch_transforms_active():
-        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
-    # Function.apply has no types in PyTorch.
-    y: Tensor = _InSlabs.apply(  # type: ignore[no-untyped-call]
-        layers, len(inputs), *inputs, *weights
-    )
-    return y
 
 
 class _InSlabs(torch.autograd.Function):
