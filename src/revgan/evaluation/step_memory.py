@@ -28,8 +28,8 @@ def compare_memory(
         return None
     spatial_dims, crop = config.data.spatial_dims, config.data.crop
     workload = Workload(config, crop, spatial_dims, data.channels, device.type)
-    naive = workload.with_generator(memory="naive", stored_blocks=0)
-    reversible = workload.with_generator(memory="reversible", stored_blocks=0)
+    naive = workload.with_generator(memory="naive", stored_blocks=0, slabs=0)
+    reversible = workload.with_generator(memory="reversible", stored_blocks=0, slabs=0)
     budget = free_budget(device)
     if predict_training(reversible).total > budget:
         return None

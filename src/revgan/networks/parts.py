@@ -8,6 +8,7 @@ from revgan.networks.config import GeneratorConfig
 from revgan.networks.layers import Keep, PaddedConv, init_weights, norm_layers
 from revgan.networks.recomputing import Recomputed
 from revgan.networks.resampling import SCALE, downsampling_layer, upsampling_layer
+from revgan.networks.slabs import Slabs
 
 
 def encoder(config: GeneratorConfig, spatial_dims: int, in_channels: int) -> nn.Sequential:
@@ -85,4 +86,6 @@ def _normalised(
 
 
 def _in_a_row(config: GeneratorConfig, layers: Iterable[nn.Module]) -> nn.Sequential:
-    return Recomputed(*layers) if config.memory == "lean" else nn.Sequential(*layers)
+    if config.memory != "lean":
+        return nn.Sequential(*layers)
+    return Slabs(*layers, slabs=config.slabs) if config.slabs > 1 else Recomputed(*layers)

@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 MODELS: dict[str, type[TwoWayGenerator]] = {kind.__name__: kind for kind in GENERATORS.values()}
 """The generators that a model folder may hold, by their name in its config.yaml."""
 
-LEFT_OUT = ("model", "memory", "stored_blocks")
+LEFT_OUT = ("model", "memory", "stored_blocks", "slabs")
 """Fields of the configuration that the file leaves out: it names the model by its class, and the
 others decide how a generator is trained, not what it is."""
 

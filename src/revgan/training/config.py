@@ -242,7 +242,7 @@ class RunConfig:
             changed += [
                 f"{name}.{field}"
                 for field, value in mine.items()
-                if value != others[field] and field not in ("memory", "stored_blocks")
+                if value != others[field] and field not in ("memory", "stored_blocks", "slabs")
             ]
         changed += [
             f"data.{field}"

@@ -193,8 +193,9 @@ def plan_budget(workload: Workload) -> int | None:
 
 def _in_mode(workload: Workload, memory: str) -> Workload:
     generator = workload.config.generator
-    stored = generator.stored_blocks if memory == generator.memory else 0
-    return workload.with_generator(memory=memory, stored_blocks=stored)
+    if memory == generator.memory:
+        return workload
+    return workload.with_generator(memory=memory, stored_blocks=0, slabs=0)
 
 
 def _auto(workload: Workload, budget: int) -> str:

@@ -68,12 +68,12 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
     Raises:
         UserError: nothing fits.
     """
-    naive = _choice(workload, memory="naive", stored_blocks=0)
+    naive = _choice(workload, memory="naive", stored_blocks=0, slabs=0)
     if naive.prediction.total <= budget:
         return naive
     if workload.config.memory_modes == ("naive",):
         raise _nothing_fits(workload, naive, budget)
-    reversible = _choice(workload, memory="reversible", stored_blocks=0)
+    reversible = _choice(workload, memory="reversible", stored_blocks=0, slabs=0)
     if reversible.prediction.total <= budget:
         return _store_blocks(workload, budget, reversible, naive)
     lean = _choice(workload, memory="lean", stored_blocks=0)
@@ -84,8 +84,9 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
 
 
 def _nothing_fits(workload: Workload, least: Choice, budget: int) -> UserError:
-    memory = least.generator.memory
-    size = largest_size(workload.with_generator(memory=memory, stored_blocks=0), budget)
+    memory, slabs = least.generator.memory, least.generator.slabs
+    same = workload.with_generator(memory=memory, stored_blocks=0, slabs=slabs)
+    size = largest_size(same, budget)
     return UserError(
         f"training at size {workload.size} needs {format_bytes(least.prediction.total)} even with "
         f"generator.memory {memory}, and there are {format_bytes(budget)}; "

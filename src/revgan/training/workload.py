@@ -89,8 +89,8 @@ def predict_translation(workload: Workload) -> StepPrediction:
     _require_predictable(workload)
 
     def make_step() -> Callable[[], object]:
-        generator = workload.with_generator(memory="naive", stored_blocks=0).config.generator
-        network = build_generator(generator, workload.spatial_dims, *workload.channels)
+        naive = workload.with_generator(memory="naive", stored_blocks=0, slabs=0)
+        network = build_generator(naive.config.generator, workload.spatial_dims, *workload.channels)
         a, b = workload.images(1)
 
         def step() -> None:

@@ -1,0 +1,333 @@
+"""Encoders and decoders in slabs: no hidden tensor of full resolution ever exists whole.
+
+Write z_0 for the input of such a stack and z_i for what its i-th stage makes of z_(i-1)::
+
+    u_i = convolution(z_(i-1))    h_i = normalised(u_i)    z_i = activation(gamma * h_i + beta)
+
+Hidden tensors of full resolution are *wide*: they have K channels, and are several times the image.
+Of a wide z_i, some rows at a time are computed from z_(i-1), first for the statistics of u_i, then
+for z_(i+1), and dropped. Kept for the backward pass are the input, a final tanh's output and all
+statistics. All else is rebuilt: tensors of lower resolution whole, as h_i, and wide ones by rows.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from revgan.networks.layers import InstanceNorm, PaddedConv
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
+from revgan.networks.rows import (
+    Arrangement,
+    Convolution,
+    Pad,
+    Resizing,
+    Shuffle,
+    TransposedConvolution,
+    Unshuffle,
+)
+from revgan.networks.stages import Input, Stage
+from revgan.networks.statistics import SlabNorm, Statistics
+
+
+class Slabs(nn.Sequential):
+    """An encoder or decoder that stores only its input, and runs in slabs along its longest axis.
+
+    It computes what the layers compute one after the other, with sums in another order: those of
+    a norm's statistics and of gradients. Without norms, the output is the same bit for bit, as long
+    as the slabs' convolutions run on the same kernels as the whole image's.
+
+    Args:
+        *layers: as `revgan.networks.parts` makes them.
+        slabs: how many at full resolution, 1 or more; never more than there are rows. Tensors of
+            lower resolution are cut less often.
+
+    Shapes: as the layers'. Several inputs (B, C, *spatial) stand for their concatenation along the
+    channels.
+
+    Raises:
+        RuntimeError: it is differentiated twice (``create_graph=True``).
+        TypeError: one of the layers can't run in slabs.
+
+    Example:
+        >>> import torch
+        >>> from revgan.networks import GeneratorConfig
+        >>> from revgan.networks.parts import encoder
+        >>> layers = encoder(GeneratorConfig(width=4), spatial_dims=2, in_channels=3)
+        >>> x = torch.rand(1, 3, 16, 24, requires_grad=True)
+        >>> y = Slabs(*layers, slabs=4)(x)
+        >>> torch.allclose(y, layers(x), atol=1e-5)
+        True
+    """
+
+    def __init__(self, *layers: nn.Module, slabs: int) -> None:
+        super().__init__(*layers)
+        self.slabs = slabs
+
+    # As for the reversible core: torch.compile compiles what surrounds it. (The public
+    # torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
+    @torch._disable_dynamo  # type: ignore[attr-defined]
+    def forward(self, *inputs: Tensor) -> Tensor:
+        weights = list(self.parameters())
+        if not torch.is_grad_enabled():
+            return _run(self, inputs, weights)[1]
+        if torch._C._are_functorch_transforms_active():
+            raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+        # Function.apply has no types in PyTorch.
+        y: Tensor = _InSlabs.apply(  # type: ignore[no-untyped-call]
+            self, len(inputs), *inputs, *weights
+        )
+        return y
+
+    def extra_repr(self) -> str:
+        return f"slabs={self.slabs}"
+
+
+_FIRST_DERIVATIVES_ONLY = (
+    "encoders and decoders in slabs have first derivatives only, by backward(); for second ones "
+    '(create_graph=True), forward mode and torch.func set slabs=0 and memory="naive"'
+)
+
+
+class _InSlabs(torch.autograd.Function):
+    """All of a stack as one node of autograd's graph."""
+
+    @staticmethod
+    def forward(ctx: Any, layers: Slabs, n_inputs: int, *tensors: Tensor) -> Tensor:
+        inputs, weights = tensors[:n_inputs], tensors[n_inputs:]
+        ctx.layers, ctx.n_inputs, ctx.dtype = layers, n_inputs, _autocast_dtype(inputs[0])
+        stages, y = _run(layers, inputs, weights)
+        norms = [stage.norm.statistics for stage in stages if stage.norm is not None]
+        ctx.counts = [statistics.count for statistics in norms]
+        of_norms = [x for statistics in norms for x in (statistics.mean, statistics.inverse)]
+        of_tanh = [y] if isinstance(stages[-1].activation, nn.Tanh) else []
+        ctx.save_for_backward(*tensors, *of_norms, *of_tanh)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+        wanted, saved = ctx.needs_input_grad[2:], iter(ctx.saved_tensors)
+        of_inputs, of_weights = wanted[: ctx.n_inputs], wanted[ctx.n_inputs :]
+        inputs, weights = (list(islice(saved, len(of))) for of in (of_inputs, of_weights))
+        statistics = [Statistics(next(saved), next(saved), count) for count in ctx.counts]
+        source = Input(inputs, _cut_axis(inputs[0]), ctx.dtype, any(of_inputs))
+        wishes = zip(weights, of_weights, strict=True)
+        stages = _stages(ctx.layers, source, wishes, ctx.layers.slabs, statistics)
+        stages[-1].output = next(saved, None)
+        with torch.autocast(grad.device.type, enabled=False):
+            _backward(stages, grad)
+        gradients: list[Tensor | None] = [*source.gradients] or [None for _ in inputs]
+        return None, None, *gradients, *(g for stage in stages for g in stage.gradients)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
+
+
+def _run(
+    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor]
+) -> tuple[list[Stage], Tensor]:
+    """The stages, with statistics, and the output."""
+    source = Input(inputs, _cut_axis(inputs[0]), _autocast_dtype(inputs[0]))
+    stages = _stages(layers, source, ((w, False) for w in weights), layers.slabs)
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return stages, _forward(stages)
+
+
+def _autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """What autocast computes convolutions of x in; None if it leaves them as they are."""
+    device = x.device.type
+    if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
+        return None
+    return torch.get_autocast_dtype(device)
+
+
+def _cut_axis(x: Tensor) -> int:
+    """The longest spatial axis.
+
+    Of axes of the same length, in 2D it is the first, whose slabs are contiguous. In 3D it is the
+    last: PyTorch chooses a convolution's kernel by the sizes of the other axes, and slabs that are
+    thin along those get the slow one.
+    """
+    last_first = x.ndim == 5
+    return max(range(2, x.ndim), key=lambda axis: (x.shape[axis], axis if last_first else -axis))
+
+
+def _stages(
+    layers: Iterable[nn.Module],
+    source: Input,
+    weights: Iterable[tuple[Tensor, bool]],
+    slabs: int,
+    statistics: Iterable[Statistics] = (),
+) -> list[Stage]:
+    """The stages of an encoder or decoder.
+
+    Args:
+        layers: its layers, as `revgan.networks.parts` makes them.
+        source: its input.
+        weights: its weights in the order of `parameters()`, and whether gradients are asked for.
+        slabs: how many at full resolution.
+        statistics: of each norm, where they are known.
+
+    Raises:
+        TypeError: there is a layer that can't run in slabs.
+    """
+    weights, statistics = iter(weights), iter(statistics)
+    stages: list[Stage] = []
+    arrangements: list[Arrangement] = []  # before the next convolution
+    for layer in _flat(layers):
+        match layer:
+            case PixelUnshuffle():
+                arrangements.append(Unshuffle())
+            case Resize():
+                arrangements.append(Resizing(layer))
+            case PaddedConv() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
+                if isinstance(layer, PaddedConv) and max(layer.padding) > 0:
+                    arrangements.append(Pad(layer.padding[0], layer.reflects))
+                conv = _convolution(layer, weights, source.dtype)
+                stages.append(Stage(stages[-1] if stages else source, arrangements, conv))
+                arrangements = []
+            case PixelShuffle():
+                stages[-1].after.append(Shuffle())
+            case InstanceNorm() | nn.BatchNorm2d() | nn.BatchNorm3d():
+                stages[-1].norm = SlabNorm(layer, source.ndim, weights, next(statistics, None))
+            case nn.ReLU() | nn.Tanh():
+                stages[-1].activation = layer
+            case _:
+                raise TypeError(f"a {type(layer).__name__} can't run in slabs")
+    _cut(stages, source, slabs)
+    return stages
+
+
+def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for layer in layers:
+        if isinstance(layer, nn.Sequential):
+            yield from _flat(layer)
+        else:
+            yield layer
+
+
+def _convolution(
+    layer: PaddedConv | nn.ConvTranspose2d | nn.ConvTranspose3d,
+    weights: Iterator[tuple[Tensor, bool]],
+    dtype: torch.dtype | None,
+) -> Convolution:
+    (weight, of_weight), (bias, of_bias) = next(weights), next(weights)
+    if dtype is not None:
+        weight, bias = weight.to(dtype), bias.to(dtype)
+    wanted = of_weight, of_bias
+    if isinstance(layer, PaddedConv):
+        return Convolution(weight, bias, layer.conv.stride[0], wanted)
+    padding, output_padding = int(layer.padding[0]), layer.output_padding[0]
+    return TransposedConvolution(
+        weight, bias, layer.stride[0], wanted, padding=padding, output_padding=output_padding
+    )
+
+
+def _cut(stages: list[Stage], source: Input, slabs: int) -> None:
+    """Cuts all stages into slabs of about as many rows as those of full resolution have."""
+    full_size = max(source.size, *(stage.size for stage in stages))
+    thickness = -(-full_size // slabs)
+    for stage in stages:
+        stage.full = stage.size == full_size
+        stage.wide = stage.full and stage is not stages[-1]
+        count = min(stage.size, -(-max(stage.size, stage.source.size) // thickness))
+        bounds = [stage.size * i // count for i in range(count + 1)]
+        stage.slabs = [range(*ends) for ends in pairwise(bounds)]
+
+
+def _forward(stages: list[Stage]) -> Tensor:
+    """The last stage's output."""
+    for stage in stages:
+        if not stage.wide:
+            stage.fill()
+            if isinstance(stage.source, Stage):
+                stage.source.h = None
+        elif stage.norm is not None and not stage.norm.known:
+            moments = stage.norm.moments()
+            for rows in stage.slabs:
+                moments.add(stage.convolved(rows))
+            stage.norm.take(moments)
+    return stages[-1].finish()
+
+
+def _backward(stages: list[Stage], grad: Tensor) -> None:
+    """Gathers the gradients of all weights and of the input, from the last stage to the first.
+
+    Args:
+        stages: with their statistics, and the output of the last one if it ends in tanh.
+        grad: of the last one's output. It is not written into: it may be others' as well.
+    """
+    for stage in stages:
+        if not stage.full:
+            stage.fill()
+    stages[-1].gradient = grad
+    for stage in reversed(stages):
+        if not stage.needs_gradient:
+            break
+        if stage.wide:  # the stage behind it has passed it already
+            continue
+        if stage.needs_sums:
+            stage.add_up_gradient()
+        if isinstance(stage.source, Stage) and stage.source.wide:
+            _backward_past_wide(stage, stage.source)
+        else:
+            _backward_to_whole(stage)
+        stage.h = stage.gradient = None
+
+
+def _backward_to_whole(stage: Stage) -> None:
+    """From the gradient of a stage's output to that of its source, both whole."""
+    for rows in stage.slabs:
+        stage.pass_on(stage.gradient_from_whole(rows), rows)
+
+
+def _backward_past_wide(stage: Stage, wide: Stage) -> None:
+    """From the gradient of a stage's output to that of its source's source, both whole.
+
+    Each slab holds its part of the gradient of the wide rows that it reads; where slabs read the
+    same row, the parts add up. A norm passes on the gradient of a row once it knows sums over those
+    of all rows: these take a pass of their own.
+    """
+    slabs = [(rows, stage.reach(rows)) for rows in stage.slabs]
+    two_passes = wide.needs_gradient and wide.needs_sums
+    if two_passes:
+        for rows, read in slabs:
+            h = wide.normalised(read)
+            of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=True)
+            assert of_y is not None
+            wide.add_to_sums(of_y, h)
+            del h, of_y  # before the next ones are computed
+    ends = [*(read.start for _, read in slabs[1:]), wide.size]
+    for (rows, read), end in zip(slabs, ends, strict=True):
+        h = wide.normalised(read)
+        of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=not two_passes)
+        if of_y is not None:
+            of_u = wide.gradient_of_u(of_y, h, own=end - read.start)
+            del h, of_y
+            wide.pass_on(of_u, read)
+
+
+def _gradient_in_wide(
+    stage: Stage, wide: Stage, rows: range, h: Tensor, *, of_weights: bool
+) -> Tensor | None:
+    """What rows of the stage contribute to the gradient of y of the wide one before.
+
+    Args:
+        stage: the one behind the wide one.
+        wide: the wide one.
+        rows: of the stage's output.
+        h: the wide one's rows that they depend on.
+        of_weights: whether to add to the gradients of the stage's weights.
+    """
+    of_z = stage.gradient_of_source(
+        stage.gradient_from_whole(rows),
+        wide.activated(h) if of_weights else h,
+        rows,
+        of_weights=of_weights,
+    )
+    return None if of_z is None else wide.gradient_of_y(of_z, h)

@@ -1,0 +1,343 @@
+"""Encoders and decoders in slabs compute what their layers compute one after the other."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from revgan.memory import predict_step
+from revgan.networks import GeneratorConfig, RevGenerator
+from revgan.networks.layers import init_weights
+from revgan.networks.parts import decoder, encoder
+from revgan.networks.rows import CHANNELS_LAST
+from revgan.networks.slabs import Slabs
+
+WIDTH = 4
+PARTS = {"encoder": encoder, "decoder": decoder}
+
+
+@st.composite
+def stacks(draw, norms, tanh):
+    """An encoder or decoder of some kind, and the shape of an input that it can take."""
+    part, dims, downsamplings = draw(
+        st.sampled_from(
+            [(p, d, n) for p in PARTS for d in (2, 3) for n in range(5) if d == 2 or n < 3]
+        )
+    )
+    config = GeneratorConfig(
+        width=WIDTH,
+        downsamplings=downsamplings,
+        first_kernel=draw(st.sampled_from([1, 3, 7])),
+        last_kernel=draw(st.sampled_from([1, 3, 7])),
+        downsampling=draw(st.sampled_from(["strided", "subpixel"])),
+        downsampling_padding=draw(st.sampled_from(["reflect", "zeros"])),
+        upsampling=draw(st.sampled_from(["transposed", "subpixel", "nearest", "bilinear"])),
+        norm=draw(st.sampled_from(norms)),
+        tanh=draw(st.sampled_from(tanh)),
+    )
+    # Between encoder and decoder, reflection and norms need a few positions.
+    low = [draw(st.integers(2, 3 if dims == 3 else 5)) for _ in range(dims)]
+    if part == "encoder":
+        scale, least, channels = 2**downsamplings, config.first_kernel // 2 + 1, 2
+        sizes = [max(scale * size, least) for size in low]
+        if config.downsampling == "strided":  # which takes odd sizes
+            sizes = [size + draw(st.integers(0, 1)) for size in sizes]
+        else:
+            sizes = [-(-size // scale) * scale for size in sizes]
+    else:
+        least = -(-(config.last_kernel // 2 + 1) // 2**downsamplings)
+        sizes, channels = [max(size, least) for size in low], config.core_channels
+    layers = PARTS[part](config, dims, 2)
+    init_weights(layers, "kaiming")
+    for name, value in layers.state_dict().items():  # a fresh batch norm's are all 0 and 1
+        if value.ndim == 1:
+            value.copy_(
+                0.5 + torch.rand(value.shape) if "bias" not in name else torch.randn(value.shape)
+            )
+    return layers.double(), (draw(st.integers(1, 2)), channels, *sizes)
+
+
+def run(net, x, grad=None):
+    """Output and all gradients; biases that a norm makes irrelevant have rounding errors alone."""
+    x = x.detach().requires_grad_()
+    net.zero_grad()
+    y = net(x)
+    if grad is None:
+        grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
+    kept = grad.clone()
+    y.backward(grad)
+    assert torch.equal(grad, kept)  # autograd may hand it to others, too
+    gradients = {name: p.grad for name, p in net.named_parameters()}
+    net.zero_grad()  # or a change of the weights' type changes them
+    return {"y": y.detach(), "x": x.grad} | gradients
+
+
+def distance(ours, plain):
+    """The largest relative error of any tensor; a bias counts relative to its weight's gradient."""
+    scales = {name: value.abs().max() for name, value in plain.items()}
+    errors = []
+    for name, value in plain.items():
+        scale = max(scales[name], scales[name.replace("bias", "weight")])
+        errors.append(((ours[name] - value).abs().max() / scale).item())
+    return max(errors)
+
+
+slab_counts = st.sampled_from([1, 2, 3, 5, 40])
+layouts = st.sampled_from([True, False])
+
+
+@settings(max_examples=40, deadline=None)
+@given(stacks(["none"], tanh=[False]), slab_counts, layouts)
+def test_without_norms_values_and_gradients_are_those_of_the_layers_bit_for_bit(stack, slabs, last):
+    # Sums of integers are exact in any order; bilinear weights are multiples of 1/4.
+    layers, shape = stack
+    with torch.no_grad():
+        for weight in layers.parameters():
+            weight.copy_(torch.randint(-2, 3, weight.shape))
+    x = torch.randint(-2, 3, shape).double()
+    if last:
+        x = x.contiguous(memory_format=CHANNELS_LAST[x.ndim])
+    grad = torch.randint(-2, 3, layers(x).shape).double()
+    plain, ours = run(layers, x, grad), run(Slabs(*layers, slabs=slabs), x, grad)
+    assert all(torch.equal(ours[name], plain[name]) for name in plain)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    stacks(["instance", "batch", "none"], tanh=[True, False]), slab_counts, layouts, st.booleans()
+)
+def test_with_norms_values_and_gradients_differ_by_rounding(stack, slabs, last, training):
+    layers, shape = stack
+    layers.train(training)
+    x = torch.randn(shape, dtype=torch.float64)
+    if last:
+        x = x.contiguous(memory_format=CHANNELS_LAST[x.ndim])
+    before = {name: buffer.clone() for name, buffer in layers.named_buffers()}
+    plain = run(layers, x)
+    after = {name: buffer.clone() for name, buffer in layers.named_buffers()}
+    layers.load_state_dict(before, strict=False)
+    ours = run(Slabs(*layers, slabs=slabs).train(training), x)
+    assert distance(ours, plain) < 1e-12
+    # Running statistics change once, in the forward pass.
+    for name, buffer in layers.named_buffers():
+        torch.testing.assert_close(buffer, after[name], rtol=1e-12, atol=1e-12)
+
+
+def stack(part, dims=2, size=24, width=WIDTH, **fields):
+    """An encoder or decoder in float32, and an input that is or becomes an image of this size."""
+    config = GeneratorConfig(width=width, **fields)
+    layers = PARTS[part](config, dims, 3)
+    init_weights(layers, "kaiming")
+    if part == "encoder":
+        return layers, torch.rand(1, 3, *[size] * dims) * 2 - 1
+    low = [size // config.size_multiple] * dims
+    return layers, torch.randn(1, config.core_channels, *low)
+
+
+def error(values, exact, name):
+    """The relative error of a tensor as a whole."""
+    return ((values[name] - exact[name]).norm() / exact[name].norm()).item()
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("part", PARTS)
+def test_in_float32_gradients_are_as_near_to_real_numbers_as_those_of_the_layers(part, norm):
+    layers, x = stack(part, size=64, norm=norm)
+    ours = run(Slabs(*layers, slabs=5), x)
+    exact = run(layers.double(), x.double())
+    # A bias before a norm has no gradient but rounding errors.
+    for name in [name for name in exact if norm == "none" or "bias" not in name]:
+        assert error(ours, exact, name) < 2e-6
+
+
+class Autocast(nn.Sequential):
+    """Layers under autocast, whose backward pass is not."""
+
+    dtype = torch.bfloat16
+
+    def forward(self, x):
+        with torch.autocast("cpu", self.dtype):
+            return super().forward(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("part", PARTS)
+def test_under_autocast_slabs_compute_in_its_type(monkeypatch, part, norm, dtype):
+    monkeypatch.setattr(Autocast, "dtype", dtype)
+    layers, x = stack(part, size=32, norm=norm)
+    ours, plain = run(Autocast(Slabs(*layers, slabs=3)), x), run(Autocast(layers), x)
+    exact = run(Autocast(layers.double()), x.double())
+    assert error(ours, exact, "y") < 2 * error(plain, exact, "y")
+    for name in exact:
+        assert ours[name].dtype == plain[name].dtype
+        if norm == "none" or "bias" not in name:
+            # Roundings tip ReLUs over, for the layers as for us; a wrong formula is off by 1.
+            assert error(ours, exact, name) < 0.25
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"dims": 3, "downsamplings": 0, "first_kernel": 3, "last_kernel": 1, "tanh": False},
+        {"dims": 3, "norm": "batch", "downsamplings": 1, "upsampling": "bilinear"},
+        {"norm": "none", "downsampling": "subpixel", "upsampling": "subpixel"},
+        {"core": "ode"},
+    ],
+    ids=lambda fields: " ".join(f"{name}={value}" for name, value in fields.items()) or "default",
+)
+def test_a_generator_in_slabs_has_the_gradients_of_one_that_is_not(fields, direction):
+    dims = fields.get("dims", 2)
+    kind = {name: value for name, value in fields.items() if name != "dims"}
+    plain, ours = (
+        RevGenerator(dims, 2, 2, width=4, depth=2, memory="lean", init="kaiming", slabs=n, **kind)
+        for n in (0, 3)
+    )
+    ours.load_state_dict(plain.state_dict())
+    x = torch.rand(2, 2, *[12] * (dims - 1), 16, dtype=torch.float64) * 2 - 1
+    results = []
+    for net in (plain.double(), ours.double()):
+        y = net(x, direction)
+        y.square().sum().backward()
+        used = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+        results.append({"y": y.detach(), **used})
+    assert results[0].keys() == results[1].keys()
+    assert distance(results[1], results[0]) < 1e-11
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("part", PARTS)
+def test_frozen_weights_get_no_gradient_and_change_no_other(part, norm):
+    layers, x = stack(part, size=16, norm=norm)
+    net = Slabs(*layers, slabs=3)
+    every = run(net, x)
+    names = [name for name, _ in net.named_parameters()]
+    for trained in (names[:1], names[-1:], names[2:4], []):
+        for name, weight in net.named_parameters():
+            weight.requires_grad_(name in trained)
+        some = run(net, x)
+        assert torch.equal(some["x"], every["x"])
+        for name in names:
+            if name in trained:
+                assert torch.equal(some[name], every[name])
+            else:
+                assert some[name] is None
+        # The input is an image that needs no gradient.
+        net.zero_grad()
+        y = net(x)
+        assert y.requires_grad == bool(trained)
+        if trained:
+            y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)))
+            for name, weight in net.named_parameters():
+                assert name not in trained or torch.equal(weight.grad, every[name])
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradients_twice():
+    layers, x = stack("encoder")
+    net = Slabs(*layers, slabs=3)
+    x.requires_grad_()
+    y = net(x).square().sum()
+    first, second = (
+        torch.autograd.grad(y, [x, *net.parameters()], retain_graph=True) for _ in "12"
+    )
+    assert all(map(torch.equal, first, second))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # forward mode's
+def test_what_would_give_wrong_gradients_is_refused():
+    layers, x = stack("decoder")
+    net = Slabs(*layers, slabs=3)
+    x.requires_grad_()
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(net(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.func.grad(lambda x: net(x).sum())(x)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.func.jvp(net, (x.detach(),), (x.detach(),))
+    y = net(x)
+    with torch.no_grad():
+        net[0].weight.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+    with pytest.raises(TypeError, match="a Dropout can't run in slabs"):
+        Slabs(*layers, nn.Dropout(), slabs=3)(x)
+
+
+def test_gradients_are_those_of_the_forward_passs_statistics():
+    layers, x = stack("encoder", norm="batch")
+    net = Slabs(*layers, slabs=3).eval()
+    expected = run(net, x)
+    net.zero_grad()
+    x.requires_grad_()
+    y = net(x)
+    net.train()(x)  # changes the running ones
+    y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)))
+    assert torch.equal(x.grad, expected["x"])
+
+
+def test_without_gradients_the_output_has_the_same_bits():
+    for part in PARTS:
+        layers, x = stack(part)
+        net = Slabs(*layers, slabs=3)
+        y = net(x)
+        with torch.no_grad():
+            assert torch.equal(net(x), y)
+
+
+def test_several_inputs_are_parts_of_one():
+    layers, x = stack("decoder")
+    net = Slabs(*layers, slabs=3)
+    whole = run(net, x)
+    halves = [half.clone().requires_grad_() for half in x.chunk(2, dim=1)]
+    y = net(*halves)
+    y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)))
+    assert torch.equal(y, whole["y"])
+    assert torch.equal(torch.cat([half.grad for half in halves], dim=1), whole["x"])
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers in any tensor that an operator returns."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        sizes = [x.numel() for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
+        self.numbers = max(self.numbers, *sizes, 0)
+        return out
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("part", PARTS)
+def test_no_tensor_is_as_large_as_the_hidden_ones_of_full_resolution(part, dims):
+    size = {2: 64, 3: 20}[dims]
+    layers, x = stack(part, dims, size, width=16, first_kernel=3, last_kernel=3)
+    with Largest() as largest:
+        run(Slabs(*layers, slabs=4), x)
+    assert largest.numbers < 0.6 * 16 * size**dims
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_planner_sees_what_slabs_save(part):
+    def peak(slabs):
+        def make_step():
+            layers, x = stack(part, size=96, width=16, memory="lean", slabs=slabs)
+            return lambda: layers(x).sum().backward()
+
+        return predict_step(make_step).peak
+
+    assert peak(8) < 0.6 * peak(0)
+
+
+def test_slabs_are_for_lean_alone():
+    for memory in ("auto", "naive", "reversible"):
+        with pytest.raises(ValueError, match=f"slabs must be 0 with memory {memory}, not 8"):
+            GeneratorConfig(memory=memory, slabs=8)
+    with pytest.raises(ValueError, match="slabs must be 0 or more, not -1"):
+        GeneratorConfig(memory="lean", slabs=-1)
+    assert not isinstance(RevGenerator(memory="lean", slabs=1).encoder_a, Slabs)
