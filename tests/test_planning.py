@@ -15,6 +15,7 @@ from revgan.memory import fit, format_bytes, free_memory, largest_fitting
 from revgan.memory.fit import container_memory_left
 from revgan.training import planning
 from revgan.training.config import LossConfig
+from revgan.training.plan import make_plan
 from revgan.training.planning import (
     choose_memory,
     decide_memory,
@@ -214,3 +215,19 @@ def test_auto_takes_the_adjoint_method_for_an_ode_unless_second_derivatives_are_
     work = workload(memory="auto", consensus=consensus, variant={"core": "ode"})
     planned = decide_memory(work.config, (3, 3), Accelerator(cpu=True), Console(quiet=True))
     assert planned.generator.memory == memory
+
+
+def test_a_plan_tells_what_it_is_doing_and_how_far_it_is():
+    work = workload(memory="auto", width=2, depth=1, judge=4, size=32)
+    runtime = replace(work.config.runtime, memory_budget="1GiB")
+    told = []
+    make_plan(replace(work, config=replace(work.config, runtime=runtime)), told.append)
+    assert told[0] == "predicting a step in naive (1 of 9)"
+    assert told[-1] == "searching the largest size to translate (9 of 9)"
+
+
+def test_a_limit_that_surely_fits_is_not_asked_for():
+    def need(n):
+        raise AssertionError("large needs take long to find")
+
+    assert largest_fitting(need, 1000, {1: 5}, limit=64) == 64

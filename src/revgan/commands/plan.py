@@ -59,8 +59,8 @@ def run(options: Namespace, console: Console) -> int:
     workload = planned_workload(config, domains, options.size)
     if options.json:
         console = Console(stderr=True)
-    with console.status("Predicting: each try takes seconds at a great depth"):
-        plan = make_plan(workload)
+    with console.status("Planning") as status:
+        plan = make_plan(workload, lambda what: status.update(f"Planning: {what}"))
     if options.json:
         print(plan.to_json())
     else:

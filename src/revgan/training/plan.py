@@ -1,7 +1,9 @@
 """What a configuration needs of memory, and what fits, before anything runs."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any, Literal
 
 import torch
@@ -164,20 +166,32 @@ def planned_workload(config: RunConfig, domains: Domains, size: int | None) -> W
     return Workload(config, size, domains.spatial_dims, domains.channels, kind)
 
 
-def make_plan(workload: Workload) -> Plan:
-    """Predicts the step in each memory mode, and searches for what fits."""
-    training = {
-        mode: predict_training(_in_mode(workload, mode)) for mode in workload.config.memory_modes
-    }
+def make_plan(workload: Workload, tell: Callable[[str], None] = lambda _: None) -> Plan:
+    """Predicts the step in each memory mode, and searches for what fits.
+
+    Args:
+        workload: what is asked about.
+        tell: told what is being done before it is, and how far the plan is.
+    """
     budget = plan_budget(workload)
-    return Plan(
-        workload,
-        training,
-        predict_translation(workload),
-        budget,
-        _auto(workload, budget) if budget else None,
-        _largest(workload, budget) if budget else None,
-    )
+    modes = workload.config.memory_modes
+    steps = count(1)
+    total = len(modes) + (6 if budget else 1)
+
+    def next_is(what: str) -> None:
+        tell(f"{what} ({next(steps)} of {total})")
+
+    training = {}
+    for mode in modes:
+        next_is(f"predicting a step in {mode}")
+        training[mode] = predict_training(_in_mode(workload, mode))
+    next_is("predicting a translation")
+    translation = predict_translation(workload)
+    if not budget:
+        return Plan(workload, training, translation, budget, None, None)
+    next_is("choosing the memory mode")
+    auto = _auto(workload, budget)
+    return Plan(workload, training, translation, budget, auto, _largest(workload, budget, next_is))
 
 
 def plan_budget(workload: Workload) -> int | None:
@@ -205,18 +219,20 @@ def _auto(workload: Workload, budget: int) -> str:
         return "nothing fits"
 
 
-def _largest(workload: Workload, budget: int) -> Largest:
+def _largest(workload: Workload, budget: int, next_is: Callable[[str], None]) -> Largest:
     """What fits in the configuration's memory mode; auto falls back on the leanest."""
     mode = workload.config.generator.memory
     memory = workload.config.memory_modes[-1] if mode == "auto" else mode
     trained = _in_mode(workload, memory)
-    return Largest(
-        memory,
-        size=largest_size(trained, budget),
-        depth=largest_depth(trained, budget),
-        batch_size=largest_batch(trained, budget),
-        translated_size=largest_size(workload, budget, predict_translation),
-    )
+    next_is("searching the largest size")
+    size = largest_size(trained, budget)
+    next_is("searching the largest depth")
+    depth = largest_depth(trained, budget)
+    next_is("searching the largest batch")
+    batch_size = largest_batch(trained, budget)
+    next_is("searching the largest size to translate")
+    translated = largest_size(workload, budget, predict_translation)
+    return Largest(memory, size, depth, batch_size, translated)
 
 
 def print_plan(plan: Plan, console: Console) -> None:
