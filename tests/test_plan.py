@@ -102,7 +102,7 @@ def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
 
 def test_training_decides_auto_by_the_budget_and_the_run_keeps_auto(capsys, images, tmp_path):
     run = tmp_path / "run"
-    assert train(images, run, "--memory-budget", "1GiB") == 0
+    assert train(images, run, "--memory-budget", "1GiB", generator__memory="auto") == 0
     assert "\nmemory auto: naive, " in capsys.readouterr().out
     config = (run / "config.yaml").read_text()
     assert "memory: auto" in config
@@ -111,7 +111,7 @@ def test_training_decides_auto_by_the_budget_and_the_run_keeps_auto(capsys, imag
 
 def test_a_budget_that_fits_nothing_ends_before_the_run_begins(capsys, images, tmp_path):
     capsys.readouterr()
-    code = train(images, tmp_path / "run", "--memory-budget", "1MiB")
+    code = train(images, tmp_path / "run", "--memory-budget=1MiB", generator__memory="auto")
     assert "and there are 1.0 MiB" in sentence(capsys, code, status=1)
     assert not (tmp_path / "run").exists()
 
@@ -128,7 +128,7 @@ def test_a_budget_for_a_named_mode_is_refused(capsys, images):
 
 def test_a_run_with_a_budget_goes_on_in_a_named_mode_as_the_refusal_says(capsys, images, tmp_path):
     run = tmp_path / "run"
-    assert train(images, run, "--memory-budget", "1GiB") == 0
+    assert train(images, run, "--memory-budget", "1GiB", generator__memory="auto") == 0
     go_on = ["train", "--resume", str(run), "--generator.memory=lean", "--training.steps=3"]
     assert refusal(capsys, *go_on, status=2).endswith("or --memory-budget null")
     assert main([*go_on, "--memory-budget", "null"]) == 0
