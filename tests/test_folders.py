@@ -186,3 +186,10 @@ def test_two_images_of_one_name_are_no_pair(tmp_path):
     message = refusal(tmp_path / "trainA", lambda: open_folder(tmp_path, 2, paired=True))
     assert message.endswith("unlike 1")
     assert not open_folder(tmp_path, 2, paired=False).train.aligned
+
+
+def test_volumes_put_into_train_are_not_halved(tmp_path):
+    (tmp_path / "train").mkdir()
+    np.save(tmp_path / "train" / "1.npy", np.zeros((4, 4, 4), np.float32))
+    with pytest.raises(UserError, match=r"it needs the folders trainA and trainB$"):
+        open_folder(tmp_path, 3, paired=False)

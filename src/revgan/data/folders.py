@@ -1,7 +1,7 @@
 """Folders of scans as users of image translation have them, found without reading them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -130,9 +130,10 @@ def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
 def open_folder(root: Path | str, spatial_dims: int, *, paired: bool) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 
-    Either `trainA` and `trainB` with scans of A and B, or `train` with files that show A on the
-    left and B on the right. Those for the test are in folders called `test` in place of `train`,
-    those for validation in `val`. Both may be missing; without `test`, `val` is for the test.
+    Either `trainA` and `trainB` with scans of A and B, or, of images alone, `train` with files that
+    show A on the left and B on the right. Those for the test are in folders called `test` in place
+    of `train`, those for validation in `val`. Both may be missing; without `test`, `val` is for the
+    test.
 
     Args:
         root: the folder.
@@ -142,9 +143,14 @@ def open_folder(root: Path | str, spatial_dims: int, *, paired: bool) -> Folder:
     Raises:
         UserError: no such folder, neither layout, no scans, or some without partner if paired.
     """
-    many = KINDS[spatial_dims].many
+    kind = KINDS[spatial_dims]
+    many, halves = kind.many, ""
     root = existing_folder(root, many)
-    for open_layout in (_open_two_folders, _open_side_by_side):
+    layouts: list[Callable[[Path, str, int], Split | None]] = [_open_two_folders]
+    if kind.halved:
+        layouts.append(_open_side_by_side)
+        halves = f", or a folder train of {many} with A on the left and B on the right"
+    for open_layout in layouts:
         train = open_layout(root, "train", spatial_dims)
         if train is None:
             continue
@@ -156,8 +162,7 @@ def open_folder(root: Path | str, spatial_dims: int, *, paired: bool) -> Folder:
                 _require_aligned(split, many)
         return Folder(root, train, test, val)
     raise UserError(
-        f"{root} has no training {many}; it needs either the folders trainA and trainB, or a "
-        f"folder train of {many} with A on the left and B on the right"
+        f"{root} has no training {many}; it needs the folders trainA and trainB{halves}"
     )
 
 

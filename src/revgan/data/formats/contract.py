@@ -34,6 +34,7 @@ class Kind:
         elements: what they are made of.
         scale: the option that decides how many of these they have.
         preset: a configuration to start from.
+        halved: A and B may come side by side in one file, as pix2pix has them.
     """
 
     one: str
@@ -42,6 +43,7 @@ class Kind:
     elements: str
     scale: str
     preset: str
+    halved: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
         """Sizes as people say them: width before height of images, X, Y, Z of volumes."""
@@ -50,8 +52,8 @@ class Kind:
 
 
 KINDS = {
-    2: Kind("image", "an image", "images", "pixels", "data.resize", "default"),
-    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes"),
+    2: Kind("image", "an image", "images", "pixels", "data.resize", "default", halved=True),
+    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes", halved=False),
 }
 """By the number of spatial axes."""
 
