@@ -1,7 +1,8 @@
 """What a training step costs beside its peers, and the paper's Tables 2 to 4 measured anew."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from revgan.faces import face
 
 if TYPE_CHECKING:
     from revgan.benchmark.cases import PACKAGES, Case, VariantName, installed_variants
@@ -51,9 +52,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        # Imported on first use: the help does without accelerate and matplotlib.
-        if name in _HOMES:
-            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: the help does without accelerate and matplotlib.
+    __getattr__ = face(__name__, _HOMES)

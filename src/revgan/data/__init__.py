@@ -4,8 +4,9 @@ A training sample comes by `sets.open_data_set` -> `folders.open_folder` -> `che
 -> `store.Store` -> `recipe.Recipe` -> `formats.read`, and is cut by `sampling.cut`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from revgan.faces import face
 
 if TYPE_CHECKING:
     from revgan.data.config import DataConfig
@@ -47,9 +48,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        # Imported on first use: a configuration needs no PyTorch.
-        if name in _HOMES:
-            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: a configuration needs no PyTorch.
+    __getattr__ = face(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """Pictures and charts: tensors and numbers in, grids, figures and SVG out."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from revgan.faces import face
 
 if TYPE_CHECKING:
     from revgan.figures.charts import Panel, Points, line_chart, save_figure
@@ -48,9 +49,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        # Imported on first use: grids of pixels do without matplotlib.
-        if name in _HOMES:
-            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: grids of pixels do without matplotlib.
+    __getattr__ = face(__name__, _HOMES)

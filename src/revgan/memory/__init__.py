@@ -1,8 +1,8 @@
 """What a training step costs in memory: measured, and predicted without running it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from revgan.faces import face
 from revgan.memory.sizes import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -31,9 +31,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        # Imported on first use: sizes in bytes, and with them the help, do without PyTorch.
-        if name in _HOMES:
-            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: sizes in bytes, and with them the help, do without PyTorch.
+    __getattr__ = face(__name__, _HOMES)

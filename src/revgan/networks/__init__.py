@@ -1,9 +1,9 @@
 """Generators and discriminators, written once for 2D and 3D."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from revgan.directions import Direction
+from revgan.faces import face
 from revgan.networks.config import DiscriminatorConfig, GeneratorConfig
 
 if TYPE_CHECKING:
@@ -34,9 +34,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        # Imported on first use: configurations, and with them the help, do without PyTorch.
-        if name in _HOMES:
-            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: configurations, and with them the help, do without PyTorch.
+    __getattr__ = face(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """Objectives, the training step and loop, schedules, checkpoints, and the plan of their memory."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from revgan.faces import face
 
 if TYPE_CHECKING:
     from revgan.training.best import Best
@@ -90,9 +91,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        # Imported on first use: who needs a configuration or the help does without accelerate.
-        if name in _HOMES:
-            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: who needs a configuration or the help does without accelerate.
+    __getattr__ = face(__name__, _HOMES)
