@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from revgan import __version__
-from revgan.environment import calm_threads
 from revgan.errors import UserError, out_of_memory, solver_failed
 
 COMMANDS = {
@@ -45,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 for an error that the user can mend; 2 for a wrong command line; 128
         and the signal's number where one stopped training.
     """
-    calm_threads()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())

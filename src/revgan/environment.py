@@ -7,23 +7,6 @@ from pathlib import Path
 
 from revgan.errors import UserError
 
-SPINS = "3000"
-"""Turns of an empty loop in which an OpenMP thread waits for the others before it sleeps.
-
-PyTorch's threads meet after every operation. By default those that come first spin for minutes of a
-CPU's time; beside another busy process they spin while the last one waits for its turn on a core.
-`benchmarks/threads.py` has what each choice costs on an idle machine and gains on a busy one.
-"""
-
-
-def calm_threads() -> None:
-    """Bounds how long OpenMP's threads spin; to be called before PyTorch is imported.
-
-    Leaves the user's own settings alone.
-    """
-    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = SPINS
-
 
 def require_device(device: str, option: str) -> None:
     """Refuses a device that is not there.
