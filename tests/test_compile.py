@@ -22,6 +22,14 @@ BACKENDS = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_here_alone(tmp_path_factory):
+    """A cache of their own: in the shared one, a process that was killed leaves half a library."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield
+
+
 class Tiny(nn.Module):
     """Operations that a compiler fuses, and then computes in other bits."""
 
