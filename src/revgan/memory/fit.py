@@ -10,8 +10,10 @@ _TOLERANCE = 2e-3
 """By how much of the budget the search trusts its own interpolation."""
 
 _EASY = 0.5
-"""Where the limit is expected to take no more than this share of the budget, it isn't asked for:
-growth is at most by a constant share faster than the curve, and large needs take long to find."""
+"""Where the limit is expected to take no more than this share of the budget, it isn't asked for, as
+large needs take long to find. A need can't outgrow the curve twofold: each known one has a block's
+weights, Adam's moments and stored activations in it already, and only a gradient comes on top;
+activations grow with size and batch as the curve does."""
 
 _INTERPOLATIONS = 5
 """After so many known needs, the search halves the range instead."""

@@ -96,6 +96,7 @@ class Parser(ArgumentParser):
         self._tasks.add_subcommand(name, task, help=what)
         task.prog = prog  # without the options of this command
 
+    # jsonargparse's `args` may be left out; here they never are.
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str], namespace: Namespace | None = None, **how: Any
     ) -> Namespace:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
+from jsonargparse import (  # type: ignore[attr-defined]  # handed out on first use
+    ActionConfigFile,
+    Namespace,
+)
 
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
@@ -26,6 +29,7 @@ class _ConfigFile(ActionConfigFile):
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         _read(Path(values))
         try:
+            # jsonargparse has no types here.
             super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
         except UsageError as error:
             raise UsageError(f"{values}: {error}") from error
