@@ -36,7 +36,7 @@ fast = settings(
 @st.composite
 def scans(draw, suffix):
     """Values (C, *spatial) that a format holds, and a place."""
-    dims = next(f.spatial_dims for f in registry.families() if suffix in f.suffixes)
+    dims = next(f.spatial_dims[0] for f in registry.families() if suffix in f.suffixes)
     least = 1 if dims == 2 else 2
     shape = draw(st.tuples(*[st.integers(least, 9)] * dims))
     channels = draw(st.integers(1, 4))

@@ -4,7 +4,16 @@
 `revgan.data.formats.contract.Family`, and nothing else.
 """
 
-from revgan.data.formats.contract import KINDS, Affine, Header, Kind, Scan, Values, Window
+from revgan.data.formats.contract import (
+    KINDS,
+    Affine,
+    Header,
+    Kind,
+    Scan,
+    Selection,
+    Values,
+    Window,
+)
 from revgan.data.formats.files import (
     create,
     cut,
@@ -23,6 +32,7 @@ __all__ = [
     "Header",
     "Kind",
     "Scan",
+    "Selection",
     "Values",
     "Window",
     "create",

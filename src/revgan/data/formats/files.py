@@ -8,7 +8,7 @@ with create(path, header) as file:   # the file appears whole, or not at all
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,17 @@ from revgan.data.formats.contract import (
     Header,
     Reader,
     Scan,
+    Selection,
     Values,
     Window,
+    Writer,
 )
 from revgan.data.formats.registry import known_suffix, reading_family, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
+
+WHOLE = Selection()
+"""All of a file that holds one scan."""
 
 MIN_STEPS = 100
 """Whole numbers that fractions must spread over to be rounded to them: it changes none by more than
@@ -74,16 +79,27 @@ class OpenScan:
             UserError: as `read`.
         """
         header = self.header
-        return Scan(self.read(), header.affine, header.source, header.dtype)
+        return Scan(
+            self.read(),
+            header.affine,
+            header.source,
+            header.dtype,
+            header.space,
+            header.nodata,
+            header.names,
+        )
 
 
 @contextmanager
-def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan]:
+def open(
+    path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
+) -> Iterator[OpenScan]:
     """Opens a file; see `OpenScan`.
 
     Args:
         path: the file.
         spatial_dims: spatial axes that its scan must have; None for any.
+        selection: which part of the file is meant.
 
     Raises:
         UserError: the file is missing, damaged, empty, of another kind, or holds what its family
@@ -99,8 +115,14 @@ def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan
             f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
         ) from error
     family = reading_family(path, head, spatial_dims)
+    if unknown := [name for name in selection.given if name not in family.selects]:
+        raise UserError(
+            f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
+            f"{type(family).__name__} don't have; leave that out"
+        )
+    dims = spatial_dims or family.spatial_dims[0]
     with _blaming(path):
-        reader = family.open(path)
+        reader = family.open(path, dims, selection)
     try:
         if reader.header.affine is not None:
             _require_place(reader.header.affine, path)
@@ -109,53 +131,68 @@ def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan
         reader.close()
 
 
-def probe(path: Path | str, spatial_dims: int | None = None) -> Header:
+def probe(
+    path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
+) -> Header:
     """What a file says of its scan, without reading a value.
 
     Raises:
         UserError: as `open`.
     """
-    with open(path, spatial_dims) as file:
+    with open(path, spatial_dims, selection) as file:
         return file.header
 
 
-def read(path: Path | str, spatial_dims: int | None = None) -> Scan:
+def read(path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE) -> Scan:
     """The scan in a file.
 
     Raises:
         UserError: as `open` and `OpenScan.read`.
     """
-    with open(path, spatial_dims) as file:
+    with open(path, spatial_dims, selection) as file:
         return file.scan()
 
 
 class NewScan:
     """A file that is being written; see `create`."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, writer: Writer) -> None:
         self.header = header
-        self.values: Values | None = None
+        self._path, self._writer = path, writer
+        self.begun = False
 
     def write(self, values: Values, window: Window | None = None) -> None:
         """Takes the values (C, *window) of a part of the scan, or of all of it.
 
         Raises:
+            UserError: the disk is full or not writable.
             ValueError: they are of another shape or type than the header says.
         """
         header = self.header
-        if values.dtype != header.dtype or len(values) != header.channels:
+        window = window or (slice(None),) * len(header.shape)
+        shape = tuple(
+            len(range(*part.indices(side))) for part, side in zip(window, header.shape, strict=True)
+        )
+        if values.dtype != header.dtype or values.shape != (header.channels, *shape):
             raise ValueError(
-                f"the file takes {header.channels} channels of {header.dtype}, not "
-                f"{len(values)} of {values.dtype}"
+                f"the file takes {header.channels} channels of {header.dtype} on the grid of "
+                f"{shape}, not {values.shape} of {values.dtype}"
             )
-        if window is None:
-            if values.shape[1:] != header.shape:
-                raise ValueError(f"values are {values.shape}, not on the grid of {header.shape}")
-            self.values = values
-            return
-        if self.values is None:
-            self.values = np.zeros((header.channels, *header.shape), header.dtype)
-        self.values[:, *window] = values
+        with _writing(self._path):
+            self._writer.write(window, values)
+        self.begun = True
+
+    def finish(self) -> None:
+        """Completes the file.
+
+        Raises:
+            UserError: the disk is full or not writable.
+            ValueError: nothing was written.
+        """
+        if not self.begun:
+            raise ValueError(f"nothing was written to {self._path}")
+        with _writing(self._path):
+            self._writer.finish()
 
 
 @contextmanager
@@ -175,18 +212,18 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     path = Path(path)
     family = writing_family(path, len(header.shape))
     require_holds(path, header)
-    new = NewScan(header)
-    yield new
-    if new.values is None:
-        raise ValueError(f"nothing was written to {path}")
-    try:
-        with replacing(path) as unfinished:
+    with ExitStack() as stack:
+        with _writing(path):
+            unfinished = stack.enter_context(_replacing(path))
             unfinished.touch()
-            family.write(unfinished, new.values, header)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({reason(error)}); choose a writable folder with space left"
-        ) from error
+            writer = family.create(unfinished, header)
+        try:
+            new = NewScan(path, header, writer)
+            yield new
+            new.finish()
+        except BaseException:
+            writer.abandon()
+            raise
 
 
 def write(path: Path | str, values: Values, like: Header) -> None:
@@ -227,7 +264,7 @@ def require_holds(path: Path | str, header: Header) -> None:
     family = writing_family(path, len(header.shape))
     if beyond := family.beyond(header):
         raise UserError(
-            f"{path} can't hold {KINDS[family.spatial_dims].article} with {' and '.join(beyond)}; "
+            f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
             f"use the suffix {family.instead}"
         )
 
@@ -273,6 +310,38 @@ def reason(error: Exception) -> str:
     """What an error says, on one line."""
     text = error.strerror if isinstance(error, OSError) else None
     return " ".join((text or str(error) or type(error).__name__).split())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """As `replacing`, with a user's error where the file can't take its place."""
+    of_body: OSError | None = None
+    try:
+        with replacing(path) as unfinished:
+            try:
+                yield unfinished
+            except OSError as error:
+                of_body = error
+                raise
+    except OSError as error:
+        if error is of_body:
+            raise
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns the disk's errors into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path} cannot be written ({reason(error)}); choose a writable folder with space left"
+    )
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
     return tuple(
         suffix
         for family in families()
-        if spatial_dims in (None, family.spatial_dims)
+        if spatial_dims in (None, *family.spatial_dims)
         for suffix in family.suffixes
     )
 
@@ -70,10 +70,11 @@ def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
     family = _family(known_suffix(path, spatial_dims))
     if not family.magic:
         return family
-    marked = [each for each in families() if each.spatial_dims == family.spatial_dims]
+    dims = spatial_dims or family.spatial_dims[0]
+    marked = [each for each in families() if dims in each.spatial_dims]
     found = next((each for each in marked if head.startswith(each.magic)), None)
     if found is None:
-        kind = KINDS[family.spatial_dims].one
+        kind = KINDS[dims].one
         held = f"no {kind} in spite of its name" if head else "an empty file"
         known = ", ".join(type(each).__name__.upper() for each in marked if each.magic)
         raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from revgan.data.formats.contract import Family, Header, Reader, Values, Window, require_photo
+from revgan.data.formats.contract import (
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    require_photo,
+)
 from revgan.errors import UserError
 
 # What tifffile finds wrong with a file ends in one sentence of ours, or does not matter; by
@@ -104,10 +112,10 @@ class Tiff(Family):
     """TIFF."""
 
     suffixes = (".tif", ".tiff")
-    spatial_dims = 2
+    spatial_dims = (2,)
     magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
 
-    def open(self, path: Path) -> Reader:
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _TiffReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
