@@ -77,14 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, arguments: list[str]) -> int:
     from rich.console import Console
 
+    from revgan.environment import Load
     from revgan.options import Parser
 
+    load = Load()
     module = "import_weights" if name == "import" else name  # import is Python's own word
     command = import_module(f"revgan.commands.{module}")
     parser = Parser(name)
     command.add_options(parser)
     options = parser.parse_args(arguments)
     options.command_line = shlex.join(["revgan", name, *arguments])
+    load.yield_when_busy()
     status: int = command.run(options, Console())
     return status
 

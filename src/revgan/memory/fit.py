@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # its types come apart from it
+import psutil
 import torch
 
 _TOLERANCE = 2e-3
