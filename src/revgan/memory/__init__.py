@@ -6,7 +6,7 @@ from revgan.faces import face
 from revgan.memory.sizes import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
-    from revgan.memory.fit import free_memory, largest_fitting
+    from revgan.memory.fit import free_budget, free_memory, largest_fitting
     from revgan.memory.measure import StepMemory, measure_step
     from revgan.memory.predict import StepPrediction, predict_step
 
@@ -14,6 +14,7 @@ __all__ = [
     "StepMemory",
     "StepPrediction",
     "format_bytes",
+    "free_budget",
     "free_memory",
     "largest_fitting",
     "measure_step",
@@ -24,6 +25,7 @@ __all__ = [
 _HOMES = {
     "StepMemory": "measure",
     "StepPrediction": "predict",
+    "free_budget": "fit",
     "free_memory": "fit",
     "largest_fitting": "fit",
     "measure_step": "measure",

@@ -6,6 +6,13 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # its types come apart from it
 import torch
 
+MARGIN, CUDA_MARGIN = 0.1, 0.15
+"""Shares of the free memory that are left alone where no budget is given.
+
+The allocators lose some to rounding and gaps, and other programs may want theirs; on a GPU, cuDNN's
+workspace, which can't be predicted, comes on top.
+"""
+
 _TOLERANCE = 2e-3
 """By how much of the budget the search trusts its own interpolation."""
 
@@ -17,6 +24,12 @@ activations grow with size and batch as the curve does."""
 
 _INTERPOLATIONS = 5
 """After so many known needs, the search halves the range instead."""
+
+
+def free_budget(device: torch.device) -> int:
+    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`)."""
+    margin = CUDA_MARGIN if device.type == "cuda" else MARGIN
+    return int(free_memory(device) * (1 - margin))
 
 
 def free_memory(device: torch.device) -> int:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from revgan.training.data import checked_data
     from revgan.training.loop import Outcome, train
     from revgan.training.objectives import Batch, Players, build_objective
-    from revgan.training.planning import free_budget
     from revgan.training.runs import RunFolder, existing_run, new_run
     from revgan.training.setup import make_accelerator, make_trainer
     from revgan.training.step import Trainer
@@ -48,7 +47,6 @@ __all__ = [
     "build_objective",
     "checked_data",
     "existing_run",
-    "free_budget",
     "make_accelerator",
     "make_trainer",
     "new_run",
@@ -76,7 +74,6 @@ _HOMES = {
     "Batch": "objectives",
     "Players": "objectives",
     "build_objective": "objectives",
-    "free_budget": "planning",
     "RunFolder": "runs",
     "existing_run": "runs",
     "new_run": "runs",

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from revgan.errors import UsageError, UserError, one_line
-from revgan.memory import StepPrediction, format_bytes, parse_bytes
+from revgan.memory import StepPrediction, format_bytes, free_budget, parse_bytes
 from revgan.networks.config import Memory
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture
 from revgan.training.config import RunConfig
@@ -21,7 +21,6 @@ from revgan.training.planning import (
     LARGEST_DEPTH,
     LARGEST_SIZE,
     choose_memory,
-    free_budget,
     largest_batch,
     largest_depth,
     largest_size,

@@ -13,7 +13,7 @@ from revgan.errors import UserError
 from revgan.memory import (
     StepPrediction,
     format_bytes,
-    free_memory,
+    free_budget,
     largest_fitting,
     parse_bytes,
 )
@@ -21,13 +21,6 @@ from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 from revgan.training.workload import Workload, predict_training
-
-MARGIN, CUDA_MARGIN = 0.1, 0.15
-"""Shares of the free memory that are left alone where no budget is given.
-
-The allocators lose some to rounding and gaps, and other programs may want theirs; on a GPU, cuDNN's
-workspace, which can't be predicted, comes on top.
-"""
 
 LARGEST_SIZE = {2: 16384, 3: 1024}
 LARGEST_DEPTH = 64
@@ -166,12 +159,6 @@ def largest_batch(workload: Workload, budget: int) -> int | None:
         fixed=start.total - start.activations,
         limit=LARGEST_BATCH,
     )
-
-
-def free_budget(device: torch.device) -> int:
-    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`)."""
-    margin = CUDA_MARGIN if device.type == "cuda" else MARGIN
-    return int(free_memory(device) * (1 - margin))
 
 
 def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:

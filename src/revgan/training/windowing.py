@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from revgan.errors import UsageError, UserError
 from revgan.inference import Translator, Windows
-from revgan.memory import format_bytes
+from revgan.memory import format_bytes, free_budget
 from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.planning import free_budget, largest_size
+from revgan.training.planning import largest_size
 from revgan.training.workload import Workload, predict_translation
 
 FIRST_TRY = 64
