@@ -8,7 +8,7 @@ import pytest
 from revgan.cli import main
 from revgan.memory import fit
 from revgan.networks import GeneratorConfig
-from revgan.training import workload
+from revgan.training import prediction
 from revgan.training.config import RunConfig
 from test_cli import make_images, refusal, sentence, train
 
@@ -179,7 +179,7 @@ def test_a_named_mode_is_trained_without_the_planner(images, tmp_path, monkeypat
     def refuse(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr(workload, "predict_step", refuse)
+    monkeypatch.setattr(prediction, "predict_step", refuse)
     assert train(images, tmp_path / "run", generator__memory="reversible") == 0
 
 

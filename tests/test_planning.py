@@ -19,7 +19,7 @@ from revgan.training.planning import (
     largest_depth,
     largest_size,
 )
-from revgan.training.workload import predict_training, predict_translation
+from revgan.training.prediction import predict_training, predict_translation
 from trainings import workload
 
 

@@ -14,7 +14,7 @@ from torch.nn.modules import module as nn_module
 from revgan.inference.translator import translate_padded
 from revgan.memory import measure_step, predict_step
 from revgan.networks import build_generator
-from revgan.training.workload import predict_training, predict_translation
+from revgan.training.prediction import predict_training, predict_translation
 from trainings import TOLERANCE, known_kernels, measured, workload
 
 MIB = 2**20

@@ -9,8 +9,8 @@ from revgan.evaluation.report import MemoryComparison
 from revgan.memory import free_budget, measure_step
 from revgan.training.config import RunConfig
 from revgan.training.objectives import Batch
+from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_trainer
-from revgan.training.workload import Workload, predict_training
 
 
 def compare_memory(

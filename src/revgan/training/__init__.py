@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from revgan.training.data import checked_data
     from revgan.training.loop import Outcome, train
     from revgan.training.objectives import Batch, Players, build_objective
+    from revgan.training.prediction import Workload, predict_training
     from revgan.training.runs import RunFolder, existing_run, new_run
     from revgan.training.setup import make_accelerator, make_trainer
     from revgan.training.step import Trainer
     from revgan.training.trackers import require_trackers
     from revgan.training.windowing import AUTO, WindowOptions
-    from revgan.training.workload import Workload, predict_training
 
 __all__ = [
     "AUTO",
@@ -83,8 +83,8 @@ _HOMES = {
     "require_trackers": "trackers",
     "AUTO": "windowing",
     "WindowOptions": "windowing",
-    "Workload": "workload",
-    "predict_training": "workload",
+    "Workload": "prediction",
+    "predict_training": "prediction",
 }
 
 if not TYPE_CHECKING:

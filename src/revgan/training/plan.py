@@ -25,13 +25,13 @@ from revgan.training.planning import (
     largest_depth,
     largest_size,
 )
-from revgan.training.runs import RunFolder
-from revgan.training.workload import (
+from revgan.training.prediction import (
     Workload,
     device_type,
     predict_training,
     predict_translation,
 )
+from revgan.training.runs import RunFolder
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from revgan.memory import (
 from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
-from revgan.training.workload import Workload, predict_training
+from revgan.training.prediction import Workload, predict_training
 
 LARGEST_SIZE = {2: 16384, 3: 1024}
 LARGEST_DEPTH = 64

@@ -7,7 +7,7 @@ from revgan.inference import Translator, Windows
 from revgan.memory import format_bytes, free_budget
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.planning import largest_size
-from revgan.training.workload import Workload, predict_translation
+from revgan.training.prediction import Workload, predict_translation
 
 FIRST_TRY = 64
 """The size that the planner starts from, which is a multiple of any network's `size_multiple`."""
