@@ -8,6 +8,7 @@ from accelerate.state import AcceleratorState
 from rich.console import Console
 
 from revgan.errors import UserError
+from revgan.inference.planning import Translation, predict_translation
 from revgan.memory import fit, format_bytes
 from revgan.training import planning
 from revgan.training.config import LossConfig
@@ -19,7 +20,7 @@ from revgan.training.planning import (
     largest_depth,
     largest_size,
 )
-from revgan.training.prediction import predict_training, predict_translation
+from revgan.training.prediction import predict_training
 from trainings import workload
 
 
@@ -152,9 +153,10 @@ def test_what_has_one_memory_mode_is_not_offered_others(work):
 
 def test_the_memory_of_an_ode_is_not_predicted():
     work = workload(variant={"core": "ode"})
-    for predict in (predict_training, predict_translation):
+    translation = Translation(work.config.generator)
+    for predict in (lambda: predict_training(work), lambda: predict_translation(translation, 64)):
         with pytest.raises(UserError, match="core ode can't be predicted"):
-            predict(work)
+            predict()
 
 
 @pytest.mark.parametrize(("consensus", "memory"), [(0.0, "reversible"), (0.1, "naive")])

@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from revgan.training.setup import make_accelerator, make_trainer
     from revgan.training.step import Trainer
     from revgan.training.trackers import require_trackers
-    from revgan.training.windowing import AUTO, WindowOptions
 
 __all__ = [
-    "AUTO",
     "Batch",
     "Best",
     "Device",
@@ -42,7 +40,6 @@ __all__ = [
     "RuntimeConfig",
     "Trainer",
     "TrainingConfig",
-    "WindowOptions",
     "Workload",
     "build_objective",
     "checked_data",
@@ -81,8 +78,6 @@ _HOMES = {
     "make_trainer": "setup",
     "Trainer": "step",
     "require_trackers": "trackers",
-    "AUTO": "windowing",
-    "WindowOptions": "windowing",
     "Workload": "prediction",
     "predict_training": "prediction",
 }

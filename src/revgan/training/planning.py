@@ -1,7 +1,6 @@
 """The planner: what fits into a device's memory, and how training makes the best of it."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from revgan.memory import (
     format_bytes,
     free_budget,
     largest_fitting,
+    largest_side,
     parse_bytes,
 )
 from revgan.networks import GeneratorConfig
@@ -22,7 +22,6 @@ from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 from revgan.training.prediction import Workload, predict_training
 
-LARGEST_SIZE = {2: 16384, 3: 1024}
 LARGEST_DEPTH = 64
 LARGEST_BATCH = 16
 """Where the searches for what fits end, as each try takes seconds."""
@@ -107,28 +106,15 @@ def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) 
     return choices[stored or 0]
 
 
-def largest_size(
-    workload: Workload,
-    budget: int,
-    predict: Callable[[Workload], StepPrediction] = predict_training,
-) -> int | None:
-    """The largest size of square images, or cubic volumes, within a budget; None if none is.
-
-    Args:
-        workload: the training.
-        budget: bytes on the device.
-        predict: `predict_training` or `predict_translation`.
-    """
-    start = predict(workload)
-    return largest_fitting(
-        lambda size: predict(replace(workload, size=size)).total,
+def largest_size(workload: Workload, budget: int) -> int | None:
+    """The largest size of square images, or cubic volumes, within a budget; None if none is."""
+    return largest_side(
+        lambda size: predict_training(replace(workload, size=size)),
         budget,
-        {workload.size: start.total},
-        fixed=start.total - start.activations,
-        power=workload.spatial_dims,
-        step=workload.config.size_multiple,
+        start=workload.size,
+        spatial_dims=workload.spatial_dims,
+        multiple=workload.config.size_multiple,
         least=workload.config.min_size,
-        limit=LARGEST_SIZE[workload.spatial_dims],
     )
 
 
