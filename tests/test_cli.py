@@ -16,9 +16,10 @@ from accelerate import Accelerator
 
 from revgan.cli import COMMANDS, main
 from revgan.data import folders
+from revgan.inference.planning import WindowOptions
 from revgan.networks import pretrained
 from revgan.options import Parser, add_window_options, window_options
-from revgan.training import WindowOptions, checkpoint, journal, loop
+from revgan.training import checkpoint, journal, loop
 from scans import read_image, write_image
 
 TINY = {

@@ -1,7 +1,6 @@
 """The planner: what fits into a device's memory, and how training makes the best of it."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,23 +12,16 @@ from revgan.errors import UserError
 from revgan.memory import (
     StepPrediction,
     format_bytes,
-    free_memory,
+    free_budget,
     largest_fitting,
+    largest_side,
     parse_bytes,
 )
 from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
-from revgan.training.workload import Workload, predict_training
+from revgan.training.prediction import Workload, predict_training
 
-MARGIN, CUDA_MARGIN = 0.1, 0.15
-"""Shares of the free memory that are left alone where no budget is given.
-
-The allocators lose some to rounding and gaps, and other programs may want theirs; on a GPU, cuDNN's
-workspace, which can't be predicted, comes on top.
-"""
-
-LARGEST_SIZE = {2: 16384, 3: 1024}
 LARGEST_DEPTH = 64
 LARGEST_BATCH = 16
 """Where the searches for what fits end, as each try takes seconds."""
@@ -114,28 +106,15 @@ def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) 
     return choices[stored or 0]
 
 
-def largest_size(
-    workload: Workload,
-    budget: int,
-    predict: Callable[[Workload], StepPrediction] = predict_training,
-) -> int | None:
-    """The largest size of square images, or cubic volumes, within a budget; None if none is.
-
-    Args:
-        workload: the training.
-        budget: bytes on the device.
-        predict: `predict_training` or `predict_translation`.
-    """
-    start = predict(workload)
-    return largest_fitting(
-        lambda size: predict(replace(workload, size=size)).total,
+def largest_size(workload: Workload, budget: int) -> int | None:
+    """The largest size of square images, or cubic volumes, within a budget; None if none is."""
+    return largest_side(
+        lambda size: predict_training(replace(workload, size=size)),
         budget,
-        {workload.size: start.total},
-        fixed=start.total - start.activations,
-        power=workload.spatial_dims,
-        step=workload.config.size_multiple,
+        start=workload.size,
+        spatial_dims=workload.spatial_dims,
+        multiple=workload.config.size_multiple,
         least=workload.config.min_size,
-        limit=LARGEST_SIZE[workload.spatial_dims],
     )
 
 
@@ -166,12 +145,6 @@ def largest_batch(workload: Workload, budget: int) -> int | None:
         fixed=start.total - start.activations,
         limit=LARGEST_BATCH,
     )
-
-
-def free_budget(device: torch.device) -> int:
-    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`)."""
-    margin = CUDA_MARGIN if device.type == "cuda" else MARGIN
-    return int(free_memory(device) * (1 - margin))
 
 
 def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:
