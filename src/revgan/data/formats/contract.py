@@ -228,6 +228,8 @@ class Family(ABC):
         selects: fields of `Selection` that it understands.
         magic: first bytes that its files start with, whatever they are called; none for a family
             that goes by its suffixes.
+        special: it goes before other families of the same suffix, for the files that it `claims`
+            and the headers that it `suits`.
         instead: a suffix for what this family can't hold.
     """
 
@@ -235,7 +237,16 @@ class Family(ABC):
     spatial_dims: tuple[int, ...]
     selects: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
+    special: bool = False
     instead = ""
+
+    def claims(self, path: Path) -> bool:
+        """Whether a file that starts with `magic` is this family's, of those that are special."""
+        return not self.special
+
+    def suits(self, path: Path, header: Header) -> bool:
+        """Whether a scan is to be written to a path by this family, of those that are special."""
+        return not self.special
 
     @abstractmethod
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:

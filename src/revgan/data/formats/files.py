@@ -210,7 +210,7 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
         UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     require_holds(path, header)
     with ExitStack() as stack:
         with _writing(path):
@@ -251,7 +251,7 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), len(header.shape)).beyond(header)
+    return not writing_family(Path(path), header).beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -261,7 +261,7 @@ def require_holds(path: Path | str, header: Header) -> None:
         UserError: says what of the scan it can't hold.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
