@@ -26,7 +26,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.registry import known_suffix, reading_family, writing_family
+from revgan.data.formats.registry import reading_family, suffix_of, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
 
@@ -106,21 +106,13 @@ def open(
             refuses, such as complex numbers or an affine that can't be inverted.
     """
     path = Path(path)
-    known_suffix(path, spatial_dims)
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
-        ) from error
-    family = reading_family(path, head, spatial_dims)
+    family = reading_family(path, spatial_dims)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
             f"{type(family).__name__} don't have; leave that out"
         )
-    dims = spatial_dims or family.spatial_dims[0]
+    dims = spatial_dims or (3 if path.is_dir() and family.nameless else family.spatial_dims[0])
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
@@ -215,7 +207,8 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     with ExitStack() as stack:
         with _writing(path):
             unfinished = stack.enter_context(_replacing(path))
-            unfinished.touch()
+            if suffix_of(path) and not family.folder:
+                unfinished.touch()
             writer = family.create(unfinished, header)
         try:
             new = NewScan(path, header, writer)
@@ -251,7 +244,8 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), header).beyond(header)
+    family = writing_family(Path(path), header)
+    return not family.reads_only and not family.beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -262,6 +256,11 @@ def require_holds(path: Path | str, header: Header) -> None:
     """
     path = Path(path)
     family = writing_family(path, header)
+    if family.reads_only:
+        raise UserError(
+            f"{path} can't be written, as files of the kind {type(family).__name__} are only read; "
+            f"use the suffix {family.instead}"
+        )
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
