@@ -18,8 +18,8 @@ Values = NDArray[Any]
 
 Affine = NDArray[np.float64]
 """(D + 1, D + 1) for D spatial axes, from indices along them to coordinates: of volumes,
-millimetres of the patient (RAS+: towards right, anterior, superior); of maps, x and y of their
-CRS."""
+millimetres of the patient (RAS+: towards right, anterior, superior); of micrographs, x and y in
+millimetres; of maps, x and y of their CRS."""
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
@@ -99,7 +99,7 @@ class Header:
         affine: where the voxels are; None where the format has no place.
         source: what the family keeps of the file, so that one written like it has the same
             metadata; families don't look at each other's.
-        space: what the affine leads to: a CRS as WKT, or "" for patient coordinates in millimetres.
+        space: what the affine leads to: a CRS as WKT, or "" for millimetres.
         nodata: the value that stands for nothing measured; None where there is none. NaN always
             stands for that.
         names: of the channels; () where the file has none.
@@ -229,6 +229,10 @@ class Family(ABC):
         magic: first bytes that its files start with, whatever they are called; none for a family
             that goes by its suffixes.
         instead: a suffix for what this family can't hold.
+        folder: its "files" are folders.
+        source: the type of `Header.source` that its files give it, where no other family's do. What
+            came from one of its files is then written by it, too, under suffixes of families whose
+            files start alike.
     """
 
     suffixes: tuple[str, ...]
@@ -236,6 +240,17 @@ class Family(ABC):
     selects: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
     instead = ""
+    folder = False
+    source: type | None = None
+
+    def fits(self, path: Path) -> int:
+        """How well a file that starts as the family's do, or has its suffix, fits it.
+
+        Returns:
+            0 for not at all, 1 for as well as any, more for what other families read as well, but
+            with less of what it says.
+        """
+        return 1
 
     @abstractmethod
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:

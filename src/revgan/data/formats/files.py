@@ -26,7 +26,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.registry import known_suffix, reading_family, writing_family
+from revgan.data.formats.registry import family_of, reading_family, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
 
@@ -106,15 +106,7 @@ def open(
             refuses, such as complex numbers or an affine that can't be inverted.
     """
     path = Path(path)
-    known_suffix(path, spatial_dims)
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
-        ) from error
-    family = reading_family(path, head, spatial_dims)
+    family = reading_family(path, _head(path, spatial_dims), spatial_dims)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
@@ -210,12 +202,15 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
         UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     require_holds(path, header)
+    if family.folder and path.is_dir() and any(path.iterdir()) and not family.fits(path):
+        raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
             unfinished = stack.enter_context(_replacing(path))
-            unfinished.touch()
+            if not family.folder:
+                unfinished.touch()
             writer = family.create(unfinished, header)
         try:
             new = NewScan(path, header, writer)
@@ -251,7 +246,7 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), len(header.shape)).beyond(header)
+    return not writing_family(Path(path), header).beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -261,7 +256,7 @@ def require_holds(path: Path | str, header: Header) -> None:
         UserError: says what of the scan it can't hold.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
@@ -302,8 +297,29 @@ def cut(scan: Scan, window: Window) -> Scan:
         return replace(scan, values=scan.values[:, *window])
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
     affine = scan.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ starts
+    affine[:-1, -1] += affine[:-1, :-1] @ starts
     return replace(scan, values=scan.values[:, *window], affine=affine)
+
+
+def _head(path: Path, spatial_dims: int | None) -> bytes:
+    """What a file starts with; nothing of a folder that a format counts as a file."""
+    family = family_of(path, spatial_dims)
+    try:
+        if not family.folder:
+            with path.open("rb") as file:
+                return file.read(16)
+        next(path.iterdir(), None)
+    except OSError as error:
+        what = "folder" if family.folder else "file"
+        raise UserError(
+            f"{path} cannot be opened ({reason(error)}); give an existing, readable {what}"
+        ) from error
+    if not family.fits(path):
+        raise UserError(
+            f"{path} is a folder with something else in it than {type(family).__name__}; replace "
+            "it by an undamaged copy"
+        )
+    return b""
 
 
 def reason(error: Exception) -> str:
@@ -360,10 +376,11 @@ def _blaming(path: Path) -> Iterator[None]:
 def _require_place(affine: Affine, path: Path) -> None:
     """Refuses an affine that says of no voxel, or of several the same, where it is."""
     # Headers hold float32: rounding makes ranks look full.
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3], rtol=1e-6) < 3:
+    steps = affine[:-1, :-1]
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its voxels are, as its affine can't be inverted; mend its "
-            "header, for example by that of another volume on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't be inverted; mend its "
+            "header, for example by that of another scan on the same grid"
         )
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from revgan.data.formats.contract import KINDS, Family
+from revgan.data.formats.contract import KINDS, Family, Header
 from revgan.errors import UserError
 
 
@@ -59,33 +59,66 @@ def known_suffix(path: Path, spatial_dims: int | None) -> str:
     )
 
 
+def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
+    """Whether a path is that of a scan: a file by its suffix, or a folder that formats count as one.
+
+    Nothing is read of files.
+    """
+    suffix = suffix_of(path, spatial_dims)
+    if suffix is None:
+        return False
+    family = _family(suffix)
+    return family.folder == path.is_dir() and (not family.folder or family.fits(path) > 0)
+
+
 def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
     """The family that reads a file: by its first bytes, as many a PNG goes by the name of .jpg.
 
     Where the family of its suffix has no such bytes, it is that one.
 
+    Args:
+        path: the file.
+        head: what it starts with.
+        spatial_dims: how many spatial axes its scan shall have; None for any.
+
     Raises:
         UserError: none has the suffix, or the file starts otherwise.
     """
-    family = _family(known_suffix(path, spatial_dims))
+    family = family_of(path, spatial_dims)
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]
-    marked = [each for each in families() if dims in each.spatial_dims]
-    found = next((each for each in marked if head.startswith(each.magic)), None)
-    if found is None:
+    marked = [each for each in families() if dims in each.spatial_dims and each.magic]
+    begun = [each for each in marked if head.startswith(each.magic)]
+    fitting = {each: fit for each in begun if (fit := each.fits(path))}
+    if not fitting:
         kind = KINDS[dims].one
         held = f"no {kind} in spite of its name" if head else "an empty file"
-        known = ", ".join(type(each).__name__.upper() for each in marked if each.magic)
+        known = ", ".join(type(each).__name__.upper() for each in marked)
         raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")
-    return found
+    return max(fitting, key=fitting.__getitem__)
 
 
-def writing_family(path: Path, spatial_dims: int) -> Family:
-    """The family that writes scans with so many spatial axes to a path.
+def writing_family(path: Path, header: Header) -> Family:
+    """The family that writes a scan to a path: that of its suffix, or of the scan's own metadata.
+
+    The latter where files of both start alike.
 
     Raises:
         UserError: none has its suffix.
+    """
+    family = family_of(path, len(header.shape))
+    kin = (each for each in families() if set(each.magic) & set(family.magic))
+    return next(
+        (each for each in kin if each.source and isinstance(header.source, each.source)), family
+    )
+
+
+def family_of(path: Path, spatial_dims: int | None) -> Family:
+    """The family of a path's suffix.
+
+    Raises:
+        UserError: none has it.
     """
     return _family(known_suffix(path, spatial_dims))
 
