@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     KINDS,
@@ -26,7 +27,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.registry import family_of, reading_family, writing_family
+from revgan.data.formats.registry import is_scan, known_suffix, reading_family, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
 
@@ -84,7 +85,7 @@ class OpenScan:
             header.affine,
             header.source,
             header.dtype,
-            header.space,
+            header.ground,
             header.nodata,
             header.names,
         )
@@ -106,7 +107,17 @@ def open(
             refuses, such as complex numbers or an affine that can't be inverted.
     """
     path = Path(path)
-    family = reading_family(path, _head(path, spatial_dims), spatial_dims)
+    known_suffix(path, spatial_dims)
+    try:
+        head = b""
+        if not (path.is_dir() and is_scan(path, spatial_dims)):
+            with path.open("rb") as file:
+                head = file.read(16)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
+        ) from error
+    family = reading_family(path, head, spatial_dims)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
@@ -204,7 +215,7 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     path = Path(path)
     family = writing_family(path, header)
     require_holds(path, header)
-    if family.folder and path.is_dir() and any(path.iterdir()) and not family.fits(path):
+    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
         raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
@@ -293,33 +304,20 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """A part of a scan, at the same place in space."""
-    if scan.affine is None:
-        return replace(scan, values=scan.values[:, *window])
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    affine = scan.affine.copy()
-    affine[:-1, -1] += affine[:-1, :-1] @ starts
-    return replace(scan, values=scan.values[:, *window], affine=affine)
+    part = replace(scan, values=scan.values[:, *window])
+    if scan.affine is not None:
+        part = replace(part, affine=_moved(scan.affine, starts))
+    if scan.ground is not None:
+        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
+    return part
 
 
-def _head(path: Path, spatial_dims: int | None) -> bytes:
-    """What a file starts with; nothing of a folder that a format counts as a file."""
-    family = family_of(path, spatial_dims)
-    try:
-        if not family.folder:
-            with path.open("rb") as file:
-                return file.read(16)
-        next(path.iterdir(), None)
-    except OSError as error:
-        what = "folder" if family.folder else "file"
-        raise UserError(
-            f"{path} cannot be opened ({reason(error)}); give an existing, readable {what}"
-        ) from error
-    if not family.fits(path):
-        raise UserError(
-            f"{path} is a folder with something else in it than {type(family).__name__}; replace "
-            "it by an undamaged copy"
-        )
-    return b""
+def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
+    """An affine whose indices count from others on."""
+    shift = np.eye(len(affine))
+    shift[:-1, -1] = starts
+    return affine @ shift
 
 
 def reason(error: Exception) -> str:

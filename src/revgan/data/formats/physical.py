@@ -56,9 +56,9 @@ def sizes_and_origin(affine: Affine) -> tuple[list[float], list[float]]:
 def beyond_micrographs(header: Header) -> list[str]:
     """What of a scan no format holds that knows sizes and origins only, in words."""
     beyond = []
-    if header.space:
+    if header.ground is not None:
         beyond.append("a place on the ground")
-    elif header.affine is not None:
+    if header.affine is not None:
         sizes, origin = sizes_and_origin(header.affine)
         if min(sizes) <= 0 or not np.allclose(place(sizes, origin), header.affine, 0, 1e-9):
             beyond.append("axes that are reversed or turned in space")

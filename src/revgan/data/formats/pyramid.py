@@ -12,9 +12,6 @@ from PIL import Image
 from revgan.data.formats.contract import Selection, Values, Window
 from revgan.errors import UserError
 
-SMALLEST = 256
-"""Pixels a side that the coarsest level of a pyramid has at most."""
-
 AS_IS = 0.01
 """A level is not resampled if its pixels differ by less than this share from those asked for."""
 
@@ -117,7 +114,7 @@ def choose(
 
 
 def halvings(
-    shape: tuple[int, ...], sizes: Sequence[float], least: int = SMALLEST
+    shape: tuple[int, ...], sizes: Sequence[float], least: int
 ) -> Iterator[tuple[int, ...]]:
     """The factors, 1 or 2 along each axis, from level to level of a pyramid to be written.
 

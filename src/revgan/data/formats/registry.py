@@ -11,11 +11,12 @@ from revgan.errors import UserError
 
 @cache
 def families() -> tuple[Family, ...]:
-    """All families: one of each class of `Family` in the files beside this one."""
+    """All families, the special ones first: one of each class of `Family` beside this file."""
     package = __name__.rpartition(".")[0]
     for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{package}."):
         import_module(module.name)
-    return tuple(family() for family in Family.__subclasses__())
+    found = [family() for family in Family.__subclasses__()]
+    return tuple(sorted(found, key=lambda family: not family.special))
 
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
@@ -67,8 +68,8 @@ def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
     suffix = suffix_of(path, spatial_dims)
     if suffix is None:
         return False
-    family = _family(suffix)
-    return family.folder == path.is_dir() and (not family.folder or family.fits(path) > 0)
+    family = next(each for each in families() if suffix in each.suffixes)
+    return family.folder == path.is_dir() and (not family.folder or family.claims(path))
 
 
 def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
@@ -78,50 +79,39 @@ def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
 
     Args:
         path: the file.
-        head: what it starts with.
+        head: what it starts with; nothing of a folder that counts as a file.
         spatial_dims: how many spatial axes its scan shall have; None for any.
 
     Raises:
         UserError: none has the suffix, or the file starts otherwise.
     """
-    family = family_of(path, spatial_dims)
+    suffix = known_suffix(path, spatial_dims)
+    family = next(each for each in families() if suffix in each.suffixes)
+    if family.folder and not family.claims(path):
+        raise UserError(
+            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by an "
+            "undamaged copy"
+        )
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]
-    marked = [each for each in families() if dims in each.spatial_dims and each.magic]
-    begun = [each for each in marked if head.startswith(each.magic)]
-    fitting = {each: fit for each in begun if (fit := each.fits(path))}
-    if not fitting:
+    marked = [each for each in families() if dims in each.spatial_dims]
+    fitting = (each for each in marked if head.startswith(each.magic))
+    found = next((each for each in fitting if each.claims(path)), None)
+    if found is None:
         kind = KINDS[dims].one
         held = f"no {kind} in spite of its name" if head else "an empty file"
-        known = ", ".join(type(each).__name__.upper() for each in marked)
+        known = ", ".join(type(each).__name__.upper() for each in marked if each.magic)
         raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")
-    return max(fitting, key=fitting.__getitem__)
+    return found
 
 
 def writing_family(path: Path, header: Header) -> Family:
-    """The family that writes a scan to a path: that of its suffix, or of the scan's own metadata.
-
-    The latter where files of both start alike.
+    """The family that writes a scan to a path.
 
     Raises:
         UserError: none has its suffix.
     """
-    family = family_of(path, len(header.shape))
-    kin = (each for each in families() if set(each.magic) & set(family.magic))
-    return next(
-        (each for each in kin if each.source and isinstance(header.source, each.source)), family
-    )
-
-
-def family_of(path: Path, spatial_dims: int | None) -> Family:
-    """The family of a path's suffix.
-
-    Raises:
-        UserError: none has it.
-    """
-    return _family(known_suffix(path, spatial_dims))
-
-
-def _family(suffix: str) -> Family:
-    return next(family for family in families() if suffix in family.suffixes)
+    suffix = known_suffix(path, len(header.shape))
+    named = (each for each in families() if suffix in each.suffixes)
+    return next(each for each in named if each.suits(path, header))

@@ -162,7 +162,7 @@ class _ZarrWriter(Writer):
         self._arrays: list[Array[Any]] = []
         levels: list[ngff.Level] = []
         shape = header.shape
-        self._factors = list(halvings(shape, sizes, 4 * CHUNK[len(shape)] // 2))
+        self._factors = list(halvings(shape, sizes, CHUNK[len(shape)]))
         total = np.ones(len(shape))
         for number, factors in enumerate([(1,) * len(shape), *self._factors]):
             shape, total = coarser(shape, factors), total * factors
@@ -279,10 +279,9 @@ class Zarr(Family):
     selects = ("series", "level", "pixel_size", "channels", "z", "t")
     instead = ".npy"
     folder = True
-    source = OmeZarr
 
-    def fits(self, path: Path) -> int:
-        return int(any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs")))
+    def claims(self, path: Path) -> bool:
+        return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _ZarrReader(path, spatial_dims, selection)
@@ -324,7 +323,7 @@ def _images(group: Group, name: str) -> Iterator[tuple[str, Group]]:
     attributes = group.attrs.asdict()
     ome = attributes.get("ome", attributes)
     if "multiscales" in ome:
-        yield name or ome["multiscales"][0].get("name", "0"), group
+        yield name or ome["multiscales"][0].get("name") or "0", group
         return
     paths = ngff.image_paths(attributes)
     if paths is None:
