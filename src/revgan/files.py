@@ -1,7 +1,6 @@
 """Files that appear whole or not at all."""
 
 import contextlib
-import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     It has the same suffix, in lower case, as some libraries go by that. After an error it is
     removed, and what stood at `path` before is untouched. It may become a folder, which takes the
-    place of one that holds no other names.
+    place of another folder, too.
 
     Raises:
         OSError: it names `path`, not the file beside it.
@@ -40,15 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _replace_folder(unfinished: Path, folder: Path) -> None:
-    """Puts a folder into the place of another, which no system does in one step.
-
-    Raises:
-        OSError: the other holds what the new one has no successor of.
-    """
-    names = {each.name for each in unfinished.iterdir()}
-    more = sorted(each.name for each in folder.iterdir() if each.name not in names)
-    if more:
-        raise FileExistsError(errno.EEXIST, f"it holds other files, as {more[0]}", str(folder))
+    """Puts a folder into the place of another, which no system does in one step."""
     former = folder.with_name(f".{uuid4().hex}.former")
     folder.rename(former)
     try:

@@ -118,7 +118,7 @@ class Dicom(Family):
                 raise UserError(f"{path} is {error}; give an image") from error
         files = [path]
         if path.is_dir():
-            files = sorted(each for each in path.iterdir() if each.is_file() and self._own(each))
+            files = sorted(each for each in path.iterdir() if self._own(each))
         volumes, passed = find_series(files, selection)
         if not volumes:
             reasons = dict.fromkeys(each.reason for each in passed)
@@ -130,12 +130,15 @@ class Dicom(Family):
         return _VolumeReader(stack(volumes[0], path))
 
     def _own(self, path: Path) -> bool:
-        if path.name.startswith("."):
+        if path.name.startswith(".") or not path.is_file():
             return False
         if path.suffix.lower() in self.suffixes:
             return True
         with path.open("rb") as file:
             return self.starts(file.read(132))
+
+    def claims(self, path: Path) -> bool:
+        return not path.is_dir() or all(map(self._own, path.iterdir()))
 
     def suits(self, path: Path, header: Header) -> bool:
         return isinstance(header.source, Source) or path.suffix.lower() in self.suffixes

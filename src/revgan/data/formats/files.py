@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     KINDS,
@@ -84,7 +85,7 @@ class OpenScan:
             header.affine,
             header.source,
             header.dtype,
-            header.space,
+            header.ground,
             header.nodata,
             header.names,
         )
@@ -204,6 +205,8 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     path = Path(path)
     family = writing_family(path, header)
     require_holds(path, header)
+    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
+        raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
             unfinished = stack.enter_context(_replacing(path))
@@ -297,12 +300,20 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """A part of a scan, at the same place in space."""
-    if scan.affine is None:
-        return replace(scan, values=scan.values[:, *window])
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    affine = scan.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ starts
-    return replace(scan, values=scan.values[:, *window], affine=affine)
+    part = replace(scan, values=scan.values[:, *window])
+    if scan.affine is not None:
+        part = replace(part, affine=_moved(scan.affine, starts))
+    if scan.ground is not None:
+        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
+    return part
+
+
+def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
+    """An affine whose indices count from others on."""
+    shift = np.eye(len(affine))
+    shift[:-1, -1] = starts
+    return affine @ shift
 
 
 def reason(error: Exception) -> str:
@@ -359,10 +370,11 @@ def _blaming(path: Path) -> Iterator[None]:
 def _require_place(affine: Affine, path: Path) -> None:
     """Refuses an affine that says of no voxel, or of several the same, where it is."""
     # Headers hold float32: rounding makes ranks look full.
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3], rtol=1e-6) < 3:
+    steps = affine[:-1, :-1]
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its voxels are, as its affine can't be inverted; mend its "
-            "header, for example by that of another volume on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't be inverted; mend its "
+            "header, for example by that of another scan on the same grid"
         )
 
 

@@ -66,6 +66,10 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     Where the family of its suffix has no such bytes, it is that one. What has no known suffix is of
     a family whose files need none.
 
+    Args:
+        path: the file.
+        spatial_dims: how many spatial axes its scan shall have; None for any.
+
     Raises:
         UserError: there is no such file, no family has the suffix, or the file starts otherwise.
     """
@@ -74,6 +78,11 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     suffix = known_suffix(path, spatial_dims)
     family = next(each for each in families() if suffix in each.suffixes)
     head = b"" if path.is_dir() and (family.folder or family.nameless) else first_bytes(path)
+    if family.folder and not family.claims(path):
+        raise UserError(
+            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by an "
+            "undamaged copy"
+        )
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]
@@ -114,7 +123,9 @@ def family_of(path: Path, spatial_dims: int) -> Family | None:
         return _nameless(path, spatial_dims) if suffix_of(path) is None else None
     fitting = (each for each in families() if spatial_dims in each.spatial_dims)
     found = next(each for each in fitting if suffix in each.suffixes)
-    return found if found.folder == path.is_dir() or found.nameless else None
+    if path.is_dir():
+        return found if found.nameless or (found.folder and found.claims(path)) else None
+    return None if found.folder else found
 
 
 def _nameless(path: Path, spatial_dims: int | None) -> Family | None:
