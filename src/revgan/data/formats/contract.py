@@ -197,6 +197,13 @@ class Reader(ABC):
             Exception: whatever the family's library raises for a damaged file.
         """
 
+    def measured(self, window: Window) -> NDArray[np.bool_] | None:
+        """Where something was measured, (*window), by a mask that lies beside the values.
+
+        None where the file has no such mask. What `Header.nodata` and NaN say is not in it.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Lets go of the file."""
 
