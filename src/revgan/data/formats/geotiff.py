@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,24 +30,21 @@ from revgan.errors import UserError, notice
 # GDAL's complaints end in one sentence of ours, or don't matter.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
-GEO_TAGS = {
-    33550: "pixel size",
-    33922: "tie points",
-    34264: "transformation",
-    34735: "coordinate system",
-    42112: "metadata",
-    42113: "nodata value",
-}
-"""The tags of TIFF that make it a GeoTIFF, or GDAL's, by number."""
+GEO_TAGS = {33550, 33922, 34264, 34735, 42112, 42113}
+"""The numbers of TIFF's tags of a place: pixel size, tie points, transformation, CRS; and of GDAL's
+metadata and nodata value."""
 
 PLACED = {33550, 33922, 34264, 34735}
-"""Those that say where it lies."""
+"""Those that say where the pixels are."""
 
 CENTRE = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [0.0, 0.0, 1.0]])
 """From a pixel's row and column to its centre as GDAL counts: column, row, from the corner."""
 
 CACHE = 64 * 2**20
 """Bytes that GDAL may keep of blocks; by default it takes a twentieth of the machine's memory."""
+
+STRIP = 512
+"""Rows of a mask that are copied at a time."""
 
 KEPT = ("compress", "interleave", "photometric", "blockxsize", "blockysize", "tiled", "predictor")
 """How a file is laid out, kept on output."""
@@ -66,6 +63,7 @@ class GeoSource:
         overviews: by how much its smaller copies are smaller.
         cog: it is laid out for the cloud.
         gcps: ground control points and their CRS, of files without a transform.
+        mask: the file itself, if it has a mask beside its bands; written from there.
     """
 
     layout: dict[str, Any]
@@ -75,7 +73,8 @@ class GeoSource:
     units: tuple[str | None, ...]
     overviews: list[int]
     cog: bool
-    gcps: tuple[list[Any], Any] = field(default=([], None))
+    gcps: tuple[list[Any], Any]
+    mask: Path | None
 
 
 class _GeoReader(Reader):
@@ -112,7 +111,7 @@ class _GeoReader(Reader):
             channels,
             (file.height, file.width),
             stored,
-            source=_source(file),
+            source=_source(file, path),
             ground=_ground(file),
             nodata=nodata,
             names=tuple(name or "" for name in file.descriptions) if named else (),
@@ -132,6 +131,13 @@ class _GeoReader(Reader):
         if self._file.nodata is not None:
             scaled[values == self._file.nodata] = np.nan
         return scaled.astype(np.float32)
+
+    def measured(self, window: Window) -> NDArray[np.bool_] | None:
+        if not _has_mask(self._file):
+            return None
+        with _gdal():
+            mask = self._file.dataset_mask(window=_rasterio_window(window, self.header.shape))
+        return np.asarray(mask > 0)
 
     def close(self) -> None:
         with _gdal():
@@ -210,16 +216,36 @@ class _GeoWriter(Writer):
 
         overviews = self._source.overviews if self._source is not None else []
         with _gdal():
+            self._write_mask()
             if overviews and self._plain == self._path:
                 self._file.build_overviews(overviews, Resampling.average)
             self._file.close()
             if self._plain != self._path:
-                compress = self._profile()["compress"]
+                profile = self._profile()
                 copy(
-                    str(self._plain), str(self._path), driver="COG",
-                    compress=compress, bigtiff="IF_SAFER", overview_resampling="average",
-                )  # fmt: skip
+                    str(self._plain),
+                    str(self._path),
+                    driver="COG",
+                    compress=profile["compress"],
+                    blocksize=profile.get("blockxsize", 512),
+                    bigtiff="IF_SAFER",
+                    overview_resampling="average",
+                )
                 self._plain.unlink()
+
+    def _write_mask(self) -> None:
+        """Copies the mask of the file whose scan this is made of, strip by strip."""
+        import rasterio
+        from rasterio.windows import Window as RasterioWindow
+
+        if self._source is None or self._source.mask is None:
+            return
+        with rasterio.open(self._source.mask, driver="GTiff") as source:
+            if source.shape != self._header.shape:
+                return
+            for top in range(0, source.height, STRIP):
+                strip = RasterioWindow(0, top, source.width, min(STRIP, source.height - top))
+                self._file.write_mask(source.dataset_mask(window=strip), window=strip)
 
     def abandon(self) -> None:
         with _gdal():
@@ -239,7 +265,7 @@ class GeoTiff(Family):
     def claims(self, path: Path) -> bool:
         try:
             with tifffile.TiffFile(path) as file:
-                found = GEO_TAGS.keys() & {tag.code for tag in file.pages[0].tags}
+                found = GEO_TAGS & {tag.code for tag in file.pages.first.tags}
         except Exception:  # damaged: the general family says so
             return False
         if not found or _has_rasterio():
@@ -298,9 +324,10 @@ def _transform(ground: Ground) -> Any:
     return Transform(*(ground.affine @ np.linalg.inv(CENTRE))[:2].ravel())
 
 
-def _source(file: Any) -> GeoSource:
+def _source(file: Any, path: Path) -> GeoSource:
     structure = file.tags(ns="IMAGE_STRUCTURE")
-    layout = {name: file.profile[name] for name in KEPT if name in file.profile}
+    layout: dict[str, Any] = {"compress": "none"}
+    layout |= {name: file.profile[name] for name in KEPT if name in file.profile}
     if not layout.get("tiled"):  # a strip's height only; GDAL takes no width of strips
         layout.pop("blockxsize", None)
     if "PREDICTOR" in structure:
@@ -315,7 +342,16 @@ def _source(file: Any) -> GeoSource:
         file.overviews(1),
         structure.get("LAYOUT") == "COG",
         (points, crs),
+        path.resolve() if _has_mask(file) else None,
     )
+
+
+def _has_mask(file: Any) -> bool:
+    """Whether a mask for all bands lies beside them."""
+    from rasterio.enums import MaskFlags
+
+    flags = set(file.mask_flag_enums[0])
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 def _palette(file: Any) -> NDArray[np.uint8] | None:
