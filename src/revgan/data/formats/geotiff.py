@@ -24,7 +24,6 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.tiff import Tiff
 from revgan.errors import UserError, notice
 
 # GDAL's complaints end in one sentence of ours, or don't matter.
@@ -259,7 +258,7 @@ class GeoTiff(Family):
 
     suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
-    magic = Tiff.magic
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
     special = True
 
     def claims(self, path: Path) -> bool:
