@@ -250,7 +250,7 @@ def class_map_files(ref: ScanRef, palette: Palette) -> list[Path]:
 
 
 def _ids_path(ref: ScanRef, palette: Palette) -> Path:
-    folder = ref.path.parent
+    folder = ref.folder
     name = folder.name.removesuffix(palette.domain) + "Labels"
     return folder.with_name(name) / f"{ref.name}.png"
 

@@ -65,5 +65,5 @@ def _mask_of(ref: ScanRef) -> Path:
 
 
 def _mask_folder(ref: ScanRef) -> Path:
-    folder = ref.path.parent
+    folder = ref.folder
     return folder.with_name(f"{folder.name[:-1]}Mask")  # without A or B

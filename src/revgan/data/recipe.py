@@ -96,7 +96,7 @@ class Recipe:
         Raises:
             UserError: it can't be read, or is constant where intensities are not those of a type.
         """
-        return self.apply(ref.read(), ref.path)
+        return self.apply(ref.read(self.config.spatial_dims), ref.path)
 
     def apply(self, scan: Scan, path: Path) -> Prepared:
         """Brings a scan to its domain's channels, grid and size.

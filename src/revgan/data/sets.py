@@ -40,7 +40,13 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     Raises:
         UserError: no such folder or set, or its layout is not understood.
     """
-    return open_folder(_root(config, paired=paired), config.spatial_dims, paired=paired)
+    return open_folder(
+        _root(config, paired=paired),
+        config.spatial_dims,
+        paired=paired,
+        recursive=config.recursive,
+        selection=config.selection,
+    )
 
 
 def open_data_set(

@@ -66,7 +66,7 @@ class DiskStore(Store):
         self._places: dict[ScanRef, Path] = {}
 
     def inspect(self, ref: ScanRef) -> Found:
-        self._places[ref] = cache.entry(ref.path, ref.half, *self.recipe.key, *_LIBRARIES)
+        self._places[ref] = cache.entry(ref.files, ref.part, *self.recipe.key, *_LIBRARIES)
         return self.get(ref).found
 
     def get(self, ref: ScanRef) -> Prepared:

@@ -9,6 +9,9 @@ from revgan.data.formats.contract import (
     Affine,
     Header,
     Kind,
+    Listing,
+    Passed,
+    Place,
     Scan,
     Selection,
     Values,
@@ -24,7 +27,8 @@ from revgan.data.formats.files import (
     require_holds,
     write,
 )
-from revgan.data.formats.registry import stem, suffix_of, suffixes
+from revgan.data.formats.listing import scans_in, series_in
+from revgan.data.formats.registry import stem, suffix_of, suffixes, writable
 
 __all__ = [
     "KINDS",
@@ -32,6 +36,9 @@ __all__ = [
     "Ground",
     "Header",
     "Kind",
+    "Listing",
+    "Passed",
+    "Place",
     "Scan",
     "Selection",
     "Values",
@@ -43,8 +50,11 @@ __all__ = [
     "probe",
     "read",
     "require_holds",
+    "scans_in",
+    "series_in",
     "stem",
     "suffix_of",
     "suffixes",
+    "writable",
     "write",
 ]

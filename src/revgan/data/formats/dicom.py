@@ -151,6 +151,8 @@ class Dicom(Family):
 
     def beyond(self, header: Header) -> list[str]:
         source = header.source
+        if source is None:  # a path is asked about before there is a scan for it
+            return []
         if not isinstance(source, Source):
             return ["no DICOM file that it was made of, whose patient it would name"]
         return source.beyond(header)

@@ -110,7 +110,7 @@ def write_series(path: Path, values: NDArray[Any], source: Source) -> None:
     """Writes (X, Y, Z) in the place of a volume.
 
     Args:
-        path: a folder to make, or a file where the original is one.
+        path: a file where the original is one, else a folder to make.
         values: on the grid of the original.
         source: the original.
     """
@@ -118,11 +118,7 @@ def write_series(path: Path, values: NDArray[Any], source: Source) -> None:
     levels = [level[0] for level in source.slices]
     frames = np.ascontiguousarray(scaled.numbers.transpose(2, 1, 0))
     if levels[0].frame is not None:
-        file = path
-        if not path.suffix:
-            path.mkdir()
-            file = path / _file_name(levels[0])
-        _write_frames(file, scaled._replace(numbers=frames), levels, new, window)
+        _write_frames(path, scaled._replace(numbers=frames), levels, new, window)
         return
     path.mkdir()
     for level, numbers in zip(source.slices, frames, strict=True):

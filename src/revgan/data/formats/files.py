@@ -247,7 +247,10 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    family = writing_family(Path(path), header)
+    path = Path(path)
+    if suffix_of(path) is None:  # only what a scan was read from tells the format
+        return True
+    family = writing_family(path, header)
     return not family.reads_only and not family.beyond(header)
 
 

@@ -53,18 +53,17 @@ def _listed(
     names = {path.name.lower() for path in entries}
     found = Listing()
     for path in entries:
-        if path.is_dir() and suffix_of(path, dims) is None:
-            found += _inside(path, dims, selection, recursive, above | {folder.resolve()})
-            continue
         family = family_of(path, dims)
-        if family is None:
+        if path.is_dir() and (family is None or family.nameless):
+            found += _inside(path, dims, selection, recursive, above | {folder.resolve()})
+        elif family is None:
             found += Listing(passed=(Passed(path, _reason(path, dims)),))
         elif not _is_part(path, family, names):
             by_family[family].append(path)
     for family, files in by_family.items():
         together = family.gather(files, selection) if dims == 3 else None
         if together is None:
-            together = Listing(tuple(Place(path, Selection(), stem(path)) for path in files))
+            together = Listing(tuple(Place(path, selection, stem(path)) for path in files))
         found += together
     return found
 
@@ -99,8 +98,6 @@ def _is_part(path: Path, family: Family, names: set[str]) -> bool:
 
 def _reason(path: Path, dims: int) -> str:
     other = next((KINDS[each] for each in KINDS if suffix_of(path, each)), None)
-    if path.is_dir():
-        return "a folder by the name of a file"
     if other is not None:
         return f"{other.article} by its suffix"
     kind = KINDS[dims].many

@@ -112,6 +112,14 @@ def writing_family(path: Path, header: Header) -> Family:
     return next(each for each in named if each.suits(path, header))
 
 
+def writable(path: Path) -> Path:
+    """The path, but with another suffix where files with its own are only read."""
+    suffix = suffix_of(path)
+    of_suffix = (each for each in families() if suffix in each.suffixes)
+    instead = {each.instead for each in of_suffix if each.reads_only}
+    return path.with_name(f"{stem(path)}{instead.pop()}") if instead else path
+
+
 def family_of(path: Path, spatial_dims: int) -> Family | None:
     """The family of what a folder holds by its suffix or, where that tells nothing, its content.
 
