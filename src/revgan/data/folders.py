@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from revgan.data.formats import (
     KINDS,
+    WHOLE,
     Header,
     Listing,
     Passed,
@@ -46,7 +47,7 @@ class ScanRef:
 
     path: Path
     half: Literal["left", "right"] | None = None
-    selection: Selection = Selection()
+    selection: Selection = WHOLE
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
 
@@ -128,7 +129,7 @@ class Looking:
 
     spatial_dims: int
     recursive: bool = False
-    selection: Selection = Selection()
+    selection: Selection = WHOLE
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ def open_folder(
     *,
     paired: bool,
     recursive: bool = False,
-    selection: Selection = Selection(),
+    selection: Selection = WHOLE,
 ) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 

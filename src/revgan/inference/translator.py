@@ -13,7 +13,7 @@ from torch import Tensor
 
 from revgan.data import formats
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, Header, Scan, Selection, Values
+from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values
 from revgan.data.formats.contract import require_photo
 from revgan.data.intensity import IntensityMapping, TypeRange
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
@@ -208,7 +208,7 @@ class Translator:
         target: Path,
         direction: Direction,
         progress: Progress | None = None,
-        selection: Selection = Selection(),
+        selection: Selection = WHOLE,
     ) -> None:
         """Translates a file into another of the same size, at the same place in space.
 

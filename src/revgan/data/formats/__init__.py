@@ -6,6 +6,7 @@
 
 from revgan.data.formats.contract import (
     KINDS,
+    WHOLE,
     Affine,
     Header,
     Kind,
@@ -32,6 +33,7 @@ from revgan.data.formats.registry import stem, suffix_of, suffixes, writable
 
 __all__ = [
     "KINDS",
+    "WHOLE",
     "Affine",
     "Ground",
     "Header",

@@ -105,6 +105,10 @@ class Ground:
     crs: str
 
 
+WHOLE = Selection()
+"""All of a file that holds one scan."""
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """What a file says of its scan before any value is read.

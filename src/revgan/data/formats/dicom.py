@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from revgan.data.formats.contract import (
+    WHOLE,
     Family,
     Header,
     Listing,
@@ -184,6 +185,6 @@ def _names(volumes: Sequence[Series]) -> list[str]:
 def _place(volume: Series, name: str, count: int) -> Place:
     files = volume.files
     if len(files) == 1:
-        return Place(files[0], Selection(), files[0].stem)
-    selection = Selection() if count == 1 else Selection(series=volume.slices[0].series)
+        return Place(files[0], WHOLE, files[0].stem)
+    selection = WHOLE if count == 1 else Selection(series=volume.slices[0].series)
     return Place(files[0].parent, selection, name)

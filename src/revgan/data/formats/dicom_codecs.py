@@ -14,27 +14,27 @@ DECODER_DEPENDENCIES: dict[str, tuple[str, ...]] = {}
 
 
 def is_available(uid: str) -> bool:
-    """pydicom asks plug-ins for this: whether they can decode a transfer syntax."""
+    """Pydicom asks plug-ins for this: whether they can decode a transfer syntax."""
     return True
 
 
 @cache
 def add_codecs() -> None:
     """Tells pydicom of these decoders; once."""
-    from pydicom.pixels import decoders
+    from pydicom import uid
+    from pydicom.pixels.decoders.base import get_decoder
 
-    for decoder in (
-        decoders.JPEGExtended12BitDecoder,
-        decoders.JPEGLosslessDecoder,
-        decoders.JPEGLosslessSV1Decoder,
-        decoders.JPEGLSLosslessDecoder,
-        decoders.JPEGLSNearLosslessDecoder,
-        decoders.JPEG2000LosslessDecoder,
-        decoders.JPEG2000Decoder,
+    for syntax in (
+        uid.JPEGExtended12Bit,
+        uid.JPEGLossless,
+        uid.JPEGLosslessSV1,
+        uid.JPEGLSLossless,
+        uid.JPEGLSNearLossless,
+        uid.JPEG2000Lossless,
+        uid.JPEG2000,
     ):
-        DECODER_DEPENDENCIES[decoder.UID] = ("imagecodecs",)
-        if "imagecodecs" not in decoder.available_plugins:
-            decoder.add_plugin("imagecodecs", (__name__, "decode"))
+        DECODER_DEPENDENCIES[syntax] = ("imagecodecs",)
+        get_decoder(syntax).add_plugin("imagecodecs", (__name__, "decode"))
 
 
 def decode(source: bytes, runner: "DecodeRunner") -> bytes:

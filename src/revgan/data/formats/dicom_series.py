@@ -171,7 +171,7 @@ def stack(series: Series, where: Path) -> Stack:
         raise UserError(f"{what} has slices of several pixel spacings; take one of these out")
     across, down = np.array(first.directions[:3]), np.array(first.directions[3:])
     normal = np.cross(across, down)
-    along = [float(np.dot(normal, each.position)) for each in series.slices]
+    along = [float(np.dot(normal, np.array(each.position))) for each in series.slices]
     order = sorted(range(len(along)), key=lambda index: along[index])
     levels: list[list[Slice]] = []
     heights: list[float] = []

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 LEADS = (b"\2\0", b"\0\2", b"\x08\0", b"\0\x08")
 """The groups, in either byte order, that files without the preamble of part 10 start with."""
 
-TAGS = (
-    "SOPClassUID SOPInstanceUID SeriesInstanceUID SeriesNumber SeriesDescription Modality PatientID "
-    "ImageType Rows Columns SamplesPerPixel NumberOfFrames PhotometricInterpretation BitsStored "
-    "BitsAllocated PixelRepresentation PixelPaddingValue ImagePositionPatient "
-    "ImageOrientationPatient PixelSpacing RescaleSlope RescaleIntercept ModalityLUTSequence "
-    "DoseGridScaling GridFrameOffsetVector TemporalPositionIdentifier EchoNumbers "
-    "AcquisitionNumber InstanceNumber SharedFunctionalGroupsSequence "
-    "PerFrameFunctionalGroupsSequence"
-).split()
+TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "PatientID", "ImageType", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation", "BitsStored", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "DoseGridScaling", "GridFrameOffsetVector", "TemporalPositionIdentifier", "EchoNumbers", "AcquisitionNumber", "InstanceNumber", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
 """What is read before any pixel."""
 
 
@@ -275,7 +267,8 @@ def decoded(dataset: "Dataset", frame: int | None) -> NDArray[Any]:
     Raises:
         Exception: what pydicom raises for damaged or unknown encodings.
     """
-    from pydicom.pixels import apply_color_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
 
     from revgan.data.formats.dicom_codecs import add_codecs
 

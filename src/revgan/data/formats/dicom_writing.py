@@ -20,17 +20,7 @@ from revgan.data.formats.dicom_slices import Slice, dataset_of
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-STALE = (
-    "SmallestImagePixelValue LargestImagePixelValue SmallestPixelValueInSeries "
-    "LargestPixelValueInSeries PixelPaddingValue PixelPaddingRangeLimit VOILUTSequence "
-    "WindowCenterWidthExplanation ModalityLUTSequence PresentationLUTShape IconImageSequence "
-    "DigitalSignaturesSequence MACParametersSequence RedPaletteColorLookupTableData "
-    "GreenPaletteColorLookupTableData BluePaletteColorLookupTableData "
-    "RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor "
-    "BluePaletteColorLookupTableDescriptor ICCProfile RealWorldValueMappingSequence "
-    "OriginalAttributesSequence ReferencedImageSequence SourceImageSequence "
-    "DerivationCodeSequence PixelDataProviderURL RequestAttributesSequence"
-).split()
+STALE = ["SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "PixelPaddingValue", "PixelPaddingRangeLimit", "VOILUTSequence", "WindowCenterWidthExplanation", "ModalityLUTSequence", "PresentationLUTShape", "IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequence", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData", "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor", "ICCProfile", "RealWorldValueMappingSequence", "OriginalAttributesSequence", "ReferencedImageSequence", "SourceImageSequence", "DerivationCodeSequence", "PixelDataProviderURL", "RequestAttributesSequence"]
 """What is true of the original's pixels, or of its place in a workflow, and not of others."""
 
 
@@ -57,8 +47,9 @@ class Source:
         if header.dtype.kind not in "iuf":
             beyond.append(f"values of {header.dtype}")
         own = (*first.shape, len(self.slices)) if len(header.shape) == 3 else first.shape[::-1]
-        same = header.affine is None or self.affine is None
-        if header.shape != own or not (same or np.allclose(header.affine, self.affine, atol=1e-3)):
+        place, original = header.affine, self.affine
+        moved = place is not None and original is not None and not np.allclose(place, original)
+        if header.shape != own or moved:
             beyond.append("another grid than that of the DICOM files that it was made of")
         if first.dose:
             beyond.append("a dose grid behind it, whose values are no others'")
@@ -137,7 +128,8 @@ def _write_frames(
     path: Path, scaled: Stored, levels: Sequence[Slice], new: "_New", window: tuple[float, float]
 ) -> None:
     """Writes a file of many frames (Z, Y, X), in the order of the volume."""
-    from pydicom import Dataset, Sequence as Items
+    from pydicom import Dataset
+    from pydicom import Sequence as Items
 
     dataset = dataset_of(levels[0].path, stop_before_pixels=True)
     _derive(dataset, new, levels[:1])
@@ -202,10 +194,18 @@ def _derive(dataset: "Dataset", new: _New, originals: Sequence[Slice]) -> None:
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
     dataset.remove_private_tags()
-    overlays = [tag for tag in dataset.keys() if tag.group in range(0x6000, 0x6100)]
-    for name in (*STALE, *overlays):
+    for overlay in [tag for tag in dataset.keys() if tag.group in range(0x6000, 0x6100)]:  # noqa: SIM118
+        del dataset[overlay]
+    for name in STALE:
         if name in dataset:
             del dataset[name]
+    for name in (
+        "ImplementationClassUID",
+        "ImplementationVersionName",
+        "SourceApplicationEntityTitle",
+    ):
+        if name in dataset.file_meta:  # of the software that wrote the original
+            del dataset.file_meta[name]
     of_class, series = dataset.SOPClassUID, dataset.SeriesInstanceUID
     references = [
         _item(ReferencedSOPClassUID=of_class, ReferencedSOPInstanceUID=each.uid)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     KINDS,
+    WHOLE,
     Affine,
     Header,
     Reader,
@@ -30,9 +31,6 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.registry import reading_family, suffix_of, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
-
-WHOLE = Selection()
-"""All of a file that holds one scan."""
 
 MIN_STEPS = 100
 """Whole numbers that fractions must spread over to be rounded to them: it changes none by more than

@@ -78,7 +78,9 @@ class _ZarrReader(Reader):
         if missing := set(self._order) - set(image.axes):
             raise UserError(f"{path} has no axis {missing.pop()}; a volume needs x, y and z")
         labels = image.labels if len(image.labels) == sizes.get("c", 1) else ()
-        self._channels = selecting.channels(path, selection.channels, labels, sizes.get("c", 1))
+        self._channels = selecting.channels(
+            path, selection.channels, labels, sizes.get("c", 1)
+        )
         shapes = [tuple(array.shape[image.axes.index(a)] for a in self._order) for array in arrays]
         spacings = [self._spacing(level) for level in image.levels]
         known = [spacing[0] * 1e3 for spacing in spacings if spacing is not None]
@@ -123,7 +125,9 @@ class _ZarrReader(Reader):
         parts = dict(zip(self._order, window, strict=True))
         first, last = min(self._channels), max(self._channels)
         index = tuple(
-            self._fixed[axis] if axis in self._fixed else parts.get(axis, slice(first, last + 1))
+            self._fixed[axis]
+            if axis in self._fixed
+            else parts.get(axis, slice(first, last + 1))
             for axis in self._image.axes
         )
         data = np.asarray(self._array[index])
@@ -197,7 +201,9 @@ class _ZarrWriter(Writer):
         sides = dict(zip(self._order, header.shape, strict=True))
         return axes, tuple(min(chunks.get(axis, 1), sides.get(axis, 1)) for axis in axes)
 
-    def _new_array(self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Array[Any]:
+    def _new_array(
+        self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]
+    ) -> Array[Any]:
         sides = dict(zip(self._order, shape, strict=True)) | {"c": self._header.channels}
         full = tuple(sides.get(axis, 1) for axis in self._axes)
         how: dict[str, Any] = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
@@ -258,10 +264,8 @@ class _ZarrWriter(Writer):
     def _described_channels(self) -> tuple[Mapping[str, Any], ...]:
         """As in the file that it is written like, where its channels are the same ones."""
         names, known = self._header.names, self._known
-        if (
-            known is not None
-            and names
-            and names == tuple(known.image.labels[number] for number in known.channels)
+        if known is not None and names and names == tuple(
+            known.image.labels[number] for number in known.channels
         ):
             return tuple(known.image.channels[number] for number in known.channels)
         return tuple(ngff.channel(name, self._low, self._high) for name in names)
