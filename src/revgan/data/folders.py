@@ -2,134 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from revgan.data.formats import (
-    KINDS,
-    WHOLE,
-    Header,
-    Listing,
-    Passed,
-    Place,
-    Scan,
-    Selection,
-    probe,
-    read,
-    scans_in,
-    series_in,
-    stem,
-    suffix_of,
-    suffixes,
-)
+from revgan.data.formats import KINDS, WHOLE, Selection
+from revgan.data.refs import ScanRef, Scans, existing_folder, find_scans
 from revgan.directions import DomainName
-from revgan.errors import UserError, notice
+from revgan.errors import UserError
 
 HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 """Of files that show A and B side by side."""
-
-NAMED = 10
-"""Files passed over for one reason that are named; of more, the first."""
-
-
-@dataclass(frozen=True)
-class ScanRef:
-    """A scan that can be read: a file, a folder of slices, or a part of either.
-
-    Attributes:
-        path: the file or folder.
-        half: the half of its width that is meant (left is A, right is B); None for all of it.
-        selection: which part of it is meant, where it holds several scans.
-        label: what it is called, where that isn't its file's name; "/" stands between folders.
-        root: the folder whose scans it is one of; None for that which it lies in.
-    """
-
-    path: Path
-    half: Literal["left", "right"] | None = None
-    selection: Selection = WHOLE
-    label: str = field(default="", compare=False)
-    root: Path | None = field(default=None, compare=False)
-
-    @property
-    def name(self) -> str:
-        """By which it is matched with others: the file's name without its suffix, or `label`."""
-        return self.label or stem(self.path)
-
-    @property
-    def folder(self) -> Path:
-        """The folder whose scans it is one of."""
-        return self.root or self.path.parent
-
-    @property
-    def file_name(self) -> str:
-        """What a file of the same format is called beside others."""
-        return f"{self.name}{self.path.name[len(stem(self.path)) :]}"
-
-    @property
-    def files(self) -> list[Path]:
-        """What is read for it, as far as its changes are looked for."""
-        if not self.path.is_dir():
-            return [self.path]
-        return sorted(path for path in self.path.iterdir() if path.is_file())
-
-    @property
-    def part(self) -> list[Any]:
-        """What of its files it is, as JSON has it."""
-        return [self.half, *astuple(self.selection)]
-
-    def __str__(self) -> str:
-        if self.half is not None:
-            return f"the {self.half} half of {self.path}"
-        return (
-            f"{self.path} (series {self.selection.series})"
-            if self.selection.series
-            else str(self.path)
-        )
-
-    def header(self, spatial_dims: int | None = None) -> Header:
-        """What its file says of it; of a half, what it says of all.
-
-        Raises:
-            UserError: the file can't be read.
-        """
-        return probe(self.path, spatial_dims, self.selection)
-
-    def read(self, spatial_dims: int | None = None) -> Scan:
-        """The scan; of a half, its last axis is half as long as the file's.
-
-        Args:
-            spatial_dims: how many spatial axes it has; None for what is usual in its format.
-
-        Raises:
-            UserError: the file can't be read, or is to be halved and has an odd width.
-        """
-        scan = read(self.path, spatial_dims, self.selection)
-        if self.half is None:
-            return scan
-        width = scan.shape[-1]
-        if width % 2:
-            raise UserError(
-                f"{self.path} has the odd width {width}; an image with A on the left and B on the "
-                "right needs two halves of equal width"
-            )
-        left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
-        return replace(scan, values=left if self.half == "left" else right)
-
-
-@dataclass(frozen=True)
-class Looking:
-    """How folders are looked into.
-
-    Attributes:
-        spatial_dims: of the scans looked for: 2 for images, 3 for volumes.
-        recursive: in folders inside, too.
-        selection: which part of each file is meant.
-    """
-
-    spatial_dims: int
-    recursive: bool = False
-    selection: Selection = WHOLE
 
 
 @dataclass(frozen=True)
@@ -162,106 +46,8 @@ class Folder:
     val: Split | None
 
 
-def existing_folder(folder: Path | str, what: str = "images") -> Path:
-    """The folder, which is there.
-
-    Raises:
-        UserError: it isn't; asks for a folder of what is said.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {problem}; give a folder of {what}")
-    return folder
-
-
-@dataclass(frozen=True)
-class Scans:
-    """The scans of a folder.
-
-    Attributes:
-        refs: ordered by name; at least one.
-        passed: what there is besides, and why it is passed over.
-        folder: where they are.
-    """
-
-    refs: tuple[ScanRef, ...]
-    passed: tuple[Passed, ...]
-    folder: Path
-
-    def tell(self) -> None:
-        """Tells the user what is passed over: how much, what, and why."""
-        by_reason: dict[str, list[str]] = {}
-        for path, reason in self.passed:
-            name = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-            by_reason.setdefault(reason, []).append(str(name))
-        for reason, names in by_reason.items():
-            more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-            many = "file is" if len(names) == 1 else "files are"
-            if "folder" in reason:
-                many = many.replace("file", "folder")
-            notice(
-                f"{len(names):,} {many} passed over in {self.folder} ({reason}): "
-                f"{', '.join(names[:NAMED])}{more}"
-            )
-
-
-def find_scans(folder: Path | str, looking: Looking) -> Scans:
-    """The scans in a folder, ordered by name; hidden files don't count.
-
-    A folder that is one volume, of DICOM slices, holds that one.
-
-    Raises:
-        UserError: there is no such folder, or none in it.
-    """
-    dims = looking.spatial_dims
-    folder = existing_folder(folder, KINDS[dims].many)
-    found = scans_in(folder, dims, looking.selection, recursive=looking.recursive)
-    if not found.scans:
-        raise UserError(_nothing_in(folder, found, dims))
-    return Scans(tuple(_ref(place, folder) for place in found.scans), found.passed, folder)
-
-
-def given_scans(path: Path, looking: Looking) -> Scans:
-    """The scan at a path, which is a file or a folder that is a scan, or those in a folder.
-
-    Raises:
-        UserError: nothing is there.
-    """
-    if not path.is_dir() or suffix_of(path, looking.spatial_dims):
-        return Scans((ScanRef(path, selection=looking.selection),), (), path.parent)
-    own = series_in(path, looking.selection) if looking.spatial_dims == 3 else None
-    if own is not None and len(own.scans) == 1 and own.scans[0].path == path:
-        ref = ScanRef(path, selection=own.scans[0].selection)
-        return Scans((ref,), own.passed, path)
-    return find_scans(path, looking)
-
-
-def _ref(place: Place, folder: Path) -> ScanRef:
-    label = "" if place.name == stem(place.path) else place.name
-    root = None if folder == place.path.parent else folder
-    return ScanRef(place.path, None, place.selection, label, root)
-
-
-def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
-    """The sentence on a folder without scans."""
-    paths = [each.path for each in found.passed]
-    others = {each: [path for path in paths if suffix_of(path, each)] for each in KINDS}
-    another = next((each for each in others if each != dims and others[each]), None)
-    many = KINDS[dims].many
-    if another is not None:
-        kind = KINDS[another]
-        return (
-            f"{folder} holds {kind.many} such as {min(others[another]).name}; for these, set "
-            f"data.spatial_dims {another}, for example by --preset {kind.preset}; or put files in "
-            f"it that end in {', '.join(suffixes(dims))}"
-        )
-    reasons = Counter(each.reason for each in found.passed).most_common(3)
-    why = "; ".join(f"{count} passed over: {reason}" for reason, count in reasons)
-    held = f" ({why})" if why else ""
-    return (
-        f"{folder} holds no {many}{held}; put files in it that end in {', '.join(suffixes(dims))}"
-    )
+Finder = Callable[[Path], Scans]
+"""Finds the scans of a folder."""
 
 
 def open_folder(
@@ -290,18 +76,20 @@ def open_folder(
         UserError: no such folder, neither layout, no scans, or some without partner if paired.
     """
     kind = KINDS[spatial_dims]
-    looking = Looking(spatial_dims, recursive, selection)
+    find: Finder = partial(
+        find_scans, spatial_dims=spatial_dims, recursive=recursive, selection=selection
+    )
     many, halves = kind.many, ""
     root = existing_folder(root, many)
-    layouts: list[Callable[[Path, str, Looking], Split | None]] = [_open_two_folders]
+    layouts: list[Callable[[Path, str, Finder], Split | None]] = [_open_two_folders]
     if kind.halved:
         layouts.append(_open_side_by_side)
         halves = f", or a folder train of {many} with A on the left and B on the right"
     for open_layout in layouts:
-        train = open_layout(root, "train", looking)
+        train = open_layout(root, "train", find)
         if train is None:
             continue
-        test, val = (open_layout(root, name, looking) for name in ("test", "val"))
+        test, val = (open_layout(root, name, find) for name in ("test", "val"))
         if test is None:
             test, val = val, None
         for split in (train, test, val):
@@ -314,7 +102,7 @@ def open_folder(
     )
 
 
-def _open_two_folders(root: Path, name: str, looking: Looking) -> Split | None:
+def _open_two_folders(root: Path, name: str, find: Finder) -> Split | None:
     folders = root / f"{name}A", root / f"{name}B"
     present = [folder.name for folder in folders if folder.is_dir()]
     if not present:
@@ -324,17 +112,17 @@ def _open_two_folders(root: Path, name: str, looking: Looking) -> Split | None:
         raise UserError(
             f"{missing[0]} does not exist, though {present[0]} does; give both folders{remedy}"
         )
-    a, b = (find_scans(folder, looking) for folder in folders)
+    a, b = map(find, folders)
     a.tell()
     b.tell()
     return Split(a.refs, b.refs, aligned=not _names_without_partner(a.refs, b.refs))
 
 
-def _open_side_by_side(root: Path, name: str, looking: Looking) -> Split | None:
+def _open_side_by_side(root: Path, name: str, find: Finder) -> Split | None:
     folder = root / name
     if not folder.is_dir():
         return None
-    found = find_scans(folder, looking)
+    found = find(folder)
     found.tell()
     a, b = (tuple(replace(ref, half=half) for ref in found.refs) for half in HALVES)
     return Split(a, b, aligned=True)

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from revgan.data.channels import convert_channels
-from revgan.data.folders import ScanRef
 from revgan.data.formats import KINDS, read
 from revgan.data.intensity import TypeRange
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 from revgan.files import write_text
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.folders import ScanRef
 from revgan.data.formats import read, suffixes
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 

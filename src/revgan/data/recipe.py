@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from revgan.data.channels import convert_channels
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef
 from revgan.data.foreground import foreground_positions
 from revgan.data.formats import Affine, Scan, Values
 from revgan.data.intensity import TypeRange
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from revgan.data import cache
-from revgan.data.folders import ScanRef
 from revgan.data.formats import Values
 from revgan.data.recipe import Found, Prepared, Recipe
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 _LIBRARIES = [version(name) for name in ("pillow", "imagecodecs", "tifffile", "torch", "monai")]

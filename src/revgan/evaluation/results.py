@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.folders import ScanRef
 from revgan.data.formats import Scan, writable, write
 from revgan.data.intensity import TypeRange
+from revgan.data.refs import ScanRef
 from revgan.inference.restoring import restore
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from revgan.data.folders import Looking, ScanRef, given_scans
 from revgan.data.formats import KINDS, Header, Selection, holds, suffix_of, suffixes, writable
+from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.translator import Translator
@@ -58,7 +58,7 @@ def run_translation(
             f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
         )
     dims = translator.generator.spatial_dims
-    found = given_scans(source, Looking(dims, recursive, Selection(series=series)))
+    found = given_scans(source, dims, recursive=recursive, selection=Selection(series=series))
     found.tell()
     sources = found.refs
     one = len(sources) == 1 and sources[0].path == source  # not the only one in a folder

@@ -21,7 +21,39 @@ if TYPE_CHECKING:
 LEADS = (b"\2\0", b"\0\2", b"\x08\0", b"\0\x08")
 """The groups, in either byte order, that files without the preamble of part 10 start with."""
 
-TAGS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "PatientID", "ImageType", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation", "BitsStored", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "DoseGridScaling", "GridFrameOffsetVector", "TemporalPositionIdentifier", "EchoNumbers", "AcquisitionNumber", "InstanceNumber", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "Modality",
+    "PatientID",
+    "ImageType",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "BitsStored",
+    "BitsAllocated",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "DoseGridScaling",
+    "GridFrameOffsetVector",
+    "TemporalPositionIdentifier",
+    "EchoNumbers",
+    "AcquisitionNumber",
+    "InstanceNumber",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
 """What is read before any pixel."""
 
 

@@ -20,7 +20,35 @@ from revgan.data.formats.dicom_slices import Slice, dataset_of
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-STALE = ["SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "PixelPaddingValue", "PixelPaddingRangeLimit", "VOILUTSequence", "WindowCenterWidthExplanation", "ModalityLUTSequence", "PresentationLUTShape", "IconImageSequence", "DigitalSignaturesSequence", "MACParametersSequence", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData", "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor", "ICCProfile", "RealWorldValueMappingSequence", "OriginalAttributesSequence", "ReferencedImageSequence", "SourceImageSequence", "DerivationCodeSequence", "PixelDataProviderURL", "RequestAttributesSequence"]
+STALE = [
+    "SmallestImagePixelValue",
+    "LargestImagePixelValue",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "VOILUTSequence",
+    "WindowCenterWidthExplanation",
+    "ModalityLUTSequence",
+    "PresentationLUTShape",
+    "IconImageSequence",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "ICCProfile",
+    "RealWorldValueMappingSequence",
+    "OriginalAttributesSequence",
+    "ReferencedImageSequence",
+    "SourceImageSequence",
+    "DerivationCodeSequence",
+    "PixelDataProviderURL",
+    "RequestAttributesSequence",
+]
 """What is true of the original's pixels, or of its place in a workflow, and not of others."""
 
 
