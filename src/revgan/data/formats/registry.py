@@ -61,15 +61,11 @@ def known_suffix(path: Path, spatial_dims: int | None) -> str:
 
 
 def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
-    """Whether a path is that of a scan: a file by its suffix, or a folder that formats count as one.
-
-    Nothing is read of files.
-    """
+    """Whether a path is that of a scan by its suffix: of a file, or of a folder that counts as one."""
     suffix = suffix_of(path, spatial_dims)
     if suffix is None:
         return False
-    family = next(each for each in families() if suffix in each.suffixes)
-    return family.folder == path.is_dir() and (not family.folder or family.claims(path))
+    return path.is_dir() == next(each.folder for each in families() if suffix in each.suffixes)
 
 
 def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
