@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from revgan.data.formats import KINDS, Header, Selection, holds, suffix_of, suffixes, writable
+from revgan.data.formats import (
+    KINDS,
+    Header,
+    Selection,
+    holds,
+    is_scan,
+    suffix_of,
+    suffixes,
+    writable,
+)
 from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
@@ -62,7 +71,7 @@ def run_translation(
     found.tell()
     sources = found.refs
     one = len(sources) == 1 and sources[0].path == source  # not the only one in a folder
-    into_folder = into_folder or not one or target.is_dir()
+    into_folder = into_folder or not one or (target.is_dir() and not is_scan(target))
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:

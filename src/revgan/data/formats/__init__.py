@@ -29,7 +29,7 @@ from revgan.data.formats.files import (
     write,
 )
 from revgan.data.formats.listing import scans_in, series_in
-from revgan.data.formats.registry import stem, suffix_of, suffixes, writable
+from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes, writable
 
 __all__ = [
     "KINDS",
@@ -48,6 +48,7 @@ __all__ = [
     "create",
     "cut",
     "holds",
+    "is_scan",
     "open",
     "probe",
     "read",

@@ -59,6 +59,14 @@ def known_suffix(path: Path, spatial_dims: int | None) -> str:
     )
 
 
+def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
+    """Whether a path is that of a scan by its suffix: of a file, or of a folder that counts as one."""
+    suffix = suffix_of(path, spatial_dims)
+    if suffix is None:
+        return False
+    return path.is_dir() == next(each.folder for each in families() if suffix in each.suffixes)
+
+
 def reading_family(path: Path, spatial_dims: int | None) -> Family:
     """The family that reads a file: by its first bytes, as many a PNG goes by the name of .jpg.
 
