@@ -299,7 +299,9 @@ class Family(ABC):
         special: it goes before other families of the same suffix, for the files that it `claims`
             and the headers that it `suits`.
         folder: its "files" are folders.
-        nameless: its files need no suffix, and a folder of them can be a scan, or several.
+        nameless: its files need no suffix.
+        gathers: with so many spatial axes, its files make scans together, see `gather`; a folder of
+            them can be one.
         reads_only: it writes nothing.
         instead: a suffix for what this family can't hold.
         folder: its "files" are folders.
@@ -313,25 +315,31 @@ class Family(ABC):
     parts: tuple[str, ...] = ()
     folder = False
     nameless = False
+    gathers: tuple[int, ...] = ()
     reads_only = False
     instead = ""
     folder = False
+
+    def takes(self, spatial_dims: int | None) -> bool:
+        """Whether its scans can have so many spatial axes; None for any number."""
+        return spatial_dims in (None, *self.spatial_dims)
+
+    def usual_dims(self, path: Path) -> int:
+        """The spatial axes that a file's scan has, where nobody says how many."""
+        return self.gathers[0] if self.gathers and path.is_dir() else self.spatial_dims[0]
 
     def starts(self, head: bytes) -> bool:
         """Whether a file is the family's by its first `HEAD` bytes (all of a shorter one)."""
         return head.startswith(self.magic)
 
-    def gather(self, files: Sequence[Path], selection: Selection) -> Listing | None:
-        """The volumes that files of one folder make together, or a part of each of them.
+    def gather(self, files: Sequence[Path], selection: Selection) -> Listing:
+        """The scans that files of one folder make together.
 
         Args:
             files: all of the family in that folder, at least one.
-            selection: which part of them is meant.
-
-        Returns:
-            None if each file is a scan by itself.
+            selection: which of them are meant.
         """
-        return None
+        raise NotImplementedError
 
     def claims(self, path: Path) -> bool:
         """Whether a file that starts with `magic` is this family's, of those that are special.

@@ -86,8 +86,15 @@ class _ImageReader(Reader):
 
     def values(self, window: Window) -> Values:
         pixels = decoded(dataset_of(self._slice.path), self._slice.frame)
-        channels = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+        channels = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
         return values_of(self._slice, channels[:, *window], self.header.dtype)
+
+
+def _open_image(path: Path, selection: Selection) -> Reader:
+    try:
+        return _ImageReader(path, selection.z)
+    except NoImage as error:
+        raise UserError(f"{path} is {error}; give an image") from error
 
 
 class Dicom(Family):
@@ -97,6 +104,7 @@ class Dicom(Family):
     spatial_dims = (2, 3)
     selects = ("series", "z")
     nameless = True
+    gathers = (3,)
     instead = ".nii.gz"
 
     def starts(self, head: bytes) -> bool:
@@ -112,14 +120,11 @@ class Dicom(Family):
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         require_pydicom()
-        if spatial_dims == 2:
-            try:
-                return _ImageReader(path, selection.z)
-            except NoImage as error:
-                raise UserError(f"{path} is {error}; give an image") from error
-        files = [path]
-        if path.is_dir():
-            files = sorted(each for each in path.iterdir() if self._own(each))
+        openers = {2: _open_image, 3: self._open_volume}
+        return openers[spatial_dims](path, selection)
+
+    def _open_volume(self, path: Path, selection: Selection) -> Reader:
+        files = sorted(filter(self._own, path.iterdir())) if path.is_dir() else [path]
         volumes, passed = find_series(files, selection)
         if not volumes:
             reasons = dict.fromkeys(each.reason for each in passed)

@@ -111,7 +111,7 @@ def open(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
             f"{type(family).__name__} don't have; leave that out"
         )
-    dims = spatial_dims or (3 if path.is_dir() and family.nameless else family.spatial_dims[0])
+    dims = spatial_dims or family.usual_dims(path)
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
