@@ -114,9 +114,9 @@ class Dicom(Family):
         require_pydicom()
         volumes, passed = find_series(files, selection)
         names = _names(volumes)
-        return Listing(
-            tuple(map(_place, volumes, names, [len(volumes)] * len(volumes))), tuple(passed)
-        )
+        alone = len(volumes) == 1 and selection.series is None
+        places = [_place(each, name, alone) for each, name in zip(volumes, names, strict=True)]
+        return Listing(tuple(places), tuple(passed))
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         require_pydicom()
@@ -187,9 +187,9 @@ def _names(volumes: Sequence[Series]) -> list[str]:
     return [head.series for head in heads]
 
 
-def _place(volume: Series, name: str, count: int) -> Place:
+def _place(volume: Series, name: str, alone: bool) -> Place:
     files = volume.files
     if len(files) == 1:
         return Place(files[0], WHOLE, files[0].stem)
-    selection = WHOLE if count == 1 else Selection(series=volume.slices[0].series)
+    selection = WHOLE if alone else Selection(series=volume.slices[0].series)
     return Place(files[0].parent, selection, name)

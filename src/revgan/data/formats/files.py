@@ -203,7 +203,8 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     path = Path(path)
     family = writing_family(path, header)
     require_holds(path, header)
-    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
+    taken = (family.folder or family.gathers) and path.is_dir() and any(path.iterdir())
+    if taken and not family.claims(path):
         raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
