@@ -107,9 +107,7 @@ def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
     """
     many = KINDS[spatial_dims].many
     paths = [
-        path
-        for path in existing_folder(folder, many).iterdir()
-        if not path.name.startswith(".")
+        path for path in existing_folder(folder, many).iterdir() if not path.name.startswith(".")
     ]
     found = [path for path in paths if is_scan(path, spatial_dims)]
     if not found:

@@ -62,9 +62,7 @@ class Multiscale:
         version = str(ome.get("version") or content.get("version") or "0.4")
         axes, units = _axes(content.get("axes", EARLY_AXES))
         overall = content.get("coordinateTransformations", ())
-        levels = tuple(
-            _level(dataset, overall, len(axes)) for dataset in content["datasets"]
-        )
+        levels = tuple(_level(dataset, overall, len(axes)) for dataset in content["datasets"])
         if not levels:
             raise ValueError("its pyramid has no level")
         channels = tuple(ome.get("omero", {}).get("channels", ()))
@@ -131,7 +129,9 @@ def _axes(content: str | Sequence[Any]) -> tuple[str, tuple[str, ...]]:
     names = [str(axis["name"]) for axis in described]
     order = [list(TYPES).index(name) if name in TYPES else -1 for name in names]
     if order != sorted(set(order)) or -1 in order or not {"y", "x"} <= set(names):
-        raise ValueError(f"its axes are {', '.join(names)}, not some of t, c, z, y, x in this order")
+        raise ValueError(
+            f"its axes are {', '.join(names)}, not some of t, c, z, y, x in this order"
+        )
     return "".join(names), tuple(str(axis.get("unit") or "") for axis in described)
 
 

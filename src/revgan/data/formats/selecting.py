@@ -83,12 +83,11 @@ def plane(path: Path, what: str, wanted: int | None, count: int) -> int:
     """
     things = {"z": "planes in depth", "t": "points in time"}[what]
     if wanted is None and count > 1:
-        raise UserError(
-            f"{path} has {count} {things}; choose one by {what}, from 0 to {count - 1}"
-        )
+        raise UserError(f"{path} has {count} {things}; choose one by {what}, from 0 to {count - 1}")
     number = wanted or 0
     if not 0 <= number < count:
-        raise UserError(f"{path} has {count} {things}; give {what} from 0 to {count - 1}")
+        held = f"{count} {things}" if count > 1 else f"only one of {things}"
+        raise UserError(f"{path} has {held}; give {what} from 0 to {count - 1}")
     return number
 
 
