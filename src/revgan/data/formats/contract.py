@@ -257,6 +257,7 @@ class Family(ABC):
             and the headers that it `suits`.
         instead: a suffix for what this family can't hold.
         folder: its "files" are folders.
+        reads_only: it writes nothing.
     """
 
     suffixes: tuple[str, ...]
@@ -266,6 +267,7 @@ class Family(ABC):
     special: bool = False
     instead = ""
     folder = False
+    reads_only = False
 
     def claims(self, path: Path) -> bool:
         """Whether a file that starts with `magic` is this family's, of those that are special.

@@ -127,8 +127,8 @@ def open(
     dims = spatial_dims or family.spatial_dims[0]
     if idle := [name for name in selection.given if name in IDLE[dims]]:
         raise UserError(
-            f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does nothing; "
-            "leave that out"
+            f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does "
+            "nothing; leave that out"
         )
     with _blaming(path):
         reader = family.open(path, dims, selection)
@@ -263,7 +263,8 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), header).beyond(header)
+    family = writing_family(Path(path), header)
+    return not family.reads_only and not family.beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -274,6 +275,11 @@ def require_holds(path: Path | str, header: Header) -> None:
     """
     path = Path(path)
     family = writing_family(path, header)
+    if family.reads_only:
+        raise UserError(
+            f"{path} can't be written, as files of the kind {type(family).__name__} are only read; "
+            f"use the suffix {family.instead}"
+        )
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
@@ -383,8 +389,8 @@ def _require_place(affine: Affine, path: Path) -> None:
     steps = affine[:-1, :-1]
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't be "
-            "inverted; mend its header, for example by that of another scan on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't "
+            "be inverted; mend its header, for example by that of another scan on the same grid"
         )
 
 

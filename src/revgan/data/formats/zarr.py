@@ -98,7 +98,8 @@ class _Axes:
         left = [axis for axis in self.names if axis in "c" + self.order]
         if "c" not in left:
             data, left = data[np.newaxis], ["c", *left]
-        return data.transpose([left.index(axis) for axis in "c" + self.order])
+        scan: Values = data.transpose([left.index(axis) for axis in "c" + self.order])
+        return scan
 
     def to_array(self, values: Values) -> Values:
         """The opposite of `to_scan`."""
