@@ -6,7 +6,7 @@ chain of couplings is a longer list. Its inverse is the list reversed, with `unc
 and the halves given in the other order. Forward, inverse and both backward passes walk such a list.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,10 +15,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from revgan.reversible.grid import grid_spacing, round_to_grid
+from revgan.reversible.tracing import plain_only
+
+
+Conditions = Sequence[Tensor]
+"""What f and g get besides their half of the channels."""
 
 
 class Combination(Protocol):
-    """What a step asks of its coupling; `revgan.reversible.Coupling` describes these methods."""
+    """What a step asks of its coupling; `revgan.reversible.Coupling` describes all of it."""
+
+    exact: bool
 
     def couple(self, target: Tensor, features: Tensor) -> Tensor: ...
 
@@ -37,20 +44,35 @@ class Step:
     net: nn.Module
     inverse: bool = False
 
-    def features(self, source: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
+    def features(
+        self, source: Tensor, conditions: Conditions, state: dict[str, Tensor] | None = None
+    ) -> Tensor:
         """What the net computes from the source, in 16 bits if its weights have 16.
 
         Args:
             source: the half that the net sees.
+            conditions: what else it gets.
             state: parameters and buffers, by name, to use in place of the net's own.
+
+        Raises:
+            RuntimeError: the net has changed the source, which is a half of the stream as well.
         """
-        source = _in_layout(source)
+        seen = _in_layout(source)
+        # Views, so that a condition's gradients from one net are summed first, as those of `seen`.
+        inputs = [seen, *(condition[...] for condition in conditions)]
         weight = next(self.net.parameters(), source)
         if weight.dtype in (torch.float16, torch.bfloat16):
-            source = source.to(weight.dtype)
+            inputs[0] = seen.to(weight.dtype)
+        before = _version(seen)
         features: Tensor = (
-            self.net(source) if state is None else functional_call(self.net, state, source)
+            self.net(*inputs) if state is None else functional_call(self.net, state, tuple(inputs))
         )
+        if _version(seen) != before:
+            raise RuntimeError(
+                f"a {type(self.net).__name__} as f or g changed its input by an in-place "
+                "operation; the input is the other half of the channels too, so give it a layer "
+                "that leaves its input as it is"
+            )
         return features
 
     def combine(self, target: Tensor, features: Tensor) -> Tensor:
@@ -73,11 +95,27 @@ def inverted(steps: Sequence[Step]) -> list[Step]:
     return [replace(step, inverse=not step.inverse) for step in reversed(steps)]
 
 
-def run(steps: Iterable[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+class Walk(Protocol):
+    """Walks steps: from the halves (target, source) and conditions to the halves at the end."""
+
+    def __call__(
+        self, steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions, /
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+def run(
+    steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions
+) -> tuple[Tensor, Tensor]:
     """Walks the steps under whatever gradient mode is on."""
     for step in steps:
-        target, source = source, step.combine(target, step.features(source))
+        target, source = source, step.combine(target, step.features(source, conditions))
     return target, source
+
+
+def _version(x: Tensor) -> int | None:
+    """How often x has been changed in place; None where nobody counts."""
+    # PyTorch has no public name for it.
+    return None if plain_only() or x.is_inference() else x._version
 
 
 def _in_layout(x: Tensor) -> Tensor:
@@ -91,7 +129,7 @@ def _in_layout(x: Tensor) -> Tensor:
         are summed first, as in a recomputation, and autocast doesn't keep its cast, as it would
         for a leaf.
     """
-    if torch._C._are_functorch_transforms_active():  # vmap has no layout, and nothing is replayed
+    if plain_only():  # vmap has no layout, and nothing is replayed
         return x[...]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
     channels_last = x.is_contiguous(memory_format=last) and not x.is_contiguous()
