@@ -64,10 +64,12 @@ def add_on_grid(target: Tensor, addend: Tensor, sign: int = 1) -> Tensor:
     """
     if grid_spacing(target.dtype) is None:
         return torch.add(target, addend, alpha=sign)
-    rounded = _straight_through(addend, _rounded_by_sums)
-    # Into the rounded copy, if nothing is recorded and the sum would lie in memory as it does.
-    reused = not (torch.is_grad_enabled() or plain_only()) and rounded.stride() == target.stride()
-    return torch.add(target, rounded, alpha=sign, out=rounded if reused else None)
+    if torch.is_grad_enabled() or plain_only():
+        return torch.add(target, _straight_through(addend, _rounded_by_sums), alpha=sign)
+    rounded = _rounded_by_sums(addend)
+    # Into the rounded copy, if the sum would lie in memory as that does.
+    out = rounded if rounded.stride() == target.stride() else None
+    return torch.add(target, rounded, alpha=sign, out=out)
 
 
 def _straight_through(x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:

@@ -33,9 +33,10 @@ def refuse_other_origins(features: Tensor, origins: Iterable[Tensor]) -> None:
         if not earlier and id(getattr(node, "variable", None)) not in leaves:
             _refuse(node)
         for edge in earlier:
-            if edge[0] is not None and edge[0] not in seen and edge not in edges:
-                seen.add(edge[0])
-                nodes.append(edge[0])
+            before = edge[0]
+            if before is not None and before not in seen and edge not in edges:
+                seen.add(before)
+                nodes.append(before)
 
 
 def _refuse(node: Any) -> None:

@@ -53,9 +53,11 @@ class RandomState:
 
 
 def own_generators(modules: Iterable[nn.Module]) -> list[torch.Generator]:
-    """The generators that are attributes of modules."""
-    values = (value for module in modules for value in vars(module).values())
-    return list({id(v): v for v in values if type(v) is torch.Generator}.values())
+    """The generators that are attributes of modules; PyTorch's own modules have none."""
+    others = [module for module in modules if not type(module).__module__.startswith("torch.nn.")]
+    values = [value for module in others for value in vars(module).values()]
+    found = [value for value in values if type(value) is torch.Generator]
+    return list({id(generator): generator for generator in found}.values()) if found else found
 
 
 def _global_states(device: torch.device) -> tuple[Tensor, ...]:
@@ -74,11 +76,8 @@ def _raw(state: Tensor) -> bytes:
 
 
 @contextmanager
-def replaying(state: RandomState | None) -> Iterator[None]:
+def replaying(state: RandomState) -> Iterator[None]:
     """Within, the generators start from `state`; afterwards they are as they were before."""
-    if state is None:
-        yield
-        return
     before = RandomState.now(state.device, state.own)
     state.restore()
     try:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from revgan.reversible.replay import Recording, leaf, own_weights, record, weights_of
+from revgan.reversible.modules import modules_of, weights_of
+from revgan.reversible.replay import Recording, leaf, own_weights, record
 from revgan.reversible.steps import Conditions, Step, run
 
 _FIRST_DERIVATIVES_ONLY = (
@@ -64,12 +65,13 @@ def run_saving_memory(
     # PyTorch has no public way to ask for torch.func's transforms.
     if torch._C._are_functorch_transforms_active():
         raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
-    if any(is_lazy(weight) for step in steps for weight in weights_of(step.net.modules())):
-        return run(steps, target, source, conditions)
     recomputed = len(steps) - stored
+    nets = [modules_of(step.net) for step in steps[:recomputed]]
+    if any(is_lazy(weight) for modules in nets for weight in weights_of(modules)):
+        return run(steps, target, source, conditions)
     with own_weights:
-        for number, step in enumerate(steps[:recomputed], start=1):
-            features, recording = record(step, source, conditions)
+        for number, (step, modules) in enumerate(zip(steps, nets, strict=False), start=1):
+            features, recording = record(step, modules, source, conditions)
             # Weights are inputs of the Function, so that autograd itself delivers their gradients,
             # and hooks, data parallelism and torch.autograd.grad see them as usual.
             # Function.apply has no types in PyTorch.

@@ -9,7 +9,7 @@ gradients would be silently wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -18,6 +18,7 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
+from revgan.reversible.modules import have_buffers, is_hooked, modules_of, weights_of
 from revgan.reversible.origins import refuse_other_origins
 from revgan.reversible.randomness import RandomState, own_generators, replaying
 from revgan.reversible.steps import Conditions, Step
@@ -66,7 +67,7 @@ class Recording:
                 than before, or uses what is neither a weight of its own nor a condition.
         """
         net = self.step.net
-        modules = list(net.modules())
+        modules = modules_of(net)
         if self.modes != [module.training for module in modules]:
             raise RuntimeError(
                 "a reversible core was switched between train() and eval() after a forward pass "
@@ -89,7 +90,7 @@ class Recording:
             own_weights,
             torch.enable_grad(),
             self._autocast(source.device.type),
-            replaying(self.random_state),
+            nullcontext() if self.random_state is None else replaying(self.random_state),
         ):
             features = self.step.features(source, conditions, state)
         if state is not None:
@@ -104,20 +105,29 @@ class Recording:
         return torch.autocast(device, dtype, enabled, cache_enabled=False)
 
 
-def record(step: Step, source: Tensor, conditions: Conditions) -> tuple[Tensor, Recording]:
+def record(
+    step: Step, modules: Sequence[nn.Module], source: Tensor, conditions: Conditions
+) -> tuple[Tensor, Recording]:
     """The step's features of the source, and what it takes to compute them again.
 
     The features have no graph. An activation inside the net that somebody keeps has its own, back
     to the source and the weights, so that a loss on it finds its way.
 
+    Args:
+        step: the step.
+        modules: its net, and all that this contains.
+        source: what the net sees.
+        conditions: what else it gets.
+
     Raises:
         RuntimeError: the net uses something that requires a gradient, and is neither a weight of
             its own nor a condition.
     """
-    modules = list(step.net.modules())
     weights = weights_of(modules)
     device = source.device
-    buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
+    buffers = {}
+    if have_buffers(modules):
+        buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
     before = RandomState.now(device, own_generators(modules))
     # With gradients, as in the replay: compiled nets and attention compute other bits without.
     with torch.enable_grad():
@@ -131,24 +141,9 @@ def record(step: Step, source: Tensor, conditions: Conditions) -> tuple[Tensor, 
     return features.detach(), Recording(step, weights, modes, buffers, state, autocast)
 
 
-def weights_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """The parameters of modules, each once, as `parameters()` has them, only many times as fast."""
-    # PyTorch's own walk visits every module again for each of several questions.
-    found = {
-        id(weight): weight
-        for module in modules
-        for weight in module._parameters.values()
-        if weight is not None
-    }
-    return list(found.values())
-
-
 def _replaced_or_hooked(weights: Sequence[Tensor], own: Sequence[nn.Parameter]) -> bool:
     """Whether gradients of `weights` can't be taken from the net as it stands."""
-    # PyTorch has no public way to ask for a tensor's hooks.
-    return any(
-        weight is not mine or mine._backward_hooks for weight, mine in zip_longest(weights, own)
-    )
+    return any(weight is not mine or is_hooked(mine) for weight, mine in zip_longest(weights, own))
 
 
 def leaf(x: Tensor, requires_grad: bool) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from revgan.reversible.couplings import Coupling, coupling_steps
+from revgan.reversible.modules import has_hooks
 from revgan.reversible.recomputation import run_saving_memory
 from revgan.reversible.steps import Conditions, Walk, inverted, run, split
 from revgan.reversible.tracing import exporting
@@ -178,16 +179,3 @@ class ReversibleSequential(nn.Module):
 def _has_weights_of_its_own(block: Coupling) -> bool:
     of_nets = {id(weight) for net in (block.f, block.g) for weight in net.parameters()}
     return any(id(weight) not in of_nets for weight in block.parameters())
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether calling a module does more than run its `forward`."""
-    # PyTorch has no public way to ask; it asks the same itself before each call.
-    of_all = torch.nn.modules.module._has_any_global_hook()
-    return bool(
-        of_all
-        or module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    )

@@ -8,6 +8,7 @@ and the halves given in the other order. Forward, inverse and both backward pass
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from revgan.reversible.grid import grid_spacing, round_to_grid
+from revgan.reversible.modules import first_weight
 from revgan.reversible.tracing import plain_only
 
 
@@ -57,22 +59,28 @@ class Step:
         Raises:
             RuntimeError: the net has changed the source, which is a half of the stream as well.
         """
+        if plain_only():  # nothing is replayed, and vmap has neither layouts nor versions
+            return self._evaluate([source[...], *conditions], state)
         seen = _in_layout(source)
+        # PyTorch has no public name for the count of changes in place.
+        before = None if seen.is_inference() else seen._version
         # Views, so that a condition's gradients from one net are summed first, as those of `seen`.
-        inputs = [seen, *(condition[...] for condition in conditions)]
-        weight = next(self.net.parameters(), source)
-        if weight.dtype in (torch.float16, torch.bfloat16):
-            inputs[0] = seen.to(weight.dtype)
-        before = _version(seen)
-        features: Tensor = (
-            self.net(*inputs) if state is None else functional_call(self.net, state, tuple(inputs))
-        )
-        if _version(seen) != before:
+        features = self._evaluate([seen, *(c[...] for c in conditions)], state)
+        if before is not None and seen._version != before:
             raise RuntimeError(
                 f"a {type(self.net).__name__} as f or g changed its input by an in-place "
                 "operation; the input is the other half of the channels too, so give it a layer "
                 "that leaves its input as it is"
             )
+        return features
+
+    def _evaluate(self, inputs: list[Tensor], state: dict[str, Tensor] | None) -> Tensor:
+        weight = first_weight(self.net)
+        if weight is not None and weight.dtype in (torch.float16, torch.bfloat16):
+            inputs[0] = inputs[0].to(weight.dtype)
+        features: Tensor = (
+            self.net(*inputs) if state is None else functional_call(self.net, state, tuple(inputs))
+        )
         return features
 
     def combine(self, target: Tensor, features: Tensor) -> Tensor:
@@ -112,12 +120,6 @@ def run(
     return target, source
 
 
-def _version(x: Tensor) -> int | None:
-    """How often x has been changed in place; None where nobody counts."""
-    # PyTorch has no public name for it.
-    return None if plain_only() or x.is_inference() else x._version
-
-
 def _in_layout(x: Tensor) -> Tensor:
     """X with strides that follow from its shape and from whether its channels lie last in memory.
 
@@ -129,18 +131,22 @@ def _in_layout(x: Tensor) -> Tensor:
         are summed first, as in a recomputation, and autocast doesn't keep its cast, as it would
         for a leaf.
     """
-    if plain_only():  # vmap has no layout, and nothing is replayed
-        return x[...]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
     channels_last = x.is_contiguous(memory_format=last) and not x.is_contiguous()
-    axes = (0, *range(2, x.ndim), 1) if channels_last else range(x.ndim)
-    strides, stride = [0] * x.ndim, 1
-    for axis in reversed(axes):
-        strides[axis] = stride
-        stride *= max(x.shape[axis], 1)
-    if x.stride() == tuple(strides):
+    if x.stride() == _strides(x.shape, channels_last):
         return x[...]  # not view_as, which changes the stride of an axis of size 1
     return x.clone(memory_format=last if channels_last else torch.contiguous_format)
+
+
+@lru_cache
+def _strides(shape: tuple[int, ...], channels_last: bool) -> tuple[int, ...]:
+    """Those that follow from a shape and a layout."""
+    axes = (0, *range(2, len(shape)), 1) if channels_last else range(len(shape))
+    strides, stride = [0] * len(shape), 1
+    for axis in reversed(axes):
+        strides[axis] = stride
+        stride *= max(shape[axis], 1)
+    return tuple(strides)
 
 
 def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
