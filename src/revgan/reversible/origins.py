@@ -7,7 +7,7 @@ way, as an attribute or from the scope around it, would silently get none.
 from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def refuse_other_origins(features: Tensor, origins: Iterable[Tensor]) -> None:
@@ -40,12 +40,13 @@ def refuse_other_origins(features: Tensor, origins: Iterable[Tensor]) -> None:
 
 
 def _refuse(node: Any) -> None:
-    what = "a tensor"
-    if hasattr(node, "variable"):
-        what = f"a tensor of shape {tuple(node.variable.shape)}"
+    leaf = getattr(node, "variable", None)
+    what = "a tensor" if leaf is None else f"a tensor of shape {tuple(leaf.shape)}"
+    advice = "hand it, or what is computed from it, to the core as core(x, condition)"
+    if isinstance(leaf, nn.Parameter):
+        advice += "; or if it is a sharded weight, shard the blocks or the core, not f and g alone"
     raise RuntimeError(
         f"f or g of a reversible core that saves memory used {what} that requires a gradient and "
-        "is neither among its parameters nor a condition, so that its gradient would be lost; hand "
-        "it, or what is computed from it, to the core as core(x, condition), or set "
-        'memory_saving=False (memory="naive" in RevGenerator)'
+        "is neither among its parameters nor a condition, so that its gradient would be lost; "
+        f'{advice}; or set memory_saving=False (memory="naive" in RevGenerator)'
     )

@@ -78,11 +78,11 @@ class Recording:
             # Hooks on the net's own weights are for the sum over all uses.
             weights = [leaf(w, w.requires_grad) for w in weights]
             names = [name for name, _ in net.named_parameters()]
-            if len(names) != len(weights):
+            if len(names) != len(weights) or _sharded_since(weights, weights_of(modules)):
                 raise RuntimeError(
-                    f"a {type(net).__name__} as f or g of a reversible core had {len(weights)} "
-                    f"weights in the forward pass, and has {len(names)} now; add or remove weights "
-                    "after the backward pass"
+                    f"the weights of a {type(net).__name__} as f or g of a reversible core have "
+                    "been added to, removed or sharded since the forward pass, so that it can't be "
+                    "recomputed; do that after the backward pass"
                 )
             state = dict(zip(names, weights, strict=True))
             state |= {name: buffer.clone() for name, buffer in self.buffers.items()}
@@ -144,6 +144,15 @@ def record(
 def _replaced_or_hooked(weights: Sequence[Tensor], own: Sequence[nn.Parameter]) -> bool:
     """Whether gradients of `weights` can't be taken from the net as it stands."""
     return any(weight is not mine or is_hooked(mine) for weight, mine in zip_longest(weights, own))
+
+
+def _sharded_since(weights: Sequence[Tensor], own: Sequence[nn.Parameter]) -> bool:
+    """Whether there are other kinds of tensors now, which the net deals with in its own way."""
+    plain = Tensor, nn.Parameter
+    return any(
+        type(mine) not in plain and type(mine) is not type(weight)
+        for weight, mine in zip(weights, own, strict=True)
+    )
 
 
 def leaf(x: Tensor, requires_grad: bool) -> Tensor:
