@@ -18,8 +18,8 @@ Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
 Affine = NDArray[np.float64]
-"""In millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior (RAS+);
-of micrographs (3, 3), from row and column to x and y."""
+"""To millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior
+(RAS+); of micrographs (3, 3), from row and column to x and y."""
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
@@ -92,6 +92,11 @@ class Selection:
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
 
 
+IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
+"""What of a `Selection` means nothing for scans of so many spatial axes: volumes have all planes,
+and a resolution in all three directions."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ground:
     """Where an image lies on the ground.
@@ -117,8 +122,8 @@ class Header:
         channels: C.
         shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
         dtype: of the values in the file; float32 where it scales integers to fractions.
-        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None where
-            the format has no such place.
+        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None
+            where the format has no such place.
         source: what the family keeps of the file, so that one written like it has the same
             metadata; families don't look at each other's.
         ground: where on the ground the pixels are; None where the format doesn't say.
@@ -304,7 +309,6 @@ class Family(ABC):
             them can be one.
         reads_only: it writes nothing.
         instead: a suffix for what this family can't hold.
-        folder: its "files" are folders.
     """
 
     suffixes: tuple[str, ...]
@@ -318,7 +322,6 @@ class Family(ABC):
     gathers: tuple[int, ...] = ()
     reads_only = False
     instead = ""
-    folder = False
 
     def takes(self, spatial_dims: int | None) -> bool:
         """Whether its scans can have so many spatial axes; None for any number."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
+    IDLE,
     KINDS,
     WHOLE,
     Affine,
@@ -112,6 +113,11 @@ def open(
             f"{type(family).__name__} don't have; leave that out"
         )
     dims = spatial_dims or family.usual_dims(path)
+    if idle := [name for name in selection.given if name in IDLE[dims]]:
+        raise UserError(
+            f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does "
+            "nothing; leave that out"
+        )
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
@@ -375,8 +381,8 @@ def _require_place(affine: Affine, path: Path) -> None:
     steps = affine[:-1, :-1]
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't be inverted; mend its "
-            "header, for example by that of another scan on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't "
+            "be inverted; mend its header, for example by that of another scan on the same grid"
         )
 
 

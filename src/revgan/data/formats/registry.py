@@ -58,7 +58,7 @@ def known_suffix(path: Path, spatial_dims: int | None) -> str:
 
 
 def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
-    """Whether a path is that of a scan by its suffix: of a file, or of a folder that counts as one."""
+    """Whether a path is a scan's by its suffix: of a file, or of a folder that counts as one."""
     suffix = suffix_of(path, spatial_dims)
     if suffix is None:
         return False
@@ -85,8 +85,8 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     head = b"" if path.is_dir() and (family.folder or family.gathers) else first_bytes(path)
     if family.folder and not family.claims(path):
         raise UserError(
-            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by an "
-            "undamaged copy"
+            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by "
+            "an undamaged copy"
         )
     if not family.magic:
         return family
