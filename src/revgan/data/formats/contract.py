@@ -286,17 +286,14 @@ class Listing:
     scans: tuple[Place, ...] = ()
     passed: tuple[Passed, ...] = ()
 
-    def __add__(self, other: "Listing") -> "Listing":
-        return Listing(self.scans + other.scans, self.passed + other.passed)
-
 
 class Family(ABC):
     """A family of formats.
 
     Attributes:
         suffixes: of its files, in lower case.
-        parts: those of its suffixes that only hold the values of a file beside them, which has
-            the same name and another suffix.
+        parts: suffixes of files that only hold the values of one beside them, which has the same
+            name and one of the other `suffixes`.
         spatial_dims: how many spatial axes its scans can have.
         selects: fields of `Selection` that it understands.
         magic: first bytes that its files start with, whatever they are called; none for a family

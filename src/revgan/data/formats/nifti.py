@@ -3,7 +3,7 @@
 import gzip
 import math
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -30,11 +30,11 @@ class _NiftiReader(Reader):
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._compressed = file.read(2) == GZIP  # whatever the name says
-        self._stream: IO[bytes] | None = None
+        self._stream: Any = None
         if self._compressed == (path.suffix.lower() == ".gz"):
             image = nibabel.load(path)
         else:
-            self._stream = gzip.open(path) if self._compressed else path.open("rb")
+            self._stream = gzip.open(path) if self._compressed else path.open("rb")  # noqa: SIM115
             image = _from_stream(self._stream)
         if not isinstance(image, Nifti1Image):  # as CIFTI, which is also called .nii
             raise UserError(f"{path} holds no volume but a {type(image).__name__}; give a volume")
@@ -72,11 +72,13 @@ class _NiftiReader(Reader):
             self._stream.close()
 
 
-def _from_stream(stream: IO[bytes]) -> Any:
+def _from_stream(stream: Any) -> Any:
     """A volume whose file's name doesn't tell nibabel how it is compressed."""
     head = stream.read(HEADER)
     stream.seek(0)
-    kinds = (kind for kind in (Nifti2Image, Nifti1Image) if kind.header_class.may_contain_header(head))
+    kinds = (
+        kind for kind in (Nifti2Image, Nifti1Image) if kind.header_class.may_contain_header(head)
+    )
     return next(kinds, Nifti1Image).from_stream(stream)
 
 
