@@ -109,7 +109,7 @@ class Translator:
             progress: told about each window, where there are several.
 
         Returns:
-            A tensor for a tensor, pixels (H, W, C) of the same bit depth for pixels, and an array
+            A tensor for a tensor, of float32, or of float64 for one of float64; pixels (H, W, C) of the same bit depth for pixels, and an array
             (C, X, Y, Z) of float32, in the units of the other domain's files, for a volume.
 
         Raises:
@@ -151,9 +151,10 @@ class Translator:
             )
         single = image.ndim == single_ndim
         batch = image[None] if single else image
+        dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
-        ).to(image.device, torch.float32)
+        ).to(image.device, dtype)
         return translated[0] if single else translated
 
     def _translate_values(
