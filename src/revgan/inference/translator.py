@@ -109,8 +109,9 @@ class Translator:
             progress: told about each window, where there are several.
 
         Returns:
-            A tensor for a tensor, of float32, or of float64 for one of float64; pixels (H, W, C) of the same bit depth for pixels, and an array
-            (C, X, Y, Z) of float32, in the units of the other domain's files, for a volume.
+            A tensor for a tensor, of float64 for one of float64 and else of float32; pixels
+            (H, W, C) of the same bit depth for pixels; and an array (C, X, Y, Z) of float32, in the
+            units of the other domain's files, for a volume.
 
         Raises:
             ValueError: the direction, shape or type is none of these.

@@ -20,8 +20,8 @@ _FIRST_DERIVATIVES_ONLY = (
     '(memory="naive" in RevGenerator)'
 )
 _NO_OUTPUT = (
-    "a loss on an activation inside f or g of a reversible core reached the blocks before it without "
-    "a loss on the core's output, from which their activations are recomputed; add the two and "
+    "a loss on an activation inside f or g of a reversible core reached the blocks before it "
+    "without a loss on the core's output, from which they are recomputed; add the two and "
     'call backward() once, or set memory_saving=False (memory="naive" in RevGenerator)'
 )
 _OTHER_INPUT = (
