@@ -4,7 +4,16 @@
 `revgan.data.formats.contract.Family`, and nothing else.
 """
 
-from revgan.data.formats.contract import KINDS, Affine, Header, Kind, Scan, Values, Window
+from revgan.data.formats.contract import (
+    KINDS,
+    Affine,
+    Header,
+    Kind,
+    Scan,
+    Selection,
+    Values,
+    Window,
+)
 from revgan.data.formats.files import (
     create,
     cut,
@@ -15,19 +24,22 @@ from revgan.data.formats.files import (
     require_holds,
     write,
 )
-from revgan.data.formats.registry import stem, suffix_of, suffixes
+from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes
 
 __all__ = [
     "KINDS",
     "Affine",
+    "Ground",
     "Header",
     "Kind",
     "Scan",
+    "Selection",
     "Values",
     "Window",
     "create",
     "cut",
     "holds",
+    "is_scan",
     "open",
     "probe",
     "read",

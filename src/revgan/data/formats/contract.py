@@ -6,7 +6,7 @@ writes them; nothing else knows a format by name.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,8 @@ Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
 Affine = NDArray[np.float64]
-"""(4, 4), from voxel indices to millimetres towards right, anterior and superior (RAS+)."""
+"""To millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior
+(RAS+); of micrographs (3, 3), from row and column to x and y."""
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
@@ -58,6 +59,52 @@ KINDS = {
 """By the number of spatial axes."""
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a file is meant, where it holds more than one scan.
+
+    A family names those that it understands in `Family.selects`; any other is refused.
+
+    Attributes:
+        series: which of several scans, by its number from 0, its name or its UID.
+        level: of a pyramid, 0 the finest.
+        pixel_size: micrometres from pixel to pixel that a pyramid is read at.
+        channels: which of them, by number from 0 or by name; None for all.
+        z: the plane that makes an image of a stack.
+        t: the point in time.
+    """
+
+    series: str | None = None
+    level: int | None = None
+    pixel_size: float | None = None
+    channels: tuple[str, ...] | None = None
+    z: int | None = None
+    t: int | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The names of those that say something."""
+        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+
+
+IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
+"""What of a `Selection` means nothing for scans of so many spatial axes: volumes have all planes,
+and a resolution in all three directions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """Where an image lies on the ground.
+
+    Attributes:
+        affine: (3, 3), from row and column of a pixel's centre to the CRS's x and y.
+        crs: the coordinate reference system as WKT; "" where it isn't known.
+    """
+
+    affine: NDArray[np.float64]
+    crs: str
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """What a file says of its scan before any value is read.
@@ -66,9 +113,14 @@ class Header:
         channels: C.
         shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
         dtype: of the values in the file; float32 where it scales integers to fractions.
-        affine: where the voxels are; None where the format has no place.
+        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None
+            where the format has no such place.
         source: what the family keeps of the file, so that one written like it has the same
             metadata; families don't look at each other's.
+        ground: where on the ground the pixels are; None where the format doesn't say.
+        nodata: the value that stands for nothing measured; None where there is none. NaN always
+            stands for that.
+        names: of the channels; () where the file has none.
     """
 
     channels: int
@@ -76,10 +128,16 @@ class Header:
     dtype: np.dtype[Any]
     affine: Affine | None = None
     source: Any = None
+    ground: Ground | None = None
+    nodata: float | None = None
+    names: tuple[str, ...] = ()
 
     def of(self, values: Values) -> Self:
         """The header of other values (C, *spatial) at the same place, in their type."""
-        return replace(self, channels=len(values), shape=values.shape[1:], dtype=values.dtype)
+        names = self.names if len(values) == self.channels else ()
+        return replace(
+            self, channels=len(values), shape=values.shape[1:], dtype=values.dtype, names=names
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +149,18 @@ class Scan:
         affine: as in `Header`.
         source: as in `Header`.
         dtype: of the values in the file; what is written like it has this type, if that holds it.
+        ground: as in `Header`.
+        nodata: as in `Header`.
+        names: as in `Header`.
     """
 
     values: Values
     affine: Affine | None
     source: Any
     dtype: np.dtype[Any]
+    ground: Ground | None = None
+    nodata: float | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +170,16 @@ class Scan:
     @property
     def header(self) -> Header:
         """What its file would say of it."""
-        return Header(len(self.values), self.shape, self.dtype, self.affine, self.source)
+        return Header(
+            len(self.values),
+            self.shape,
+            self.dtype,
+            self.affine,
+            self.source,
+            self.ground,
+            self.nodata,
+            self.names,
+        )
 
     @property
     def place(self) -> Affine:
@@ -131,8 +204,44 @@ class Reader(ABC):
             Exception: whatever the family's library raises for a damaged file.
         """
 
+    def measured(self, window: Window) -> NDArray[np.bool_] | None:
+        """Where something was measured, (*window), by a mask that lies beside the values.
+
+        None where the file has no such mask. What `Header.nodata` and NaN say is not in it.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Lets go of the file."""
+
+
+class Writer(ABC):
+    """A file that is being written, window by window."""
+
+    @abstractmethod
+    def write(self, window: Window, values: Values) -> None:
+        """Takes the values (C, *window) of a part; where parts overlap, the later wins."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Completes the file."""
+
+    def abandon(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Lets go of what was written, after a failure."""
+
+
+class _Gathered(Writer):
+    """For families that write a file in one go."""
+
+    def __init__(self, family: "Family", path: Path, header: Header) -> None:
+        self._family, self._path, self._header = family, path, header
+        self._values = np.zeros((header.channels, *header.shape), header.dtype)
+
+    def write(self, window: Window, values: Values) -> None:
+        self._values[:, *window] = values
+
+    def finish(self) -> None:
+        self._family.write(self._path, self._values, self._header)
 
 
 class Family(ABC):
@@ -140,20 +249,45 @@ class Family(ABC):
 
     Attributes:
         suffixes: of its files, in lower case.
-        spatial_dims: how many spatial axes its scans have.
+        spatial_dims: how many spatial axes its scans can have.
+        selects: fields of `Selection` that it understands.
         magic: first bytes that its files start with, whatever they are called; none for a family
             that goes by its suffixes.
+        special: it goes before other families of the same suffix, for the files that it `claims`
+            and the headers that it `suits`.
         instead: a suffix for what this family can't hold.
+        folder: its "files" are folders.
+        reads_only: it writes nothing.
     """
 
     suffixes: tuple[str, ...]
-    spatial_dims: int
+    spatial_dims: tuple[int, ...]
+    selects: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
+    special: bool = False
     instead = ""
+    folder = False
+    reads_only = False
+
+    def claims(self, path: Path) -> bool:
+        """Whether a file that starts with `magic` is this family's, of those that are special.
+
+        Of folders, whether one with its suffix holds what its scans are made of.
+        """
+        return not self.special
+
+    def suits(self, path: Path, header: Header) -> bool:
+        """Whether a scan is to be written to a path by this family, of those that are special."""
+        return not self.special
 
     @abstractmethod
-    def open(self, path: Path) -> Reader:
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         """Reads the header, and no values.
+
+        Args:
+            path: the file.
+            spatial_dims: how many spatial axes the scan shall have, one of the family's.
+            selection: which part of the file; only fields that are in `selects` are given.
 
         Raises:
             UserError: the file holds something that scans have no way to hold.
@@ -169,6 +303,13 @@ class Family(ABC):
             values: of any memory layout.
             header: where they are, and of which file they shall have the metadata.
         """
+
+    def create(self, path: Path, header: Header) -> Writer:
+        """Begins a file that is written window by window.
+
+        Here all values are gathered in memory first; families that can do better say how.
+        """
+        return _Gathered(self, path, header)
 
     def beyond(self, header: Header) -> list[str]:
         """What of a scan this family can't hold, in words; nothing if it holds all."""

@@ -8,25 +8,32 @@ with create(path, header) as file:   # the file appears whole, or not at all
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
+    IDLE,
     KINDS,
     Affine,
     Header,
     Reader,
     Scan,
+    Selection,
     Values,
     Window,
+    Writer,
 )
-from revgan.data.formats.registry import known_suffix, reading_family, writing_family
+from revgan.data.formats.registry import is_scan, known_suffix, reading_family, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
+
+WHOLE = Selection()
+"""All of a file that holds one scan."""
 
 MIN_STEPS = 100
 """Whole numbers that fractions must spread over to be rounded to them: it changes none by more than
@@ -74,16 +81,27 @@ class OpenScan:
             UserError: as `read`.
         """
         header = self.header
-        return Scan(self.read(), header.affine, header.source, header.dtype)
+        return Scan(
+            self.read(),
+            header.affine,
+            header.source,
+            header.dtype,
+            header.ground,
+            header.nodata,
+            header.names,
+        )
 
 
 @contextmanager
-def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan]:
+def open(
+    path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
+) -> Iterator[OpenScan]:
     """Opens a file; see `OpenScan`.
 
     Args:
         path: the file.
         spatial_dims: spatial axes that its scan must have; None for any.
+        selection: which part of the file is meant.
 
     Raises:
         UserError: the file is missing, damaged, empty, of another kind, or holds what its family
@@ -92,15 +110,28 @@ def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan
     path = Path(path)
     known_suffix(path, spatial_dims)
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
+        head = b""
+        if not (path.is_dir() and is_scan(path, spatial_dims)):
+            with path.open("rb") as file:
+                head = file.read(16)
     except OSError as error:
         raise UserError(
             f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
         ) from error
     family = reading_family(path, head, spatial_dims)
+    if unknown := [name for name in selection.given if name not in family.selects]:
+        raise UserError(
+            f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
+            f"{type(family).__name__} don't have; leave that out"
+        )
+    dims = spatial_dims or family.spatial_dims[0]
+    if idle := [name for name in selection.given if name in IDLE[dims]]:
+        raise UserError(
+            f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does "
+            "nothing; leave that out"
+        )
     with _blaming(path):
-        reader = family.open(path)
+        reader = family.open(path, dims, selection)
     try:
         if reader.header.affine is not None:
             _require_place(reader.header.affine, path)
@@ -109,53 +140,68 @@ def open(path: Path | str, spatial_dims: int | None = None) -> Iterator[OpenScan
         reader.close()
 
 
-def probe(path: Path | str, spatial_dims: int | None = None) -> Header:
+def probe(
+    path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
+) -> Header:
     """What a file says of its scan, without reading a value.
 
     Raises:
         UserError: as `open`.
     """
-    with open(path, spatial_dims) as file:
+    with open(path, spatial_dims, selection) as file:
         return file.header
 
 
-def read(path: Path | str, spatial_dims: int | None = None) -> Scan:
+def read(path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE) -> Scan:
     """The scan in a file.
 
     Raises:
         UserError: as `open` and `OpenScan.read`.
     """
-    with open(path, spatial_dims) as file:
+    with open(path, spatial_dims, selection) as file:
         return file.scan()
 
 
 class NewScan:
     """A file that is being written; see `create`."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, writer: Writer) -> None:
         self.header = header
-        self.values: Values | None = None
+        self._path, self._writer = path, writer
+        self.begun = False
 
     def write(self, values: Values, window: Window | None = None) -> None:
         """Takes the values (C, *window) of a part of the scan, or of all of it.
 
         Raises:
+            UserError: the disk is full or not writable.
             ValueError: they are of another shape or type than the header says.
         """
         header = self.header
-        if values.dtype != header.dtype or len(values) != header.channels:
+        window = window or (slice(None),) * len(header.shape)
+        shape = tuple(
+            len(range(*part.indices(side))) for part, side in zip(window, header.shape, strict=True)
+        )
+        if values.dtype != header.dtype or values.shape != (header.channels, *shape):
             raise ValueError(
-                f"the file takes {header.channels} channels of {header.dtype}, not "
-                f"{len(values)} of {values.dtype}"
+                f"the file takes {header.channels} channels of {header.dtype} on the grid of "
+                f"{shape}, not {values.shape} of {values.dtype}"
             )
-        if window is None:
-            if values.shape[1:] != header.shape:
-                raise ValueError(f"values are {values.shape}, not on the grid of {header.shape}")
-            self.values = values
-            return
-        if self.values is None:
-            self.values = np.zeros((header.channels, *header.shape), header.dtype)
-        self.values[:, *window] = values
+        with _writing(self._path):
+            self._writer.write(window, values)
+        self.begun = True
+
+    def finish(self) -> None:
+        """Completes the file.
+
+        Raises:
+            UserError: the disk is full or not writable.
+            ValueError: nothing was written.
+        """
+        if not self.begun:
+            raise ValueError(f"nothing was written to {self._path}")
+        with _writing(self._path):
+            self._writer.finish()
 
 
 @contextmanager
@@ -173,20 +219,23 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
         UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     require_holds(path, header)
-    new = NewScan(header)
-    yield new
-    if new.values is None:
-        raise ValueError(f"nothing was written to {path}")
-    try:
-        with replacing(path) as unfinished:
-            unfinished.touch()
-            family.write(unfinished, new.values, header)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({reason(error)}); choose a writable folder with space left"
-        ) from error
+    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
+        raise UserError(f"{path} is a folder with something else in it; name another output")
+    with ExitStack() as stack:
+        with _writing(path):
+            unfinished = stack.enter_context(_replacing(path))
+            if not family.folder:
+                unfinished.touch()
+            writer = family.create(unfinished, header)
+        try:
+            new = NewScan(path, header, writer)
+            yield new
+            new.finish()
+        except BaseException:
+            writer.abandon()
+            raise
 
 
 def write(path: Path | str, values: Values, like: Header) -> None:
@@ -214,7 +263,8 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), len(header.shape)).beyond(header)
+    family = writing_family(Path(path), header)
+    return not family.reads_only and not family.beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -224,10 +274,15 @@ def require_holds(path: Path | str, header: Header) -> None:
         UserError: says what of the scan it can't hold.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
+    if family.reads_only:
+        raise UserError(
+            f"{path} can't be written, as files of the kind {type(family).__name__} are only read; "
+            f"use the suffix {family.instead}"
+        )
     if beyond := family.beyond(header):
         raise UserError(
-            f"{path} can't hold {KINDS[family.spatial_dims].article} with {' and '.join(beyond)}; "
+            f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
             f"use the suffix {family.instead}"
         )
 
@@ -261,18 +316,58 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """A part of a scan, at the same place in space."""
-    if scan.affine is None:
-        return replace(scan, values=scan.values[:, *window])
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    affine = scan.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ starts
-    return replace(scan, values=scan.values[:, *window], affine=affine)
+    part = replace(scan, values=scan.values[:, *window])
+    if scan.affine is not None:
+        part = replace(part, affine=_moved(scan.affine, starts))
+    if scan.ground is not None:
+        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
+    return part
+
+
+def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
+    """An affine whose indices count from others on."""
+    shift = np.eye(len(affine))
+    shift[:-1, -1] = starts
+    return affine @ shift
 
 
 def reason(error: Exception) -> str:
     """What an error says, on one line."""
     text = error.strerror if isinstance(error, OSError) else None
     return " ".join((text or str(error) or type(error).__name__).split())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """As `replacing`, with a user's error where the file can't take its place."""
+    of_body: OSError | None = None
+    try:
+        with replacing(path) as unfinished:
+            try:
+                yield unfinished
+            except OSError as error:
+                of_body = error
+                raise
+    except OSError as error:
+        if error is of_body:
+            raise
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns the disk's errors into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path} cannot be written ({reason(error)}); choose a writable folder with space left"
+    )
 
 
 @contextmanager
@@ -291,10 +386,11 @@ def _blaming(path: Path) -> Iterator[None]:
 def _require_place(affine: Affine, path: Path) -> None:
     """Refuses an affine that says of no voxel, or of several the same, where it is."""
     # Headers hold float32: rounding makes ranks look full.
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3], rtol=1e-6) < 3:
+    steps = affine[:-1, :-1]
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its voxels are, as its affine can't be inverted; mend its "
-            "header, for example by that of another volume on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't "
+            "be inverted; mend its header, for example by that of another scan on the same grid"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from revgan.data.formats.axes import volume_channels
-from revgan.data.formats.contract import Family, Header, Reader, Values, Window
+from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
 
 FORMATS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
 
@@ -51,10 +51,10 @@ class Itk(Family):
     """MetaImage and NRRD."""
 
     suffixes = tuple(FORMATS)
-    spatial_dims = 3
+    spatial_dims = (3,)
     instead = ".nii.gz"
 
-    def open(self, path: Path) -> Reader:
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _ItkReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:

@@ -7,7 +7,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from revgan.data.formats.contract import Family, Header, Reader, Values, Window, require_photo
+from revgan.data.formats.contract import (
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    require_photo,
+)
 from revgan.data.formats.pillow import channels_of, values_of
 
 LONGEST = 65500
@@ -39,11 +47,11 @@ class Jpeg(Family):
     """JPEG."""
 
     suffixes = (".jpg", ".jpeg")
-    spatial_dims = 2
+    spatial_dims = (2,)
     magic = (b"\xff\xd8\xff",)
     instead = ".png or .tif"
 
-    def open(self, path: Path) -> Reader:
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _JpegReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:

@@ -12,7 +12,7 @@ from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from numpy.typing import NDArray
 
 from revgan.data.formats.axes import volume_channels
-from revgan.data.formats.contract import Affine, Family, Header, Reader, Values, Window
+from revgan.data.formats.contract import Affine, Family, Header, Reader, Selection, Values, Window
 from revgan.errors import UserError
 
 MILLIMETRES = {1: 1e3, 3: 1e-3}
@@ -58,10 +58,10 @@ class Nifti(Family):
     """NIfTI-1 and 2."""
 
     suffixes = (".nii", ".nii.gz")
-    spatial_dims = 3
+    spatial_dims = (3,)
     instead = ".npy"
 
-    def open(self, path: Path) -> Reader:
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _NiftiReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:

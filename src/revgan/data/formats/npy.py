@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from revgan.data.formats.axes import volume_channels
-from revgan.data.formats.contract import Family, Header, Reader, Values, Window
+from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
 
 
 class _NpyReader(Reader):
@@ -38,9 +38,9 @@ class Npy(Family):
     """Arrays of NumPy."""
 
     suffixes = (".npy",)
-    spatial_dims = 3
+    spatial_dims = (3,)
 
-    def open(self, path: Path) -> Reader:
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _NpyReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:

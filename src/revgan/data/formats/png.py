@@ -7,7 +7,15 @@ import imagecodecs
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
-from revgan.data.formats.contract import Family, Header, Reader, Values, Window, require_photo
+from revgan.data.formats.contract import (
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    require_photo,
+)
 from revgan.data.formats.pillow import channels_first, channels_of, values_of
 
 DEPTH, COLOUR = 24, 25
@@ -45,10 +53,10 @@ class Png(Family):
     """PNG."""
 
     suffixes = (".png",)
-    spatial_dims = 2
+    spatial_dims = (2,)
     magic = (b"\x89PNG\r\n\x1a\n",)
 
-    def open(self, path: Path) -> Reader:
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _PngReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
