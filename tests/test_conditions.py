@@ -42,7 +42,9 @@ def test_gradients_to_conditions_equal_naive_ones_bit_for_bit(direction, stored_
     embedding = nn.Linear(4, 5)(torch.randn(2, 4))  # of a graph of its own
     conditions = embedding, torch.randn(1, 3, 1, 1, requires_grad=True)
     x = torch.randn(2, 6, 4, 4)
-    ours, naive = (conditional_gradients(c, direction, conditions, x) for c in (core, naive_twin(core)))
+    ours, naive = (
+        conditional_gradients(c, direction, conditions, x) for c in (core, naive_twin(core))
+    )
     assert same_bits(ours, naive)
     assert conditions[1].grad is None
 
@@ -60,7 +62,8 @@ def test_conditions_undo_and_are_needed():
 def test_a_condition_gradients_agree_with_numerical_ones():
     core = core_of(Conditioned, 2).double()
     x, condition = (
-        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 6, 2, 2), (1, 5))
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((1, 6, 2, 2), (1, 5))
     )
     assert torch.autograd.gradcheck(core, [x, condition])
 
@@ -88,9 +91,7 @@ def test_class_numbers_as_a_condition_and_buffers_beside_it():
 
     core = core_of(Labelled, 2)
     label = torch.tensor([3, 1])
-    ours, naive = (
-        conditional_gradients(c, "inverse", [label]) for c in (core, naive_twin(core))
-    )
+    ours, naive = (conditional_gradients(c, "inverse", [label]) for c in (core, naive_twin(core)))
     assert same_bits(ours, naive)
 
 
@@ -216,12 +217,17 @@ def test_weights_put_in_place_of_others_before_the_backward_pass_change_nothing(
     assert same_bits(grads(core), grads(twin))
 
 
-def test_a_weight_added_before_the_backward_pass_is_named():
+def test_modules_and_weights_added_before_the_backward_pass_are_named():
     core = core_of(lambda: residual(3), 1)
-    loss = core(torch.randn(1, 6, 4, 4)).sum()
-    core.blocks[0].f.append(nn.Conv2d(3, 3, 1))
-    with pytest.raises(RuntimeError, match="add or remove weights after the backward pass|switched"):
-        loss.backward()
+    net = core.blocks[0].f
+    for add in (
+        lambda: net.append(nn.Conv2d(3, 3, 1)),
+        lambda: net.register_parameter("more", nn.Parameter(torch.ones(1))),
+    ):
+        loss = core(torch.randn(1, 6, 4, 4)).sum()
+        add()
+        with pytest.raises(RuntimeError, match="after the backward pass"):
+            loss.backward()
 
 
 class Noisy(nn.Module):
@@ -356,3 +362,19 @@ def test_infinite_features_stay_infinite():
     y = core_of(Infinite, 1)(torch.zeros(1, 2, 2))
     assert y[0, 0, 0].isinf()
     assert y[0, 0, 1].isnan()
+
+
+def test_gradients_that_values_beyond_the_range_would_spoil_are_refused():
+    def growing():
+        net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())
+        return net.requires_grad_(False)
+
+    torch.manual_seed(0)
+    core = core_of(growing, 60)
+    x = 100 * torch.randn(1, 6, 8, 8)
+    with torch.no_grad():
+        y = core(x)
+        lost = (core.inverse(y) - x).norm() > 0.02 * x.norm()
+    assert lost
+    with pytest.raises(RuntimeError, match="values beyond 256"):
+        core(x.requires_grad_()).sum().backward()

@@ -109,8 +109,9 @@ class Translator:
             progress: told about each window, where there are several.
 
         Returns:
-            A tensor for a tensor, pixels (H, W, C) of the same bit depth for pixels, and an array
-            (C, X, Y, Z) of float32, in the units of the other domain's files, for a volume.
+            A tensor for a tensor, of float64 for one of float64 and else of float32; pixels
+            (H, W, C) of the same bit depth for pixels; and an array (C, X, Y, Z) of float32, in the
+            units of the other domain's files, for a volume.
 
         Raises:
             ValueError: the direction, shape or type is none of these.
@@ -151,9 +152,10 @@ class Translator:
             )
         single = image.ndim == single_ndim
         batch = image[None] if single else image
+        dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
-        ).to(image.device, torch.float32)
+        ).to(image.device, dtype)
         return translated[0] if single else translated
 
     def _translate_values(
