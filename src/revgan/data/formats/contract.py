@@ -269,6 +269,10 @@ class Family(ABC):
     folder = False
     reads_only = False
 
+    def starts(self, head: bytes) -> bool:
+        """Whether a file is the family's by its first 16 bytes, or all of a shorter one."""
+        return head.startswith(self.magic)
+
     def claims(self, path: Path) -> bool:
         """Whether a file that starts with `magic` is this family's, of those that are special.
 

@@ -90,13 +90,13 @@ def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]
-    marked = [each for each in families() if dims in each.spatial_dims]
-    fitting = (each for each in marked if head.startswith(each.magic))
+    marked = [each for each in families() if dims in each.spatial_dims and each.magic]
+    fitting = (each for each in marked if each.starts(head))
     found = next((each for each in fitting if each.claims(path)), None)
     if found is None:
         kind = KINDS[dims].one
         held = f"no {kind} in spite of its name" if head else "an empty file"
-        known = ", ".join(type(each).__name__.upper() for each in marked if each.magic)
+        known = ", ".join(type(each).__name__.upper() for each in marked if not each.special)
         raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")
     return found
 
