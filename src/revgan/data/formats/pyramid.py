@@ -45,7 +45,7 @@ class Level:
         """The values (C, *window) at the resolution asked for.
 
         Pixels are weighted means of the level's, by a triangle as wide as two of the larger of both
-        pixels. So a window has the values that it has in the whole.
+        pixels. So a window has the values that it has in the whole, but for float32's rounding.
 
         Args:
             read: reads from the level.
