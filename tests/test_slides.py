@@ -5,9 +5,8 @@ import openslide
 import pytest
 import tifffile
 
-from revgan.cli import main
 from revgan.data import formats
-from revgan.data.formats import Header, Selection, pyramid
+from revgan.data.formats import Selection, pyramid
 from revgan.data.formats.physical import place
 from revgan.errors import UserError
 
