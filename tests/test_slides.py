@@ -1,4 +1,4 @@
-"""Whole slides, as OpenSlide reads them: made-up ones, as no vendor's file can come with the tests."""
+"""Whole slides, as OpenSlide reads them: made-up ones, as none of a vendor can come with tests."""
 
 import numpy as np
 import openslide
