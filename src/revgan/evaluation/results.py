@@ -1,6 +1,7 @@
 """What becomes of translated test scans: files in results/."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor
 
 from revgan.data.domains import Domain
 from revgan.data.folders import ScanRef
-from revgan.data.formats import Scan, probe, write
-from revgan.data.intensity import TypeRange
+from revgan.data.formats import Header, Scan, holds, probe, write
+from revgan.data.intensity import TypeRange, in_type
+from revgan.data.missing import mark, nodata_for
 from revgan.inference.restoring import restore
 
 
@@ -32,7 +34,9 @@ class Results:
     def __init__(self, folder: Path, source: Domain, target: Domain) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.source, self.target = source, target
-        suffix = ".png" if isinstance(target.intensity, TypeRange) else None
+        photo = Header(target.channels, (1, 1), target.dtype)
+        as_png = isinstance(target.intensity, TypeRange) and holds(Path("x.png"), photo)
+        suffix = ".png" if as_png else None
         self.files = _files(folder, source.test, suffix)
 
     def write(self, number: int, translation: Tensor) -> Tensor:
@@ -42,14 +46,21 @@ class Results:
             What it is with the values of the file, if these are integers of the domain's type.
         """
         ref = self.source.test[number]
-        like = probe(ref.path)
+        like = probe(ref.path, len(self.source.shape(ref)))
         intensity = self.target.intensity
-        values = intensity.to_file(translation.numpy(), self.target.dtype)
+        values = intensity.from_unit(translation.numpy(), self.target.dtype)
+        dtype = intensity.output_type(self.target.dtype)
         moved = Scan(values, self.source.affine(ref), None, like.dtype)
-        restored = restore(moved, like)
-        write(self.files[number], restored, like.of(restored) if like.affine is None else like)
+        restored = in_type(restore(moved, like), dtype)
+        nodata = None
+        measured = self.source.measured(ref)
+        if measured is not None and measured.shape == restored.shape[1:]:
+            nodata = nodata_for(restored.dtype, like.nodata)
+            restored = mark(restored, ~measured.numpy(), nodata)
+        header = like if dtype is None and like.affine is not None else like.of(restored)
+        write(self.files[number], restored, replace(header, nodata=nodata))
         if isinstance(intensity, TypeRange):
-            return torch.from_numpy(intensity.to_unit(values))
+            return torch.from_numpy(intensity.to_unit(in_type(values, dtype)))
         return translation
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data import formats
-from revgan.data.channels import convert_channels
+from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.formats import KINDS, Header, Scan, Values
-from revgan.data.formats.contract import require_photo
-from revgan.data.intensity import IntensityMapping, TypeRange
-from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
+from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
+from revgan.data.missing import mark, missing_in, nodata_for, with_nan
+from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
 from revgan.inference.restoring import restore
@@ -131,7 +131,9 @@ class Translator:
                 f"{KINDS[dims].article} has shape ({names}) or one with channels, not {array.shape}"
             )
         values = np.moveaxis(array, axis, 0)
-        translated = self._translate_values(values, direction, progress)
+        translated = self._translate_values(values, None, direction, progress)
+        if isinstance(self._intensities(direction)[1], TypeRange):
+            translated = in_type(translated, self._intensities(direction)[1].output_type(array.dtype))
         return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
     def channels(self, direction: Direction) -> tuple[int, int]:
@@ -157,19 +159,45 @@ class Translator:
         return translated[0] if single else translated
 
     def _translate_values(
-        self, values: Values, direction: Direction, progress: Progress | None
+        self,
+        values: Values,
+        nodata: float | None,
+        direction: Direction,
+        progress: Progress | None,
     ) -> Values:
-        """Values (C, *spatial) on the model's grid, in the units of files, there and there."""
+        """Values (C, *spatial) on the model's grid, in the units of files, there and there.
+
+        What comes out is not rounded yet to what a type of integers has.
+        """
         before, after = self._intensities(direction)
+        channels = self.channels(direction)[0]
         if isinstance(before, TypeRange):
-            require_photo(Header(len(values), values.shape[1:], values.dtype))
-            values = convert_channels(values, self.channels(direction)[0])
-        dtype = values.dtype
-        unit = torch.from_numpy(np.ascontiguousarray(before.to_unit(values)))
-        translated = self._translate_tensor(unit, direction, progress)
+            if values.dtype.kind not in "bui":
+                raise ValueError(
+                    f"pixels for this model are of a type of integers, not {values.dtype}"
+                )
+            if len(values) != channels:
+                values = convert_channels(values, channels)
+        unit = self._to_unit(values, nodata, before)
+        translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
         del unit  # large, as are the values to be made
         _require_numbers(translated)
-        return after.to_file(translated.numpy(), dtype)
+        return after.from_unit(translated.numpy(), values.dtype)
+
+    def _to_unit(
+        self, values: Values, nodata: float | None, intensity: IntensityMapping
+    ) -> NDArray[np.float32]:
+        """What the networks see of values, with `fill` where nothing was measured."""
+        missing = missing_in(values, nodata)
+        own = intensity
+        if isinstance(intensity, PerScan):
+            own = intensity.of_scan([with_nan(values, missing)])
+        unit = np.ascontiguousarray(own.to_unit(values))
+        if missing is not None:
+            assert self.preparation is not None
+            fill = fill_in_unit(own, self.preparation.fill, len(values))
+            np.copyto(unit, fill.reshape(-1, *[1] * (unit.ndim - 1)), where=missing)
+        return unit
 
     def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
         """Those of what is translated in a direction, and of the translations."""
@@ -189,18 +217,38 @@ class Translator:
             progress: told about each window, where there are several.
 
         Returns:
-            (C, *spatial) on the scan's own grid, in the units of the other domain's files.
+            (C, *spatial) on the scan's own grid, in the units of the other domain's files and in
+            their type, where that is known; else float32. Where no channel of the scan was
+            measured, `nodata_of` what is returned, or NaN.
 
         Raises:
             ValueError: the scan's channels are not the model's.
         """
         if self.preparation is None:
             raise ValueError(_UNPREPARED)
-        prepared = self.preparation.grid.bring(scan)
-        values = self._translate_values(prepared.values, direction, progress)
-        if prepared is scan:
-            return values
-        return restore(replace(prepared, values=values), scan.header)
+        missing = missing_in(scan.values, scan.nodata)
+        prepared = scan
+        if self.preparation.grid != Grid():
+            known = replace(scan, values=with_nan(scan.values, missing))
+            prepared = self.preparation.grid.bring(known)
+        values = self._translate_values(prepared.values, scan.nodata, direction, progress)
+        if prepared is not scan:
+            values = restore(replace(prepared, values=values), scan.header)
+        wanted = self.output_type(direction, scan.dtype)
+        values = in_type(values, wanted)
+        if missing is not None and (nowhere := missing.all(axis=0)).any():
+            values = mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
+        return values
+
+    def output_type(self, direction: Direction, source: np.dtype[Any]) -> np.dtype[Any] | None:
+        """The type of the file that a translation is written to; None where no one has said it.
+
+        Args:
+            direction: "AtoB" or "BtoA".
+            source: the type of the file that is translated.
+        """
+        before, after = self._intensities(direction)
+        return after.output_type(source if isinstance(before, TypeRange) else None)
 
     def translate_file(
         self, source: Path, target: Path, direction: Direction, progress: Progress | None = None
@@ -219,17 +267,34 @@ class Translator:
         with formats.open(source, dims) as file:
             before, after = self.channels(direction)
             found = file.header.channels
-            convertible = isinstance(self._intensities(direction)[0], TypeRange)
-            if found != before and not convertible:
+            photo = isinstance(self._intensities(direction)[0], TypeRange)
+            if found != before and not (photo and max(found, before) <= COLOURS):
                 raise UserError(
                     f"{source} has {_channels(found)}, but the model translates "
                     f"{KINDS[dims].many} with {_channels(before)} {direction}; give one of these"
                 )
+            if photo and file.header.dtype.kind not in "bui":
+                raise UserError(
+                    f"{source} has values of {file.header.dtype}, but the model translates "
+                    f"{KINDS[dims].many} by the full range of a type of integers; give one of these"
+                )
             # Before the work, not after it; fractions are stored as float32.
-            dtype = file.header.dtype if file.header.dtype.kind in "iu" else np.dtype(np.float32)
+            dtype = self.output_type(direction, file.header.dtype)
+            if dtype is None:
+                stored = file.header.dtype
+                dtype = stored if stored.kind in "iu" else np.dtype(np.float32)
             formats.require_holds(target, replace(file.header, channels=after, dtype=dtype))
             scan = file.scan()
-        formats.write(target, self.translate_scan(scan, direction, progress), scan.header)
+        values = self.translate_scan(scan, direction, progress)
+        formats.write(target, values, _like(scan.header, values.dtype, dtype))
+
+
+def _like(header: Header, made: np.dtype[Any], dtype: np.dtype[Any]) -> Header:
+    """The header of a file like another, but of its own type."""
+    nodata = None
+    if header.nodata is not None or header.dtype.kind == "f":
+        nodata = nodata_for(made, header.nodata)
+    return replace(header, dtype=dtype, nodata=nodata)
 
 
 def _require_numbers(translated: Tensor) -> None:
