@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     KINDS,
@@ -84,7 +85,7 @@ class OpenScan:
             header.affine,
             header.source,
             header.dtype,
-            header.space,
+            header.ground,
             header.nodata,
             header.names,
         )
@@ -298,12 +299,20 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """A part of a scan, at the same place in space."""
-    if scan.affine is None:
-        return replace(scan, values=scan.values[:, *window])
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    affine = scan.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ starts
-    return replace(scan, values=scan.values[:, *window], affine=affine)
+    part = replace(scan, values=scan.values[:, *window])
+    if scan.affine is not None:
+        part = replace(part, affine=_moved(scan.affine, starts))
+    if scan.ground is not None:
+        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
+    return part
+
+
+def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
+    """An affine whose indices count from others on."""
+    shift = np.eye(len(affine))
+    shift[:-1, -1] = starts
+    return affine @ shift
 
 
 def reason(error: Exception) -> str:

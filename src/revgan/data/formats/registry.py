@@ -3,6 +3,7 @@
 import pkgutil
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 from revgan.data.formats.contract import KINDS, Family, Header
@@ -21,12 +22,10 @@ def families() -> tuple[Family, ...]:
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
     """The suffixes of files with scans of so many spatial axes; of all files by default."""
-    return tuple(
-        suffix
-        for family in families()
-        if spatial_dims in (None, *family.spatial_dims)
-        for suffix in family.suffixes
+    of_families = (
+        family.suffixes for family in families() if spatial_dims in (None, *family.spatial_dims)
     )
+    return tuple(dict.fromkeys(chain.from_iterable(of_families)))
 
 
 def suffix_of(path: Path | str, spatial_dims: int | None = None) -> str | None:
