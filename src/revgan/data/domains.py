@@ -88,8 +88,8 @@ class Domain:
 
     @property
     def fill_in_unit(self) -> Tensor:
-        """What the networks see where nothing was measured, (1,) or (channels,)."""
-        return torch.from_numpy(fill_in_unit(self.intensity, self.fill, self.channels))
+        """What the networks see where nothing was measured, see `fill_in_unit`."""
+        return self._fill_of(self.intensity)
 
     def _middle(self, ref: ScanRef, largest: int) -> Prepared:
         scan = self.prepared(ref)
@@ -100,8 +100,11 @@ class Domain:
         unit = self.in_unit(scan)
         if not scan.found.missing:
             return unit
-        fill = fill_in_unit(self._mapping(scan), self.fill, self.channels)
-        return fill_gaps(unit, torch.from_numpy(fill))
+        return fill_gaps(unit, self._fill_of(self._mapping(scan)))
+
+    def _fill_of(self, mapping: IntensityMapping) -> Tensor:
+        dims = len(self.shape(self.train[0]))
+        return torch.from_numpy(fill_in_unit(mapping, self.fill, self.channels, dims))
 
     def _mapping(self, scan: Prepared) -> IntensityMapping:
         """That of the domain, or the scan's own."""
@@ -161,11 +164,10 @@ def fill_gaps(unit: Tensor, fill: Tensor) -> Tensor:
     """Values in [-1, 1] without NaN.
 
     Args:
-        unit: (..., C, *spatial) or any shape that `fill`, seen as (C, 1, ...), goes with.
-        fill: (1,) or (C,), what takes the place of NaN.
+        unit: (C, *spatial) or (B, C, *spatial).
+        fill: (1 or C, *1), what takes the place of NaN.
     """
-    shaped = fill.view(-1, *[1] * (unit.ndim - 1))
-    return torch.where(unit.isnan(), shaped.to(unit), unit)
+    return torch.where(unit.isnan(), fill.to(unit), unit)
 
 
 def spread(items: Sequence[_T], count: int) -> list[_T]:

@@ -186,9 +186,8 @@ class TypeRange:
     """The full range of a file's integer type onto -1 to 1, and back: 0 to 255, 0 to 65535.
 
     Attributes:
-        dtype: of the domain's files, by NumPy's name, which fractions between their values are
-            mapped by; "" where that isn't known, as in models of earlier versions: fractions then
-            count as mapped already.
+        dtype: of the domain's files, by NumPy's name, by which fractions between their values are
+            mapped; "" where that isn't known, as in models of earlier versions.
     """
 
     dtype: str = ""
@@ -202,7 +201,7 @@ class TypeRange:
         dtype = values.dtype
         if dtype.kind == "f":
             if not self.dtype:
-                return unit
+                raise ValueError("fractions have no full range; give the type of their files")
             dtype = np.dtype(self.dtype)
         low, half = _range(dtype)
         unit /= half
@@ -213,15 +212,15 @@ class TypeRange:
         self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None
     ) -> NDArray[np.float32]:
         """The values of a type of integers, not rounded yet."""
-        low, half = _range(self.output_type(dtype))
+        low, half = _range(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
         scaled: NDArray[np.float32] = (values + np.float32(1 + low / half)) * half
         return scaled
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any]:
         """That of the file translated, so that photos keep their depth; else that of the domain."""
-        if source is not None and source.kind in "bui":
-            return source
-        return np.dtype(self.dtype or np.uint8)
+        own = np.dtype(self.dtype or np.uint8)
+        photos = [np.dtype(np.uint8), np.dtype(np.uint16)]
+        return source if source is not None and source in photos and own in photos else own
 
     def of_scan(self, arrays: Iterable[Values]) -> "TypeRange":
         """The mapping of one scan: this one, whatever the scan."""

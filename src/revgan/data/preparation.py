@@ -83,18 +83,21 @@ class Grid:
 Fill = float | Literal["low"]
 
 
-def fill_in_unit(mapping: IntensityMapping, fill: Fill, channels: int) -> NDArray[np.float32]:
-    """What the networks see where nothing was measured, (1,) or (channels,).
+def fill_in_unit(
+    mapping: IntensityMapping, fill: Fill, channels: int, spatial_dims: int
+) -> NDArray[np.float32]:
+    """What the networks see where nothing was measured: (1, *1) or (channels, *1).
 
     Args:
         mapping: of the scan's intensities.
         fill: see `Preparation.fill`.
         channels: of the scan.
+        spatial_dims: its spatial axes.
     """
+    ones = [1] * spatial_dims
     if fill == "low":
-        return np.array([-1], np.float32)
-    values = np.full((channels, 1, 1), fill, np.float32)
-    return mapping.to_unit(values).reshape(-1)
+        return np.full((1, *ones), -1, np.float32)
+    return mapping.to_unit(np.full((channels, *ones), fill, np.float32))
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ class Results:
         ref = self.source.test[number]
         like = probe(ref.path, len(self.source.shape(ref)))
         intensity = self.target.intensity
-        values = intensity.from_unit(translation.numpy(), self.target.dtype)
         dtype = intensity.output_type(self.target.dtype)
+        values = intensity.from_unit(translation.numpy(), dtype)
         moved = Scan(values, self.source.affine(ref), None, like.dtype)
         restored = in_type(restore(moved, like), dtype)
         nodata = None

@@ -100,17 +100,18 @@ class Translator:
 
         Args:
             image: a tensor (C, *spatial) or a batch (B, C, *spatial) in [-1, 1]. For a model of
-                images also pixels (H, W) or (H, W, C) in uint8 or uint16, as an array or anything
-                NumPy takes for one, such as a PIL image; images whose channels differ from the
-                model's are converted. For a model of volumes also an array (X, Y, Z) or
-                (C, X, Y, Z) in the units of the training volumes' files, at their orientation and
-                spacing.
+                images also pixels (H, W) or (H, W, C) in the units of the training images' files,
+                as an array or anything NumPy takes for one, such as a PIL image; of photos, whose
+                type's range counts, in any type of integers, and other channels than the model's
+                are converted. For a model of volumes also an array (X, Y, Z) or (C, X, Y, Z) in the
+                units of the training volumes' files, at their orientation and spacing.
             direction: "AtoB" or "BtoA".
             progress: told about each window, where there are several.
 
         Returns:
-            A tensor for a tensor, pixels (H, W, C) of the same bit depth for pixels, and an array
-            (C, X, Y, Z) of float32, in the units of the other domain's files, for a volume.
+            A tensor for a tensor, pixels (H, W, C) for pixels, an array (C, X, Y, Z) for a volume,
+            in the units of the other domain's files: of photos integers, in the type of what was
+            given, else fractions.
 
         Raises:
             ValueError: the direction, shape or type is none of these.
@@ -131,9 +132,9 @@ class Translator:
                 f"{KINDS[dims].article} has shape ({names}) or one with channels, not {array.shape}"
             )
         values = np.moveaxis(array, axis, 0)
-        translated = self._translate_values(values, None, direction, progress)
+        translated = self._translate_values(values, array.dtype, None, direction, progress)
         if isinstance(self._intensities(direction)[1], TypeRange):
-            translated = in_type(translated, self._intensities(direction)[1].output_type(array.dtype))
+            translated = in_type(translated, self.output_type(direction, array.dtype))
         return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
     def channels(self, direction: Direction) -> tuple[int, int]:
@@ -161,6 +162,7 @@ class Translator:
     def _translate_values(
         self,
         values: Values,
+        dtype: np.dtype[Any],
         nodata: float | None,
         direction: Direction,
         progress: Progress | None,
@@ -168,21 +170,27 @@ class Translator:
         """Values (C, *spatial) on the model's grid, in the units of files, there and there.
 
         What comes out is not rounded yet to what a type of integers has.
+
+        Args:
+            values: what is translated.
+            dtype: of the file that they come from.
+            nodata: see `missing_in`.
+            direction: "AtoB" or "BtoA".
+            progress: told about each window.
         """
         before, after = self._intensities(direction)
         channels = self.channels(direction)[0]
         if isinstance(before, TypeRange):
-            if values.dtype.kind not in "bui":
-                raise ValueError(
-                    f"pixels for this model are of a type of integers, not {values.dtype}"
-                )
+            if dtype.kind not in "bui":
+                raise ValueError(f"an image for this model is of a type of integers, not {dtype}")
+            before = TypeRange(dtype.name)
             if len(values) != channels:
                 values = convert_channels(values, channels)
         unit = self._to_unit(values, nodata, before)
         translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
         del unit  # large, as are the values to be made
         _require_numbers(translated)
-        return after.from_unit(translated.numpy(), values.dtype)
+        return after.from_unit(translated.numpy(), self.output_type(direction, dtype))
 
     def _to_unit(
         self, values: Values, nodata: float | None, intensity: IntensityMapping
@@ -195,8 +203,8 @@ class Translator:
         unit = np.ascontiguousarray(own.to_unit(values))
         if missing is not None:
             assert self.preparation is not None
-            fill = fill_in_unit(own, self.preparation.fill, len(values))
-            np.copyto(unit, fill.reshape(-1, *[1] * (unit.ndim - 1)), where=missing)
+            fill = fill_in_unit(own, self.preparation.fill, len(values), values.ndim - 1)
+            np.copyto(unit, fill, where=missing)
         return unit
 
     def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
@@ -219,7 +227,7 @@ class Translator:
         Returns:
             (C, *spatial) on the scan's own grid, in the units of the other domain's files and in
             their type, where that is known; else float32. Where no channel of the scan was
-            measured, `nodata_of` what is returned, or NaN.
+            measured, it is what `nodata_for` says, or NaN.
 
         Raises:
             ValueError: the scan's channels are not the model's.
@@ -231,7 +239,9 @@ class Translator:
         if self.preparation.grid != Grid():
             known = replace(scan, values=with_nan(scan.values, missing))
             prepared = self.preparation.grid.bring(known)
-        values = self._translate_values(prepared.values, scan.nodata, direction, progress)
+        values = self._translate_values(
+            prepared.values, scan.dtype, scan.nodata, direction, progress
+        )
         if prepared is not scan:
             values = restore(replace(prepared, values=values), scan.header)
         wanted = self.output_type(direction, scan.dtype)
