@@ -302,6 +302,14 @@ class Family(ABC):
         return []
 
 
+def beyond_photo(header: Header) -> list[str]:
+    """What of a scan no photo has, in words: more than 4 channels, or other types than these."""
+    beyond = [] if header.channels <= 4 else [f"{header.channels} channels"]
+    if header.dtype not in (np.uint8, np.uint16):
+        beyond.append(f"values of {header.dtype}")
+    return beyond
+
+
 def require_photo(header: Header) -> None:
     """Refuses what no image format here holds.
 

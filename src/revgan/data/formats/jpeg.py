@@ -14,6 +14,7 @@ from revgan.data.formats.contract import (
     Selection,
     Values,
     Window,
+    beyond_photo,
     require_photo,
 )
 from revgan.data.formats.pillow import channels_of, values_of
@@ -63,8 +64,8 @@ class Jpeg(Family):
 
     def beyond(self, header: Header) -> list[str]:
         limits = {
-            f"{8 * header.dtype.itemsize} bits per channel": header.dtype.itemsize == 1,
-            "an alpha channel": header.channels in (1, 3),
+            f"{8 * header.dtype.itemsize} bits per channel": header.dtype != np.uint16,
+            "an alpha channel": header.channels not in (2, 4),
             f"{max(header.shape)} pixels a side": max(header.shape) <= LONGEST,
         }
-        return [what for what, held in limits.items() if not held]
+        return beyond_photo(header) + [what for what, held in limits.items() if not held]

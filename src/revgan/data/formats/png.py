@@ -14,6 +14,7 @@ from revgan.data.formats.contract import (
     Selection,
     Values,
     Window,
+    beyond_photo,
     require_photo,
 )
 from revgan.data.formats.pillow import channels_first, channels_of, values_of
@@ -55,6 +56,7 @@ class Png(Family):
     suffixes = (".png",)
     spatial_dims = (2,)
     magic = (b"\x89PNG\r\n\x1a\n",)
+    instead = ".tif"
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _PngReader(path)
@@ -64,3 +66,6 @@ class Png(Family):
         # A copy: the encoder refuses the strides that views of one row or channel may have.
         pixels = np.array(values.transpose(1, 2, 0), order="C")
         path.write_bytes(imagecodecs.png_encode(pixels))
+
+    def beyond(self, header: Header) -> list[str]:
+        return beyond_photo(header)
