@@ -4,7 +4,6 @@ import numpy as np
 
 from revgan.data.formats import Values
 
-
 COLOURS = 4
 """Channels that may be colours at most: red, green, blue and alpha."""
 

@@ -125,12 +125,12 @@ class DataConfig:
     def intensity(self, domain: DomainName) -> IntensityConfig | None:
         """Which of a domain's intensities become -1 and 1; None for its type's, and to choose."""
         low, high = (self.low_a, self.high_a) if domain == "a" else (self.low_b, self.high_b)
-        method, per_channel = self.choice(domain), self.per_channel(domain)
-        if method == "auto" and (low is not None or high is not None):
-            method = "percentiles"
-        if method in ("auto", "type"):
+        choice, per_channel = self.choice(domain), self.per_channel(domain)
+        if choice == "auto" and (low is not None or high is not None):
+            choice = "percentiles"
+        if choice == "auto" or choice == "type":
             return None
-        return IntensityConfig(method, low, high, self.clip, per_channel)
+        return IntensityConfig(choice, low, high, self.clip, per_channel)
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")

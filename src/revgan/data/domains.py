@@ -72,14 +72,22 @@ class Domain:
         """The middle of a scan, no side of it above `largest`."""
         return self._filled(self._middle(ref, largest))
 
-    def measured(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:
-        """Where every channel of a scan, or of its middle, was measured: (*spatial) of bool.
+    def missing(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:
+        """Where nothing was measured in a scan, or in its middle: (C, *spatial) of bool.
 
-        None where the scan was measured everywhere.
+        None where everything was measured.
         """
         scan = self.prepared(ref) if largest is None else self._middle(ref, largest)
         missing = scan.missing
-        return None if missing is None else torch.from_numpy(~missing.any(axis=0))
+        return None if missing is None else torch.from_numpy(missing)
+
+    def measured(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:
+        """Where every channel of a scan, or of its middle, was measured: (*spatial) of bool.
+
+        None where everything was.
+        """
+        missing = self.missing(ref, largest)
+        return None if missing is None else ~missing.any(dim=0)
 
     @property
     def gaps(self) -> bool:
@@ -158,6 +166,13 @@ class DataSet:
     def channels(self) -> tuple[int, int]:
         """Of A and of B."""
         return self.a.channels, self.b.channels
+
+
+def both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Where two masks are true; None, which is true everywhere, if both are that."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
 
 
 def fill_gaps(unit: Tensor, fill: Tensor) -> Tensor:

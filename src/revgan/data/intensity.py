@@ -113,15 +113,13 @@ class Intensity:
         middle, half = self._middle_and_half(values.ndim)
         if values.dtype.kind in "iuf" and values.dtype.itemsize > 2 and values.dtype != np.float32:
             # float32 would round large ones before the middle is taken away.
-            exact = (values.astype(np.float64) - middle) / half
-            return (exact.clip(-1, 1) if self.clip else exact).astype(np.float32)
-        unit = values.astype(np.float32, copy=False) - middle
+            exact: Values = (values.astype(np.float64) - middle) / half
+            values, middle, half = exact, 0.0, 1.0
+        unit: NDArray[np.float32] = values.astype(np.float32, copy=False) - middle
         unit /= half  # in place: volumes may be large
-        return unit.clip(-1, 1) if self.clip else unit
+        return unit.clip(-1, 1, out=unit) if self.clip else unit
 
-    def from_unit(
-        self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None
-    ) -> Values:
+    def from_unit(self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None) -> Values:
         """The intensities of a network's values, also of those beyond -1 and 1.
 
         After `to_unit`, all that is not clipped is what it was, but for float32's rounding: a
@@ -270,9 +268,7 @@ class PerScan:
         """By the typical limits, for what is of no scan."""
         return self.typical.to_unit(values)
 
-    def from_unit(
-        self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None
-    ) -> Values:
+    def from_unit(self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None) -> Values:
         """By the typical limits."""
         return self.typical.from_unit(values, dtype)
 
@@ -326,13 +322,12 @@ def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
     if dtype.itemsize > 2:
         values = values.astype(np.float64)  # which has every such integer
         high = min(high, int(np.nextafter(2.0**63, 0)))
-    rounded = np.rint(np.nan_to_num(values, nan=low))
-    return rounded.clip(low, high, out=rounded).astype(dtype)
+    rounded: Values = np.rint(np.nan_to_num(values, nan=low))
+    rounded.clip(low, high, out=rounded)
+    return rounded.astype(dtype)
 
 
-def fit_intensity(
-    config: IntensityConfig, arrays: Iterable[Values], scans: int = 1
-) -> Intensity:
+def fit_intensity(config: IntensityConfig, arrays: Iterable[Values], scans: int = 1) -> Intensity:
     """Finds one mapping for all training scans of a domain.
 
     Percentiles are of a sample of each scan (see `Survey`), mean and standard deviation of all

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats import Values
+from revgan.data.intensity import in_type
 
 Missing = NDArray[np.bool_]
 """(C, *spatial), true where a value stands for nothing measured."""
@@ -48,6 +49,24 @@ def mark(values: Values, nowhere: Missing, nodata: float | None) -> Values:
     """
     mark = values.dtype.type(np.nan if nodata is None else nodata)
     return np.where(nowhere, mark, values)
+
+
+def settled(
+    values: Values, dtype: np.dtype[Any] | None, wanted: float | None
+) -> tuple[Values, float | None]:
+    """Intensities as a file has them, and what stands for nothing measured in it.
+
+    Args:
+        values: (C, *spatial), NaN where nothing was measured.
+        dtype: of the file; None for that of the values.
+        wanted: see `nodata_for`.
+    """
+    nowhere: Missing = np.logical_and.reduce(np.isnan(values), axis=0)
+    made = in_type(values, dtype)
+    if not nowhere.any():
+        return made, wanted if wanted is not None and holds(made.dtype, wanted) else None
+    nodata = nodata_for(made.dtype, wanted)
+    return mark(made, nowhere, nodata), nodata
 
 
 def nodata_for(dtype: np.dtype[Any], wanted: float | None) -> float | None:

@@ -121,9 +121,13 @@ class Preparation:
         """The intensities of a domain."""
         return self.a if domain == "a" else self.b
 
+    def with_intensity(self, domain: DomainName, mapping: IntensityMapping) -> Self:
+        """The same with other intensities of a domain."""
+        return replace(self, a=mapping) if domain == "a" else replace(self, b=mapping)
+
     def write(self, folder: Path) -> None:
         """Writes it into a model folder, which is made, whole or not at all."""
-        content = {
+        content: dict[str, Any] = {
             "a": self.a.to_dict(),
             "b": self.b.to_dict(),
             "orientation": self.grid.orientation,

@@ -18,7 +18,6 @@ from revgan.data.domains import DataSet, Domain
 from revgan.data.folders import ScanRef
 from revgan.data.recipe import Prepared
 
-
 ENOUGH = 0.25
 """The share of a crop that has to be measured, for another one not to be drawn in its place."""
 

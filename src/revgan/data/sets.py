@@ -1,7 +1,6 @@
 """The data set of a configuration, found, checked and opened."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,10 +96,10 @@ def open_data_set(
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
         preparation = Preparation(a, b, config.grid, config.fill)
-    preparation = replace(
-        preparation,
-        **{name: _typed(preparation.of(name), found[train.of(name)[0]]) for name in DOMAINS},
-    )
+    for name in DOMAINS:
+        if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
+            of_files = TypeRange(found[train.of(name)[0]].dtype.name)
+            preparation = preparation.with_intensity(name, of_files)
     val = folder.val or test
     domains = {
         name: _domain(name, store, (train, test, val), found, preparation)
@@ -179,11 +178,6 @@ def _fitted(
     except UserError as error:
         raise UserError(f"in domain {domain.upper()}, {error}") from error
     return of_type(mapping, dtype)
-
-
-def _typed(mapping: IntensityMapping, first: Found) -> IntensityMapping:
-    """The mapping of an earlier version's model with the type of the files, which that left out."""
-    return TypeRange(first.dtype.name) if mapping == TypeRange() else mapping
 
 
 def _by_type(config: DataConfig, domain: DomainName, recipe: Recipe, dtype: np.dtype[Any]) -> bool:

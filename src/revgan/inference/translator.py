@@ -15,7 +15,7 @@ from revgan.data import formats
 from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.formats import KINDS, Header, Scan, Values
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
-from revgan.data.missing import mark, missing_in, nodata_for, with_nan
+from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
@@ -28,6 +28,9 @@ _UNPREPARED = (
     f"the model has no {PREPARATION}, which tells what volumes go through on their way to the "
     "networks, and so takes tensors only"
 )
+
+WIDER = {"float16": "float32", "bool": "uint8"}
+"""Types that many formats don't have, and the next that holds all their values."""
 
 CHANNEL_AXIS = {2: -1, 3: 0}
 """Where arrays that users give have their channels: pixels last, as everywhere, volumes first."""
@@ -246,8 +249,10 @@ class Translator:
             values = restore(replace(prepared, values=values), scan.header)
         wanted = self.output_type(direction, scan.dtype)
         values = in_type(values, wanted)
-        if missing is not None and (nowhere := missing.all(axis=0)).any():
-            values = mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
+        if missing is not None:
+            nowhere: Missing = np.logical_and.reduce(missing, axis=0)
+            if nowhere.any():
+                return mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
         return values
 
     def output_type(self, direction: Direction, source: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -293,10 +298,16 @@ class Translator:
             if dtype is None:
                 stored = file.header.dtype
                 dtype = stored if stored.kind in "iu" else np.dtype(np.float32)
-            formats.require_holds(target, replace(file.header, channels=after, dtype=dtype))
+            made = replace(file.header, channels=after, dtype=dtype)
+            wider = WIDER.get(dtype.name)
+            if wider is not None and not formats.holds(target, made):
+                made = replace(made, dtype=np.dtype(wider))
+            formats.require_holds(target, made)
             scan = file.scan()
         values = self.translate_scan(scan, direction, progress)
-        formats.write(target, values, _like(scan.header, values.dtype, dtype))
+        if wider is not None and made.dtype != dtype:
+            values = values.astype(wider)
+        formats.write(target, values, _like(scan.header, values.dtype, made.dtype))
 
 
 def _like(header: Header, made: np.dtype[Any], dtype: np.dtype[Any]) -> Header:

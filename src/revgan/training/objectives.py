@@ -13,7 +13,7 @@ the same terms uncut, for those who need the joint loss itself.
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 import torch
@@ -56,14 +56,14 @@ class Batch:
 
     a: Tensor
     b: Tensor
-    gaps: Gaps | None = None
+    gaps: Gaps | None = field(default=None, kw_only=True)
 
     @classmethod
     def with_gaps(cls, a: Tensor, b: Tensor, fill_a: Tensor, fill_b: Tensor) -> "Batch":
         """A batch of images that are NaN where nothing was measured."""
         fill: dict[DomainName, Tensor] = {"a": fill_a.to(a), "b": fill_b.to(b)}
         gaps = Gaps({"a": ~a.isnan(), "b": ~b.isnan()}, fill)
-        return cls(fill_gaps(a, fill["a"]), fill_gaps(b, fill["b"]), gaps)
+        return cls(fill_gaps(a, fill["a"]), fill_gaps(b, fill["b"]), gaps=gaps)
 
     def of(self, domain: DomainName) -> Tensor:
         """The images of a domain."""
@@ -145,16 +145,18 @@ def adversarial_loss(
         known = ", ".join(get_args(AdversarialForm))
         raise ValueError(f"form must be one of {known}, not {form!r}")
     target = logits.new_full((), float(real)).expand_as(logits)
-    loss = F.mse_loss
-    if form == "cross-entropy":
-        loss = F.binary_cross_entropy_with_logits
-    elif form == "least-squares-sigmoid":
-        logits = logits.sigmoid()
+    each = "mean" if seen is None else "none"
+    match form:
+        case "least-squares":
+            loss = F.mse_loss(logits, target, reduction=each)
+        case "least-squares-sigmoid":
+            loss = F.mse_loss(logits.sigmoid(), target, reduction=each)
+        case "cross-entropy":
+            loss = F.binary_cross_entropy_with_logits(logits, target, reduction=each)
     if seen is None:
-        return loss(logits, target)
-    shrink = F.adaptive_avg_pool2d if logits.ndim == 4 else F.adaptive_avg_pool3d
-    weights = shrink(seen.float(), list(logits.shape[2:]))
-    return (loss(logits, target, reduction="none") * weights).sum() / weights.sum().clamp(min=1)
+        return loss
+    weights = F.interpolate(seen.float(), list(logits.shape[2:]), mode="area")
+    return (loss * weights).sum() / weights.sum().clamp(min=1)
 
 
 class _Uncut:
@@ -261,16 +263,15 @@ class Objective(ABC):
         """
         judge, form = players.judge(domain), self.config.adversarial
         real = self._marked(batch.of(domain), self._real_seen(domain, batch))
-        images, seen = zip(*(self._judged(domain, image, batch) for image in (real, fake)))
+        real, real_seen = self._judged(domain, real, batch)
+        fake, fake_seen = self._judged(domain, fake, batch)
         if together and judge.config.norm != "batch":
-            logits = judge(torch.cat(images)).chunk(2)
+            real_logits, fake_logits = judge(torch.cat((real, fake))).chunk(2)
         else:
-            logits = tuple(judge(image) for image in images)
-        return {
-            f"d_{domain}_{name}": 0.5
-            * adversarial_loss(logits[number], real=name == "real", form=form, seen=seen[number])
-            for number, name in enumerate(("real", "fake"))
-        }
+            real_logits, fake_logits = judge(real), judge(fake)
+        of_real = adversarial_loss(real_logits, real=True, form=form, seen=real_seen)
+        of_fake = adversarial_loss(fake_logits, real=False, form=form, seen=fake_seen)
+        return {f"d_{domain}_real": 0.5 * of_real, f"d_{domain}_fake": 0.5 * of_fake}
 
     def _fool(self, domain: DomainName, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         """The generator's side of the GAN loss: its translations should be called real."""

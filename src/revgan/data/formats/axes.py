@@ -13,7 +13,7 @@ MAX_CHANNELS = 512
 series of which each frame would become a channel."""
 
 
-def channel_axis(shape: tuple[int, int, int]) -> int:
+def channel_axis(shape: tuple[int, ...]) -> int:
     """The axis of channels of an image whose file has three axes and doesn't say which: 0 or 2.
 
     Two equal sizes beside another are those of a square; else the smaller of the first and the

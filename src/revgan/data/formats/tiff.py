@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -32,6 +31,12 @@ UNNAMED = ("QYX", "IYX", "YXQ")
 
 LOSSLESS = ("LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "ZSTD", "LZMA", "NONE")
 """Compressions that are kept on output."""
+
+PREDICTING = ("LZW", "ADOBE_DEFLATE", "DEFLATE", "ZSTD", "LZMA")
+"""Compressions that may keep differences from sample to sample instead of these."""
+
+PREDICTED = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
+"""Types of integers that tifffile takes such differences of."""
 
 NODATA = 42113
 """The tag in which GDAL keeps the value that stands for nothing measured, as text."""
@@ -79,9 +84,7 @@ class _TiffReader(Reader):
             source = _layout(series, channels, in_pages=self._axis != 2)
             height, width = shape
             nodata = _nodata(series.keyframe)
-            self.header = Header(
-                channels, (height, width), dtype, source=source, nodata=nodata
-            )
+            self.header = Header(channels, (height, width), dtype, source=source, nodata=nodata)
         except BaseException:
             self._file.close()
             raise
@@ -97,7 +100,7 @@ class _TiffReader(Reader):
     def _whole(self) -> Values:
         page, series = self._series.keyframe, self._series
         if len(series.pages) > 1 and series.dataoffset is not None and page.is_memmappable:
-            image = tifffile.memmap(self._path, mode="r")
+            image: Values = tifffile.memmap(self._path, mode="r")
         else:
             image = series.asarray()
         return image[np.newaxis] if self._axis is None else np.moveaxis(image, self._axis, 0)
@@ -165,17 +168,19 @@ class Tiff(Family):
         if layout.planar == "contig":
             pixels = values[0] if header.channels == 1 else values.transpose(1, 2, 0)
         packed = layout.bits < 8 * header.dtype.itemsize and header.dtype.kind == "u"
-        small = header.dtype.kind == "b" or header.dtype.itemsize == 8 and header.dtype.kind != "f"
+        predictable = header.dtype.kind == "f" or header.dtype.name in PREDICTED
         compression = None if packed or layout.compression == "NONE" else layout.compression
         nodata = "" if header.nodata is None else f"{header.nodata:.17g}"
         tifffile.imwrite(
             path,
             pixels,
             photometric=layout.photometric,
-            planarconfig=None if layout.planar == "pages" or header.channels == 1 else layout.planar,
+            planarconfig=None
+            if layout.planar == "pages" or header.channels == 1
+            else layout.planar,
             extrasamples=layout.extra or None,
             compression=compression,
-            predictor=None if compression in (None, "PACKBITS") or small else True,
+            predictor=predictable and compression in PREDICTING,
             tile=layout.tile,
             bitspersample=layout.bits if packed else None,
             extratags=[(NODATA, 2, 0, nodata, True)] if nodata else (),
@@ -262,6 +267,8 @@ def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
         raise UserError(f"{path} stores its colours as {kind}; save it as grey or RGB")
     # JPEG strips that end early would be filled up with grey.
     for part in tif.series[0].pages:
+        if part is None:
+            continue
         ends = map(sum, zip(part.dataoffsets, part.databytecounts, strict=True))
         if max(ends) > tif.filehandle.size:
             raise UserError(f"{path} is truncated; replace it by an undamaged copy")
