@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from revgan.data.formats import Kind
 from revgan.data.intensity import (
     Intensity,
     IntensityConfig,
@@ -39,16 +40,16 @@ class Chosen(NamedTuple):
     why: str
 
 
-def is_photo(dtype: np.dtype[Any], spatial_dims: int) -> bool:
+def is_photo(dtype: np.dtype[Any], kind: Kind) -> bool:
     """Whether scans of a type take its full range without a look at their values.
 
     Those are images of 8 bits, and of black and white.
     """
-    return spatial_dims == 2 and (dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize == 1))
+    return kind.photos and dtype.kind in "biu" and dtype.itemsize == 1
 
 
 def choose_intensity(
-    survey: Survey, dtype: np.dtype[Any], spatial_dims: int, *, clip: bool, per_channel: bool
+    survey: Survey, dtype: np.dtype[Any], kind: Kind, *, clip: bool, per_channel: bool
 ) -> Chosen:
     """The mapping for a domain.
 
@@ -61,7 +62,7 @@ def choose_intensity(
     Args:
         survey: of the training scans.
         dtype: of their files.
-        spatial_dims: 2 for images, 3 for volumes.
+        kind: images or volumes.
         clip: see `Intensity`.
         per_channel: each channel has limits of its own in any case.
 
@@ -70,8 +71,8 @@ def choose_intensity(
     """
     everything = Channel.joined(survey.channels)
     span = _span(everything)
-    whole = spatial_dims == 2
-    if whole and dtype == np.uint16 and not per_channel and span >= LIT * np.iinfo(dtype).max:
+    wide = dtype == np.uint16 and span >= LIT * np.iinfo(dtype).max
+    if kind.photos and wide and not per_channel:
         return Chosen(TypeRange(dtype.name), f"the full range of {dtype.name}")
     each = per_channel or any(
         part.count and _span(part) < UNLIKE * span for part in survey.channels
@@ -79,7 +80,7 @@ def choose_intensity(
     apart = ", of each channel for itself" if each and len(survey.channels) > 1 else ""
     parts = [part for part in survey.parts(each) if part.count]
     filled = all(_span(part) >= FILLED * (part.highest - part.lowest) for part in parts)
-    if whole and filled and all(part.lowest < part.highest for part in parts):
+    if kind.photos and filled and all(part.lowest < part.highest for part in parts):
         config = IntensityConfig("percentiles", 0.0, 100.0, clip, each)
         return Chosen(_extremes(survey, config), f"the lowest and the highest value{apart}")
     config = IntensityConfig(clip=clip, per_channel=each)

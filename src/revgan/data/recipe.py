@@ -19,7 +19,7 @@ from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.config import DataConfig
 from revgan.data.folders import ScanRef
 from revgan.data.foreground import foreground_positions
-from revgan.data.formats import Affine, Scan, Values
+from revgan.data.formats import KINDS, Affine, Scan, Values
 from revgan.data.grids import MEASURED
 from revgan.data.intensity import Intensity, IntensityConfig, PerScan
 from revgan.data.missing import Missing, missing_in, with_nan
@@ -123,8 +123,8 @@ class Recipe:
                 volume must not be, nor any scan that intensities are to be found for.
         """
         scan = ref.read(self.config.spatial_dims)
-        if self.config.spatial_dims == 3:
-            _require_contrast(scan, ref.path)
+        if not KINDS[self.config.spatial_dims].photos:
+            require_contrast(scan, ref.path)
         prepared = self.apply(scan, ref.path)
         if prepared.found.missing == 1:
             raise UserError(
@@ -201,8 +201,12 @@ def _smoothed(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return resized.clamp_(image.min(), image.max())
 
 
-def _require_contrast(scan: Scan, path: Path) -> None:
-    """Refuses a scan in which all values are equal: there is nothing to learn from it."""
+def require_contrast(scan: Scan, path: Path) -> None:
+    """Refuses a scan in which all values are equal: there is nothing to learn from it.
+
+    Raises:
+        UserError: names the file.
+    """
     values, missing = scan.values, missing_in(scan.values, scan.nodata)
     if missing is not None:
         values = values[~missing]

@@ -135,7 +135,7 @@ def _inspect(
     told = None if progress is None else partial(_tell, progress, what, len(refs))
     training = len(splits[0].of(name))
     config = store.recipe.config
-    by_type = config.spatial_dims == 2 and config.intensity(name) is None
+    by_type = KINDS[config.spatial_dims].photos and config.intensity(name) is None
     found = inspect_all(store, refs, training, told, by_type)
     if config.choice(name) == "type":
         _require_integers(name, refs, found)
@@ -182,18 +182,17 @@ def _fitted(
 
 def _by_type(config: DataConfig, domain: DomainName, recipe: Recipe, dtype: np.dtype[Any]) -> bool:
     """Whether scans are taken by their type's range without a look at their values."""
-    photo = is_photo(dtype, config.spatial_dims) and not config.per_channel(domain)
+    photo = is_photo(dtype, KINDS[config.spatial_dims]) and not config.per_channel(domain)
     return photo or (recipe.flat and dtype.kind != "f")
 
 
 def _chosen(
     domain: DomainName, survey: Survey, dtype: np.dtype[Any], config: DataConfig
 ) -> IntensityMapping:
-    dims = config.spatial_dims
-    per_channel = config.per_channel(domain)
-    chosen = choose_intensity(survey, dtype, dims, clip=config.clip, per_channel=per_channel)
+    kind, per_channel = KINDS[config.spatial_dims], config.per_channel(domain)
+    chosen = choose_intensity(survey, dtype, kind, clip=config.clip, per_channel=per_channel)
     notice(
-        f"{KINDS[dims].many} of {domain.upper()} ({dtype}): {chosen.why} become -1 and 1 "
+        f"{kind.many} of {domain.upper()} ({dtype}): {chosen.why} become -1 and 1 "
         f"({said(chosen.mapping)}); --data.intensity_{domain} says otherwise"
     )
     return chosen.mapping

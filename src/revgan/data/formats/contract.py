@@ -35,6 +35,8 @@ class Kind:
         scale: the option that decides how many of these they have.
         preset: a configuration to start from.
         halved: A and B may come side by side in one file, as pix2pix has them.
+        photos: they may be photos, in which the full range of their type of integers counts, and
+            which may be even.
     """
 
     one: str
@@ -44,6 +46,7 @@ class Kind:
     scale: str
     preset: str
     halved: bool
+    photos: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
         """Sizes as people say them: width before height of images, X, Y, Z of volumes."""
@@ -52,8 +55,19 @@ class Kind:
 
 
 KINDS = {
-    2: Kind("image", "an image", "images", "pixels", "data.resize", "default", halved=True),
-    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes", halved=False),
+    2: Kind(
+        "image", "an image", "images", "pixels", "data.resize", "default", halved=True, photos=True
+    ),
+    3: Kind(
+        "volume",
+        "a volume",
+        "volumes",
+        "voxels",
+        "data.spacing",
+        "volumes",
+        halved=False,
+        photos=False,
+    ),
 }
 """By the number of spatial axes."""
 

@@ -28,13 +28,8 @@ class _NpyReader(Reader):
             if dtype.hasobject:
                 raise ValueError("it holds Python objects, which allow_pickle=False refuses")
         self._path, self._axes = path, shape
-        if spatial_dims == 2:
-            self.header = _image_header(path, shape, dtype)
-            return
-        spatial, others = shape[-3:], shape[:-3]
-        channels = volume_channels(path, dtype, spatial, others)
-        axis = FIRST if others else None
-        self.header = Header(channels, spatial, dtype.newbyteorder("="), np.eye(4), axis)
+        header_of = {2: _image_header, 3: _volume_header}[spatial_dims]
+        self.header = header_of(path, shape, dtype.newbyteorder("="))
 
     def values(self, window: Window) -> Values:
         stored = np.lib.format.open_memmap(self._path, mode="r")
@@ -43,6 +38,12 @@ class _NpyReader(Reader):
             stored = np.moveaxis(stored, -1, 0)
         part = stored.reshape(header.channels, *header.shape)[:, *window]
         return np.array(part, header.dtype, order="C")
+
+
+def _volume_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Header:
+    spatial, others = shape[-3:], shape[:-3]
+    channels = volume_channels(path, dtype, spatial, others)
+    return Header(channels, spatial, dtype, np.eye(4), FIRST if others else None)
 
 
 def _image_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Header:
@@ -59,7 +60,7 @@ def _image_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> H
         axis = FIRST if channel_axis(shape) == 0 else LAST
     channels = 1 if axis is None else shape[axis]
     spatial = shape if axis is None else shape[1:] if axis == FIRST else shape[:-1]
-    return Header(channels, spatial, dtype.newbyteorder("="), source=axis)
+    return Header(channels, spatial, dtype, source=axis)
 
 
 class Npy(Family):
@@ -72,11 +73,10 @@ class Npy(Family):
         return _NpyReader(path, spatial_dims)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
-        axis = header.source if header.source in (FIRST, LAST) else None
-        array = values
-        if axis is None and len(values) == 1:
-            array = values[0]
-        elif axis == LAST or (axis is None and values.ndim == 3):  # as pixels are everywhere
-            array = np.moveaxis(values, 0, -1)
+        axis = header.source
+        if axis not in (FIRST, LAST):  # of a file without such an axis, or of another family
+            usual = {2: LAST, 3: FIRST}[len(header.shape)]
+            axis = None if len(values) == 1 else usual
+        array = values[0] if axis is None else np.moveaxis(values, 0, axis)
         with path.open("wb") as file:
             np.lib.format.write_array(file, array, allow_pickle=False)
