@@ -17,7 +17,8 @@ Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
 Affine = NDArray[np.float64]
-"""(4, 4), from voxel indices to millimetres towards right, anterior and superior (RAS+)."""
+"""To millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior
+(RAS+); of micrographs (3, 3), from row and column to x and y."""
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
@@ -100,6 +101,11 @@ class Selection:
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
 
 
+IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
+"""What of a `Selection` means nothing for scans of so many spatial axes: volumes have all planes,
+and a resolution in all three directions."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ground:
     """Where an image lies on the ground.
@@ -121,7 +127,8 @@ class Header:
         channels: C.
         shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
         dtype: of the values in the file; float32 where it scales integers to fractions.
-        affine: where the voxels are in the patient; None where the format has no such place.
+        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None
+            where the format has no such place.
         source: what the family keeps of the file, so that one written like it has the same
             metadata; families don't look at each other's.
         ground: where on the ground the pixels are; None where the format doesn't say.
@@ -263,6 +270,8 @@ class Family(ABC):
         special: it goes before other families of the same suffix, for the files that it `claims`
             and the headers that it `suits`.
         instead: a suffix for what this family can't hold.
+        folder: its "files" are folders.
+        reads_only: it writes nothing.
     """
 
     suffixes: tuple[str, ...]
@@ -271,9 +280,14 @@ class Family(ABC):
     magic: tuple[bytes, ...] = ()
     special: bool = False
     instead = ""
+    folder = False
+    reads_only = False
 
     def claims(self, path: Path) -> bool:
-        """Whether a file that starts with `magic` is this family's, of those that are special."""
+        """Whether a file that starts with `magic` is this family's, of those that are special.
+
+        Of folders, whether one with its suffix holds what its scans are made of.
+        """
         return not self.special
 
     def suits(self, path: Path, header: Header) -> bool:

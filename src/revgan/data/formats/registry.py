@@ -59,16 +59,34 @@ def known_suffix(path: Path, spatial_dims: int | None) -> str:
     )
 
 
+def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
+    """Whether a path is a scan's by its suffix: of a file, or of a folder that counts as one."""
+    suffix = suffix_of(path, spatial_dims)
+    if suffix is None:
+        return False
+    return path.is_dir() == next(each.folder for each in families() if suffix in each.suffixes)
+
+
 def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
     """The family that reads a file: by its first bytes, as many a PNG goes by the name of .jpg.
 
     Where the family of its suffix has no such bytes, it is that one.
+
+    Args:
+        path: the file.
+        head: what it starts with; nothing of a folder that counts as a file.
+        spatial_dims: how many spatial axes its scan shall have; None for any.
 
     Raises:
         UserError: none has the suffix, or the file starts otherwise.
     """
     suffix = known_suffix(path, spatial_dims)
     family = next(each for each in families() if suffix in each.suffixes)
+    if family.folder and not family.claims(path):
+        raise UserError(
+            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by "
+            "an undamaged copy"
+        )
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]

@@ -1,9 +1,7 @@
 """TIFF: bands of any number and type, in strips, tiles, planes and pages; BigTIFF too."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import tifffile
 
 from revgan.data.formats.axes import channel_axis
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
+from revgan.data.formats.tiff_pages import cut_page
 from revgan.errors import UserError
 
 ALPHA = 2
@@ -92,7 +91,7 @@ class _TiffReader(Reader):
     def values(self, window: Window) -> Values:
         page = self._series.keyframe
         windowed = len(self._series.pages) == 1 and window != (slice(None),) * 2
-        image = self._cut(page, window) if windowed else self._whole()[:, *window]
+        image = cut_page(page, window) if windowed else self._whole()[:, *window]
         image = image.astype(self.header.dtype, copy=False)
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and image.dtype.kind in "bu"
         return ~image if inverted else image
@@ -105,50 +104,8 @@ class _TiffReader(Reader):
             image = series.asarray()
         return image[np.newaxis] if self._axis is None else np.moveaxis(image, self._axis, 0)
 
-    def _cut(self, page: tifffile.TiffPage, window: Window) -> Values:
-        """A part of the image; decodes only the strips or tiles that it lies in."""
-        ranges = [
-            range(*part.indices(size)) for part, size in zip(window, self.header.shape, strict=True)
-        ]
-        cut = np.zeros((self.header.channels, *map(len, ranges)), page.dtype)
-        file = self._file.filehandle
-        for index, plane, *starts in _segments(page, ranges):
-            file.seek(page.dataoffsets[index])
-            data = file.read(page.databytecounts[index])
-            decoded, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
-            if decoded is None:  # a sparse file leaves out what is 0
-                continue
-            segment = np.moveaxis(decoded[0], -1, 0)  # of (depth, height, width, samples)
-            here, there = [], []
-            for part, start, size in zip(ranges, starts, segment.shape[1:], strict=True):
-                first, end = max(part.start, start), min(part.stop, start + size)
-                here.append(slice(first - start, end - start))
-                there.append(slice(first - part.start, end - part.start))
-            cut[plane : plane + len(segment), *there] = segment[:, *here]
-        return cut
-
     def close(self) -> None:
         self._file.close()
-
-
-def _segments(page: tifffile.TiffPage, ranges: list[range]) -> Iterator[tuple[int, int, int, int]]:
-    """The strips or tiles that rows and columns lie in: number, plane, first row and column.
-
-    Planes come one after the other, each in rows of segments.
-    """
-    if page.is_tiled:
-        height, width = page.tilelength, page.tilewidth
-    else:
-        height, width = min(page.rowsperstrip, page.imagelength), page.imagewidth
-    rows, columns = (
-        range(part.start // size, -(-part.stop // size))
-        for part, size in zip(ranges, (height, width), strict=True)
-    )
-    across, down = -(-page.imagewidth // width), -(-page.imagelength // height)
-    for plane in range(len(page.dataoffsets) // (across * down)):
-        for row, column in product(rows, columns):
-            index = (plane * down + row) * across + column
-            yield index, plane, row * height, column * width
 
 
 class Tiff(Family):
