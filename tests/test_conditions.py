@@ -42,9 +42,7 @@ def test_gradients_to_conditions_equal_naive_ones_bit_for_bit(direction, stored_
     embedding = nn.Linear(4, 5)(torch.randn(2, 4))  # of a graph of its own
     conditions = embedding, torch.randn(1, 3, 1, 1, requires_grad=True)
     x = torch.randn(2, 6, 4, 4)
-    ours, naive = (
-        conditional_gradients(c, direction, conditions, x) for c in (core, naive_twin(core))
-    )
+    ours, naive = (conditional_gradients(c, direction, conditions, x) for c in (core, naive_twin(core)))
     assert same_bits(ours, naive)
     assert conditions[1].grad is None
 
@@ -62,8 +60,7 @@ def test_conditions_undo_and_are_needed():
 def test_a_condition_gradients_agree_with_numerical_ones():
     core = core_of(Conditioned, 2).double()
     x, condition = (
-        torch.randn(shape, dtype=torch.float64, requires_grad=True)
-        for shape in ((1, 6, 2, 2), (1, 5))
+        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 6, 2, 2), (1, 5))
     )
     assert torch.autograd.gradcheck(core, [x, condition])
 
@@ -91,7 +88,9 @@ def test_class_numbers_as_a_condition_and_buffers_beside_it():
 
     core = core_of(Labelled, 2)
     label = torch.tensor([3, 1])
-    ours, naive = (conditional_gradients(c, "inverse", [label]) for c in (core, naive_twin(core)))
+    ours, naive = (
+        conditional_gradients(c, "inverse", [label]) for c in (core, naive_twin(core))
+    )
     assert same_bits(ours, naive)
 
 
@@ -221,9 +220,7 @@ def test_a_weight_added_before_the_backward_pass_is_named():
     core = core_of(lambda: residual(3), 1)
     loss = core(torch.randn(1, 6, 4, 4)).sum()
     core.blocks[0].f.append(nn.Conv2d(3, 3, 1))
-    with pytest.raises(
-        RuntimeError, match="add or remove weights after the backward pass|switched"
-    ):
+    with pytest.raises(RuntimeError, match="add or remove weights after the backward pass|switched"):
         loss.backward()
 
 

@@ -26,7 +26,7 @@ _NO_OUTPUT = (
 )
 _OTHER_INPUT = (
     "the backward pass of a reversible core didn't recover its input, so its gradients would be "
-    'wrong: {}; or set memory_saving=False (memory="naive" in RevGenerator)'
+    "wrong: {}; or set memory_saving=False (memory=\"naive\" in RevGenerator)"
 )
 _WHY_EXACT = (
     "f or g compute something else than in the forward pass, as numbers or weights that they use "
