@@ -19,7 +19,7 @@ from test_folders import refusal, save
 
 def check(refs, crop=1, channels=None, progress=None):
     return inspect_all(
-        FileStore(Recipe(DataConfig(crop=crop), channels)), refs, len(refs), progress
+        FileStore(Recipe(DataConfig(crop=crop), channels)), refs, len(refs), progress, True
     )
 
 
@@ -70,11 +70,11 @@ def test_the_first_bad_image_in_order_is_named_whichever_is_decoded_first(tmp_pa
     later_one_is_done = threading.Event()
     read = folders.read
 
-    def read_the_later_first(path):
+    def read_the_later_first(path, dims):
         if path == refs[1].path:
             later_one_is_done.wait(timeout=5)
         try:
-            return read(path)
+            return read(path, dims)
         finally:
             if path == refs[2].path:
                 later_one_is_done.set()
@@ -90,9 +90,9 @@ def test_a_bad_image_stops_the_check_of_the_rest(tmp_path, monkeypatch):
     calls = []
     read = folders.read
 
-    def refuse(path):
+    def refuse(path, dims):
         calls.append(path)
-        scan = read(path)
+        scan = read(path, dims)
         return replace(scan, dtype=np.dtype(np.uint16)) if len(calls) == 2 else scan
 
     monkeypatch.setattr(folders, "read", refuse)

@@ -17,7 +17,7 @@ PHOTOS = ("uint8", "uint16")
 NUMBERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64")
 DTYPES = {
     ".png": PHOTOS,
-    ".tif": PHOTOS,
+    ".tif": (*NUMBERS, "float16", "bool", "uint64"),
     ".nii": NUMBERS,
     ".nii.gz": NUMBERS,
     ".mha": NUMBERS[:6] + NUMBERS[7:],

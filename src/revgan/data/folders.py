@@ -31,13 +31,16 @@ class ScanRef:
     def __str__(self) -> str:
         return str(self.path) if self.half is None else f"the {self.half} half of {self.path}"
 
-    def read(self) -> Scan:
+    def read(self, spatial_dims: int | None = None) -> Scan:
         """The scan; of a half, its last axis is half as long as the file's.
+
+        Args:
+            spatial_dims: how many spatial axes it has; None for what is usual in its format.
 
         Raises:
             UserError: the file can't be read, or is to be halved and has an odd width.
         """
-        scan = read(self.path)
+        scan = read(self.path, spatial_dims)
         if self.half is None:
             return scan
         width = scan.shape[-1]

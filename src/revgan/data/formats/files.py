@@ -58,20 +58,25 @@ class OpenScan:
     def read(self, window: Window | None = None) -> Values:
         """The values (C, *window) of a part of the scan, in the file's units; of all by default.
 
-        They have the file's type, in the machine's byte order; where the file scales integers,
-        float32. Formats with tiles, strips or no compression read only what the window needs.
+        They have the file's type, in the machine's byte order; float32 where the file scales
+        integers, and where a mask beside the values says that some were not measured: these are NaN
+        then. Formats with tiles, strips or no compression read only what the window needs.
 
         Raises:
-            UserError: the file is damaged, or values are NaN, infinite or beyond float32.
+            UserError: the file is damaged, or values are infinite or beyond float32.
         """
+        window = window or (slice(None),) * len(self.header.shape)
         with _blaming(self._path):
-            values = self._reader.values(window or (slice(None),) * len(self.header.shape))
-        wrong = values.size - _count_finite(values)
+            values = self._reader.values(window)
+            measured = self._reader.measured(window)
+        wrong = _count_infinite(values, self.header.nodata)
         if wrong:
             raise UserError(
-                f"{self._path} has {wrong} NaN or infinite values (of float32); replace them, for "
-                "example by that of the background"
+                f"{self._path} has {wrong} infinite values (of float32); replace them by NaN where "
+                "nothing was measured"
             )
+        if measured is not None and not measured.all():
+            values = np.where(measured, values.astype(np.float32), np.float32(np.nan))
         return values
 
     def scan(self) -> Scan:
@@ -298,7 +303,7 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
         values: of any shape.
         dtype: wanted.
     """
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "biu" or values.dtype == dtype:
         return values
     values = values.astype(np.float32, copy=False)
     if dtype.kind not in "iu":
@@ -394,9 +399,15 @@ def _require_place(affine: Affine, path: Path) -> None:
         )
 
 
-def _count_finite(values: Values) -> int:
-    """How many values float32 holds; networks know no larger ones."""
+def _count_infinite(values: Values, nodata: float | None) -> int:
+    """How many values float32 doesn't hold; networks know no larger ones.
+
+    NaN stands for nothing measured, as does `nodata`, however large it is.
+    """
     if values.dtype.kind != "f":
-        return values.size
+        return 0
     with np.errstate(over="ignore"):
-        return int(np.count_nonzero(np.isfinite(values.astype(np.float32, copy=False))))
+        infinite = np.isinf(values.astype(np.float32, copy=False))
+        if nodata is not None and infinite.any():
+            infinite &= values != values.dtype.type(nodata)
+    return int(np.count_nonzero(infinite))

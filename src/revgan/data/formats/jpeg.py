@@ -4,7 +4,15 @@ from pathlib import Path
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, require_photo
+from revgan.data.formats.contract import (
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    beyond_photo,
+    require_photo,
+)
 from revgan.data.formats.pillow import PillowReader, encoded
 
 LONGEST = 65500
@@ -30,8 +38,8 @@ class Jpeg(Family):
 
     def beyond(self, header: Header) -> list[str]:
         limits = {
-            f"{8 * header.dtype.itemsize} bits per channel": header.dtype.itemsize == 1,
-            "an alpha channel": header.channels in (1, 3),
+            f"{8 * header.dtype.itemsize} bits per channel": header.dtype != np.uint16,
+            "an alpha channel": header.channels not in (2, 4),
             f"{max(header.shape)} pixels a side": max(header.shape) <= LONGEST,
         }
-        return [what for what, held in limits.items() if not held]
+        return beyond_photo(header) + [what for what, held in limits.items() if not held]

@@ -19,6 +19,7 @@ from revgan.data.formats.contract import (
     Selection,
     Values,
     Window,
+    beyond_photo,
     require_photo,
 )
 from revgan.data.formats.pillow import Photo, channels_first, channels_of, photo_of, values_of
@@ -78,6 +79,7 @@ class Png(Family):
     suffixes = (".png",)
     spatial_dims = (2,)
     magic = (SIGNATURE,)
+    instead = ".tif"
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _PngReader(path)
@@ -94,6 +96,9 @@ class Png(Family):
             extra += _chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
         begin = len(SIGNATURE) + len(_chunk(b"IHDR", bytes(13)))
         path.write_bytes(data[:begin] + extra + data[begin:])
+
+    def beyond(self, header: Header) -> list[str]:
+        return beyond_photo(header)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
