@@ -217,14 +217,17 @@ def test_weights_put_in_place_of_others_before_the_backward_pass_change_nothing(
     assert same_bits(grads(core), grads(twin))
 
 
-def test_a_weight_added_before_the_backward_pass_is_named():
+def test_modules_and_weights_added_before_the_backward_pass_are_named():
     core = core_of(lambda: residual(3), 1)
-    loss = core(torch.randn(1, 6, 4, 4)).sum()
-    core.blocks[0].f.append(nn.Conv2d(3, 3, 1))
-    with pytest.raises(
-        RuntimeError, match="add or remove weights after the backward pass|switched"
+    net = core.blocks[0].f
+    for add in (
+        lambda: net.append(nn.Conv2d(3, 3, 1)),
+        lambda: net.register_parameter("more", nn.Parameter(torch.ones(1))),
     ):
-        loss.backward()
+        loss = core(torch.randn(1, 6, 4, 4)).sum()
+        add()
+        with pytest.raises(RuntimeError, match="after the backward pass"):
+            loss.backward()
 
 
 class Noisy(nn.Module):
@@ -359,3 +362,19 @@ def test_infinite_features_stay_infinite():
     y = core_of(Infinite, 1)(torch.zeros(1, 2, 2))
     assert y[0, 0, 0].isinf()
     assert y[0, 0, 1].isnan()
+
+
+def test_gradients_that_values_beyond_the_range_would_spoil_are_refused():
+    def growing():
+        net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())
+        return net.requires_grad_(False)
+
+    torch.manual_seed(0)
+    core = core_of(growing, 60)
+    x = 100 * torch.randn(1, 6, 8, 8)
+    with torch.no_grad():
+        y = core(x)
+        lost = (core.inverse(y) - x).norm() > 0.02 * x.norm()
+    assert lost
+    with pytest.raises(RuntimeError, match="values beyond 256"):
+        core(x.requires_grad_()).sum().backward()

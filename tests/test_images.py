@@ -338,9 +338,6 @@ def test_a_tiff_of_colours_that_would_be_mistaken_is_refused(tmp_path):
     path = tmp_path / "image.tif"
     path.write_bytes(tiff(data=noise(8, 8, 4), photometric="separated"))
     assert "SEPARATED" in refusal(path)
-    palette = np.zeros((3, 256), np.uint16)
-    path.write_bytes(tiff(data=noise(8, 8, 1)[..., 0], photometric="palette", colormap=palette))
-    assert "PALETTE" in refusal(path)
 
 
 @pytest.mark.parametrize(

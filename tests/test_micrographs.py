@@ -258,14 +258,15 @@ def test_a_pixel_size_is_met_and_windows_are_parts_of_the_whole(tmp_path, suffix
         # In float32, whose rounding depends on where sums begin.
         np.testing.assert_allclose(file.read(window), whole[:, *window], rtol=1e-5, atol=1e-3)
     got = np.array([found.affine[1, 0], found.affine[0, 1]])
-    np.testing.assert_allclose(got, size / 1e3, rtol=0.03)  # whole pixels, or a level as it is
+    # Sides are whole pixels, and a level that differs by less than 1% is taken as it is.
+    assert (np.abs(got / size * 1e3 - 1) <= 0.51 / np.array(found.shape) + pyramid.AS_IS).all()
     assert (np.abs(got * found.shape - np.array(shape) * 5e-4) <= got).all()
     # A ramp stays one: what is meant lies where the affine says, away from the border.
     rows, columns = np.indices(found.shape)
     y = (found.affine[1, 0] * rows + found.affine[1, 2]) / 5e-4
     x = (found.affine[0, 1] * columns + found.affine[0, 2]) / 5e-4
     inner = (slice(4, -4),) * 2
-    # Sides are whole pixels, so that theirs are up to 1% from what is asked for.
+    # Sides of more pixels than asked for count as covering as much.
     assert np.abs(whole[0] - (y + 2 * x))[inner].max() < 0.01 * ramp.max()
 
 

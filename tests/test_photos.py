@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from revgan.data import formats
-from revgan.data.formats import Header
+from revgan.data.formats import Header, Selection, pyramid
 from revgan.errors import UserError
 
 fast = settings(
@@ -123,6 +123,54 @@ def test_colour_profile_and_resolution_come_out_again(tmp_path, suffix):
     formats.write(tmp_path / "grey.png", scan.values[:1], scan.header)
     with Image.open(tmp_path / "grey.png") as found:
         assert "icc_profile" not in found.info
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".gif"])
+def test_palettes_become_their_colours(tmp_path, suffix):
+    numbers = random_pixels(1, (20, 30))[0] % 16
+    colours = random_pixels(1, (16, 3), seed=1)[0]
+    picture = Image.fromarray(numbers).convert("P")
+    picture.putpalette(colours.tobytes())
+    picture.save(tmp_path / f"x{suffix}")
+    scan = formats.read(tmp_path / f"x{suffix}", 2)
+    np.testing.assert_array_equal(np.moveaxis(scan.values, 0, -1), colours[numbers])
+    formats.write(tmp_path / "y.tif", scan.values, scan.header)
+    np.testing.assert_array_equal(formats.read(tmp_path / "y.tif", 2).values, scan.values)
+
+
+def test_a_level_of_a_pyramid_of_no_vendor_is_read(tmp_path):
+    finest = random_pixels(2, (300, 500), "uint16")
+    coarse = pyramid.means(finest, (2, 2))
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for number, values in enumerate((finest, coarse)):
+            file.write(
+                np.moveaxis(values, 0, -1),
+                tile=(64, 64),
+                photometric="minisblack",
+                planarconfig="contig",
+                subfiletype=1 if number else 0,
+                resolution=(2e4 / 2**number, 2e4 / 2**number),  # half a micrometre
+                resolutionunit="CENTIMETER",
+                metadata=None,
+            )
+    for part, values in (({}, finest), ({"level": 1}, coarse), ({"pixel_size": 1.0}, coarse)):
+        scan = formats.read(tmp_path / "x.tif", 2, Selection(**part))
+        np.testing.assert_array_equal(scan.values, values)
+    dpi = scan.header.source.dpi
+    assert dpi == pytest.approx((25400, 25400))
+    half = formats.probe(tmp_path / "x.tif", 2, Selection(pixel_size=0.75))
+    assert half.shape == (200, 333)
+
+
+def test_channels_of_any_format_are_chosen(tmp_path):
+    values = random_pixels(3, (20, 30))
+    for suffix in (".png", ".tif", ".webp"):
+        formats.write(tmp_path / f"x{suffix}", values, Header(3, (20, 30), values.dtype))
+        with formats.open(tmp_path / f"x{suffix}", 2, Selection(channels=("2", "0"))) as file:
+            assert file.header.channels == 2
+            np.testing.assert_array_equal(file.read(), values[[2, 0]])
+        with pytest.raises(UserError, match="give numbers from 0 to 2"):
+            formats.read(tmp_path / f"x{suffix}", 2, Selection(channels=("3",)))
 
 
 def test_texts_and_profiles_of_any_length_are_no_damage(tmp_path):

@@ -29,6 +29,7 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.registry import is_scan, known_suffix, reading_family, writing_family
+from revgan.data.formats.selecting import channels
 from revgan.errors import UserError
 from revgan.files import replacing
 
@@ -97,6 +98,26 @@ class OpenScan:
         )
 
 
+class _Picked(Reader):
+    """Some of a file's channels, of a family that reads all."""
+
+    def __init__(self, path: Path, reader: Reader, wanted: tuple[str, ...]) -> None:
+        self._reader, header = reader, reader.header
+        self._numbers = channels(path, wanted, header.names, header.channels)
+        names = tuple(header.names[number] for number in self._numbers) if header.names else ()
+        self.header = replace(header, channels=len(self._numbers), names=names)
+
+    def values(self, window: Window) -> Values:
+        read: Values = self._reader.values(window)[self._numbers]
+        return read
+
+    def measured(self, window: Window) -> NDArray[np.bool_] | None:
+        return self._reader.measured(window)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
 @contextmanager
 def open(
     path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
@@ -124,6 +145,9 @@ def open(
             f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
         ) from error
     family = reading_family(path, head, spatial_dims)
+    picked = None if "channels" in family.selects else selection.channels
+    if picked is not None:  # of any format, though all are read
+        selection = replace(selection, channels=None)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
@@ -138,6 +162,8 @@ def open(
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
+        if picked is not None:
+            reader = _Picked(path, reader, picked)
         if reader.header.affine is not None:
             _require_place(reader.header.affine, path)
         yield OpenScan(path, reader)

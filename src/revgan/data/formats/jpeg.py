@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
 from revgan.data.formats.contract import (

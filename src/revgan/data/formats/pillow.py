@@ -2,9 +2,9 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,12 @@ class Photo:
 
     icc: bytes = b""
     dpi: tuple[float, float] | None = None
+
+    def resized(self, factor: float) -> Self:
+        """Of the same photo with pixels so many times as large."""
+        if self.dpi is None:
+            return self
+        return replace(self, dpi=(self.dpi[0] / factor, self.dpi[1] / factor))
 
     def profile(self, channels: int) -> bytes:
         """The colour profile, if it is for so many channels."""
