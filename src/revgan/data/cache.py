@@ -36,7 +36,7 @@ DEFAULT_GB = 100.0
 ABANDONED = 24 * 3600.0
 """Seconds without a change after which an unfinished entry is that of a process that was killed."""
 
-VERSION = 2
+VERSION = 3
 """Of what entries hold; another one makes old entries unused."""
 
 OVERRUN = 0.01

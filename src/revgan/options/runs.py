@@ -14,6 +14,7 @@ from jsonargparse import (  # type: ignore[attr-defined]  # handed out on first 
     Namespace,
 )
 
+from revgan.data.config import upgraded
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
 from revgan.options.parser import Parser
@@ -27,10 +28,11 @@ class _ConfigFile(ActionConfigFile):
     """``--config``, which refuses a file that holds anything but options of a run."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        _read(Path(values))
+        # As today's options, and not as the file has them, which may be an earlier version's.
+        content = yaml.safe_dump(_read(Path(values)))
         try:
             # jsonargparse has no types here.
-            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+            super().__call__(parser, cfg, content, option_string)  # type: ignore[no-untyped-call]
         except UsageError as error:
             raise UsageError(f"{values}: {error}") from error
 
@@ -215,6 +217,8 @@ def _read(path: Path) -> dict[str, Any]:
         if name in content:
             _check_keys(path, content[name], [field.name for field in fields(section)], f"{name}.")
     checked: dict[str, Any] = content
+    if "data" in checked:
+        checked["data"] = upgraded(checked["data"])
     return checked
 
 

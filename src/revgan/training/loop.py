@@ -112,5 +112,11 @@ def _batches(
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_parent,
     )
-    for a, b in loader:
-        yield Batch(a.to(device, non_blocking=True), b.to(device, non_blocking=True))
+    data = samples.data
+    gaps = data.a.gaps or data.b.gaps
+    for pair in loader:
+        a, b = (images.to(device, non_blocking=True) for images in pair)
+        if gaps:
+            yield Batch.with_gaps(a, b, data.a.fill_in_unit, data.b.fill_in_unit)
+        else:
+            yield Batch(a, b)

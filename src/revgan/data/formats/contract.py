@@ -41,6 +41,8 @@ class Kind:
         scale: the option that decides how many of these they have.
         preset: a configuration to start from.
         halved: A and B may come side by side in one file, as pix2pix has them.
+        photos: they may be photos, in which the full range of their type of integers counts, and
+            which may be even.
     """
 
     one: str
@@ -50,6 +52,7 @@ class Kind:
     scale: str
     preset: str
     halved: bool
+    photos: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
         """Sizes as people say them: width before height of images, X, Y, Z of volumes."""
@@ -58,8 +61,19 @@ class Kind:
 
 
 KINDS = {
-    2: Kind("image", "an image", "images", "pixels", "data.resize", "default", halved=True),
-    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes", halved=False),
+    2: Kind(
+        "image", "an image", "images", "pixels", "data.resize", "default", halved=True, photos=True
+    ),
+    3: Kind(
+        "volume",
+        "a volume",
+        "volumes",
+        "voxels",
+        "data.spacing",
+        "volumes",
+        halved=False,
+        photos=False,
+    ),
 }
 """By the number of spatial axes."""
 
@@ -386,6 +400,14 @@ class Family(ABC):
     def beyond(self, header: Header) -> list[str]:
         """What of a scan this family can't hold, in words; nothing if it holds all."""
         return []
+
+
+def beyond_photo(header: Header) -> list[str]:
+    """What of a scan no photo has, in words: more than 4 channels, or other types than these."""
+    beyond = [] if header.channels <= 4 else [f"{header.channels} channels"]
+    if header.dtype not in (np.uint8, np.uint16):
+        beyond.append(f"values of {header.dtype}")
+    return beyond
 
 
 def require_photo(header: Header) -> None:

@@ -97,7 +97,7 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     if found is None:
         kind = KINDS[dims].one
         held = f"no {kind} in spite of its name" if head else "an empty file"
-        known = ", ".join(type(each).__name__.upper() for each in marked)
+        known = ", ".join(type(each).__name__.upper() for each in marked if not each.special)
         raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")
     return found
 
