@@ -1,4 +1,4 @@
-"""Grey, RGB and alpha: from one number of channels to another."""
+"""Conversion between grey, RGB and alpha."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def convert_channels(values: Values, channels: int) -> Values:
     as opaque.
 
     Args:
-        values: of unsigned integers.
+        values: unsigned integers.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which images or volumes a run is about, and what is cut from them."""
+"""Which images or volumes a run uses, and what is cut from them."""
 
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, get_args
@@ -14,38 +14,38 @@ Cache = Literal["none", "memory", "disk"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images or volumes, and how they are brought to size.
+    """Which images or volumes a run uses, and how they are scaled and cropped.
 
     Attributes:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
-        crop: side of the random square or cube that training cuts out, in pixels or voxels.
-        flip: mirror half of the training samples left to right; in volumes that is the axis that
-            the file says runs so.
+        crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
+        flip: mirror half of the training samples left to right; in volumes, along the axis that
+            runs left to right according to the file.
         channels_a: channels that images of A are converted to; null takes them as they are.
             Volumes are always taken as they are.
-        channels_b: likewise for B.
-        cache: where decoded images are kept, so that later epochs need not decode them: "memory",
-            for this run alone, "disk", for later runs as well, or "none". For images; volumes are
-            always on the disk.
-        orientation: where the axes of volumes are made to run, such as RAS for towards right,
-            anterior and superior; null leaves them. Nothing is resampled for it.
-        spacing: millimetres between voxels that volumes are resampled to, along these axes, such as
-            [1, 1, 1]; null leaves their resolution.
+        channels_b: the same for B.
+        cache: where decoded images are kept, so that later epochs needn't decode them again:
+            "memory" (for this run only), "disk" (for later runs too) or "none". For images; volumes
+            are always kept on disk.
+        orientation: the directions that volumes' axes are made to point to, such as RAS (right,
+            anterior, superior), without resampling; null leaves them.
+        spacing: the voxel spacing that volumes are resampled to, in millimetres along these axes,
+            such as [1, 1, 1]; null keeps their resolution.
         crops_per_volume: cubes cut from each volume of the larger domain in an epoch.
-        foreground: the share of cubes whose centre is drawn from the foreground, which is brighter
-            than Otsu's threshold; of pairs, from that of A. The others come from anywhere.
-        intensity_a: what becomes -1 and 1 in volumes of A: "percentiles" are those of all training
-            volumes, "range" takes low and high as they are, in the file's units, such as Hounsfield
-            units, "zscore" takes them in standard deviations from the mean.
-        low_a: what becomes -1; null takes percentile 0.5, or -4 standard deviations.
-        high_a: what becomes 1; null takes percentile 99.5, or 4 standard deviations.
-        intensity_b: likewise for B.
-        low_b: likewise for B.
-        high_b: likewise for B.
-        clip: intensities beyond low and high become -1 and 1; for volumes.
+        foreground: the share of cubes centred on the foreground (voxels brighter than Otsu's
+            threshold; for pairs, that of A). The others come from anywhere.
+        intensity_a: how low_a and high_a are given: "percentiles" of all training volumes of A,
+            "range" in the file's units, such as Hounsfield units, or "zscore" in standard
+            deviations from the mean.
+        low_a: the intensity that becomes -1; null takes percentile 0.5, or -4 standard deviations.
+        high_a: the intensity that becomes 1; null takes percentile 99.5, or 4 standard deviations.
+        intensity_b: the same for B.
+        low_b: the same for B.
+        high_b: the same for B.
+        clip: whether intensities beyond low and high become -1 and 1; for volumes.
     """
 
     path: str = ""
@@ -88,8 +88,8 @@ class DataConfig:
 
     @property
     def grid(self) -> "Grid":
-        """How volumes are made to lie in their arrays."""
-        from revgan.data.preparation import Grid  # brings PyTorch, which `--help` does without
+        """The orientation and spacing that volumes are brought to."""
+        from revgan.data.preparation import Grid  # imports PyTorch, which `--help` must not
 
         return Grid(self.orientation, self.spacing)
 
@@ -99,7 +99,7 @@ class DataConfig:
         return self.cache if self.spatial_dims == 2 else "disk"
 
     def intensity(self, domain: DomainName) -> IntensityConfig | None:
-        """Which of a domain's intensities become -1 and 1; None for its type's full range."""
+        """Which of a domain's intensities become -1 and 1; None for their type's full range."""
         if self.spatial_dims == 2:
             return None
         if domain == "a":
@@ -139,8 +139,7 @@ class DataConfig:
                 self.intensity(domain)
             except ValueError as error:
                 raise ValueError(
-                    f"intensity_{domain}, low_{domain} and high_{domain} do not go together: "
-                    f"{error}"
+                    f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
                 ) from error
 
 
@@ -158,6 +157,6 @@ LEARNT = (
     "high_b",
     "clip",
 )
-"""What networks have learnt: another value would need other networks."""
+"""Options that trained networks depend on: other values would need other networks."""
 
 FOR_VOLUMES = (*LEARNT[1:], "crops_per_volume", "foreground")

@@ -20,7 +20,7 @@ from revgan.directions import Direction, DomainName, ends
 _T = TypeVar("_T")
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and the total."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Domain:
 
     Attributes:
         train: the scans for training, at least one.
-        test: those for the test.
-        val: those that are scored while training goes on; the test's, where there are no others.
-        channels: what all of them have in common, as the networks take them.
-        dtype: of the first of them, in its file.
-        intensity: from the files' units to [-1, 1].
-        store: where they come from.
-        found: what reading each once has shown.
+        test: the scans for testing.
+        val: the scans that are scored during training; those for testing if there are no others.
+        channels: of every scan, as the networks take them.
+        dtype: the data type in the first scan's file.
+        intensity: the mapping from the files' units to [-1, 1].
+        store: where the scans come from.
+        found: what was found when each scan was first read.
     """
 
     train: tuple[ScanRef, ...]
@@ -48,11 +48,11 @@ class Domain:
     found: Mapping[ScanRef, Found] = field(kw_only=True, repr=False)
 
     def prepared(self, ref: ScanRef) -> Prepared:
-        """A scan on its grid and at its size; cut out of it what is needed, then `in_unit`."""
+        """A scan, brought to grid and size; cut out what you need, then call `in_unit`."""
         return self.store.get(ref)
 
     def in_unit(self, values: Values) -> Tensor:
-        """Values (C, *spatial) of a scan in [-1, 1]; beyond that without `clip`."""
+        """Maps values (C, *spatial) of a scan to [-1, 1], or beyond that without `clip`."""
         return torch.from_numpy(np.ascontiguousarray(self.intensity.to_unit(values)))
 
     def load(self, ref: ScanRef) -> Tensor:
@@ -60,7 +60,7 @@ class Domain:
         return self.in_unit(self.prepared(ref).values)
 
     def load_middle(self, ref: ScanRef, largest: int) -> Tensor:
-        """The middle of a scan, no side of it above `largest`."""
+        """The middle of a scan, cropped so that no side exceeds `largest`."""
         values = self.prepared(ref).values
         starts = [max(0, (side - largest) // 2) for side in values.shape[1:]]
         middle = [slice(start, start + largest) for start in starts]
@@ -78,17 +78,17 @@ class Domain:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Scans of both domains, read once and found good.
+    """The scans of both domains, read once and found usable.
 
     Attributes:
         a: domain A.
         b: domain B.
-        test_aligned: a.test[i] and b.test[i] show the same.
-        val_aligned: a.val[i] and b.val[i] show the same.
-        preparation: what they go through, for the model folder.
+        test_aligned: a.test[i] and b.test[i] show the same thing.
+        val_aligned: a.val[i] and b.val[i] show the same thing.
+        preparation: how scans are prepared, for the model folder.
         kind: images or volumes, in words.
         palette: what the colours of label maps mean, where one of the domains has them.
-        kept: bytes of main memory that they take.
+        kept: bytes of main memory that the scans take.
     """
 
     a: Domain
@@ -111,7 +111,7 @@ class DataSet:
 
     @property
     def channels(self) -> tuple[int, int]:
-        """Of A and of B."""
+        """The channels of A and of B."""
         return self.a.channels, self.b.channels
 
 

@@ -1,4 +1,4 @@
-"""Folders of scans as users of image translation have them, found without reading them."""
+"""Finds scans in the usual folder layouts of image translation, without reading them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ class ScanRef:
 
     Attributes:
         path: the file.
-        half: the half of its width that is meant (left is A, right is B); None for all of it.
+        half: which half of its width it is (left is A, right is B); None for the whole file.
     """
 
     path: Path
@@ -32,10 +32,10 @@ class ScanRef:
         return str(self.path) if self.half is None else f"the {self.half} half of {self.path}"
 
     def read(self) -> Scan:
-        """The scan; of a half, its last axis is half as long as the file's.
+        """Reads the scan; a half's last axis is half as long as the file's.
 
         Raises:
-            UserError: the file can't be read, or is to be halved and has an odd width.
+            UserError: the file can't be read, or is to be halved but has an odd width.
         """
         scan = read(self.path)
         if self.half is None:
@@ -43,8 +43,8 @@ class ScanRef:
         width = scan.shape[-1]
         if width % 2:
             raise UserError(
-                f"{self.path} has the odd width {width}; an image with A on the left and B on the "
-                "right needs two halves of equal width"
+                f"{self.path} has an odd width of {width}; an image with A on the left and B on "
+                "the right must have two halves of equal width"
             )
         left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
         return replace(scan, values=left if self.half == "left" else right)
@@ -52,13 +52,13 @@ class ScanRef:
 
 @dataclass(frozen=True)
 class Split:
-    """The scans of both domains for training, or for testing.
+    """The scans of both domains for one purpose, such as training.
 
     Attributes:
         a: those of A, ordered by name.
         b: those of B, ordered by name.
         aligned: a[i] and b[i] show the same thing: they are halves of one file, or have the same
-            name, as all of them then do.
+            name. This holds for all of them or none.
     """
 
     a: tuple[ScanRef, ...] = ()
@@ -66,13 +66,13 @@ class Split:
     aligned: bool = False
 
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
-        """Those of a domain."""
+        """The scans of a domain."""
         return self.a if domain == "a" else self.b
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of scans for training and, where there are any, for the test and validation."""
+    """A folder of scans for training and, if there are any, for testing and validation."""
 
     root: Path
     train: Split
@@ -81,10 +81,10 @@ class Folder:
 
 
 def existing_folder(folder: Path | str, what: str = "images") -> Path:
-    """The folder, which is there.
+    """The folder as a path, after checking that it exists.
 
     Raises:
-        UserError: it isn't; asks for a folder of what is said.
+        UserError: it doesn't exist; the message asks for a folder of `what`.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -94,16 +94,16 @@ def existing_folder(folder: Path | str, what: str = "images") -> Path:
 
 
 def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
-    """The files right inside a folder that hold scans, ordered by name; hidden ones are left out.
+    """The files directly in a folder that hold scans, ordered by name, without hidden ones.
 
     Folders that formats count as files, such as those of OME-Zarr, are among them.
 
     Args:
-        folder: where they are.
-        spatial_dims: how many spatial axes they have: 2 for images, 3 for volumes.
+        folder: the folder.
+        spatial_dims: 2 for images, 3 for volumes.
 
     Raises:
-        UserError: there is no such folder, or none in it.
+        UserError: there is no such folder, or it holds no scans.
     """
     many = KINDS[spatial_dims].many
     paths = [
@@ -121,7 +121,7 @@ def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
                 f"{dims}, for example by --preset {kind.preset}; or "
             )
         raise UserError(
-            f"{folder} holds {held or 'no ' + many + '; '}put files in it that end in "
+            f"{folder} holds {held or 'no ' + many + '; '}put files there that end in "
             f"{', '.join(suffixes(spatial_dims))}"
         )
     return sorted(found, key=lambda path: (stem(path), path.name))
@@ -130,18 +130,19 @@ def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
 def open_folder(root: Path | str, spatial_dims: int, *, paired: bool) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 
-    Either `trainA` and `trainB` with scans of A and B, or, of images alone, `train` with files that
-    show A on the left and B on the right. Those for the test are in folders called `test` in place
-    of `train`, those for validation in `val`. Both may be missing; without `test`, `val` is for the
-    test.
+    Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
+    show A on the left and B on the right. Test scans are in folders called `test` instead of
+    `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
+    testing.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
-        paired: scans of A and B are pairs: in two folders, they go by the same names.
+        paired: scans of A and B are pairs; in two folders, partners have the same name.
 
     Raises:
-        UserError: no such folder, neither layout, no scans, or some without partner if paired.
+        UserError: the folder doesn't exist, has neither layout or no scans, or a paired scan has no
+            partner.
     """
     kind = KINDS[spatial_dims]
     many, halves = kind.many, ""
@@ -172,7 +173,7 @@ def _open_two_folders(root: Path, name: str, spatial_dims: int) -> Split | None:
     if not present:
         return None
     if missing := [folder for folder in folders if not folder.exists()]:
-        remedy = "" if name == "train" else f", or remove {present[0]}"  # tests may be missing
+        remedy = "" if name == "train" else f", or remove {present[0]}"  # test scans may be missing
         raise UserError(
             f"{missing[0]} does not exist, though {present[0]} does; give both folders{remedy}"
         )
@@ -197,7 +198,7 @@ def _require_aligned(split: Split, many: str) -> None:
     more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
     raise UserError(
         f"{split.a[0].path.parent} holds {len(split.a)} {many} and {split.b[0].path.parent} "
-        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
+        f"{len(split.b)}, but for pairs each name must occur exactly once in both, unlike "
         f"{', '.join(alone[:3])}{more}"
     )
 

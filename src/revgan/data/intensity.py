@@ -1,4 +1,4 @@
-"""Intensities: how a file's units become a network's values, and come back."""
+"""Maps intensities from a file's units to a network's values, and back."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -21,15 +21,16 @@ DEFAULT_LIMITS: dict[Method, tuple[float, float]] = {
     "zscore": (-4.0, 4.0),
 }
 """At most 1/16 of any values is more than 4 standard deviations from their mean (Chebyshev's
-inequality), and 1/16,000 of normally distributed ones."""
+inequality), and 1/16,000 of normally distributed values."""
 
 SAMPLE = 2**16
-"""Voxels of each volume that percentiles are estimated from, drawn at random, always the same. The
-share of voxels below the estimated 0.5th percentile of a single volume is then 0.5% +- 0.03%."""
+"""Voxels of each volume that percentiles are estimated from, drawn at random but always the same.
+The share of voxels below the estimated 0.5th percentile of a single volume is then 0.5% +-
+0.03%."""
 
 
 PIECE = 2**22
-"""Voxels whose variance is taken at a time: numpy makes 8 bytes of each meanwhile."""
+"""Voxels whose variance is computed at a time: NumPy takes 8 bytes for each while it does."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class IntensityConfig:
     """Which of a domain's intensities become -1 and 1.
 
     Attributes:
-        method: "range" takes low and high as they are, in the file's units, such as -1000 and 2000
-            for CT in Hounsfield units; "percentiles" the percentiles low and high of all training
-            volumes of the domain; "zscore" their mean, low and high standard deviations from it.
-        low: what becomes -1; null takes 0.5 (percentiles) or -4 (zscore).
-        high: what becomes 1; null takes 99.5 (percentiles) or 4 (zscore).
-        clip: intensities beyond low and high become -1 and 1, as a generator that ends in tanh
+        method: how low and high are given: "range" in the file's units, such as -1000 and 2000 for
+            CT in Hounsfield units; "percentiles" as percentiles of all training volumes of the
+            domain; "zscore" in standard deviations from their mean.
+        low: the intensity that becomes -1; null takes 0.5 (percentiles) or -4 (zscore).
+        high: the intensity that becomes 1; null takes 99.5 (percentiles) or 4 (zscore).
+        clip: whether intensities beyond low and high become -1 and 1; a generator that ends in tanh
             can't reach them.
     """
 
@@ -56,7 +57,7 @@ class IntensityConfig:
             known = ", ".join(get_args(Method))
             raise ValueError(f"method must be one of {known}, not {self.method!r}")
         if self.method == "range" and None in (self.low, self.high):
-            raise ValueError("method range needs low and high, in the units of the files")
+            raise ValueError("method range needs low and high in the files' units")
         low, high = self.limits
         if not (low < high and math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"low must be below high, not {low:g} and {high:g}")
@@ -77,7 +78,7 @@ class Intensity:
     Attributes:
         low: the intensity that becomes -1, in the file's units.
         high: the intensity that becomes 1.
-        clip: intensities beyond them become -1 and 1 too.
+        clip: whether intensities beyond them become -1 and 1 too.
     """
 
     low: float
@@ -89,7 +90,7 @@ class Intensity:
             raise ValueError(f"low must be below high, both finite, not {self.low} and {self.high}")
 
     def to_unit(self, values: Values) -> Values:
-        """The network's values of intensities of any shape and type, float32."""
+        """Maps intensities of any shape and type to the network's values, float32."""
         if isinstance(values, np.ndarray):  # NumPy would make float64 of integers
             values = values.astype(np.float32, copy=False)
         unit = values - self._middle
@@ -97,9 +98,9 @@ class Intensity:
         return unit.clip(-1, 1) if self.clip else unit
 
     def from_unit(self, values: Values) -> Values:
-        """The intensities of a network's values, also of those beyond -1 and 1.
+        """Maps a network's values, including those beyond -1 and 1, to intensities.
 
-        After `to_unit`, all that is not clipped is what it was, but for float32's rounding: a
+        It undoes `to_unit` for everything that wasn't clipped, up to float32's rounding: a small
         multiple of its precision at the largest of the intensity, `low` and `high`.
         """
         intensities = values * self._half
@@ -107,11 +108,11 @@ class Intensity:
         return intensities
 
     def to_file(self, values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """As `from_unit`, whatever the type of the file that the values are for."""
+        """Same as `from_unit`, whatever the type of the file that the values are for."""
         return self.from_unit(values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The mapping in plain numbers, for a model folder."""
+        """The mapping as plain data, for a model folder."""
         return asdict(self)
 
     @classmethod
@@ -122,13 +123,13 @@ class Intensity:
             ValueError: the content describes none.
         """
         numbers = [content.get("low"), content.get("high")]
-        # bool is an int to Python.
+        # In Python, bool is an int.
         complete = content.keys() == cls.__dataclass_fields__.keys() and all(
             isinstance(number, int | float) and not isinstance(number, bool) for number in numbers
         )
         if not complete or not isinstance(content["clip"], bool):
             raise ValueError(
-                f"an intensity mapping has the numbers low and high, and clip (true or false), not "
+                "an intensity mapping has two numbers, low and high, and clip (true or false), not "
                 f"{dict(content)}"
             )
         return cls(**content)
@@ -144,15 +145,16 @@ class Intensity:
 
 @dataclass(frozen=True)
 class TypeRange:
-    """The full range of a file's integer type onto -1 to 1, and back: 0 to 255, 0 to 65535.
+    """Maps the full range of a file's integer type (0 to 255, 0 to 65535) to [-1, 1], and back.
 
-    Fractions are in [-1, 1] already, as what resizing makes of such integers.
+    Floating-point values are in [-1, 1] already: resizing makes them from such integers.
     """
 
     def to_unit(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """The network's values of values of any shape: float32, in C order, in memory of its own.
+        """Maps values of any shape to the network's: a new float32 array in C order.
 
-        Not by torch, whose threads wait for each other where cores are busy with training.
+        This isn't done by torch, whose threads wait for each other while training keeps the cores
+        busy.
         """
         unit = np.array(values, dtype=np.float32, order="C")
         if values.dtype.kind == "f":
@@ -163,19 +165,19 @@ class TypeRange:
         return unit
 
     def to_file(self, values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The nearest values of a type of integers; those outside [-1, 1] are clamped."""
+        """Maps to the nearest values of an integer type; those outside [-1, 1] are clamped."""
         limits, (low, half) = np.iinfo(dtype), _range(dtype)
         scaled = (values + np.float32(1 + low / half)) * half
         np.rint(scaled, out=scaled)
         return scaled.clip(limits.min, limits.max, out=scaled).astype(dtype)
 
     def to_dict(self) -> dict[str, Any]:
-        """For a model folder."""
+        """The mapping as plain data, for a model folder."""
         return {"method": "type"}
 
 
 IntensityMapping = Intensity | TypeRange
-"""What a domain has; the two know how to go `to_unit`, and back as `to_file`."""
+"""A domain's mapping; both kinds have `to_unit`, and `to_file` for the way back."""
 
 
 def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
@@ -188,7 +190,7 @@ def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[np.float32, np.float32]:
-    """The lowest value of a type of integers, and half of the distance to the highest."""
+    """The lowest value of an integer type, and half the distance to the highest."""
     limits = np.iinfo(dtype)
     return np.float32(limits.min), np.float32((limits.max - limits.min) / 2)
 
@@ -196,17 +198,17 @@ def _range(dtype: np.dtype[Any]) -> tuple[np.float32, np.float32]:
 def fit_intensity(config: IntensityConfig, arrays: Iterable[NDArray[np.float32]]) -> Intensity:
     """Finds the mapping for the training volumes of a domain.
 
-    Percentiles are of up to `SAMPLE` voxels of each volume, mean and standard deviation of all. The
-    same volumes in the same order give the same mapping.
+    Percentiles are taken from up to `SAMPLE` voxels of each volume, mean and standard deviation
+    from all voxels. The same volumes in the same order give the same mapping.
 
     Args:
-        config: the method, and its limits.
-        arrays: one array of any shape for each volume, in the file's units and finite; gone through
-            once, one by one, so that a generator never holds more than one in memory. The method
-            "range" looks at none.
+        config: the method and its limits.
+        arrays: one array of any shape for each volume, finite and in the file's units. They are
+            read once, one by one, so that a generator holds only one in memory; the method "range"
+            reads none.
 
     Raises:
-        UserError: all these intensities would become one, as of constant volumes.
+        UserError: low and high would be equal, as for constant volumes.
         ValueError: there are no volumes.
     """
     low, high = config.limits
@@ -221,8 +223,8 @@ def fit_intensity(config: IntensityConfig, arrays: Iterable[NDArray[np.float32]]
         low, high = mean + low * deviation, mean + high * deviation
     if not low < high:
         raise UserError(
-            f"the {what} are both {low:g}; set low and high farther apart, or the method range "
-            "with what shall become -1 and 1"
+            f"the {what} are both {low:g}; set low and high farther apart, or use the method range "
+            "with the intensities that become -1 and 1"
         )
     return Intensity(low, high, config.clip)
 
@@ -238,7 +240,7 @@ def _sample(arrays: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _mean_and_deviation(arrays: Iterable[NDArray[np.float32]]) -> tuple[float, float]:
-    """Of all values of all arrays, merged piece by piece (Chan et al., Am. Stat. 37, 1983)."""
+    """Mean and standard deviation, merged piece by piece (Chan et al., Am. Stat. 37, 1983)."""
     count, mean, squares = 0, 0.0, 0.0
     for array in arrays:
         for start in range(0, array.size, PIECE):

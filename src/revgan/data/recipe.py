@@ -1,7 +1,7 @@
-"""From a scan's file to the values that training cuts.
+"""Prepares a scan: from its file to the values that training crops.
 
-Values stay in the file's own small integers as long as these can hold them, so that a crop is cut
-before the rest is made large.
+Values stay small integers, as in the file, as long as these can hold them, so that only crops are
+expanded to floats.
 """
 
 from dataclasses import dataclass, replace
@@ -24,13 +24,14 @@ from revgan.errors import UserError
 
 
 class Found(NamedTuple):
-    """What reading and preparing a scan has shown.
+    """What was found when a scan was read and prepared.
 
     Attributes:
-        channels: in the file.
-        dtype: in the file.
-        shape: sizes of the spatial axes, prepared.
-        affine: of the prepared scan, from voxels to millimetres in RAS+; None without a place.
+        channels: their number in the file.
+        dtype: the data type in the file.
+        shape: the prepared scan's spatial sizes.
+        affine: of the prepared scan, from voxels to millimetres in RAS+; None if the format has no
+            place.
     """
 
     channels: int
@@ -41,13 +42,13 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan as its domain has it.
+    """A scan, prepared as its domain needs it.
 
     Attributes:
-        values: (C, *spatial), not to be written to: small integers or float32, in the file's
-            units; what resizing has mixed of images is in [-1, 1].
-        found: what it was made of.
-        foreground: (N, D) positions to centre samples on, where these are wanted.
+        values: (C, *spatial), read-only: small integers or float32 in the file's units, or float32
+            in [-1, 1] for images that were resized.
+        found: what the file held.
+        foreground: (N, D) positions to centre samples on, if the configuration asks for them.
     """
 
     values: Values
@@ -61,7 +62,7 @@ class Prepared:
 
     @property
     def left_right(self) -> int:
-        """The spatial axis from left to right: by the affine the patient's, else the last."""
+        """The spatial axis from left to right, according to the affine; without one, the last."""
         if self.found.affine is None:
             return len(self.shape) - 1
         return int(np.flatnonzero(io_orientation(self.found.affine)[:, 0] == 0)[0])
@@ -69,13 +70,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What becomes of every scan of a domain.
+    """How every scan of a domain is prepared.
 
     Attributes:
         config: the grid, size and foreground.
         channels: what images are converted to (`convert_channels`); None takes them as they are.
-        typed: -1 to 1 are the full range of the file's type (`TypeRange`).
-        flat: they are label maps, whose colours are not to be mixed.
+        typed: whether [-1, 1] is the full range of the file's type (`TypeRange`).
+        flat: whether they are label maps, whose colours must not be mixed.
     """
 
     config: DataConfig
@@ -85,7 +86,7 @@ class Recipe:
 
     @property
     def key(self) -> list[Any]:
-        """All that decides what `apply` gives, as JSON has it."""
+        """Everything that the result of `apply` depends on, as JSON values."""
         config = self.config
         grid = [config.grid.orientation, config.grid.spacing, config.resize]
         return [*grid, self.channels, self.typed, self.flat, config.foreground > 0]
@@ -94,7 +95,7 @@ class Recipe:
         """Reads a scan and prepares it.
 
         Raises:
-            UserError: it can't be read, or is constant where intensities are not those of a type.
+            UserError: it can't be read, or is constant although intensities aren't those of a type.
         """
         return self.apply(ref.read(), ref.path)
 
@@ -102,7 +103,7 @@ class Recipe:
         """Brings a scan to its domain's channels, grid and size.
 
         Raises:
-            UserError: all values are equal, where intensities are not those of a type.
+            UserError: all values are equal although intensities aren't those of a type.
         """
         channels, dtype = len(scan.values), scan.dtype
         if not self.typed:
@@ -119,7 +120,7 @@ class Recipe:
         return Prepared(values, Found(channels, dtype, values.shape[1:], scan.affine), foreground)
 
     def _resized(self, values: Values) -> Values:
-        """An image (C, H, W) at the configuration's size; any scan where there is none."""
+        """An image (C, H, W) scaled to the configured size; without one, the scan as it is."""
         if self.config.resize is None:
             return values
         height, width = values.shape[1:]
@@ -139,11 +140,13 @@ def _require_contrast(values: Values, path: Path) -> None:
     """Refuses a scan in which all values are equal: there is nothing to learn from it."""
     value = values.flat[0]
     if (values == value).all():
-        raise UserError(f"{path} is {value:g} everywhere; take it out or replace it by a real one")
+        raise UserError(
+            f"{path} is {value:g} everywhere; remove it, or replace it with a real scan"
+        )
 
 
 def _compact(values: Values, dtype: np.dtype[Any]) -> Values:
-    """Values in the file's own integers if these are small and hold what there is, or float32."""
+    """Values in the file's integer type if that is small and can hold them, else float32."""
     if dtype.kind in "iu" and dtype.itemsize <= 2:
         if values.dtype == dtype:
             return values
