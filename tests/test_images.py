@@ -332,7 +332,7 @@ def test_a_tiff_of_several_pages_is_refused(tmp_path):
 def test_a_tiff_of_other_samples_is_refused(tmp_path, dtype):
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, np.zeros((8, 8), dtype))
-    assert "8 or 16 bits" in refusal(path)
+    assert "8 or 16 unsigned bits" in refusal(path)
 
 
 def test_a_tiff_of_twelve_bits_is_refused_as_it_would_look_dark(tmp_path):

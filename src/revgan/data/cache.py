@@ -72,7 +72,7 @@ def limit() -> int:
     except ValueError:
         gigabytes = math.nan
     if not 0 <= gigabytes < math.inf:
-        raise UserError(f"{LIMIT} must be a number of GB, 0 or more, not {text!r}")
+        raise UserError(f"{LIMIT} must be a number of GB of at least 0, not {text!r}")
     return int(gigabytes * 1e9)
 
 

@@ -1,4 +1,4 @@
-"""Images or volumes through a trained model, from files to files."""
+"""Translates files of images or volumes with a trained model."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,22 +27,23 @@ def run_translation(
     *,
     into_folder: bool = False,
 ) -> list[Path]:
-    """Translates a file, or every image or volume of a folder, and returns what was written.
+    """Translates a file, or every image or volume in a folder, and returns the files written.
 
     Args:
         run: a run folder or a model folder.
-        source: an image or a volume, whichever the model is for, or a folder of them.
-        target: for a file, a file or a folder; for a folder, a folder. Within a folder, files keep
-            their names; JPEGs become PNGs where the translation has an alpha channel. Folders are
-            made.
+        source: an image or volume, whichever the model translates, or a folder of them.
+        target: a file or folder for a file, a folder for a folder. In a folder, files keep their
+            names; JPEGs become PNGs if the translation has an alpha channel. Folders are made as
+            needed.
         direction: "AtoB" or "BtoA".
-        device: "auto", or a device's name as PyTorch has it.
-        windows: decides for a model whether and how large files are cut.
+        device: "auto", or a device's name in PyTorch.
+        windows: decides, for a model, whether and how large files are cut.
         console: for the progress bar.
-        into_folder: the target is a folder even if `source` is a file and it doesn't exist yet.
+        into_folder: whether the target is a folder, even if `source` is a file and the folder
+            doesn't exist yet.
 
     Raises:
-        UserError: the model, a file or the target is not usable; files before it are written.
+        UserError: the model, a file or the target can't be used; earlier files have been written.
     """
     if not source.exists():
         raise UserError(f"{source} does not exist; give a file or a folder")
@@ -62,7 +63,7 @@ def run_translation(
         outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
     for path, output in zip(sources, outputs, strict=True):
         if output.resolve() == path.resolve():
-            raise UserError(f"{path} is input and output at once; name another output")
+            raise UserError(f"{path} is both input and output; name another output")
     translator.windows = windows(translator)
     try:
         outputs[0].parent.mkdir(parents=True, exist_ok=True)
@@ -77,10 +78,10 @@ def run_translation(
 def _check_names(
     run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
 ) -> None:
-    """Refuses files that are not of the model's kind by their suffix."""
+    """Refuses files whose suffix isn't of the model's kind."""
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
-        raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
+        raise UserError(f"{target} is a file, but the output must be a folder; name a folder")
     several = source.is_dir() and not is_scan(source)
     if not several and not suffix_of(source, spatial_dims):
         raise UserError(
@@ -97,9 +98,9 @@ def _check_names(
 def _outputs(
     sources: list[Path], folder: Path, channels: int, spatial_dims: int, console: Console
 ) -> list[Path]:
-    """Where the translations go: the names of the inputs, but PNG for what their format can't hold.
+    """The paths of the translations: the inputs' names, or .png where their format can't hold them.
 
-    That is an alpha channel in a JPEG.
+    That is the case for an alpha channel in a JPEG.
     """
     smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
     outputs = [folder / path.name for path in sources]
@@ -123,7 +124,7 @@ def _translate_all(
     direction: Direction,
     console: Console,
 ) -> None:
-    """Translates file by file, behind a bar for the files and one for the windows of a file."""
+    """Translates file by file, with a progress bar for the files and one for a file's windows."""
     cut: set[Path] = set()
     with progress_bar(console) as bar:
         files = bar.add_task(direction, total=len(sources), visible=len(sources) > 1)
@@ -145,6 +146,6 @@ def _translate_all(
     if translator.windows is not None and cut:
         console.print(
             f"Of {len(sources)} files, {len(cut)} were cut into windows of "
-            f"{translator.windows.size}, which overlap by {translator.windows.overlap:g} of that",
+            f"{translator.windows.size}, overlapping by {translator.windows.overlap:g} of that",
             soft_wrap=True,
         )

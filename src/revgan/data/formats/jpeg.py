@@ -19,7 +19,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.pillow import channels_of, values_of
 
 LONGEST = 65500
-"""Pixels a side that libjpeg writes at most."""
+"""The longest side, in pixels, that libjpeg writes."""
 
 QUALITY = 95
 
@@ -57,7 +57,7 @@ class Jpeg(Family):
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
         pixels = values[0] if header.channels == 1 else values.transpose(1, 2, 0)
-        buffer = io.BytesIO()  # into a file, Pillow writes past a full disk without a word
+        buffer = io.BytesIO()  # if it wrote to a file, Pillow would ignore a full disk
         Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=QUALITY)
         path.write_bytes(buffer.getvalue())
 

@@ -1,4 +1,4 @@
-"""NumPy's .npy: three axes in space, after one of channels where there are four; no place."""
+"""NumPy's .npy: three spatial axes, after a channel axis if there are four; no place in space."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ class _NpyReader(Reader):
                 raise ValueError(f"version {magic} of the format is unknown")
             shape, _, dtype = read(file)
             if dtype.hasobject:
-                raise ValueError("it holds Python objects, which allow_pickle=False refuses")
+                raise ValueError("it holds Python objects, which aren't loaded for security")
         spatial, others = shape[-3:], shape[:-3]
         channels = volume_channels(path, dtype, spatial, others)
         self._path = path
-        # The number of axes, so that a file written like it has as many.
+        # The number of axes, so that a file written like it has the same number.
         self.header = Header(channels, spatial, dtype.newbyteorder("="), np.eye(4), len(shape))
 
     def values(self, window: Window) -> Values:
@@ -35,7 +35,7 @@ class _NpyReader(Reader):
 
 
 class Npy(Family):
-    """Arrays of NumPy."""
+    """NumPy arrays."""
 
     suffixes = (".npy",)
     spatial_dims = (3,)

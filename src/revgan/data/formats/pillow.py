@@ -1,4 +1,4 @@
-"""What Pillow's pictures are as values."""
+"""Converts Pillow's pictures to values."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,13 @@ from revgan.data.formats.contract import Values
 
 
 def _mode(picture: Image.Image) -> str:
-    """Grey or RGB, with alpha where there is transparency; black and white and palettes too."""
+    """The mode to read it in: grey or RGB (palettes and bitmaps too), with alpha if it has any."""
     mode = "L" if picture.mode in ("1", "L", "LA", "I;16", "I") else "RGB"
     return mode + "A" if picture.has_transparency_data else mode
 
 
 def channels_of(picture: Image.Image) -> int:
-    """How many `values_of` gives; known before pixels are decoded."""
+    """How many channels `values_of` gives, without decoding pixels."""
     return len(_mode(picture))
 
 

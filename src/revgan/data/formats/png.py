@@ -1,4 +1,4 @@
-"""PNG: 8 and 16 bits; palettes become RGB, transparent colours an alpha channel."""
+"""PNG with 8 or 16 bits; palettes become RGB, and a transparent colour becomes an alpha channel."""
 
 import io
 from pathlib import Path
@@ -19,10 +19,10 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.pillow import channels_first, channels_of, values_of
 
 DEPTH, COLOUR = 24, 25
-"""The places of the bit depth and the colour type: in IHDR, which is always the first chunk."""
+"""The offsets of the bit depth and the colour type, in IHDR, which is always the first chunk."""
 
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
-"""By the colour types that can have 16 bits."""
+"""The number of channels by colour type, for those that can have 16 bits."""
 
 
 class _PngReader(Reader):
@@ -34,7 +34,7 @@ class _PngReader(Reader):
             width, height = picture.size
             channels = channels_of(picture)
             if self._deep:
-                # Pillow's modes don't tell of all of them; a transparent colour becomes alpha.
+                # Pillow's modes don't show all of them; a transparent colour becomes alpha.
                 channels = CHANNELS[self._data[COLOUR]] + ("transparency" in picture.info)
         dtype = np.dtype("u2" if self._deep else "u1")
         self.header = Header(channels, (height, width), dtype)
@@ -61,6 +61,6 @@ class Png(Family):
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
-        # A copy: the encoder refuses the strides that views of one row or channel may have.
+        # Copied, because the encoder refuses the strides that views of one row or channel can have.
         pixels = np.array(values.transpose(1, 2, 0), order="C")
         path.write_bytes(imagecodecs.png_encode(pixels))

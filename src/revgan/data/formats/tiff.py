@@ -1,4 +1,4 @@
-"""TIFF: grey and RGB, with and without alpha, in strips, tiles and planes; BigTIFF too."""
+"""TIFF and BigTIFF: grey and RGB, with or without alpha, in strips, tiles and planes."""
 
 import logging
 from pathlib import Path
@@ -18,12 +18,12 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.tiff_pages import cut_page
 from revgan.errors import UserError
 
-# What tifffile finds wrong with a file ends in one sentence of ours, or does not matter; by
-# default its log would be printed before it.
+# What tifffile finds wrong with a file becomes one `UserError`, or doesn't matter; by default its
+# log would be printed before it.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 LAYOUTS = ("YX", "YXS", "SYX", "CYX")
-"""Axes of a file that is one image."""
+"""The axes of files that hold one image."""
 
 
 class _TiffReader(Reader):
@@ -70,7 +70,7 @@ class Tiff(Family):
 
     suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _TiffReader(path)
@@ -94,19 +94,19 @@ def _require_one_image(path: Path, tif: tifffile.TiffFile) -> None:
     axes = tif.series[0].axes
     if len(tif.series) > 1 or axes not in LAYOUTS:
         raise UserError(
-            f"{path} is not one 2D image but a stack or collection ({len(tif.pages)} pages, "
-            f"axes {axes}); save each image as a file of its own"
+            f"{path} is a stack or collection, not one 2D image ({len(tif.pages)} pages, axes "
+            f"{axes}); save each image in a separate file"
         )
 
 
 def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
-    """Refuses what tifffile would read without complaint, but not as the image it shows."""
+    """Refuses what tifffile would read without complaint, but not as the file means it."""
     page = tif.series[0].keyframe
     dtype = tif.series[0].dtype
     if dtype.kind not in "bu" or page.bitspersample not in (1, 8, 16):
         raise UserError(
-            f"{path} has samples of {page.bitspersample} bits (as {dtype}); save it with unsigned "
-            "samples of 8 or 16 bits"
+            f"{path} has samples of {page.bitspersample} bits (as {dtype}); save it with 8 or 16 "
+            "unsigned bits per sample"
         )
     kinds = tifffile.PHOTOMETRIC
     plain = page.photometric in (kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB)
@@ -115,8 +115,8 @@ def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
     if not (plain or in_jpeg):
         kind = getattr(page.photometric, "name", page.photometric)
         raise UserError(f"{path} stores its colours as {kind}; save it as grey or RGB")
-    # JPEG strips that end early would be filled up with grey.
+    # JPEG strips that end early would be filled with grey.
     for part in tif.pages:
         ends = map(sum, zip(part.dataoffsets, part.databytecounts, strict=True))
         if max(ends) > tif.filehandle.size:
-            raise UserError(f"{path} is truncated; replace it by an undamaged copy")
+            raise UserError(f"{path} is truncated; replace it with an undamaged copy")
