@@ -306,8 +306,8 @@ def spoil_one_test_folder(root):
         (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png has 40 x 31 pixels"),
         (lambda root: save(root / "trainB" / "1.png", channels=1), "data.channels_b"),
         (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
-        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "both need the same size"),
-        (lambda root: save(root / "testB" / "1.png", (36, 44)), "both need the same size"),
+        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "must have the same size"),
+        (lambda root: save(root / "testB" / "1.png", (36, 44)), "must have the same size"),
     ],
 )
 def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil, expected):
