@@ -8,8 +8,8 @@ import torch
 from revgan.networks import RevGenerator, build_generator
 from revgan.training.average import WeightAverage
 from revgan.training.config import RuntimeConfig, TrainingConfig
+from revgan.training.prediction import predict_training
 from revgan.training.setup import make_accelerator, make_trainer
-from revgan.training.workload import predict_training
 from test_step import batch, same
 from trainings import TOLERANCE, known_kernels, measured, workload
 

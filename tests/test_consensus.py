@@ -22,9 +22,9 @@ from revgan.training import step as step_module
 from revgan.training.config import OptimizerConfig, RunConfig, RuntimeConfig
 from revgan.training.consensus import consensus_regulariser, consensus_term
 from revgan.training.objectives import Batch, LossConfig, Players, build_objective, total
+from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_accelerator, make_trainer
 from revgan.training.step import Trainer
-from revgan.training.workload import Workload, predict_training
 
 KINDS = ["unpaired", "paired"]
 PLAYERS = ["generator", "judge_a", "judge_b"]

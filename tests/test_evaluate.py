@@ -22,10 +22,10 @@ from revgan.evaluation.step_memory import compare_memory
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import LossConfig
+from revgan.training.prediction import Workload, predict_training
 from revgan.training.runs import RunFolder
 from revgan.training.setup import make_accelerator
 from revgan.training.step import Trainer
-from revgan.training.workload import Workload, predict_training
 
 TINY = [
     "--training.steps=2",

@@ -59,9 +59,13 @@ def test_halving_an_odd_width_is_refused(tmp_path):
 
 
 def test_find_scans_takes_every_suffix_and_leaves_out_hidden_files_and_folders(tmp_path):
-    wanted = [f"{i}{suffix}" for i, suffix in enumerate((*suffixes(2), ".JPG", ".Tiff"))]
-    touch(tmp_path, *wanted, ".hidden.png", "._0.png", "notes.txt", "weights.npy")
-    touch(tmp_path / "folder.png", "inside.png")
+    kinds = (*suffixes(2), ".JPG", ".Tiff")
+    wanted = sorted(f"{i:02}{suffix}" for i, suffix in enumerate(kinds))
+    folders = [name for name in wanted if name.endswith(".zarr")]
+    touch(tmp_path, *set(wanted) - set(folders), ".hidden.png", "._0.png", "notes.txt", "w.npy")
+    touch(tmp_path, "file.zarr")
+    for name in (*folders, "folder.png"):
+        touch(tmp_path / name, "inside.png")
     assert [path.name for path in find_scans(tmp_path, 2)] == wanted
 
 

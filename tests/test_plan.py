@@ -6,8 +6,9 @@ from dataclasses import asdict
 import pytest
 
 from revgan.cli import main
+from revgan.memory import fit
 from revgan.networks import GeneratorConfig
-from revgan.training import planning, workload
+from revgan.training import prediction
 from revgan.training.config import RunConfig
 from test_cli import make_images, refusal, sentence, train
 
@@ -56,7 +57,7 @@ def test_json_has_every_number_in_bytes(capsys):
 
 
 def test_without_a_budget_the_free_memory_is_taken_less_a_margin(capsys, monkeypatch):
-    monkeypatch.setattr(planning, "free_memory", lambda device: 2.5 * 2**20)
+    monkeypatch.setattr(fit, "free_memory", lambda device: 2.5 * 2**20)
     assert json.loads(plan(capsys, "--json"))["budget"] == int(2.25 * 2**20)
 
 
@@ -178,7 +179,7 @@ def test_a_named_mode_is_trained_without_the_planner(images, tmp_path, monkeypat
     def refuse(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr(workload, "predict_step", refuse)
+    monkeypatch.setattr(prediction, "predict_step", refuse)
     assert train(images, tmp_path / "run", generator__memory="reversible") == 0
 
 

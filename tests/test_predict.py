@@ -11,10 +11,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.nn.modules import module as nn_module
 
+from revgan.inference.planning import Translation, predict_translation
 from revgan.inference.translator import translate_padded
 from revgan.memory import measure_step, predict_step
 from revgan.networks import build_generator
-from revgan.training.workload import predict_training, predict_translation
+from revgan.training.prediction import predict_training
 from trainings import TOLERANCE, known_kernels, measured, workload
 
 MIB = 2**20
@@ -228,8 +229,8 @@ def test_a_training_steps_predicted_peak_is_the_measured_one(one_thread, work):
 
 @known_kernels
 def test_a_translations_predicted_peak_is_the_measured_one(one_thread):
-    work = workload(size=128)
-    network = build_generator(work.config.generator, 2, 3, 3)
+    config = workload().config.generator
+    network = build_generator(config, 2, 3, 3)
     image = torch.rand(1, 3, 128, 128)
     peak = measure_step(lambda: translate_padded(network, image, "AtoB")).peak
-    assert predict_translation(work).peak == pytest.approx(peak, rel=TOLERANCE)
+    assert predict_translation(Translation(config), 128).peak == pytest.approx(peak, rel=TOLERANCE)

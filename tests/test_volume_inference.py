@@ -17,12 +17,11 @@ from revgan.data.datasets.brain import T1
 from revgan.data.formats import Scan
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
-from revgan.inference import Windows
+from revgan.inference import Windows, planning
 from revgan.inference.restoring import restore
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, TwoWayGenerator, build_generator
 from revgan.networks.pretrained import save_generator
-from revgan.training import windowing
 from scans import read_volume, write_image, write_volume
 
 ODD = (61, 73, 59)
@@ -294,7 +293,7 @@ def test_large_volumes_are_cut_as_asked(capsys, monkeypatch, tmp_path, window):
     source = save(tmp_path / "x.nii.gz", shape=(40, 39, 38))
     translator = Translator.from_pretrained(model)
     whole = translator.translate_scan(read_volume(source), "AtoB")
-    monkeypatch.setattr(windowing, "free_budget", lambda device: 2**21)  # too few for one pass
+    monkeypatch.setattr(planning, "free_budget", lambda device: 2**21)  # too few for one pass
     assert translate(model, source, tmp_path / "y.nii.gz", "--window", window) == 0
     found = read_volume(tmp_path / "y.nii.gz").values
     said = capsys.readouterr().out
@@ -307,7 +306,7 @@ def test_large_volumes_are_cut_as_asked(capsys, monkeypatch, tmp_path, window):
 def test_enough_memory_makes_it_one_pass(capsys, monkeypatch, tmp_path):
     model = make_model(tmp_path / "model", preparation())
     source = save(tmp_path / "x.nii.gz", shape=(40, 39, 38))
-    monkeypatch.setattr(windowing, "free_budget", lambda device: 2**30)
+    monkeypatch.setattr(planning, "free_budget", lambda device: 2**30)
     assert translate(model, source, tmp_path / "y.nii.gz") == 0
     assert "windows" not in capsys.readouterr().out
 
@@ -339,7 +338,7 @@ def test_wrong_windows_are_refused_before_anything_is_written(capsys, tmp_path, 
 
 def test_too_little_memory_for_any_window_is_said(capsys, monkeypatch, tmp_path):
     model = make_model(tmp_path / "model", preparation())
-    monkeypatch.setattr(windowing, "free_budget", lambda device: 1000)
+    monkeypatch.setattr(planning, "free_budget", lambda device: 1000)
     message = refusal(capsys, model, save(tmp_path / "x.nii"), tmp_path / "y.nii")
     assert "of free memory are too few for any window" in message
 

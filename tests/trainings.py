@@ -9,8 +9,8 @@ from revgan.memory import measure_step
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.training.config import LossConfig, RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.objectives import Batch
+from revgan.training.prediction import Workload
 from revgan.training.setup import make_trainer
-from revgan.training.workload import Workload
 
 TOLERANCE = 0.03
 """By how much a predicted peak may be off.

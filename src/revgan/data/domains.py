@@ -67,8 +67,9 @@ class Domain:
         return self.in_unit(values[:, *middle])
 
     def affine(self, ref: ScanRef) -> Affine | None:
-        """Where the voxels of a prepared scan are, see `Header.affine`."""
-        return self.found[ref].affine
+        """Where the voxels of a prepared volume are, see `Header.affine`; None for images."""
+        affine = self.found[ref].affine
+        return affine if len(self.shape(ref)) > 2 else None
 
     def shape(self, ref: ScanRef) -> tuple[int, ...]:
         """Sizes of the spatial axes of a prepared scan."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from revgan.data.formats import KINDS, Scan, read, stem, suffix_of, suffixes
+from revgan.data.formats import KINDS, Scan, is_scan, read, stem, suffixes
 from revgan.directions import DomainName
 from revgan.errors import UserError
 
@@ -96,6 +96,8 @@ def existing_folder(folder: Path | str, what: str = "images") -> Path:
 def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
     """The files right inside a folder that hold scans, ordered by name; hidden ones are left out.
 
+    Folders that formats count as files, such as those of OME-Zarr, are among them.
+
     Args:
         folder: where they are.
         spatial_dims: how many spatial axes they have: 2 for images, 3 for volumes.
@@ -105,13 +107,11 @@ def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
     """
     many = KINDS[spatial_dims].many
     paths = [
-        path
-        for path in existing_folder(folder, many).iterdir()
-        if not path.name.startswith(".") and not path.is_dir()
+        path for path in existing_folder(folder, many).iterdir() if not path.name.startswith(".")
     ]
-    found = [path for path in paths if suffix_of(path, spatial_dims)]
+    found = [path for path in paths if is_scan(path, spatial_dims)]
     if not found:
-        others = {dims: [path for path in paths if suffix_of(path, dims)] for dims in KINDS}
+        others = {dims: [path for path in paths if is_scan(path, dims)] for dims in KINDS}
         dims = next((dims for dims in others if others[dims]), None)
         held = ""
         if dims is not None:

@@ -32,13 +32,13 @@ from revgan.evaluation.wanted import ModelChoice, ScoreOptions
 from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.files import write_text
 from revgan.inference import Translator
+from revgan.inference.planning import AUTO, WindowOptions
 from revgan.progress import track
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
 from revgan.training.runs import RunFolder
 from revgan.training.setup import make_accelerator
-from revgan.training.windowing import AUTO, WindowOptions
 
 DOMAIN_NAMES = {
     "earth": ("satellite", "map"),

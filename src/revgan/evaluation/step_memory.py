@@ -6,12 +6,11 @@ from accelerate import Accelerator
 from revgan.data.domains import DataSet
 from revgan.data.formats import KINDS
 from revgan.evaluation.report import MemoryComparison
-from revgan.memory import measure_step
+from revgan.memory import free_budget, measure_step
 from revgan.training.config import RunConfig
 from revgan.training.objectives import Batch
-from revgan.training.planning import free_budget
+from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_trainer
-from revgan.training.workload import Workload, predict_training
 
 
 def compare_memory(

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from revgan.data.folders import find_scans
-from revgan.data.formats import KINDS, Header, holds, suffix_of, suffixes
+from revgan.data.formats import KINDS, Header, holds, is_scan, suffix_of, suffixes
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.translator import Translator
@@ -52,10 +52,11 @@ def run_translation(
         raise UserError(
             f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
         )
-    into_folder = into_folder or source.is_dir() or target.is_dir()
+    several = source.is_dir() and not is_scan(source)
+    into_folder = into_folder or several or (target.is_dir() and not is_scan(target))
     dims = translator.generator.spatial_dims
     _check_names(run, source, target, into_folder, dims)
-    sources = find_scans(source, dims) if source.is_dir() else [source]
+    sources = find_scans(source, dims) if several else [source]
     outputs = [target]
     if into_folder:
         outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
@@ -80,7 +81,8 @@ def _check_names(
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
         raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
-    if not source.is_dir() and not suffix_of(source, spatial_dims):
+    several = source.is_dir() and not is_scan(source)
+    if not several and not suffix_of(source, spatial_dims):
         raise UserError(
             f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
             f"translates; give one that ends in {known}"

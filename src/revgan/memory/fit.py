@@ -6,6 +6,18 @@ from pathlib import Path
 import psutil
 import torch
 
+from revgan.memory.predict import StepPrediction
+
+MARGIN, CUDA_MARGIN = 0.1, 0.15
+"""Shares of the free memory that are left alone where no budget is given.
+
+The allocators lose some to rounding and gaps, and other programs may want theirs; on a GPU, cuDNN's
+workspace, which can't be predicted, comes on top.
+"""
+
+LARGEST_SIZE = {2: 16384, 3: 1024}
+"""Sides of images and volumes where the search for the largest ends, as each try takes seconds."""
+
 _TOLERANCE = 2e-3
 """By how much of the budget the search trusts its own interpolation."""
 
@@ -17,6 +29,12 @@ activations grow with size and batch as the curve does."""
 
 _INTERPOLATIONS = 5
 """After so many known needs, the search halves the range instead."""
+
+
+def free_budget(device: torch.device) -> int:
+    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`)."""
+    margin = CUDA_MARGIN if device.type == "cuda" else MARGIN
+    return int(free_memory(device) * (1 - margin))
 
 
 def free_memory(device: torch.device) -> int:
@@ -48,6 +66,38 @@ def container_memory_left(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
     # Cached files count as used, though the kernel drops them as soon as memory is wanted.
     cached = dict(line.split() for line in statistics.splitlines())["inactive_file"]
     return max(0, int(limit) - used + int(cached))
+
+
+def largest_side(
+    predict: Callable[[int], StepPrediction],
+    budget: int,
+    *,
+    start: int,
+    spatial_dims: int,
+    multiple: int,
+    least: int,
+) -> int | None:
+    """The largest side of square images, or cubic volumes, within a budget; None if none is.
+
+    Args:
+        predict: what a side needs.
+        budget: bytes on the device.
+        start: the side that the search starts from.
+        spatial_dims: 2 for images, 3 for volumes.
+        multiple: the side is a multiple of it.
+        least: the smallest side that makes sense.
+    """
+    first = predict(start)
+    return largest_fitting(
+        lambda size: predict(size).total,
+        budget,
+        {start: first.total},
+        fixed=first.total - first.activations,
+        power=spatial_dims,
+        step=multiple,
+        least=least,
+        limit=LARGEST_SIZE[spatial_dims],
+    )
 
 
 def largest_fitting(

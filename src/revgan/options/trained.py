@@ -13,8 +13,8 @@ from revgan.options.runs import check_startable, require_images, stored_config
 from revgan.training.config import Device, RunConfig
 
 if TYPE_CHECKING:
+    from revgan.inference.planning import WindowOptions
     from revgan.training.runs import RunFolder
-    from revgan.training.windowing import WindowOptions
 
 
 def add_test_options(parser: Parser) -> None:
@@ -107,6 +107,6 @@ def add_window_options(parser: Parser) -> None:
 
 def window_options(options: Namespace) -> "WindowOptions":
     """What was given of `add_window_options`."""
-    from revgan.training.windowing import WindowOptions
+    from revgan.inference.planning import WindowOptions
 
     return WindowOptions(options.window, options.overlap)

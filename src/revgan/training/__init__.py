@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from revgan.training.data import checked_data
     from revgan.training.loop import Outcome, train
     from revgan.training.objectives import Batch, Players, build_objective
-    from revgan.training.planning import free_budget
+    from revgan.training.prediction import Workload, predict_training
     from revgan.training.runs import RunFolder, existing_run, new_run
     from revgan.training.setup import make_accelerator, make_trainer
     from revgan.training.step import Trainer
     from revgan.training.trackers import require_trackers
-    from revgan.training.windowing import AUTO, WindowOptions
-    from revgan.training.workload import Workload, predict_training
 
 __all__ = [
-    "AUTO",
     "Batch",
     "Best",
     "Device",
@@ -43,12 +40,10 @@ __all__ = [
     "RuntimeConfig",
     "Trainer",
     "TrainingConfig",
-    "WindowOptions",
     "Workload",
     "build_objective",
     "checked_data",
     "existing_run",
-    "free_budget",
     "make_accelerator",
     "make_trainer",
     "new_run",
@@ -76,7 +71,6 @@ _HOMES = {
     "Batch": "objectives",
     "Players": "objectives",
     "build_objective": "objectives",
-    "free_budget": "planning",
     "RunFolder": "runs",
     "existing_run": "runs",
     "new_run": "runs",
@@ -84,10 +78,8 @@ _HOMES = {
     "make_trainer": "setup",
     "Trainer": "step",
     "require_trackers": "trackers",
-    "AUTO": "windowing",
-    "WindowOptions": "windowing",
-    "Workload": "workload",
-    "predict_training": "workload",
+    "Workload": "prediction",
+    "predict_training": "prediction",
 }
 
 if not TYPE_CHECKING:

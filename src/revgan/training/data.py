@@ -8,9 +8,9 @@ from rich.console import Console
 
 from revgan.data.preparation import Preparation
 from revgan.data.sets import DataSet, open_data_set
+from revgan.memory import free_budget
 from revgan.progress import progress_bar
 from revgan.training.config import RunConfig
-from revgan.training.planning import free_budget
 
 
 def checked_data(config: RunConfig, console: Console, model: Path | None = None) -> DataSet:

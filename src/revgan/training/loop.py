@@ -9,10 +9,10 @@ from revgan.data.sampling import TrainingSamples
 from revgan.data.sets import DataSet
 from revgan.errors import Stopped, UserError
 from revgan.training.batches import Batches
+from revgan.training.choosing import decide_memory
 from revgan.training.config import RunConfig
 from revgan.training.interrupt import StopRequest
 from revgan.training.journal import Journal
-from revgan.training.planning import decide_memory
 from revgan.training.processes import LostProcessError, first_told
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer

@@ -12,27 +12,25 @@ from rich.console import Console
 from rich.table import Table
 
 from revgan.errors import UsageError, UserError, one_line
-from revgan.memory import StepPrediction, format_bytes, parse_bytes
+from revgan.inference.planning import Translation, predict_translation
+from revgan.memory import LARGEST_SIZE, StepPrediction, format_bytes, free_budget, parse_bytes
 from revgan.networks.config import Memory
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture
+from revgan.training.choosing import choose_memory
 from revgan.training.config import RunConfig
-from revgan.training.planning import (
+from revgan.training.largest import (
     LARGEST_BATCH,
     LARGEST_DEPTH,
-    LARGEST_SIZE,
-    choose_memory,
-    free_budget,
     largest_batch,
     largest_depth,
     largest_size,
 )
-from revgan.training.runs import RunFolder
-from revgan.training.workload import (
+from revgan.training.prediction import (
     Workload,
     device_type,
     predict_training,
-    predict_translation,
 )
+from revgan.training.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def make_plan(workload: Workload, tell: Callable[[str], None] = lambda _: None) 
         next_is(f"predicting a step in {mode}")
         training[mode] = predict_training(_in_mode(workload, mode))
     next_is("predicting a translation")
-    translation = predict_translation(workload)
+    translation = predict_translation(_translation(workload), workload.size)
     if not budget:
         return Plan(workload, training, translation, budget, None, None)
     next_is("choosing the memory mode")
@@ -212,6 +210,12 @@ def _in_mode(workload: Workload, memory: str) -> Workload:
     return workload.with_generator(memory=memory, stored_blocks=0, slabs=0)
 
 
+def _translation(workload: Workload) -> Translation:
+    """By the training's generator, where it trains."""
+    config = workload.config.generator
+    return Translation(config, workload.spatial_dims, workload.channels, workload.device_type)
+
+
 def _auto(workload: Workload, budget: int) -> str:
     try:
         return str(choose_memory(workload, budget))
@@ -231,7 +235,7 @@ def _largest(workload: Workload, budget: int, next_is: Callable[[str], None]) ->
     next_is("searching the largest batch")
     batch_size = largest_batch(trained, budget)
     next_is("searching the largest size to translate")
-    translated = largest_size(workload, budget, predict_translation)
+    translated = _translation(workload).largest(budget, start=workload.size)
     return Largest(memory, size, depth, batch_size, translated)
 
 

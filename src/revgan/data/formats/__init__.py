@@ -24,11 +24,12 @@ from revgan.data.formats.files import (
     require_holds,
     write,
 )
-from revgan.data.formats.registry import stem, suffix_of, suffixes
+from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes
 
 __all__ = [
     "KINDS",
     "Affine",
+    "Ground",
     "Header",
     "Kind",
     "Scan",
@@ -38,6 +39,7 @@ __all__ = [
     "create",
     "cut",
     "holds",
+    "is_scan",
     "open",
     "probe",
     "read",

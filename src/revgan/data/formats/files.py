@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
+    IDLE,
     KINDS,
     Affine,
     Header,
@@ -26,7 +28,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.registry import known_suffix, reading_family, writing_family
+from revgan.data.formats.registry import is_scan, known_suffix, reading_family, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
 
@@ -84,7 +86,7 @@ class OpenScan:
             header.affine,
             header.source,
             header.dtype,
-            header.space,
+            header.ground,
             header.nodata,
             header.names,
         )
@@ -108,8 +110,10 @@ def open(
     path = Path(path)
     known_suffix(path, spatial_dims)
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
+        head = b""
+        if not (path.is_dir() and is_scan(path, spatial_dims)):
+            with path.open("rb") as file:
+                head = file.read(16)
     except OSError as error:
         raise UserError(
             f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
@@ -121,6 +125,11 @@ def open(
             f"{type(family).__name__} don't have; leave that out"
         )
     dims = spatial_dims or family.spatial_dims[0]
+    if idle := [name for name in selection.given if name in IDLE[dims]]:
+        raise UserError(
+            f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does "
+            "nothing; leave that out"
+        )
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
@@ -210,12 +219,15 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
         UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     require_holds(path, header)
+    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
+        raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
             unfinished = stack.enter_context(_replacing(path))
-            unfinished.touch()
+            if not family.folder:
+                unfinished.touch()
             writer = family.create(unfinished, header)
         try:
             new = NewScan(path, header, writer)
@@ -251,7 +263,8 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), len(header.shape)).beyond(header)
+    family = writing_family(Path(path), header)
+    return not family.reads_only and not family.beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -261,7 +274,12 @@ def require_holds(path: Path | str, header: Header) -> None:
         UserError: says what of the scan it can't hold.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
+    if family.reads_only:
+        raise UserError(
+            f"{path} can't be written, as files of the kind {type(family).__name__} are only read; "
+            f"use the suffix {family.instead}"
+        )
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
@@ -298,12 +316,20 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """A part of a scan, at the same place in space."""
-    if scan.affine is None:
-        return replace(scan, values=scan.values[:, *window])
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    affine = scan.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ starts
-    return replace(scan, values=scan.values[:, *window], affine=affine)
+    part = replace(scan, values=scan.values[:, *window])
+    if scan.affine is not None:
+        part = replace(part, affine=_moved(scan.affine, starts))
+    if scan.ground is not None:
+        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
+    return part
+
+
+def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
+    """An affine whose indices count from others on."""
+    shift = np.eye(len(affine))
+    shift[:-1, -1] = starts
+    return affine @ shift
 
 
 def reason(error: Exception) -> str:
@@ -360,10 +386,11 @@ def _blaming(path: Path) -> Iterator[None]:
 def _require_place(affine: Affine, path: Path) -> None:
     """Refuses an affine that says of no voxel, or of several the same, where it is."""
     # Headers hold float32: rounding makes ranks look full.
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3], rtol=1e-6) < 3:
+    steps = affine[:-1, :-1]
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its voxels are, as its affine can't be inverted; mend its "
-            "header, for example by that of another volume on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't "
+            "be inverted; mend its header, for example by that of another scan on the same grid"
         )
 
 

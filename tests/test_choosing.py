@@ -1,29 +1,21 @@
 """The planner: it picks the fastest setting that fits, and finds the largest of everything."""
 
-import random
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from rich.console import Console
 
 from revgan.errors import UserError
-from revgan.memory import fit, format_bytes, free_memory, largest_fitting
-from revgan.memory.fit import container_memory_left
-from revgan.training import planning
+from revgan.inference.planning import Translation, predict_translation
+from revgan.memory import fit, format_bytes
+from revgan.training import choosing
+from revgan.training.choosing import choose_memory, decide_memory
 from revgan.training.config import LossConfig
+from revgan.training.largest import largest_batch, largest_depth, largest_size
 from revgan.training.plan import make_plan
-from revgan.training.planning import (
-    choose_memory,
-    decide_memory,
-    largest_batch,
-    largest_depth,
-    largest_size,
-)
-from revgan.training.workload import predict_training, predict_translation
+from revgan.training.prediction import predict_training
 from trainings import workload
 
 
@@ -110,28 +102,6 @@ def test_the_largest_size_depth_and_batch_fit_and_the_next_do_not(needs):
     assert largest_depth(work, 2**20) is None
 
 
-def test_the_search_finds_what_trying_all_would_in_few_steps():
-    draw = random.Random(0)
-    for _ in range(500):
-        power, step = draw.choice([1, 2, 3]), draw.choice([1, 4])
-        fixed, slope, floor = draw.randrange(10**6), draw.uniform(1, 5000), draw.randrange(10**6)
-        tried = []
-
-        def need(n, *, fixed=fixed, slope=slope, floor=floor, power=power, tried=tried):
-            tried.append(n)
-            return int(max(floor, fixed + slope * n**power + slope * n))
-
-        numbers = range(step * draw.randint(1, 8), step * draw.randint(9, 200), step)
-        start, budget = draw.choice(numbers), need(draw.choice(numbers)) - draw.randint(0, 1)
-        known = {start: need(start)}
-        tried.clear()
-        found = largest_fitting(
-            need, budget, known, power=power, step=step, least=numbers[0], limit=numbers[-1]
-        )
-        assert len(tried) <= 13
-        assert found == max((n for n in numbers if need(n) <= budget), default=None)
-
-
 @pytest.fixture
 def accelerator():
     AcceleratorState._reset_state()
@@ -141,7 +111,7 @@ def accelerator():
 def test_auto_is_decided_by_the_free_memory_less_a_margin(accelerator, needs, monkeypatch):
     config = workload(memory="auto").config
     config = replace(config, data=replace(config.data, crop=64))
-    monkeypatch.setattr(planning, "free_memory", lambda device: int(needs["lean"] / 0.899))
+    monkeypatch.setattr(fit, "free_memory", lambda device: int(needs["lean"] / 0.899))
     console = Console(record=True, width=80)
     decided = decide_memory(config, (3, 3), accelerator, console)
     assert decided == replace(config, generator=replace(config.generator, memory="lean"))
@@ -159,33 +129,8 @@ def test_processes_on_one_machine_share_a_given_budget(accelerator, needs, monke
     assert decide_memory(config, (3, 3), accelerator, Console()).generator.memory != "naive"
 
 
-@pytest.mark.parametrize(("kind", "share"), [("cpu", 0.9), ("xpu", 0.9), ("cuda", 0.85)])
-def test_every_kind_of_device_has_a_margin(monkeypatch, kind, share):
-    monkeypatch.setattr(planning, "free_memory", lambda device: 1000)
-    assert planning.free_budget(torch.device(kind)) == 1000 * share
-
-
-def test_a_containers_limit_counts_without_its_cached_files(tmp_path):
-    assert container_memory_left(tmp_path) is None
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 200\n")
-    assert container_memory_left(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert container_memory_left(tmp_path) == 1000 - 700 + 200
-    (tmp_path / "memory.max").write_text("400\n")
-    assert container_memory_left(tmp_path) == 0
-
-
-@pytest.mark.parametrize("left", [None, 2**10, 2**60])
-def test_free_memory_is_the_machines_within_the_containers(monkeypatch, left):
-    monkeypatch.setattr(fit, "container_memory_left", lambda: left)
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**30))
-    assert free_memory(torch.device("cpu")) == min(2**30, left or 2**30)
-
-
 def test_a_named_mode_needs_no_planner(accelerator, monkeypatch):
-    monkeypatch.setattr(planning, "choose_memory", None)
+    monkeypatch.setattr(choosing, "choose_memory", None)
     config = workload(memory="lean").config
     assert decide_memory(config, (3, 3), accelerator, Console()) is config
 
@@ -203,9 +148,10 @@ def test_what_has_one_memory_mode_is_not_offered_others(work):
 
 def test_the_memory_of_an_ode_is_not_predicted():
     work = workload(variant={"core": "ode"})
-    for predict in (predict_training, predict_translation):
+    translation = Translation(work.config.generator)
+    for predict in (lambda: predict_training(work), lambda: predict_translation(translation, 64)):
         with pytest.raises(UserError, match="core ode can't be predicted"):
-            predict(work)
+            predict()
 
 
 @pytest.mark.parametrize(("consensus", "memory"), [(0.0, "reversible"), (0.1, "naive")])
@@ -224,10 +170,3 @@ def test_a_plan_tells_what_it_is_doing_and_how_far_it_is():
     make_plan(replace(work, config=replace(work.config, runtime=runtime)), told.append)
     assert told[0] == "predicting a step in naive (1 of 9)"
     assert told[-1] == "searching the largest size to translate (9 of 9)"
-
-
-def test_a_limit_that_surely_fits_is_not_asked_for():
-    def need(n):
-        raise AssertionError("large needs take long to find")
-
-    assert largest_fitting(need, 1000, {1: 5}, limit=64) == 64

@@ -1,4 +1,4 @@
-"""What a training or a translation needs of memory, found without running it.
+"""What a training step needs of memory, found without running it.
 
 Nothing here is a formula for the networks: the real training step runs under fake tensors
 (`revgan.memory.predict_step`), on the CPU whatever the device will be.
@@ -15,10 +15,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
-from revgan.errors import UserError
-from revgan.inference.translator import translate_padded
+from revgan.inference.planning import require_predictable
 from revgan.memory import StepPrediction, predict_step
-from revgan.networks import build_generator
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import Batch
 from revgan.training.pool import ImagePool
@@ -28,7 +26,7 @@ from revgan.training.skips import Skips
 
 @dataclass(frozen=True)
 class Workload:
-    """A training, or its generator's translations, whose memory is asked for.
+    """A training whose memory is asked for.
 
     Attributes:
         config: of the run.
@@ -76,39 +74,8 @@ def predict_training(workload: Workload) -> StepPrediction:
     Raises:
         UserError: it can't be known beforehand.
     """
-    _require_predictable(workload)
+    require_predictable(workload.config.generator)
     return predict_step(lambda: _training_step(workload), cpu_kernels=workload.device_type == "cpu")
-
-
-@lru_cache
-def predict_translation(workload: Workload) -> StepPrediction:
-    """What translating one whole image needs, in the direction that needs more.
-
-    Raises:
-        UserError: it can't be known beforehand.
-    """
-    _require_predictable(workload)
-
-    def make_step() -> Callable[[], object]:
-        naive = workload.with_generator(memory="naive", stored_blocks=0, slabs=0)
-        network = build_generator(naive.config.generator, workload.spatial_dims, *workload.channels)
-        a, b = workload.images(1)
-
-        def step() -> None:
-            translate_padded(network, a, "AtoB")
-            translate_padded(network, b, "BtoA")
-
-        return step
-
-    return predict_step(make_step, cpu_kernels=workload.device_type == "cpu")
-
-
-def _require_predictable(workload: Workload) -> None:
-    if workload.config.generator.core == "ode":
-        raise UserError(
-            "the memory of generator.core ode can't be predicted, as its solver looks at values "
-            "while it runs; plan with generator.core reversible, or train for a few steps"
-        )
 
 
 def _training_step(workload: Workload) -> Callable[[], object]:

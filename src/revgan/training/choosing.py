@@ -1,7 +1,6 @@
-"""The planner: what fits into a device's memory, and how training makes the best of it."""
+"""What `generator.memory auto` chooses: the fastest way to train within a budget."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,26 +12,15 @@ from revgan.errors import UserError
 from revgan.memory import (
     StepPrediction,
     format_bytes,
-    free_memory,
+    free_budget,
     largest_fitting,
     parse_bytes,
 )
 from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
-from revgan.training.workload import Workload, predict_training
-
-MARGIN, CUDA_MARGIN = 0.1, 0.15
-"""Shares of the free memory that are left alone where no budget is given.
-
-The allocators lose some to rounding and gaps, and other programs may want theirs; on a GPU, cuDNN's
-workspace, which can't be predicted, comes on top.
-"""
-
-LARGEST_SIZE = {2: 16384, 3: 1024}
-LARGEST_DEPTH = 64
-LARGEST_BATCH = 16
-"""Where the searches for what fits end, as each try takes seconds."""
+from revgan.training.largest import largest_size
+from revgan.training.prediction import Workload, predict_training
 
 
 @dataclass(frozen=True)
@@ -112,66 +100,6 @@ def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) 
     known = {stored: choice.prediction.total for stored, choice in choices.items()}
     stored = largest_fitting(need, budget, known, least=0, limit=depth)
     return choices[stored or 0]
-
-
-def largest_size(
-    workload: Workload,
-    budget: int,
-    predict: Callable[[Workload], StepPrediction] = predict_training,
-) -> int | None:
-    """The largest size of square images, or cubic volumes, within a budget; None if none is.
-
-    Args:
-        workload: the training.
-        budget: bytes on the device.
-        predict: `predict_training` or `predict_translation`.
-    """
-    start = predict(workload)
-    return largest_fitting(
-        lambda size: predict(replace(workload, size=size)).total,
-        budget,
-        {workload.size: start.total},
-        fixed=start.total - start.activations,
-        power=workload.spatial_dims,
-        step=workload.config.size_multiple,
-        least=workload.config.min_size,
-        limit=LARGEST_SIZE[workload.spatial_dims],
-    )
-
-
-def largest_depth(workload: Workload, budget: int) -> int | None:
-    """The largest depth of the generator within a budget, up to `LARGEST_DEPTH`."""
-    stored = workload.config.generator.stored_blocks
-
-    def need(depth: int) -> int:
-        deeper = workload.with_generator(depth=depth, stored_blocks=min(stored, depth))
-        return predict_training(deeper).total
-
-    return largest_fitting(
-        need,
-        budget,
-        {workload.config.generator.depth: predict_training(workload).total},
-        least=0,
-        limit=LARGEST_DEPTH,
-    )
-
-
-def largest_batch(workload: Workload, budget: int) -> int | None:
-    """The largest batch within a budget, up to `LARGEST_BATCH`."""
-    start = predict_training(workload)
-    return largest_fitting(
-        lambda batch_size: predict_training(workload.with_batch(batch_size)).total,
-        budget,
-        {workload.config.training.batch_size: start.total},
-        fixed=start.total - start.activations,
-        limit=LARGEST_BATCH,
-    )
-
-
-def free_budget(device: torch.device) -> int:
-    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`)."""
-    margin = CUDA_MARGIN if device.type == "cuda" else MARGIN
-    return int(free_memory(device) * (1 - margin))
 
 
 def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:

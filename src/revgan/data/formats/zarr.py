@@ -1,0 +1,379 @@
+"""OME-Zarr 0.4 and 0.5: folders of chunks, read and written chunk by chunk, with their pyramid."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from revgan.data.formats import ngff, selecting
+from revgan.data.formats.contract import (
+    Affine,
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    Writer,
+)
+from revgan.data.formats.physical import (
+    beyond_micrographs,
+    place,
+    sizes_and_origin,
+)
+from revgan.data.formats.pyramid import (
+    Level,
+    blocks,
+    choose,
+    coarser,
+    halvings,
+    lengths,
+    means,
+)
+from revgan.errors import UserError, one_line
+
+ORDER = {2: "yx", 3: "xyz"}
+"""A scan's spatial axes, by their number."""
+
+FORMATS = {"0.4": 2, "0.5": 3}
+"""Of Zarr, by the version of OME-Zarr."""
+
+CHUNK = {2: 512, 3: 64}
+"""The side of new chunks, which are of one channel."""
+
+CODECS = {
+    *("bytes", "transpose", "sharding_indexed", "crc32c", "crc32", "adler32", "fletcher32"),
+    *("gzip", "zlib", "bz2", "lzma", "lz4", "zstd", "blosc"),
+    *("delta", "shuffle", "bitround", "quantize", "fixedscaleoffset", "astype", "packbits"),
+}
+"""What chunks may be coded by. All else is refused, above all pickle, which would run what a file
+brings."""
+
+
+@dataclass(frozen=True)
+class OmeZarr:
+    """What is kept of an image for one written like it.
+
+    Attributes:
+        image: all that its group says.
+        chunks: of its finest level, along its axes.
+        channels: of the image's channels, the numbers of those that were read.
+    """
+
+    image: ngff.Multiscale
+    chunks: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """How the axes of an array become those of a scan, (C, *spatial), and back.
+
+    Attributes:
+        names: a letter for each axis of the array.
+        order: of the scan's spatial axes.
+        fixed: the index along each other axis but that of channels.
+    """
+
+    names: str
+    order: str
+    fixed: Mapping[str, int]
+
+    def of_scan(self, channels: Any, spatial: Sequence[Any], other: Any) -> tuple[Any, ...]:
+        """Something for each of the array's axes."""
+        by_axis = dict(zip(self.order, spatial, strict=True)) | {"c": channels}
+        return tuple(by_axis.get(axis, other) for axis in self.names)
+
+    def index(self, channels: slice, window: Window) -> tuple[Any, ...]:
+        """What is a part of a scan in the array."""
+        index = self.of_scan(channels, window, None)
+        pairs = zip(self.names, index, strict=True)
+        return tuple(self.fixed.get(axis, 0) if part is None else part for axis, part in pairs)
+
+    def to_scan(self, data: Values) -> Values:
+        """What `index` cut from the array, as (C, *spatial)."""
+        left = [axis for axis in self.names if axis in "c" + self.order]
+        if "c" not in left:
+            data, left = data[np.newaxis], ["c", *left]
+        scan: Values = data.transpose([left.index(axis) for axis in "c" + self.order])
+        return scan
+
+    def to_array(self, values: Values) -> Values:
+        """The opposite of `to_scan`."""
+        left = [axis for axis in self.names if axis in "c" + self.order]
+        if "c" not in left:
+            return values[0].transpose([self.order.index(axis) for axis in left])
+        return values.transpose([("c" + self.order).index(axis) for axis in left])
+
+    def spatial(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
+        """Of something for each of the array's axes, that for the scan's spatial ones."""
+        return tuple(numbers[self.names.index(axis)] for axis in self.order)
+
+
+class _ZarrReader(Reader):
+    def __init__(self, path: Path, dims: int, selection: Selection) -> None:
+        zarr = _zarr(path)
+        group = _image(path, zarr.open_group(path, mode="r"), selection.series)
+        self._image = image = _described(path, group.attrs.asdict())
+        order = ORDER[dims]
+        if missing := set(order) - set(image.axes):
+            raise UserError(f"{path} has no axis {missing.pop()}; a volume needs x, y and z")
+        arrays = [_array(path, group, level.path, image.axes) for level in image.levels]
+        counts = dict.fromkeys("tcz", 1) | dict(zip(image.axes, arrays[0].shape, strict=True))
+        wanted = {axis: getattr(selection, axis) for axis in "tz" if axis not in order}
+        fixed = {
+            axis: selecting.plane(path, axis, number, counts[axis])
+            for axis, number in wanted.items()
+        }
+        self._axes = _Axes(image.axes, order, fixed)
+        labels = image.labels if len(image.labels) == counts["c"] else ()
+        self._channels = selecting.channels(path, selection.channels, labels, counts["c"])
+        shapes = [self._axes.spatial(array.shape) for array in arrays]
+        sizes = [self._millimetres(level.scale) for level in image.levels]
+        in_plane = [each[0] * 1e3 for each in sizes if each is not None]
+        known = in_plane if len(in_plane) == len(shapes) else None
+        self._level = level = choose(path, selection, shapes, known)
+        self._array = arrays[level.number]
+        self.header = Header(
+            len(self._channels),
+            level.scaled,
+            self._array.dtype.newbyteorder("="),
+            self._affine(level),
+            OmeZarr(image, arrays[0].chunks, tuple(self._channels)),
+            names=tuple(labels[number] for number in self._channels) if labels else (),
+        )
+
+    def _millimetres(self, numbers: tuple[float, ...]) -> list[float] | None:
+        """Lengths along the scan's axes; None where a unit is missing."""
+        units = [self._image.millimetres(axis) for axis in self._axes.order]
+        lengths = [
+            length * unit
+            for length, unit in zip(self._axes.spatial(numbers), units, strict=True)
+            if unit is not None
+        ]
+        return lengths if len(lengths) == len(units) else None
+
+    def _affine(self, level: Level) -> Affine | None:
+        described = self._image.levels[level.number]
+        sizes = self._millimetres(described.scale)
+        starts = self._millimetres(described.translation)
+        if sizes is None or starts is None:
+            return None
+        return place(*lengths(sizes, starts, level.shape, level.scaled))
+
+    def values(self, window: Window) -> Values:
+        return self._level.read(self._read, window)
+
+    def _read(self, window: Window) -> Values:
+        first = min(self._channels)
+        index = self._axes.index(slice(first, max(self._channels) + 1), window)
+        values = self._axes.to_scan(np.asarray(self._array[index]))
+        chosen = [number - first for number in self._channels]
+        if chosen != list(range(len(values))):
+            values = values[chosen]
+        read: Values = values.astype(self.header.dtype, copy=False)
+        return read
+
+
+class _ZarrWriter(Writer):
+    """Writes chunks as windows come, then each level of the pyramid from the one before."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._header = header
+        self._known = known = header.source if isinstance(header.source, OmeZarr) else None
+        version = known.image.version if known and known.image.version == "0.4" else "0.5"
+        dims = len(header.shape)
+        names, chunks = _layout(header, known)
+        self._axes = _Axes(names, ORDER[dims], {})
+        self._group = _zarr(path).create_group(path, zarr_format=FORMATS[version])
+        unit, sizes, starts = "", [1.0] * dims, [0.0] * dims
+        if header.affine is not None:
+            unit = "micrometer"
+            sizes, starts = (
+                [mm * 1e3 for mm in numbers] for numbers in sizes_and_origin(header.affine)
+            )
+        self._factors = list(halvings(header.shape, sizes, CHUNK[dims]))
+        self._arrays, levels = [], []
+        shape = header.shape
+        for number, factors in enumerate([(1,) * dims, *self._factors]):
+            shape = coarser(shape, factors)
+            # A mean lies in the middle of what it is of.
+            starts = [at + s * (f - 1) / 2 for at, s, f in zip(starts, sizes, factors, strict=True)]
+            sizes = [size * factor for size, factor in zip(sizes, factors, strict=True)]
+            scale, translation = (
+                self._axes.of_scan(1.0, sizes, 1.0),
+                self._axes.of_scan(0.0, starts, 0.0),
+            )
+            levels.append(ngff.Level(str(number), scale, translation))
+            self._arrays.append(self._new_array(str(number), shape, chunks))
+        units = self._axes.of_scan("", [unit] * dims, "")
+        name = known.image.name if known else ""
+        self._image = ngff.Multiscale(version, names, units, tuple(levels), name)
+        self._low, self._high = np.inf, -np.inf
+
+    def _new_array(self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Any:
+        how: dict[str, Any] = {"dimension_names": list(self._axes.names)}
+        if self._group.metadata.zarr_format == FORMATS["0.4"]:
+            how = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        full = self._axes.of_scan(self._header.channels, shape, 1)
+        chunks = tuple(map(min, chunks, full))
+        dtype = self._header.dtype
+        return self._group.create_array(
+            name, shape=full, chunks=chunks, dtype=dtype, fill_value=0, **how
+        )
+
+    def write(self, window: Window, values: Values) -> None:
+        self._put(self._arrays[0], window, values)
+        self._low = min(self._low, float(values.min()))
+        self._high = max(self._high, float(values.max()))
+
+    def _put(self, array: Any, window: Window, values: Values) -> None:
+        array[self._axes.index(slice(None), window)] = self._axes.to_array(values)
+
+    def finish(self) -> None:
+        finer = self._arrays[0]
+        for array, factors in zip(self._arrays[1:], self._factors, strict=True):
+            shape, sides = self._axes.spatial(array.shape), self._axes.spatial(array.chunks)
+            for window in blocks(shape, sides):
+                source = tuple(
+                    slice(part.start * factor, part.stop * factor)
+                    for part, factor in zip(window, factors, strict=True)
+                )
+                values = self._axes.to_scan(finer[self._axes.index(slice(None), source)])
+                self._put(array, window, means(values, factors))
+            finer = array
+        image = replace(self._image, channels=self._channels())
+        self._group.attrs.update(image.attributes())
+
+    def _channels(self) -> tuple[Mapping[str, Any], ...]:
+        """As in the file that it is written like, where its channels are the same ones."""
+        names, known = self._header.names, self._known
+        if known is not None and names:
+            same = [known.image.channels[number] for number in known.channels]
+            if names == tuple(str(channel.get("label")) for channel in same):
+                return tuple(same)
+        return tuple(ngff.channel(name, self._low, self._high) for name in names)
+
+
+def _layout(header: Header, known: OmeZarr | None) -> tuple[str, tuple[int, ...]]:
+    """The axes and chunks of a new image: those of what it is written like, where they fit."""
+    order = ORDER[len(header.shape)]
+    axes = "c" + "".join(sorted(order, key="zyx".index))
+    chunks = dict.fromkeys(order, CHUNK[len(header.shape)])
+    if known is not None:
+        if header.channels == 1 or "c" in known.image.axes:
+            axes = known.image.axes
+        by_axis = dict(zip(known.image.axes, known.chunks, strict=True))
+        chunks = {axis: by_axis[axis] for axis in order}
+    return axes, tuple(chunks.get(axis, 1) for axis in axes)
+
+
+class Zarr(Family):
+    """OME-Zarr."""
+
+    suffixes = (".ome.zarr", ".zarr")
+    spatial_dims = (2, 3)
+    selects = ("series", "level", "pixel_size", "channels", "z", "t")
+    instead = ".npy"
+    folder = True
+
+    def claims(self, path: Path) -> bool:
+        return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
+        return _ZarrReader(path, spatial_dims, selection)
+
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        writer = self.create(path, header)
+        writer.write((slice(None),) * len(header.shape), values)
+        writer.finish()
+
+    def create(self, path: Path, header: Header) -> Writer:
+        return _ZarrWriter(path, header)
+
+    def beyond(self, header: Header) -> list[str]:
+        return beyond_micrographs(header)
+
+
+def _zarr(path: Path) -> Any:
+    try:
+        return import_module("zarr")
+    except ImportError as error:
+        raise UserError(f"{path} needs the package zarr: pip install 'revgan[zarr]'") from error
+
+
+def _image(path: Path, root: Any, wanted: str | None) -> Any:
+    """The group of an image."""
+    found = dict(_images(root, ""))
+    if not found:
+        raise UserError(
+            f"{path} holds no image that OME-NGFF describes; give a folder whose attributes have "
+            "multiscales"
+        )
+    names = list(found)
+    return found[names[selecting.series(path, wanted, names)]]
+
+
+def _images(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """All images in a group: itself, those of a plate or well, or those of a collection."""
+    attributes = group.attrs.asdict()
+    ome = attributes.get("ome", attributes)
+    if "multiscales" in ome:
+        yield name or ome["multiscales"][0].get("name") or "0", group
+        return
+    paths = ngff.image_paths(attributes)
+    if paths is None:
+        paths = sorted((key for key in group.group_keys() if key.isdecimal()), key=int)
+    for inside in paths:
+        child = group[inside]
+        if hasattr(child, "group_keys"):
+            yield from _images(child, f"{name}/{inside}".strip("/"))
+
+
+def _described(path: Path, attributes: Mapping[str, Any]) -> ngff.Multiscale:
+    try:
+        return ngff.Multiscale.read(attributes)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        lacks = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
+        raise UserError(
+            f"{path} has metadata of OME-NGFF that can't be understood ({lacks}); write it again "
+            "in version 0.4 or 0.5"
+        ) from error
+
+
+def _array(path: Path, group: Any, name: str, axes: str) -> Any:
+    """The array of a level, if it holds real numbers and is decoded without running any code.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    array = group[name]
+    if unknown := set(_codecs(array.metadata.to_dict())) - CODECS:
+        raise UserError(
+            f"{path} is coded by {', '.join(sorted(unknown))}, which revgan doesn't decode; write "
+            "it again with zstd or blosc"
+        )
+    if array.dtype.kind not in "buif" or array.ndim != len(axes) or 0 in array.shape:
+        size = " x ".join(map(str, array.shape))
+        raise UserError(
+            f"{path} holds an array of {array.dtype} and size {size} as {axes}; give an image of "
+            "real numbers with these axes"
+        )
+    return array
+
+
+def _codecs(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """The names of an array's codecs, those within shards as well."""
+    steps = [metadata.get("compressor"), *(metadata.get("filters") or ())]
+    steps += [*(metadata.get("codecs") or ()), *(metadata.get("index_codecs") or ())]
+    for step in steps:
+        if step is None:
+            continue
+        content = step if isinstance(step, Mapping) else step.get_config()
+        yield str(content.get("name") or content["id"]).removeprefix("numcodecs.")
+        inner = content.get("configuration")
+        if isinstance(inner, Mapping):
+            yield from _codecs(inner)
