@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+
 @dataclass(frozen=True)
 class RandomState:
     """The states of all generators that a function on one device may draw from.

@@ -19,7 +19,6 @@ from revgan.reversible.grid import grid_spacing, round_to_grid
 from revgan.reversible.modules import first_weight
 from revgan.reversible.tracing import plain_only
 
-
 Conditions = Sequence[Tensor]
 """What f and g get besides their half of the channels."""
 

@@ -9,6 +9,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -23,6 +25,56 @@ from revgan.training.objectives import Batch
 from revgan.training.step import Trainer
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Stands for a sample or a batch that can't be had.
+
+    Attributes:
+        cause: why, in one sentence.
+    """
+
+    cause: str
+
+
+class _Told(Dataset[tuple[Tensor, Tensor] | _Failure]):
+    """Samples, or failures in their place."""
+
+    def __init__(self, samples: TrainingSamples) -> None:
+        self._samples = samples
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | _Failure:
+        try:
+            return self._samples[number]
+        except UserError as error:
+            return _Failure(str(error))
+        except OSError as error:
+            return _Failure(io_sentence(error))
+        except Exception as error:  # a library's, of a file that it can't make sense of
+            _log.debug("sample %d", number, exc_info=True)
+            if out_of_memory(error):
+                return _Failure(
+                    "memory is not enough to load images; lower --runtime.workers or "
+                    "--training.batch_size"
+                )
+            what = f"{type(error).__name__}: {one_line(error, 200)}"
+            return _Failure(f"training sample {number} can't be made ({what}); check its images")
+
+
+def _joined(items: list[tuple[Tensor, Tensor] | _Failure]) -> list[Tensor] | _Failure:
+    """A batch of each domain; or the first failure among their samples."""
+    for item in items:
+        if isinstance(item, _Failure):
+            return item
+    try:
+        batch: list[Tensor] = default_collate(items)  # in a worker, into shared memory
+    except (RuntimeError, OSError, MemoryError) as error:
+        return _Failure(
+            f"memory for a batch of images is not enough ({one_line(error, 200)}); make room in "
+            "/dev/shm, or lower --runtime.workers or --training.batch_size"
+        )
+    return batch
 
 
 class Batches:
@@ -64,13 +116,7 @@ class Batches:
 
     def __enter__(self) -> "Batches":
         others = multiprocessing.active_children()
-        try:
-            self._iterator = iter(self._loader)
-        except OSError as error:
-            raise UserError(
-                f"the {self._loader.num_workers} processes that load images can't be started "
-                f"({error.strerror}); lower --runtime.workers"
-            ) from error
+        self._iterator = self._started()
         self._workers = [one for one in multiprocessing.active_children() if one not in others]
         # PyTorch's handler raises an error for a dead worker wherever this process is, in the
         # middle of a step too, where there is nothing whole to keep. `next` finds out as well.
@@ -104,7 +150,21 @@ class Batches:
         a, b = (images.to(self._device, non_blocking=True) for images in item)
         return Batch(a, b)
 
-    def _next(self) -> "list[Tensor] | _Failure | None":
+    def _started(self) -> Iterator[list[Tensor] | _Failure]:
+        hook = sys.unraisablehook
+        sys.unraisablehook = lambda _: None  # a half-made iterator fails once more as it is dropped
+        try:
+            return iter(self._loader)
+        except OSError as error:
+            why = error.strerror
+        finally:
+            sys.unraisablehook = hook
+        raise UserError(
+            f"processes to load images can't be started ({why}); lower --runtime.workers, set it "
+            "to 0, or make room in /dev/shm"
+        )
+
+    def _next(self) -> list[Tensor] | _Failure | None:
         try:
             item: list[Tensor] | _Failure | None = next(self._iterator, None)
         except (RuntimeError, OSError) as error:
@@ -115,7 +175,7 @@ class Batches:
             )
         return item and (self._death() or item)
 
-    def _death(self) -> "_Failure | None":
+    def _death(self) -> _Failure | None:
         """Why a worker has died, if one has."""
         codes = (worker.exitcode for worker in self._workers)
         code = next((code for code in codes if code is not None), None)
@@ -127,53 +187,3 @@ class Batches:
             f"a process that loads images {how}, as when {why} runs out; lower --runtime.workers, "
             "or set it to 0"
         )
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Stands for a sample or a batch that can't be had.
-
-    Attributes:
-        cause: why, in one sentence.
-    """
-
-    cause: str
-
-
-class _Told(Dataset["tuple[Tensor, Tensor] | _Failure"]):
-    """Samples, or failures in their place."""
-
-    def __init__(self, samples: TrainingSamples) -> None:
-        self._samples = samples
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | _Failure:
-        try:
-            return self._samples[number]
-        except UserError as error:
-            return _Failure(str(error))
-        except OSError as error:
-            return _Failure(io_sentence(error))
-        except Exception as error:  # a library's, of a file that it can't make sense of
-            _log.debug("sample %d", number, exc_info=True)
-            if out_of_memory(error):
-                return _Failure(
-                    "memory is not enough to load images; lower --runtime.workers or "
-                    "--training.batch_size"
-                )
-            what = f"{type(error).__name__}: {one_line(error, 200)}"
-            return _Failure(f"training sample {number} can't be made ({what}); check its images")
-
-
-def _joined(items: "list[tuple[Tensor, Tensor] | _Failure]") -> "list[Tensor] | _Failure":
-    """A batch of each domain; or the first failure among their samples."""
-    for item in items:
-        if isinstance(item, _Failure):
-            return item
-    try:
-        batch: list[Tensor] = default_collate(items)  # in a worker, into shared memory
-    except (RuntimeError, OSError, MemoryError) as error:
-        return _Failure(
-            f"memory for a batch of images is not enough ({one_line(error, 200)}); make room in "
-            "/dev/shm, or lower --runtime.workers or --training.batch_size"
-        )
-    return batch
