@@ -37,9 +37,7 @@ class RandomState:
     def drawn_since(self) -> bool:
         """Whether random numbers have been drawn after this state."""
         now = RandomState.now(self.device, self.own)
-        pairs = zip(
-            (*self.of_global, *self.of_own), (*now.of_global, *now.of_own), strict=True
-        )
+        pairs = zip((*self.of_global, *self.of_own), (*now.of_global, *now.of_own), strict=True)
         return any(_raw(before) != _raw(after) for before, after in pairs)
 
     def restore(self) -> None:
