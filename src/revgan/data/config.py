@@ -26,6 +26,8 @@ class DataConfig:
         recursive: scans in folders inside those of `path` count, too.
         series: which of several scans in a file or folder is meant: of DICOM, by the number of the
             series, its description or its UID; null takes all series of a folder.
+        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
+            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -68,6 +70,7 @@ class DataConfig:
     spatial_dims: Literal[2, 3] = 2
     recursive: bool = False
     series: str | None = None
+    align: bool = False
     resize: int | None = None
     crop: int = 256
     flip: bool = True

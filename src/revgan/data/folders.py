@@ -31,6 +31,14 @@ class Split:
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
 
+    @property
+    def onto_a(self) -> "Split":
+        """The split with each scan of B brought onto the grid of its partner in A."""
+        if not self.aligned:
+            return self
+        pairs = zip(self.a, self.b, strict=True)
+        return replace(self, b=tuple(replace(b, onto=a) for a, b in pairs))
+
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
         """The scans of a domain."""
         return self.a if domain == "a" else self.b

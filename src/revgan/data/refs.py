@@ -38,6 +38,7 @@ class ScanRef:
         selection: which part of it is meant, where it holds several scans.
         label: what it is called, where that isn't its file's name; "/" stands between folders.
         root: the folder whose scans it is one of; None for that which it lies in.
+        onto: the scan whose grid it is brought to; None leaves it on its own.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class ScanRef:
     selection: Selection = WHOLE
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
+    onto: "ScanRef | None" = None
 
     @property
     def name(self) -> str:
@@ -64,14 +66,16 @@ class ScanRef:
     @property
     def files(self) -> list[Path]:
         """What is read for it, as far as its changes are looked for."""
+        others = [] if self.onto is None else self.onto.files
         if not self.path.is_dir():
-            return [self.path]
-        return sorted(path for path in self.path.iterdir() if path.is_file())
+            return [self.path, *others]
+        return sorted(path for path in self.path.iterdir() if path.is_file()) + others
 
     @property
     def part(self) -> list[Any]:
         """What of its files it is, as JSON has it."""
-        return [self.half, *astuple(self.selection)]
+        others = [] if self.onto is None else self.onto.part
+        return [self.half, *astuple(self.selection), *others]
 
     def __str__(self) -> str:
         if self.half is not None:

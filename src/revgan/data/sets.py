@@ -1,6 +1,7 @@
 """Finds, checks and opens the data set of a configuration."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,8 @@ def open_data_set(
         UserError: a file or the folder can't be used; the message says which and why.
     """
     folder = locate(config, paired=paired)
+    if config.align:
+        folder = _aligned(folder)
     train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
     palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
     room = Room(memory, sum(len(split.a + split.b) for split in (train, test, own_val)))
@@ -121,6 +124,17 @@ def open_data_set(
         palette=palette,
         kept=room.taken,
     )
+
+
+def _aligned(folder: Folder) -> Folder:
+    splits = [split for split in (folder.train, folder.test, folder.val) if split is not None]
+    if not any(split.aligned for split in splits):
+        raise UserError(
+            f"data.align brings scans of B onto the grid of their partners in A, but {folder.root} "
+            "has no pairs; name partners alike, or leave data.align out"
+        )
+    test, val = (split and split.onto_a for split in (folder.test, folder.val))
+    return replace(folder, train=folder.train.onto_a, test=test, val=val)
 
 
 def _recipe(config: DataConfig, domain: DomainName, palette: Palette | None) -> Recipe:
