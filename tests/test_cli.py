@@ -15,7 +15,7 @@ import yaml
 from accelerate import Accelerator
 
 from revgan.cli import COMMANDS, main
-from revgan.data import folders
+from revgan.data import refs as files_read
 from revgan.errors import notice
 from revgan.inference.planning import WindowOptions
 from revgan.networks import pretrained
@@ -306,8 +306,8 @@ def spoil_one_test_folder(root):
         (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png has 40 x 31 pixels"),
         (lambda root: save(root / "trainB" / "1.png", channels=1), "data.channels_b"),
         (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
-        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "both need the same size"),
-        (lambda root: save(root / "testB" / "1.png", (36, 44)), "both need the same size"),
+        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "must have the same size"),
+        (lambda root: save(root / "testB" / "1.png", (36, 44)), "must have the same size"),
     ],
 )
 def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil, expected):
@@ -337,7 +337,7 @@ def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path
     def interrupt(path, dims):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folders, "read", interrupt)
+    monkeypatch.setattr(files_read, "read", interrupt)
     assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
     assert not (tmp_path / "run").exists()
 

@@ -250,7 +250,7 @@ def test_a_folder_in_place_of_an_image_is_named(tmp_path):
     refusal(tmp_path / "folder.png")
 
 
-@pytest.mark.parametrize("name", ["image.bmp", "image"])
+@pytest.mark.parametrize("name", ["image.xyz", "image"])
 def test_another_suffix_is_refused_with_those_understood(tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
     assert ", ".join(suffixes(2)) in refusal(tmp_path / name)
@@ -262,8 +262,8 @@ def test_an_empty_file_and_another_kind_of_file_are_refused(tmp_path):
     path = tmp_path / "image.jpg"
     path.write_bytes(b"")
     assert "empty file" in refusal(path)
-    Image.new("RGB", (4, 4)).save(path, "BMP")
-    assert "JPEG, PNG, TIFF" in refusal(path)
+    Image.new("RGB", (4, 4)).save(path, "PPM")
+    assert "of the kinds JPEG" in refusal(path)
 
 
 def test_an_image_without_pixels_is_refused(tmp_path):
@@ -338,9 +338,6 @@ def test_a_tiff_of_colours_that_would_be_mistaken_is_refused(tmp_path):
     path = tmp_path / "image.tif"
     path.write_bytes(tiff(data=noise(8, 8, 4), photometric="separated"))
     assert "SEPARATED" in refusal(path)
-    palette = np.zeros((3, 256), np.uint16)
-    path.write_bytes(tiff(data=noise(8, 8, 1)[..., 0], photometric="palette", colormap=palette))
-    assert "PALETTE" in refusal(path)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which images or volumes a run is about, and what is cut from them."""
+"""Which images or volumes a run uses, and what is cut from them."""
 
 import math
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from revgan.data.intensity import Choice, IntensityConfig, Limit
 from revgan.directions import DOMAINS, DomainName
 
 if TYPE_CHECKING:
+    from revgan.data.formats import Selection
     from revgan.data.preparation import Grid
 
 Cache = Literal["none", "memory", "disk"]
@@ -16,26 +17,29 @@ Cache = Literal["none", "memory", "disk"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images or volumes, and how they are brought to size.
+    """Which images or volumes a run uses, and how they are scaled and cropped.
 
     Attributes:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
+        recursive: scans in folders inside those of `path` count, too.
+        series: which of several scans in a file or folder is meant: of DICOM, by the number of the
+            series, its description or its UID; null takes all series of a folder.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
-        crop: side of the random square or cube that training cuts out, in pixels or voxels.
-        flip: mirror half of the training samples left to right; in volumes that is the axis that
-            the file says runs so.
+        crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
+        flip: mirror half of the training samples left to right; in volumes, along the axis that
+            runs left to right according to the file.
         channels_a: channels that images of A are converted to; null takes them as they are.
             Volumes are always taken as they are.
-        channels_b: likewise for B.
-        cache: where decoded images are kept, so that later epochs need not decode them: "memory",
-            for this run alone, "disk", for later runs as well, or "none". For images; volumes are
-            always on the disk.
-        orientation: where the axes of volumes are made to run, such as RAS for towards right,
-            anterior and superior; null leaves them. Nothing is resampled for it.
-        spacing: millimetres between voxels that volumes are resampled to, along these axes, such as
-            [1, 1, 1]; null leaves their resolution.
+        channels_b: the same for B.
+        cache: where decoded images are kept, so that later epochs needn't decode them again:
+            "memory" (for this run only), "disk" (for later runs too) or "none". For images; volumes
+            are always kept on disk.
+        orientation: the directions that volumes' axes are made to point to, such as RAS (right,
+            anterior, superior), without resampling; null leaves them.
+        spacing: the voxel spacing that volumes are resampled to, in millimetres along these axes,
+            such as [1, 1, 1]; null keeps their resolution.
         crops_per_volume: cubes cut from each volume of the larger domain in an epoch.
         foreground: the share of cubes whose centre is drawn from the foreground, which is brighter
             than Otsu's threshold; of pairs, from that of A. The others come from anywhere.
@@ -62,6 +66,8 @@ class DataConfig:
 
     path: str = ""
     spatial_dims: Literal[2, 3] = 2
+    recursive: bool = False
+    series: str | None = None
     resize: int | None = None
     crop: int = 256
     flip: bool = True
@@ -104,10 +110,17 @@ class DataConfig:
 
     @property
     def grid(self) -> "Grid":
-        """How volumes are made to lie in their arrays."""
-        from revgan.data.preparation import Grid  # brings PyTorch, which `--help` does without
+        """The orientation and spacing that volumes are brought to."""
+        from revgan.data.preparation import Grid  # imports PyTorch, which `--help` must not
 
         return Grid(self.orientation, self.spacing)
+
+    @property
+    def selection(self) -> "Selection":
+        """Which part of each file is meant."""
+        from revgan.data.formats import Selection  # brings libraries that `--help` does without
+
+        return Selection(series=self.series)
 
     @property
     def kept(self) -> Cache:
@@ -187,8 +200,7 @@ class DataConfig:
                 self.intensity(domain)
             except ValueError as error:
                 raise ValueError(
-                    f"intensity_{domain}, low_{domain} and high_{domain} do not go together: "
-                    f"{error}"
+                    f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
                 ) from error
 
 
@@ -223,6 +235,6 @@ LEARNT = (
     "clip",
     "fill",
 )
-"""What networks have learnt: another value would need other networks."""
+"""Options that trained networks depend on: other values would need other networks."""
 
 FOR_VOLUMES = ("orientation", "spacing", "crops_per_volume", "foreground")

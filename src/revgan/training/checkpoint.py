@@ -64,7 +64,7 @@ def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
     remedy = "make room" if full else "make the place writable"
     if not whole:
         return UserError(
-            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train anew"
+            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train again"
         )
     return UserError(
         f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
@@ -81,14 +81,14 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, flo
     steps = _steps(folder)
     if not steps:
         raise UserError(
-            f"{folder} holds no checkpoint to resume from; train anew in another run folder"
+            f"{folder} holds no checkpoint to resume from; train again in another run folder"
         )
     latest = folder / f"step-{steps[-1]}"
     try:
         progress = json.loads((latest / PROGRESS).read_text(encoding="utf-8"))
         return int(progress["step"]), load_file(latest / TENSORS), progress["scaler"]
     except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
-        remedy = "remove it to resume from the one before" if len(steps) > 1 else "train anew"
+        remedy = "remove it to resume from the one before" if len(steps) > 1 else "train again"
         raise UserError(
             f"the checkpoint {latest} can't be read ({one_line(error)}); {remedy}"
         ) from error

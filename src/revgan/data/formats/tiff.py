@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from revgan.data.formats.axes import channel_axis
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
+from revgan.data.formats.pillow import Photo, photo_of
+from revgan.data.formats.pyramid import choose
 from revgan.data.formats.tiff_pages import cut_page
+from revgan.data.formats.upright import turn
 from revgan.errors import UserError
 
 ALPHA = 2
@@ -37,12 +41,21 @@ PREDICTING = ("LZW", "ADOBE_DEFLATE", "DEFLATE", "ZSTD", "LZMA")
 PREDICTED = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
 """Types of integers that tifffile takes such differences of."""
 
+ORIENTATION, PROFILE = 274, 34675
+"""The tags of how a picture is to be turned, and of its colours."""
+
+INCH = {2: 1.0, 3: 2.54}
+"""In TIFF's units of resolution: inches and centimetres."""
+
+MICROMETRES = 25400
+"""Of an inch."""
+
 NODATA = 42113
 """The tag in which GDAL keeps the value that stands for nothing measured, as text."""
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, kw_only=True)
+class Layout(Photo):
     """How a file is laid out, so that one written like it has the same layout.
 
     Attributes:
@@ -65,13 +78,22 @@ class Layout:
 
 
 class _TiffReader(Reader):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, selection: Selection) -> None:
         self._path = path
         self._file = tifffile.TiffFile(path)
         try:
-            self._series = series = self._file.series[0]
             _require_one_image(path, self._file)
             _require_plain_samples(path, self._file)
+            levels = self._file.series[0].levels
+            first = levels[0].keyframe
+            sides = [(level.keyframe.imagelength, level.keyframe.imagewidth) for level in levels]
+            photo = _photo(first)
+            dpi = photo.dpi
+            sizes = dpi and [MICROMETRES / dpi[0] * sides[0][1] / width for _, width in sides]
+            self._level = choose(path, selection, sides, sizes)
+            self._series = series = levels[self._level.number]
+            self._turn = turn(getattr(first.tags.get(ORIENTATION), "value", 1))
+            self._palette = _palette(first)
             shape = series.shape
             self._axis = SAMPLES.get(series.axes)
             if series.axes in UNNAMED:
@@ -80,18 +102,32 @@ class _TiffReader(Reader):
             if self._axis is not None:
                 channels, shape = shape[self._axis], shape[: self._axis] + shape[self._axis + 1 :]
             dtype = series.dtype.newbyteorder("=")
+            if self._palette is not None:
+                channels, dtype = 3, self._palette.dtype
+            scaled = self._level.scaled
             source = _layout(series, channels, in_pages=self._axis != 2)
-            height, width = shape
-            nodata = _nodata(series.keyframe)
-            self.header = Header(channels, (height, width), dtype, source=source, nodata=nodata)
+            if self._palette is not None:
+                source = replace(source, photometric="rgb", planar="contig", extra=(), bits=8)
+            photo = photo.resized(sides[0][1] / scaled[1])
+            source = replace(source, icc=photo.icc, dpi=photo.dpi)
+            nodata = _nodata(first)
+            shape = self._turn.shape(scaled)
+            self.header = Header(channels, shape, dtype, source=source, nodata=nodata)
         except BaseException:
             self._file.close()
             raise
 
     def values(self, window: Window) -> Values:
+        stored = self._turn.stored(window, self._level.scaled)
+        return self._turn.upright(self._level.read(self._read, stored))
+
+    def _read(self, window: Window) -> Values:
+        """The values (C, *window) of the level, as they are stored."""
         page = self._series.keyframe
         windowed = len(self._series.pages) == 1 and window != (slice(None),) * 2
         image = cut_page(page, window) if windowed else self._whole()[:, *window]
+        if self._palette is not None:
+            return np.moveaxis(self._palette[image[0]], -1, 0)
         image = image.astype(self.header.dtype, copy=False)
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and image.dtype.kind in "bu"
         return ~image if inverted else image
@@ -114,10 +150,11 @@ class Tiff(Family):
     suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
     magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+    selects = ("level", "pixel_size")
     instead = ".npy"
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
-        return _TiffReader(path)
+        return _TiffReader(path, selection)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         layout = _writable(header, values)
@@ -128,6 +165,7 @@ class Tiff(Family):
         predictable = header.dtype.kind == "f" or header.dtype.name in PREDICTED
         compression = None if packed or layout.compression == "NONE" else layout.compression
         nodata = "" if header.nodata is None else f"{header.nodata:.17g}"
+        photo = photo_of(header)
         tifffile.imwrite(
             path,
             pixels,
@@ -140,12 +178,35 @@ class Tiff(Family):
             predictor=predictable and compression in PREDICTING,
             tile=layout.tile,
             bitspersample=layout.bits if packed else None,
+            iccprofile=photo.profile(header.channels) or None,
+            resolution=photo.dpi,
+            resolutionunit=None if photo.dpi is None else "INCH",
             extratags=[(NODATA, 2, 0, nodata, True)] if nodata else (),
             metadata=None,
         )
 
     def beyond(self, header: Header) -> list[str]:
         return [f"{header.channels} channels"] if header.channels > MOST else []
+
+
+def _photo(page: tifffile.TiffPage) -> Photo:
+    """The colour profile and resolution of a page."""
+    profile, unit = (page.tags.get(name) for name in (PROFILE, "ResolutionUnit"))
+    dpi = None
+    inch = INCH.get(2 if unit is None else int(unit.value))
+    found = [page.tags.get(f"{axis}Resolution") for axis in "XY"]
+    counts = [each.value[0] * (inch or 0) / (each.value[1] or 1) for each in found if each]
+    if len(counts) == 2 and min(counts) > 0:
+        dpi = counts[0], counts[1]
+    return Photo(profile.value if profile else b"", dpi)
+
+
+def _palette(page: tifffile.TiffPage) -> NDArray[np.uint8] | None:
+    """The colours (N, 3) that samples are the numbers of, in 8 bits as PNG's palettes."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
+        return None
+    colours = np.moveaxis(page.colormap, 0, -1)
+    return (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)
 
 
 def _layout(series: tifffile.TiffPageSeries, channels: int, *, in_pages: bool) -> Layout:
@@ -201,13 +262,13 @@ def _require_one_image(path: Path, tif: tifffile.TiffFile) -> None:
     axes = tif.series[0].axes
     if len(tif.series) > 1 or axes not in (*SAMPLES, *UNNAMED):
         raise UserError(
-            f"{path} is not one 2D image but a stack or collection ({len(tif.pages)} pages, "
-            f"axes {axes}); save each image as a file of its own"
+            f"{path} is a stack or collection, not one 2D image ({len(tif.pages)} pages, axes "
+            f"{axes}); save each image in a separate file"
         )
 
 
 def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
-    """Refuses what tifffile would read without complaint, but not as the image it shows."""
+    """Refuses what tifffile would read without complaint, but not as the file means it."""
     page = tif.series[0].keyframe
     dtype = tif.series[0].dtype
     if dtype.kind not in "buif" or 0 in tif.series[0].shape:
@@ -217,6 +278,7 @@ def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
         )
     kinds = tifffile.PHOTOMETRIC
     plain = page.photometric in (kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB)
+    plain |= page.photometric == kinds.PALETTE and dtype.kind == "u"
     # tifffile turns YCbCr into RGB only where JPEG does it.
     in_jpeg = page.photometric == kinds.YCBCR and page.compression == tifffile.COMPRESSION.JPEG
     if not (plain or in_jpeg):
@@ -228,4 +290,4 @@ def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
             continue
         ends = map(sum, zip(part.dataoffsets, part.databytecounts, strict=True))
         if max(ends) > tif.filehandle.size:
-            raise UserError(f"{path} is truncated; replace it by an undamaged copy")
+            raise UserError(f"{path} is truncated; replace it with an undamaged copy")
