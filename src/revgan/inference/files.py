@@ -24,9 +24,6 @@ from revgan.inference.translator import Translator
 from revgan.inference.windows import Windows
 from revgan.progress import progress_bar
 
-INSTEAD = {2: (".png", ".tif", ".npy"), 3: (".nii.gz", ".npy")}
-"""Suffixes for what an input's format can't hold, by the spatial axes, the first that can."""
-
 
 def run_translation(
     run: Path,
@@ -78,9 +75,7 @@ def run_translation(
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:
-        dtype = translator.output_type(direction, np.dtype(np.uint8)) or np.dtype(np.uint8)
-        made = Header(translator.channels(direction)[1], (1,) * dims, dtype)
-        outputs = _outputs(sources, target, made, console)
+        outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
     for ref, output in zip(sources, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
             raise UserError(f"{ref} is input and output at once; name another output")
@@ -115,29 +110,19 @@ def _check_names(
 
 
 def _outputs(
-    sources: Sequence[ScanRef], folder: Path, made: Header, console: Console
+    sources: Sequence[ScanRef], folder: Path, channels: int, spatial_dims: int, console: Console
 ) -> list[Path]:
-    """The paths of the translations: the inputs' names, with other suffixes where these can't hold.
+    """The paths of the translations: the inputs' names, or .png where their format can't hold them.
 
-    Such are an alpha channel in a JPEG, and many channels in any photo. Formats that are only read
-    have another in their place, too.
-
-    Args:
-        sources: what is translated.
-        folder: where the translations go.
-        made: what they all have in common, of the least size and in the smallest type.
-        console: to say what becomes another format.
+    That is an alpha channel in a JPEG. Formats that are only read have another in their place.
     """
+    smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
     outputs = [writable(folder / ref.file_name) for ref in sources]
-    unfit = [path for path in outputs if not holds(path, made)]
+    unfit = [path for path in outputs if not holds(path, smallest)]
     if unfit:
-        fitting = (suffix for suffix in INSTEAD[len(made.shape)] if holds(f"x{suffix}", made))
-        suffix = next(fitting, unfit[0].suffix)
-        console.print(
-            f"{unfit[0].suffix} can't hold {made.channels} channels of {made.dtype}: writing "
-            f"{suffix} instead"
-        )
-        outputs = [path.with_suffix(suffix) if path in unfit else path for path in outputs]
+        kind = unfit[0].suffix
+        console.print(f"{kind} can't hold the model's alpha channel: writing .png instead")
+        outputs = [path.with_suffix(".png") if path in unfit else path for path in outputs]
     taken: dict[Path, ScanRef] = {}
     for ref, output in zip(sources, outputs, strict=True):
         if output in taken:
