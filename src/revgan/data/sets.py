@@ -211,10 +211,11 @@ def _chosen(
 ) -> IntensityMapping:
     kind, per_channel = KINDS[config.spatial_dims], config.per_channel(domain)
     chosen = choose_intensity(survey, dtype, kind, clip=config.clip, per_channel=per_channel)
-    notice(
-        f"{kind.many} of {domain.upper()} ({dtype}): {chosen.why} become -1 and 1 "
-        f"({said(chosen.mapping)}); --data.intensity_{domain} says otherwise"
-    )
+    if not chosen.plain:
+        notice(
+            f"the networks' -1 to 1 are, of {kind.many} of {domain.upper()} ({dtype}), "
+            f"{said(chosen)}; data.intensity_{domain} sets it otherwise"
+        )
     return chosen.mapping
 
 

@@ -297,12 +297,11 @@ def _has_rasterio() -> bool:
 @contextmanager
 def _gdal() -> Iterator[None]:
     """GDAL with bounded memory, and without warnings about files that have no place."""
-    import rasterio
+    import rasterio.errors
 
-    with (
-        warnings.catch_warnings(action="ignore"),
-        rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True),
-    ):
+    # Not within `catch_warnings`, which threads that read at once would undo for each other.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
         yield
 
 
