@@ -8,6 +8,7 @@ what one pass gives, but for the order in which sums are rounded.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 import torch
@@ -17,7 +18,7 @@ from revgan.data.scratch import Scratch, Window
 from revgan.directions import Direction
 from revgan.inference.fields import Field, Local, Pointwise, Stored, positions, tiles, whole
 from revgan.inference.windows import Progress, reach
-from revgan.networks import ResnetPair, RevGenerator, TwoWayGenerator
+from revgan.networks import ResnetGenerator, ResnetPair, RevGenerator, TwoWayGenerator
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.networks.resampling import SCALE, PixelShuffle, PixelUnshuffle, Resize
 from revgan.networks.statistics import SlabNorm
@@ -57,7 +58,8 @@ class ExactTranslation:
         self._region, self._scratch = region, scratch
         self._numbers = generator.config.width * window ** len(source.sizes)
         self._in_one_go = _sees_little(generator, window)
-        rehearsal = Tiling(scratch.like(rehearsal=True), self._numbers)
+        self._device = next(generator.parameters()).device
+        rehearsal = Tiling(scratch.like(rehearsal=True), self._device, self._numbers)
         self._run(rehearsal, lambda window, x: None)
         self._work = rehearsal.done
         self.scratch_size = rehearsal.scratch.peak
@@ -73,7 +75,7 @@ class ExactTranslation:
             UserError: the disk hasn't room enough for the scratch files.
         """
         self._scratch.require_room(self.scratch_size)
-        self._run(Tiling(self._scratch, self._numbers, progress, self._work), take)
+        self._run(Tiling(self._scratch, self._device, self._numbers, progress, self._work), take)
 
     def _run(self, tiling: Tiling, take: Callable[[Window, Tensor], None]) -> None:
         generator, x = self._generator, self._source
@@ -81,16 +83,38 @@ class ExactTranslation:
             translation = _of_neighbourhoods(generator, self._direction, x)
         else:
             full = x.sizes if generator.config.downsamplings else None
-            fields = _Fields(tiling, next(generator.parameters()).device, full)
-            translation = fields.translated(generator, self._direction, x)
+            translation = Fields(tiling, full).translated(generator, self._direction, x)
         tiling.sweep(translation, take, self._region)
 
 
-class Tiling:
+class Evaluation(ABC):
+    """How fields are computed."""
+
+    @abstractmethod
+    def sweep(
+        self, field: Field, take: Callable[[Window, Tensor], None], region: Window | None = None
+    ) -> None:
+        """Computes all of a field, or a region of it, once; `take` is told each part."""
+
+    @abstractmethod
+    def store(
+        self, field: Field, parts: int = 1, also: Callable[[Tensor], None] = lambda x: None
+    ) -> list[Field]:
+        """Computes a field once, and keeps it.
+
+        Args:
+            field: what to store.
+            parts: into how many fields to divide the channels.
+            also: is told each part that is computed.
+        """
+
+
+class Tiling(Evaluation):
     """Goes through fields tile by tile.
 
     Args:
         scratch: where stored fields are.
+        device: where they are read to.
         numbers: how many of them a tile may have, in the widest of its tensors.
         progress: told of the numbers done; None for no one.
         work: all numbers to be done.
@@ -100,16 +124,20 @@ class Tiling:
     """
 
     def __init__(
-        self, scratch: Scratch, numbers: int, progress: Progress | None = None, work: int = 0
+        self,
+        scratch: Scratch,
+        device: torch.device,
+        numbers: int,
+        progress: Progress | None = None,
+        work: int = 0,
     ) -> None:
-        self.scratch, self._numbers = scratch, numbers
+        self.scratch, self._device, self._numbers = scratch, device, numbers
         self._progress, self._work = progress, work
         self.done = 0
 
     def sweep(
         self, field: Field, take: Callable[[Window, Tensor], None], region: Window | None = None
     ) -> None:
-        """Computes all of a field, or a region of it, once."""
         region = region or whole(field.sizes)
         if self.scratch.rehearsal:
             self.done += int(positions(region) * field.cost)
@@ -122,20 +150,8 @@ class Tiling:
                 self._progress(min(self.done, self._work), self._work)
 
     def store(
-        self,
-        field: Field,
-        device: torch.device,
-        parts: int = 1,
-        also: Callable[[Tensor], None] = lambda x: None,
+        self, field: Field, parts: int = 1, also: Callable[[Tensor], None] = lambda x: None
     ) -> list[Field]:
-        """Computes a field once, and keeps it.
-
-        Args:
-            field: what to store.
-            device: where it is read to.
-            parts: into how many fields to divide the channels.
-            also: is told each tile.
-        """
         channels = field.channels // parts
         arrays = [self.scratch.array((channels, *field.sizes)) for _ in range(parts)]
 
@@ -145,20 +161,19 @@ class Tiling:
                 array.write(tile, part.cpu().numpy())
 
         self.sweep(field, keep)
-        return [Stored(array, device) for array in arrays]
+        return [Stored(array, self._device) for array in arrays]
 
 
-class _Fields:
+class Fields:
     """Makes fields of what a generator computes.
 
     Args:
-        tiling: by which statistics are gathered, and fields stored.
-        device: of the generator.
+        evaluation: by which statistics are gathered, and fields stored.
         large: fields of these sizes are computed twice rather than stored.
     """
 
-    def __init__(self, tiling: Tiling, device: torch.device, large: tuple[int, ...] | None) -> None:
-        self._tiling, self._device, self._large = tiling, device, large
+    def __init__(self, evaluation: Evaluation, large: tuple[int, ...] | None = None) -> None:
+        self.evaluation, self._large = evaluation, large
 
     def translated(self, generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
         """The translation of x."""
@@ -169,8 +184,10 @@ class _Fields:
 
     def _residual(self, generator: ResnetPair, direction: Direction, x: Field) -> Field:
         network = generator.generators[direction]
+        assert isinstance(network, ResnetGenerator)
         h = self.through(network.encoder, x)
         for block in network.blocks:
+            assert isinstance(block, nn.Sequential)
             h = self._stored(h)  # a block needs it twice
             h = Pointwise(torch.add, h.channels, h, self.through(block, h))
         return self.through(network.decoder, h)
@@ -180,9 +197,8 @@ class _Fields:
         assert isinstance(core, ReversibleSequential)
         forwards, steps = direction == "AtoB", coupling_steps(core)
         h = self.through(generator.encoder_a if forwards else generator.encoder_b, x)
-        halves = self._tiling.store(
+        halves = self.evaluation.store(
             Pointwise(lambda x: torch.cat(split(x, exact=core.exact), dim=1), h.channels, h),
-            self._device,
             parts=2,
         )
         channels = h.channels
@@ -191,6 +207,7 @@ class _Fields:
             halves.reverse()
         for step in steps if forwards else inverted(steps):
             target, source = halves
+            assert isinstance(step.net, nn.Sequential)
             features = self.through(step.net, source)
             new = Pointwise(step.combine, target.channels, target, features)
             halves = [source, self._stored(new)]
@@ -204,26 +221,27 @@ class _Fields:
         """The output of layers in a row, as `revgan.networks.parts` makes them."""
         for layer in layers:
             if isinstance(layer, InstanceNorm):
-                x = self._normalised(layer, x)
+                x = self.normalised(layer, x)
             elif isinstance(layer, _POINTWISE):
                 x = Pointwise(layer, x.channels, x)
             else:
                 x = _local(layer, x)
         return x
 
-    def _normalised(self, layer: InstanceNorm, u: Field) -> Field:
+    def normalised(self, layer: InstanceNorm, u: Field) -> Field:
+        """The output of a norm, by statistics of all of u."""
         norm = SlabNorm(layer, len(u.sizes) + 2, iter(()))
         moments = norm.moments()
         if u.sizes == self._large:
-            self._tiling.sweep(u, lambda _, x: moments.add(x))
+            self.evaluation.sweep(u, lambda _, x: moments.add(x))
         else:
-            (u,) = self._tiling.store(u, self._device, also=moments.add)
+            (u,) = self.evaluation.store(u, also=moments.add)
         if moments.count:  # there is none in a rehearsal
             norm.take(moments)
         return Pointwise(norm.normalised, u.channels, u)
 
     def _stored(self, field: Field) -> Field:
-        (stored,) = self._tiling.store(field, self._device)
+        (stored,) = self.evaluation.store(field)
         return stored
 
 

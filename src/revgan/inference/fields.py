@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.scratch import ScratchArray, Window
@@ -84,9 +85,9 @@ class Given(Field):
                 x = x.index_select(axis, wanted.to(x.device))
         return x[None].to(self._device)
 
-    def _places(self, part: slice, before: int, size: int) -> np.ndarray:  # type: ignore[type-arg]
+    def _places(self, part: slice, before: int, size: int) -> NDArray[np.int64]:
         """Which of the positions that are there stand at those of a window."""
-        places = np.arange(part.start, part.stop) - before
+        places: NDArray[np.int64] = np.arange(part.start, part.stop) - before
         if not self._mirrors:
             return places.clip(0, size - 1)
         places = np.abs(places)
@@ -104,6 +105,18 @@ class Stored(Field):
 
     def read(self, window: Window) -> Tensor:
         return torch.from_numpy(self._array.read(window))[None].to(self._device)
+
+
+class Held(Field):
+    """A tensor in memory."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._x = x
+        self.channels, self.sizes = x.shape[1], tuple(x.shape[2:])
+        self.cost = self.channels
+
+    def read(self, window: Window) -> Tensor:
+        return self._x[(slice(None), slice(None), *window)].clone()
 
 
 class Pointwise(Field):

@@ -1,7 +1,6 @@
 """Translating with a trained model: tensors, arrays and files of any size."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,10 +16,12 @@ from revgan.data.formats import KINDS, Header, Scan, Values
 from revgan.data.formats.contract import require_photo
 from revgan.data.intensity import IntensityMapping, TypeRange
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
+from revgan.data.scratch import Scratch, Window
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
+from revgan.inference.parts import padding_for, translate_parts
 from revgan.inference.restoring import restore
-from revgan.inference.windows import Progress, Windows, translate_windows
+from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
 
@@ -254,6 +255,7 @@ def translate_padded(
     *,
     windows: Windows | None = None,
     progress: Progress | None = None,
+    scratch: Path | None = None,
 ) -> Tensor:
     """Translates (B, C, *spatial) of any size: pads to a size that fits, and crops the result.
 
@@ -265,25 +267,47 @@ def translate_padded(
         direction: "AtoB" or "BtoA".
         windows: how what is too large for one pass is cut: then only windows go to the networks'
             device, and the result is on that of `batch`. None translates all in one pass.
-        progress: told about each window, where there are several.
+        progress: told about each part, where there are several.
+        scratch: the folder for temporary files, where there are several; None for the system's.
     """
-    sizes = batch.shape[2:]
-    multiple, least = generator.config.size_multiple, generator.config.min_size
-    wanted = [max(-(-size // multiple) * multiple, least) for size in sizes]
-    amounts = [want - size for want, size in zip(wanted, sizes, strict=True)]
-    # F.pad counts from the last axis, and mirrors at most size - 1 positions.
-    padding = [n for amount in reversed(amounts) for n in (amount // 2, amount - amount // 2)]
-    can_mirror = all(amount < 2 * size - 1 for amount, size in zip(amounts, sizes, strict=True))
-    if any(padding):
-        batch = F.pad(batch, padding, mode="reflect" if can_mirror else "replicate")
-    run = partial(_on_device, generator, direction)
-    if windows is not None and windows.needed_for(wanted):
-        translated = translate_windows(run, batch, windows, generator.config, progress)
-    else:
-        translated = run(batch)
-    starts = [amount // 2 for amount in amounts]
-    inside = [slice(s, s + size) for s, size in zip(starts, sizes, strict=True)]
+    sizes, padding = batch.shape[2:], padding_for(generator.config, batch.shape[2:])
+    padded = [size + sum(both) for size, both in zip(sizes, padding, strict=True)]
+    if windows is not None and windows.needed_for(padded):
+        samples = [_in_parts(generator, x, direction, windows, progress, scratch) for x in batch]
+        return torch.stack(samples)
+    if any(map(sum, padding)):
+        # F.pad counts from the last axis, and mirrors at most size - 1 positions.
+        can_mirror = all(max(pad) < size for pad, size in zip(padding, sizes, strict=True))
+        amounts = [amount for both in reversed(padding) for amount in both]
+        batch = F.pad(batch, amounts, mode="reflect" if can_mirror else "replicate")
+    translated = _on_device(generator, direction, batch)
+    inside = [
+        slice(before, before + size) for size, (before, _) in zip(sizes, padding, strict=True)
+    ]
     return translated[(slice(None), slice(None), *inside)]
+
+
+def _in_parts(
+    generator: TwoWayGenerator,
+    x: Tensor,
+    direction: Direction,
+    windows: Windows,
+    progress: Progress | None,
+    folder: Path | None,
+) -> Tensor:
+    """As `translate_padded`, of one sample, and always in parts."""
+    channels = generator.out_channels if direction == "AtoB" else generator.in_channels
+    result = x.new_empty(channels, *x.shape[1:], dtype=torch.float32)
+
+    def read(window: Window) -> Tensor:
+        return x[(slice(None), *window)]
+
+    def take(window: Window, part: Tensor) -> None:
+        result[(slice(None), *window)] = part.to(result.device)
+
+    with Scratch(folder) as scratch:
+        translate_parts(generator, direction, read, x.shape[1:], windows, scratch, take, progress)
+    return result
 
 
 def _on_device(generator: TwoWayGenerator, direction: Direction, batch: Tensor) -> Tensor:
