@@ -16,6 +16,7 @@ from accelerate import Accelerator
 
 from revgan.cli import COMMANDS, main
 from revgan.data import folders
+from revgan.errors import notice
 from revgan.inference.planning import WindowOptions
 from revgan.networks import pretrained
 from revgan.options import Parser, add_window_options, window_options
@@ -562,3 +563,14 @@ def test_memory_that_is_not_enough_is_told_and_nothing_else_taken_for_it(
     else:
         with pytest.raises(RuntimeError, match="second derivative"):
             train(images, tmp_path / "run")
+
+
+def test_notices_are_sentences_on_stderr_said_once(monkeypatch, capsys):
+    def twice(options, console):
+        for _ in range(2):
+            notice("the file has 2 pages; the first is used")
+        return 0
+
+    monkeypatch.setattr("revgan.commands.figure.run", twice)
+    assert main(["figure", "run"]) == 0
+    assert capsys.readouterr().err == "revgan: the file has 2 pages; the first is used\n"

@@ -19,11 +19,11 @@ from revgan.data.config import DataConfig
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.networks.pretrained import load_generator
 from revgan.options import Parser, add_run_options, run_config
-from revgan.training import planning, validation
+from revgan.training import choosing, validation
+from revgan.training.choosing import decide_memory
 from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.objectives import LossConfig
 from revgan.training.plan import Domains, planned_domains
-from revgan.training.planning import decide_memory
 from revgan.training.runs import RunFolder
 from revgan.training.session import run_training
 from revgan.training.setup import make_accelerator
@@ -148,7 +148,7 @@ def test_pictures_during_training_show_volumes_of_the_crops_size(tmp_path, monke
 
 
 def test_memory_is_planned_for_volumes_of_their_channels(tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "largest_size", lambda *_: None)  # searches for seconds
+    monkeypatch.setattr(choosing, "largest_size", lambda *_: None)  # searches for seconds
     config = configuration(tmp_path)
     config = replace(config, generator=replace(config.generator, memory="auto", depth=2))
     config = replace(config, runtime=RuntimeConfig(device="cpu", memory_budget="1GiB"))

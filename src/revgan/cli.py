@@ -5,11 +5,13 @@ Each command is imported when it is called, and PyTorch when it runs, so that no
 
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TextIO
 
 from revgan import __version__
-from revgan.errors import UserError, out_of_memory, solver_failed
+from revgan.errors import Notice, UserError, out_of_memory, solver_failed
 
 COMMANDS = {
     "demo": "train on a real sample set, translate what was held out, write a report",
@@ -56,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = ", ".join(COMMANDS)
         return _fail(f"there is no command {name}; the commands are {known}", USAGE_ERROR)
     try:
-        return _run(name, rest)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            warnings.simplefilter("once", Notice)
+            return _run(name, rest)
     except UserError as error:
         return _fail(str(error), error.status)
     except OSError as error:
@@ -106,6 +111,24 @@ def _overview() -> str:
             "revgan COMMAND --help shows a command's options.",
         ]
     )
+
+
+_show_warning = warnings.showwarning
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints notices as sentences, and all other warnings as Python does."""
+    if issubclass(category, Notice):
+        print(f"revgan: {message}", file=sys.stderr)
+    else:
+        _show_warning(message, category, filename, lineno, file, line)
 
 
 def _fail(message: str, status: int) -> int:

@@ -1,5 +1,6 @@
-"""Errors that end a command, and checks that find or recognise them."""
+"""Errors that end a command, notices that don't, and checks that find or recognise them."""
 
+import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
 
@@ -23,6 +24,15 @@ class UsageError(UserError):
     """The command line is wrong."""
 
     status = 2
+
+
+class Notice(UserWarning):
+    """Something that the user should know, told once in one sentence."""
+
+
+def notice(message: str) -> None:
+    """Tells the user something, the same only once; commands print it to stderr."""
+    warnings.warn(message, Notice, stacklevel=2)
 
 
 def one_line(error: object, at_most: int | None = None) -> str:

@@ -17,7 +17,7 @@ def build_generator(
     """A generator with fresh weights, between domain A (`in_channels`) and B (`out_channels`).
 
     Raises:
-        ValueError: `memory` is "auto", which the planner (`revgan.training.planning`) must replace.
+        ValueError: `memory` is "auto", which the planner (`revgan.training.choosing`) must replace.
     """
     kind = GENERATORS[config.model]
     return kind.from_config(config, spatial_dims, in_channels, out_channels)

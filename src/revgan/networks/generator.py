@@ -21,7 +21,7 @@ class Generator(nn.Module, ABC):
         out_channels: channels of the translation; if it translates both ways, of domain B.
         width, depth, stored_blocks: see `GeneratorConfig`.
         memory: see `GeneratorConfig`, but not "auto", which is for the planner
-            (`revgan.training.planning`). By default "reversible" in `RevGenerator`, else
+            (`revgan.training.choosing`). By default "reversible" in `RevGenerator`, else
             "naive".
         **variant: any other field of `GeneratorConfig` except `model`.
 

@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader
 
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import DataSet
+from revgan.training.choosing import decide_memory
 from revgan.training.config import RunConfig
 from revgan.training.interrupt import StopRequest, leave_signals_to_parent
 from revgan.training.journal import Journal
 from revgan.training.objectives import Batch
-from revgan.training.planning import decide_memory
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer
 from revgan.training.step import Trainer

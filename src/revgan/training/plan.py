@@ -16,11 +16,11 @@ from revgan.inference.planning import Translation, predict_translation
 from revgan.memory import LARGEST_SIZE, StepPrediction, format_bytes, free_budget, parse_bytes
 from revgan.networks.config import Memory
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture
+from revgan.training.choosing import choose_memory
 from revgan.training.config import RunConfig
-from revgan.training.planning import (
+from revgan.training.largest import (
     LARGEST_BATCH,
     LARGEST_DEPTH,
-    choose_memory,
     largest_batch,
     largest_depth,
     largest_size,

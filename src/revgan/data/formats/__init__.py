@@ -29,6 +29,7 @@ from revgan.data.formats.registry import stem, suffix_of, suffixes
 __all__ = [
     "KINDS",
     "Affine",
+    "Ground",
     "Header",
     "Kind",
     "Scan",

@@ -17,9 +17,7 @@ Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
 Affine = NDArray[np.float64]
-"""(D + 1, D + 1) for D spatial axes, from indices along them to coordinates: of volumes,
-millimetres of the patient (RAS+: towards right, anterior, superior); of maps, x and y of their
-CRS."""
+"""(4, 4), from voxel indices to millimetres towards right, anterior and superior (RAS+)."""
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
@@ -89,6 +87,19 @@ class Selection:
 
 
 @dataclass(frozen=True, eq=False)
+class Ground:
+    """Where an image lies on the ground.
+
+    Attributes:
+        affine: (3, 3), from row and column of a pixel's centre to the CRS's x and y.
+        crs: the coordinate reference system as WKT; "" where it isn't known.
+    """
+
+    affine: NDArray[np.float64]
+    crs: str
+
+
+@dataclass(frozen=True, eq=False)
 class Header:
     """What a file says of its scan before any value is read.
 
@@ -96,10 +107,10 @@ class Header:
         channels: C.
         shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
         dtype: of the values in the file; float32 where it scales integers to fractions.
-        affine: where the voxels are; None where the format has no place.
+        affine: where the voxels are in the patient; None where the format has no such place.
         source: what the family keeps of the file, so that one written like it has the same
             metadata; families don't look at each other's.
-        space: what the affine leads to: a CRS as WKT, or "" for patient coordinates in millimetres.
+        ground: where on the ground the pixels are; None where the format doesn't say.
         nodata: the value that stands for nothing measured; None where there is none. NaN always
             stands for that.
         names: of the channels; () where the file has none.
@@ -110,7 +121,7 @@ class Header:
     dtype: np.dtype[Any]
     affine: Affine | None = None
     source: Any = None
-    space: str = ""
+    ground: Ground | None = None
     nodata: float | None = None
     names: tuple[str, ...] = ()
 
@@ -131,7 +142,7 @@ class Scan:
         affine: as in `Header`.
         source: as in `Header`.
         dtype: of the values in the file; what is written like it has this type, if that holds it.
-        space: as in `Header`.
+        ground: as in `Header`.
         nodata: as in `Header`.
         names: as in `Header`.
     """
@@ -140,7 +151,7 @@ class Scan:
     affine: Affine | None
     source: Any
     dtype: np.dtype[Any]
-    space: str = ""
+    ground: Ground | None = None
     nodata: float | None = None
     names: tuple[str, ...] = ()
 
@@ -158,7 +169,7 @@ class Scan:
             self.dtype,
             self.affine,
             self.source,
-            self.space,
+            self.ground,
             self.nodata,
             self.names,
         )
@@ -185,6 +196,13 @@ class Reader(ABC):
         Raises:
             Exception: whatever the family's library raises for a damaged file.
         """
+
+    def measured(self, window: Window) -> NDArray[np.bool_] | None:
+        """Where something was measured, (*window), by a mask that lies beside the values.
+
+        None where the file has no such mask. What `Header.nodata` and NaN say is not in it.
+        """
+        return None
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Lets go of the file."""
@@ -228,6 +246,8 @@ class Family(ABC):
         selects: fields of `Selection` that it understands.
         magic: first bytes that its files start with, whatever they are called; none for a family
             that goes by its suffixes.
+        special: it goes before other families of the same suffix, for the files that it `claims`
+            and the headers that it `suits`.
         instead: a suffix for what this family can't hold.
     """
 
@@ -235,7 +255,16 @@ class Family(ABC):
     spatial_dims: tuple[int, ...]
     selects: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
+    special: bool = False
     instead = ""
+
+    def claims(self, path: Path) -> bool:
+        """Whether a file that starts with `magic` is this family's, of those that are special."""
+        return not self.special
+
+    def suits(self, path: Path, header: Header) -> bool:
+        """Whether a scan is to be written to a path by this family, of those that are special."""
+        return not self.special
 
     @abstractmethod
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:

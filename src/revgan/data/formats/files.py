@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     KINDS,
@@ -84,7 +85,7 @@ class OpenScan:
             header.affine,
             header.source,
             header.dtype,
-            header.space,
+            header.ground,
             header.nodata,
             header.names,
         )
@@ -210,7 +211,7 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
         UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     require_holds(path, header)
     with ExitStack() as stack:
         with _writing(path):
@@ -251,7 +252,7 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), len(header.shape)).beyond(header)
+    return not writing_family(Path(path), header).beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -261,7 +262,7 @@ def require_holds(path: Path | str, header: Header) -> None:
         UserError: says what of the scan it can't hold.
     """
     path = Path(path)
-    family = writing_family(path, len(header.shape))
+    family = writing_family(path, header)
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
@@ -298,12 +299,20 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """A part of a scan, at the same place in space."""
-    if scan.affine is None:
-        return replace(scan, values=scan.values[:, *window])
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    affine = scan.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ starts
-    return replace(scan, values=scan.values[:, *window], affine=affine)
+    part = replace(scan, values=scan.values[:, *window])
+    if scan.affine is not None:
+        part = replace(part, affine=_moved(scan.affine, starts))
+    if scan.ground is not None:
+        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
+    return part
+
+
+def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
+    """An affine whose indices count from others on."""
+    shift = np.eye(len(affine))
+    shift[:-1, -1] = starts
+    return affine @ shift
 
 
 def reason(error: Exception) -> str:

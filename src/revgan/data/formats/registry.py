@@ -3,29 +3,29 @@
 import pkgutil
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
-from revgan.data.formats.contract import KINDS, Family
+from revgan.data.formats.contract import KINDS, Family, Header
 from revgan.errors import UserError
 
 
 @cache
 def families() -> tuple[Family, ...]:
-    """All families: one of each class of `Family` in the files beside this one."""
+    """All families, the special ones first: one of each class of `Family` beside this file."""
     package = __name__.rpartition(".")[0]
     for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{package}."):
         import_module(module.name)
-    return tuple(family() for family in Family.__subclasses__())
+    found = [family() for family in Family.__subclasses__()]
+    return tuple(sorted(found, key=lambda family: not family.special))
 
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
     """The suffixes of files with scans of so many spatial axes; of all files by default."""
-    return tuple(
-        suffix
-        for family in families()
-        if spatial_dims in (None, *family.spatial_dims)
-        for suffix in family.suffixes
+    of_families = (
+        family.suffixes for family in families() if spatial_dims in (None, *family.spatial_dims)
     )
+    return tuple(dict.fromkeys(chain.from_iterable(of_families)))
 
 
 def suffix_of(path: Path | str, spatial_dims: int | None = None) -> str | None:
@@ -67,12 +67,14 @@ def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
     Raises:
         UserError: none has the suffix, or the file starts otherwise.
     """
-    family = _family(known_suffix(path, spatial_dims))
+    suffix = known_suffix(path, spatial_dims)
+    family = next(each for each in families() if suffix in each.suffixes)
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]
     marked = [each for each in families() if dims in each.spatial_dims]
-    found = next((each for each in marked if head.startswith(each.magic)), None)
+    fitting = (each for each in marked if head.startswith(each.magic))
+    found = next((each for each in fitting if each.claims(path)), None)
     if found is None:
         kind = KINDS[dims].one
         held = f"no {kind} in spite of its name" if head else "an empty file"
@@ -81,14 +83,12 @@ def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
     return found
 
 
-def writing_family(path: Path, spatial_dims: int) -> Family:
-    """The family that writes scans with so many spatial axes to a path.
+def writing_family(path: Path, header: Header) -> Family:
+    """The family that writes a scan to a path.
 
     Raises:
         UserError: none has its suffix.
     """
-    return _family(known_suffix(path, spatial_dims))
-
-
-def _family(suffix: str) -> Family:
-    return next(family for family in families() if suffix in family.suffixes)
+    suffix = known_suffix(path, len(header.shape))
+    named = (each for each in families() if suffix in each.suffixes)
+    return next(each for each in named if each.suits(path, header))

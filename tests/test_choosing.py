@@ -10,16 +10,11 @@ from rich.console import Console
 from revgan.errors import UserError
 from revgan.inference.planning import Translation, predict_translation
 from revgan.memory import fit, format_bytes
-from revgan.training import planning
+from revgan.training import choosing
+from revgan.training.choosing import choose_memory, decide_memory
 from revgan.training.config import LossConfig
+from revgan.training.largest import largest_batch, largest_depth, largest_size
 from revgan.training.plan import make_plan
-from revgan.training.planning import (
-    choose_memory,
-    decide_memory,
-    largest_batch,
-    largest_depth,
-    largest_size,
-)
 from revgan.training.prediction import predict_training
 from trainings import workload
 
@@ -135,7 +130,7 @@ def test_processes_on_one_machine_share_a_given_budget(accelerator, needs, monke
 
 
 def test_a_named_mode_needs_no_planner(accelerator, monkeypatch):
-    monkeypatch.setattr(planning, "choose_memory", None)
+    monkeypatch.setattr(choosing, "choose_memory", None)
     config = workload(memory="lean").config
     assert decide_memory(config, (3, 3), accelerator, Console()) is config
 

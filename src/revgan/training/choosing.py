@@ -1,4 +1,4 @@
-"""The planner: what fits into a device's memory, and how training makes the best of it."""
+"""What `generator.memory auto` chooses: the fastest way to train within a budget."""
 
 import os
 from dataclasses import dataclass, replace
@@ -14,17 +14,13 @@ from revgan.memory import (
     format_bytes,
     free_budget,
     largest_fitting,
-    largest_side,
     parse_bytes,
 )
 from revgan.networks import GeneratorConfig
 from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
+from revgan.training.largest import largest_size
 from revgan.training.prediction import Workload, predict_training
-
-LARGEST_DEPTH = 64
-LARGEST_BATCH = 16
-"""Where the searches for what fits end, as each try takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -104,47 +100,6 @@ def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) 
     known = {stored: choice.prediction.total for stored, choice in choices.items()}
     stored = largest_fitting(need, budget, known, least=0, limit=depth)
     return choices[stored or 0]
-
-
-def largest_size(workload: Workload, budget: int) -> int | None:
-    """The largest size of square images, or cubic volumes, within a budget; None if none is."""
-    return largest_side(
-        lambda size: predict_training(replace(workload, size=size)),
-        budget,
-        start=workload.size,
-        spatial_dims=workload.spatial_dims,
-        multiple=workload.config.size_multiple,
-        least=workload.config.min_size,
-    )
-
-
-def largest_depth(workload: Workload, budget: int) -> int | None:
-    """The largest depth of the generator within a budget, up to `LARGEST_DEPTH`."""
-    stored = workload.config.generator.stored_blocks
-
-    def need(depth: int) -> int:
-        deeper = workload.with_generator(depth=depth, stored_blocks=min(stored, depth))
-        return predict_training(deeper).total
-
-    return largest_fitting(
-        need,
-        budget,
-        {workload.config.generator.depth: predict_training(workload).total},
-        least=0,
-        limit=LARGEST_DEPTH,
-    )
-
-
-def largest_batch(workload: Workload, budget: int) -> int | None:
-    """The largest batch within a budget, up to `LARGEST_BATCH`."""
-    start = predict_training(workload)
-    return largest_fitting(
-        lambda batch_size: predict_training(workload.with_batch(batch_size)).total,
-        budget,
-        {workload.config.training.batch_size: start.total},
-        fixed=start.total - start.activations,
-        limit=LARGEST_BATCH,
-    )
 
 
 def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:
