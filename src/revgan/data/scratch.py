@@ -46,6 +46,11 @@ class ScratchArray:
         """Takes (C, *window)."""
         self._stored()[window] = np.moveaxis(values, 0, -1)
 
+    @property
+    def whole(self) -> NDArray[Any]:
+        """All of it, (C, *spatial), as a view; on the disk, what is looked at counts as memory."""
+        return np.moveaxis(self._stored(), -1, 0)
+
     def _stored(self) -> NDArray[Any]:
         if isinstance(self._memory, Path):
             shape = (*self.shape[1:], self.shape[0])
@@ -57,10 +62,10 @@ class ScratchArray:
 class Scratch:
     """Makes scratch arrays, each of which is there as long as anything refers to it.
 
-    A context: at its end, all files are gone.
+    Files go to the system's folder for temporary ones, which the environment variable TMPDIR names.
+    A context: at its end, all are gone.
 
     Args:
-        folder: where files go; by default, the system's folder for temporary ones.
         in_memory: bytes that are kept in memory.
         rehearsal: arrays hold nothing; only their size is added up.
 
@@ -68,10 +73,8 @@ class Scratch:
         peak: the most bytes on the disk at a time so far.
     """
 
-    def __init__(
-        self, folder: Path | None = None, in_memory: int = IN_MEMORY, *, rehearsal: bool = False
-    ) -> None:
-        self._parent, self._in_memory = folder, in_memory
+    def __init__(self, in_memory: int = IN_MEMORY, *, rehearsal: bool = False) -> None:
+        self._in_memory = in_memory
         self.rehearsal = rehearsal
         self._folder: Path | None = None
         self._bytes = {True: 0, False: 0}  # by whether they are on the disk
@@ -81,11 +84,11 @@ class Scratch:
     @property
     def place(self) -> Path:
         """Where files go."""
-        return self._parent or Path(tempfile.gettempdir())
+        return Path(tempfile.gettempdir())
 
     def like(self, *, rehearsal: bool) -> "Scratch":
         """Another one with the same bounds."""
-        return Scratch(self._parent, self._in_memory, rehearsal=rehearsal)
+        return Scratch(self._in_memory, rehearsal=rehearsal)
 
     def require_room(self, size: int) -> None:
         """Refuses what the disk has no room for.
@@ -98,13 +101,13 @@ class Scratch:
         except OSError as error:
             raise UserError(
                 f"the folder {self.place} can't hold scratch files ({error.strerror}); name "
-                "another one by --scratch"
+                "another one by the environment variable TMPDIR"
             ) from error
         if size > free:
             raise UserError(
                 f"scratch files of {format_bytes(size)} are needed, and {self.place} has "
-                f"{format_bytes(free)} free; name a folder with more room by --scratch, or take "
-                "--statistics approximate"
+                f"{format_bytes(free)} free; name a folder with more room by the "
+                "environment variable TMPDIR, or take --statistics approximate"
             )
 
     def array(self, shape: tuple[int, ...], dtype: Any = np.float32) -> ScratchArray:
@@ -132,14 +135,15 @@ class Scratch:
             return np.empty((*shape[1:], shape[0]), dtype)
         try:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="revgan-scratch-", dir=self._parent))
+                self._folder = Path(tempfile.mkdtemp(prefix="revgan-scratch-"))
             self._count += 1
             path = self._folder / str(self._count)
             reserve(path, size)
         except OSError as error:
             raise UserError(
                 f"a scratch file of {format_bytes(size)} can't be made in {self.place} "
-                f"({error.strerror}); name a folder with more room by --scratch"
+                f"({error.strerror}); name a folder with more room by the environment "
+                "variable TMPDIR"
             ) from error
         return path
 
@@ -157,6 +161,10 @@ class Scratch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes all files."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 

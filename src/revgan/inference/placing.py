@@ -78,25 +78,26 @@ class Move:
             read: gives windows here.
             window: with both ends of each slice given.
         """
-        transform = self._to_here if self.interpolates else self._turned
-        places = (transform @ self._corners(window))[:-1]
-        lowest, highest = places.min(1), places.max(1)
+        box = self.needed(window)
+        values = read(box)
         if not self.interpolates:
-            first, last = np.rint(lowest).astype(int), np.rint(highest).astype(int)
-            box = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
-            values = read(box).transpose(0, *(axis + 1 for axis in self._axes))
-            backwards = [
-                axis + 1 for axis, own in enumerate(self._axes) if self._turned[own, axis] < 0
-            ]
-            return np.flip(values, backwards)
-        box = tuple(
-            _around(low, high, size)
-            for low, high, size in zip(lowest, highest, self._here.shape, strict=True)
-        )
-        assert self._here.affine is not None and self._there.affine is not None
-        part = Scan(read(box), _moved(self._here.affine, box), None, np.dtype(np.float32))
+            turned = values.transpose(0, *(axis + 1 for axis in self._axes))
+            backwards = [self._turned[own, axis] < 0 for axis, own in enumerate(self._axes)]
+            return turned[:, *(slice(None, None, -1 if back else 1) for back in backwards)]
+        assert self._here.affine is not None
+        assert self._there.affine is not None
+        part = Scan(values, _moved(self._here.affine, box), None, np.dtype(np.float32))
         shape = tuple(side.stop - side.start for side in window)
         return resample(part, _moved(self._there.affine, window), shape)
+
+    def needed(self, window: Window) -> Window:
+        """The window here that a window there is made of."""
+        transform = self._to_here if self.interpolates else self._turned
+        places = (transform @ self._corners(window))[:-1]
+        ends = zip(places.min(1), places.max(1), self._here.shape, strict=True)
+        if self.interpolates:
+            return tuple(_around(low, high, size) for low, high, size in ends)
+        return tuple(slice(round(low), round(high) + 1) for low, high, _ in ends)
 
     def _turn(self) -> tuple[list[int], NDArray[np.float64]]:
         """For each axis there, the nearest one here; and the affine that only turns."""

@@ -1,5 +1,6 @@
 """Translating with a trained model: tensors, arrays and files of any size."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -10,15 +11,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from revgan.data import formats
 from revgan.data.channels import convert_channels
 from revgan.data.formats import KINDS, Header, Scan, Values
 from revgan.data.formats.contract import require_photo
+from revgan.data.formats.files import MIN_STEPS
 from revgan.data.intensity import IntensityMapping, TypeRange
-from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
+from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation
 from revgan.data.scratch import Scratch, Window
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
+from revgan.inference.jobs import FileJob
 from revgan.inference.parts import padding_for, translate_parts
 from revgan.inference.restoring import restore
 from revgan.inference.windows import Progress, Windows
@@ -161,23 +163,68 @@ class Translator:
         self, values: Values, direction: Direction, progress: Progress | None
     ) -> Values:
         """Values (C, *spatial) on the model's grid, in the units of files, there and there."""
-        before, after = self._intensities(direction)
+        unit = torch.from_numpy(self.to_unit(values, direction))
+        translated = self._translate_tensor(unit, direction, progress)
+        del unit  # large, as are the values to be made
+        return self.to_file(translated, direction, values.dtype)
+
+    def to_unit(self, values: Values, direction: Direction) -> NDArray[np.float32]:
+        """What networks take for values (C, *spatial) in the units of files, or for a window."""
+        before, _ = self.intensities(direction)
         if isinstance(before, TypeRange):
             require_photo(Header(len(values), values.shape[1:], values.dtype))
             values = convert_channels(values, self.channels(direction)[0])
-        dtype = values.dtype
-        unit = torch.from_numpy(np.ascontiguousarray(before.to_unit(values)))
-        translated = self._translate_tensor(unit, direction, progress)
-        del unit  # large, as are the values to be made
-        _require_numbers(translated)
-        return after.to_file(translated.numpy(), dtype)
+        return np.ascontiguousarray(before.to_unit(values))
 
-    def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
+    def to_file(self, translated: Tensor, direction: Direction, dtype: np.dtype[Any]) -> Values:
+        """What files of the other domain have for translations (C, *spatial), or for a window.
+
+        Args:
+            translated: on the CPU, float32.
+            direction: of the translation.
+            dtype: of the values that were translated.
+
+        Raises:
+            UserError: they are no numbers.
+        """
+        _require_numbers(translated)
+        return self.intensities(direction)[1].to_file(translated.numpy(), dtype)
+
+    def output_type(self, direction: Direction, sources: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+        """The type that translations are stored in, whatever their values.
+
+        Photos have that of their source. Others have the smallest type of integers among those of
+        the sources that has the numbers from `low` to `high` of their domain's intensities, if
+        these are so many that rounding changes little; else float32.
+
+        Args:
+            direction: of the translation.
+            sources: types of the files to translate.
+        """
+        after, found = self.intensities(direction)[1], sorted(set(sources), key=str)
+        if isinstance(after, TypeRange):
+            return max(found, key=lambda dtype: dtype.itemsize)
+        spread = after.high - after.low
+        if spread >= MIN_STEPS and all(dtype.kind in "iu" for dtype in found):
+            for dtype in sorted(found, key=lambda dtype: dtype.itemsize):
+                limits = np.iinfo(dtype)
+                if limits.min <= after.low and after.high <= limits.max:
+                    return dtype
+        return np.dtype(np.float32)
+
+    def intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
         """Those of what is translated in a direction, and of the translations."""
         if self.preparation is None:
             raise ValueError(_UNPREPARED)
         before, after = ends(direction)
         return self.preparation.of(before), self.preparation.of(after)
+
+    @property
+    def grid(self) -> Grid:
+        """Where the networks want voxels to lie."""
+        if self.preparation is None:
+            raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
+        return self.preparation.grid
 
     def translate_scan(
         self, scan: Scan, direction: Direction, progress: Progress | None = None
@@ -208,29 +255,16 @@ class Translator:
     ) -> None:
         """Translates a file into another of the same size, at the same place in space.
 
-        An image keeps its bit depth; for the data type of a volume see `revgan.data.formats.write`.
+        An image keeps its bit depth; for the data type of a volume see `output_type`.
 
         Raises:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        if self.preparation is None:
-            raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
-        dims = self.generator.spatial_dims
-        with formats.open(source, dims) as file:
-            before, after = self.channels(direction)
-            found = file.header.channels
-            convertible = isinstance(self._intensities(direction)[0], TypeRange)
-            if found != before and not convertible:
-                raise UserError(
-                    f"{source} has {_channels(found)}, but the model translates "
-                    f"{KINDS[dims].many} with {_channels(before)} {direction}; give one of these"
-                )
-            # Before the work, not after it; fractions are stored as float32.
-            dtype = file.header.dtype if file.header.dtype.kind in "iu" else np.dtype(np.float32)
-            formats.require_holds(target, replace(file.header, channels=after, dtype=dtype))
-            scan = file.scan()
-        formats.write(target, self.translate_scan(scan, direction, progress), scan.header)
+        job = FileJob(self, source, target, direction)
+        job.read()
+        job.translate(progress)
+        job.write()
 
 
 def _require_numbers(translated: Tensor) -> None:
@@ -243,10 +277,6 @@ def _require_numbers(translated: Tensor) -> None:
         )
 
 
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
-
-
 @torch.inference_mode()
 def translate_padded(
     generator: TwoWayGenerator,
@@ -255,7 +285,6 @@ def translate_padded(
     *,
     windows: Windows | None = None,
     progress: Progress | None = None,
-    scratch: Path | None = None,
 ) -> Tensor:
     """Translates (B, C, *spatial) of any size: pads to a size that fits, and crops the result.
 
@@ -268,12 +297,11 @@ def translate_padded(
         windows: how what is too large for one pass is cut: then only windows go to the networks'
             device, and the result is on that of `batch`. None translates all in one pass.
         progress: told about each part, where there are several.
-        scratch: the folder for temporary files, where there are several; None for the system's.
     """
     sizes, padding = batch.shape[2:], padding_for(generator.config, batch.shape[2:])
     padded = [size + sum(both) for size, both in zip(sizes, padding, strict=True)]
     if windows is not None and windows.needed_for(padded):
-        samples = [_in_parts(generator, x, direction, windows, progress, scratch) for x in batch]
+        samples = [_in_parts(generator, x, direction, windows, progress) for x in batch]
         return torch.stack(samples)
     if any(map(sum, padding)):
         # F.pad counts from the last axis, and mirrors at most size - 1 positions.
@@ -293,7 +321,6 @@ def _in_parts(
     direction: Direction,
     windows: Windows,
     progress: Progress | None,
-    folder: Path | None,
 ) -> Tensor:
     """As `translate_padded`, of one sample, and always in parts."""
     channels = generator.out_channels if direction == "AtoB" else generator.in_channels
@@ -305,7 +332,7 @@ def _in_parts(
     def take(window: Window, part: Tensor) -> None:
         result[(slice(None), *window)] = part.to(result.device)
 
-    with Scratch(folder) as scratch:
+    with Scratch() as scratch:
         translate_parts(generator, direction, read, x.shape[1:], windows, scratch, take, progress)
     return result
 

@@ -13,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.scratch import Scratch
+
 Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
@@ -185,9 +187,11 @@ class Reader(ABC):
 
     Attributes:
         header: what it says of its scan.
+        windowed: whether `values` reads little more than the window.
     """
 
     header: Header
+    windowed: bool = False
 
     @abstractmethod
     def values(self, window: Window) -> Values:
@@ -224,17 +228,22 @@ class Writer(ABC):
 
 
 class _Gathered(Writer):
-    """For families that write a file in one go."""
+    """For families that write a file in one go; large scans wait on the disk for that."""
 
     def __init__(self, family: "Family", path: Path, header: Header) -> None:
         self._family, self._path, self._header = family, path, header
-        self._values = np.zeros((header.channels, *header.shape), header.dtype)
+        self._scratch = Scratch()
+        self._values = self._scratch.array((header.channels, *header.shape), header.dtype)
 
     def write(self, window: Window, values: Values) -> None:
-        self._values[:, *window] = values
+        self._values.write(window, values)
 
     def finish(self) -> None:
-        self._family.write(self._path, self._values, self._header)
+        with self._scratch:
+            self._family.write(self._path, self._values.whole, self._header)
+
+    def abandon(self) -> None:
+        self._scratch.close()
 
 
 class Family(ABC):
@@ -293,7 +302,7 @@ class Family(ABC):
     def create(self, path: Path, header: Header) -> Writer:
         """Begins a file that is written window by window.
 
-        Here all values are gathered in memory first; families that can do better say how.
+        Here all values are gathered first; families that can do better say how.
         """
         return _Gathered(self, path, header)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from revgan.data.formats.contract import (
     KINDS,
     Affine,
+    Family,
     Header,
     Reader,
     Scan,
@@ -48,11 +49,13 @@ class OpenScan:
 
     Attributes:
         header: what the file says of its scan.
+        windowed: whether reading a window reads little more.
     """
 
     def __init__(self, path: Path, reader: Reader) -> None:
         self._path, self._reader = path, reader
         self.header = reader.header
+        self.windowed = reader.windowed
 
     def read(self, window: Window | None = None) -> Values:
         """The values (C, *window) of a part of the scan, in the file's units; of all by default.
@@ -157,10 +160,11 @@ def read(path: Path | str, spatial_dims: int | None = None, selection: Selection
 class NewScan:
     """A file that is being written; see `create`."""
 
-    def __init__(self, path: Path, header: Header, writer: Writer) -> None:
+    def __init__(self, path: Path, header: Header, family: Family, unfinished: Path) -> None:
         self.header = header
-        self._path, self._writer = path, writer
-        self.begun = False
+        self._path, self._family, self._unfinished = path, family, unfinished
+        self._whole: Values | None = None
+        self._writer: Writer | None = None
 
     def write(self, values: Values, window: Window | None = None) -> None:
         """Takes the values (C, *window) of a part of the scan, or of all of it.
@@ -170,7 +174,8 @@ class NewScan:
             ValueError: they are of another shape or type than the header says.
         """
         header = self.header
-        window = window or (slice(None),) * len(header.shape)
+        everything = (slice(None),) * len(header.shape)
+        window = window or everything
         shape = tuple(
             len(range(*part.indices(side))) for part, side in zip(window, header.shape, strict=True)
         )
@@ -179,9 +184,16 @@ class NewScan:
                 f"the file takes {header.channels} channels of {header.dtype} on the grid of "
                 f"{shape}, not {values.shape} of {values.dtype}"
             )
+        if shape == header.shape and self._writer is None:
+            self._whole = values  # which families write better in one go
+            return
         with _writing(self._path):
+            if self._writer is None:
+                self._writer = self._family.create(self._unfinished, header)
+                if self._whole is not None:
+                    self._writer.write(everything, self._whole)
+                    self._whole = None
             self._writer.write(window, values)
-        self.begun = True
 
     def finish(self) -> None:
         """Completes the file.
@@ -190,10 +202,18 @@ class NewScan:
             UserError: the disk is full or not writable.
             ValueError: nothing was written.
         """
-        if not self.begun:
-            raise ValueError(f"nothing was written to {self._path}")
         with _writing(self._path):
-            self._writer.finish()
+            if self._writer is not None:
+                self._writer.finish()
+            elif self._whole is not None:
+                self._family.write(self._unfinished, self._whole, self.header)
+            else:
+                raise ValueError(f"nothing was written to {self._path}")
+
+    def abandon(self) -> None:
+        """Lets go of what was written, after a failure."""
+        if self._writer is not None:
+            self._writer.abandon()
 
 
 @contextmanager
@@ -217,13 +237,12 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
         with _writing(path):
             unfinished = stack.enter_context(_replacing(path))
             unfinished.touch()
-            writer = family.create(unfinished, header)
+        new = NewScan(path, header, family, unfinished)
         try:
-            new = NewScan(path, header, writer)
             yield new
             new.finish()
         except BaseException:
-            writer.abandon()
+            new.abandon()
             raise
 
 

@@ -5,10 +5,21 @@ from pathlib import Path
 import numpy as np
 
 from revgan.data.formats.axes import volume_channels
-from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
+from revgan.data.formats.contract import (
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    Writer,
+)
+from revgan.data.scratch import reserve
 
 
 class _NpyReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             magic = np.lib.format.read_magic(file)
@@ -44,8 +55,31 @@ class Npy(Family):
         return _NpyReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
-        has_channel_axis = len(values) > 1 or header.source == 4
         with path.open("wb") as file:
             np.lib.format.write_array(
-                file, values if has_channel_axis else values[0], allow_pickle=False
+                file, values.reshape(_stored_shape(header)), allow_pickle=False
             )
+
+    def create(self, path: Path, header: Header) -> Writer:
+        return _NpyWriter(path, header)
+
+
+class _NpyWriter(Writer):
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path, self._header = path, header
+        stored = np.lib.format.open_memmap(path, "w+", header.dtype, _stored_shape(header))
+        reserve(path, stored.offset + stored.nbytes)
+
+    def write(self, window: Window, values: Values) -> None:
+        # Mapped for this window alone: what stays mapped counts as the process's memory.
+        stored = np.lib.format.open_memmap(self._path, mode="r+")
+        stored.reshape(self._header.channels, *self._header.shape)[:, *window] = values
+
+    def finish(self) -> None:
+        pass
+
+
+def _stored_shape(header: Header) -> tuple[int, ...]:
+    """With an axis for channels where there are several, or where the source had one."""
+    has_channel_axis = header.channels > 1 or header.source == 4
+    return (header.channels, *header.shape) if has_channel_axis else header.shape

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -15,8 +16,10 @@ from revgan.data.formats.contract import (
     Selection,
     Values,
     Window,
+    Writer,
     require_photo,
 )
+from revgan.data.formats.tiles import TiledWriter
 from revgan.errors import UserError
 
 # What tifffile finds wrong with a file ends in one sentence of ours, or does not matter; by
@@ -28,6 +31,8 @@ LAYOUTS = ("YX", "YXS", "SYX", "CYX")
 
 
 class _TiffReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path) -> None:
         self._file = tifffile.TiffFile(path)
         try:
@@ -120,17 +125,23 @@ class Tiff(Family):
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
-        channels = header.channels
-        tifffile.imwrite(
-            path,
-            values[0] if channels == 1 else values.transpose(1, 2, 0),
-            photometric="rgb" if channels >= 3 else "minisblack",
-            planarconfig=None if channels == 1 else "contig",
-            extrasamples=["unassalpha"] if channels in (2, 4) else None,
-            compression="zlib",
-            predictor=True,
-            metadata=None,
-        )
+        pixels = values[0] if header.channels == 1 else values.transpose(1, 2, 0)
+        tifffile.imwrite(path, pixels, compression="zlib", predictor=True, **_layout(header))
+
+    def create(self, path: Path, header: Header) -> Writer:
+        require_photo(header)
+        return TiledWriter(path, header, **_layout(header))
+
+
+def _layout(header: Header) -> dict[str, Any]:
+    """What tifffile is told of the samples of an image."""
+    channels = header.channels
+    return {
+        "photometric": "rgb" if channels >= 3 else "minisblack",
+        "planarconfig": None if channels == 1 else "contig",
+        "extrasamples": ["unassalpha"] if channels in (2, 4) else None,
+        "metadata": None,
+    }
 
 
 def _require_one_image(path: Path, tif: tifffile.TiffFile) -> None:
