@@ -11,8 +11,8 @@ import torch
 from revgan.data import checking, folders
 from revgan.data.checking import inspect_all
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef, find_scans
 from revgan.data.recipe import Recipe
+from revgan.data.refs import ScanRef, find_scans
 from revgan.data.store import FileStore
 from test_folders import refusal, save
 
@@ -25,7 +25,7 @@ def check(refs, crop=1, channels=None, progress=None):
 
 def test_a_broken_link_is_found_so_that_checking_names_it(tmp_path):
     (tmp_path / "x.png").symlink_to(tmp_path / "gone.png")
-    refs = [ScanRef(path) for path in find_scans(tmp_path, 2)]
+    refs = find_scans(tmp_path, 2).refs
     refusal(tmp_path / "x.png", lambda: check(refs))
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from revgan.data.folders import Folder, ScanRef, Split, find_scans, open_folder
+from revgan.data.folders import Folder, Split, open_folder
 from revgan.data.formats import suffixes
+from revgan.data.refs import ScanRef, find_scans
 from revgan.errors import UserError
 from scans import write_image
 
@@ -62,7 +63,13 @@ def test_find_scans_takes_every_suffix_and_leaves_out_hidden_files_and_folders(t
     wanted = [f"{i}{suffix}" for i, suffix in enumerate((*suffixes(2), ".JPG", ".Tiff"))]
     touch(tmp_path, *wanted, ".hidden.png", "._0.png", "notes.txt", "weights.npy")
     touch(tmp_path / "folder.png", "inside.png")
-    assert [path.name for path in find_scans(tmp_path, 2)] == wanted
+    found = find_scans(tmp_path, 2)
+    assert [ref.path.name for ref in found.refs] == wanted
+    assert {path.name: reason for path, reason in found.passed} == {
+        "notes.txt": ".txt is no format of images",
+        "weights.npy": "a volume by its suffix",
+        "folder.png": "a folder; data.recursive true descends",
+    }
 
 
 def test_a_folder_without_images_is_refused_with_the_suffixes(tmp_path):

@@ -14,7 +14,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; at the end of the context it takes the place of `path`.
 
     It has the same suffix, in lower case, as some libraries go by that. After an error it is
-    removed, and what stood at `path` before is untouched.
+    removed, and what stood at `path` before is untouched. It may become a folder, which takes the
+    place of another folder, too.
 
     Raises:
         OSError: it names `path`, not the file beside it.
@@ -22,14 +23,31 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{uuid4().hex}.part{path.suffix.lower()}")
     try:
         yield unfinished
-        unfinished.replace(path)
+        if unfinished.is_dir() and path.is_dir():
+            _replace_folder(unfinished, path)
+        else:
+            unfinished.replace(path)
     except OSError as error:
         if error.filename == str(unfinished):
             error.filename, error.filename2 = str(path), None
         raise
     finally:
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
         with contextlib.suppress(OSError):
             unfinished.unlink()
+
+
+def _replace_folder(unfinished: Path, folder: Path) -> None:
+    """Puts a folder into the place of another, which no system does in one step."""
+    former = folder.with_name(f".{uuid4().hex}.former")
+    folder.rename(former)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        former.rename(folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 @contextmanager

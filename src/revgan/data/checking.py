@@ -9,9 +9,10 @@ import torch
 from nibabel.orientations import aff2axcodes
 
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef, Split
+from revgan.data.folders import Split
 from revgan.data.formats import KINDS
 from revgan.data.recipe import Found
+from revgan.data.refs import ScanRef
 from revgan.data.store import Store
 from revgan.errors import UserError
 
@@ -79,7 +80,11 @@ def require_one_orientation(found: FoundScans) -> None:
     Raises:
         UserError: names two of them.
     """
-    placed = [(ref, scan.affine) for ref, scan in found.items() if scan.affine is not None]
+    placed = [
+        (ref, scan.affine)
+        for ref, scan in found.items()
+        if scan.affine is not None and len(scan.shape) > 2  # images have no patient
+    ]
     runs = [(ref, "".join(map(str, aff2axcodes(affine)))) for ref, affine in placed]
     for ref, letters in runs:
         if letters != runs[0][1]:
@@ -102,11 +107,12 @@ def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str |
         place, other = found[a].affine, found[b].affine
         if place is None or other is None:
             continue
-        # The eight corners of the volume; an affine takes no voxel farther away than these.
-        corners = np.indices((2, 2, 2)).reshape(3, 8) * (np.array(shape)[:, None] - 1)
-        apart = (place - other) @ np.vstack([corners, np.ones(8)])
-        distance = np.linalg.norm(apart[:3], axis=0).max()
-        if distance > MISPLACED * np.linalg.norm(place[:3, :3], axis=0).min():
+        # The corners; an affine takes nothing farther away than these.
+        dims = len(shape)
+        corners = np.indices((2,) * dims).reshape(dims, -1) * (np.array(shape)[:, None] - 1)
+        apart = (place - other) @ np.vstack([corners, np.ones(2**dims)])
+        distance = np.linalg.norm(apart[:-1], axis=0).max()
+        if distance > MISPLACED * np.linalg.norm(place[:-1, :-1], axis=0).min():
             return (
                 f"{a} and {b} are up to {distance:.3g} mm apart in space, by their affines; to be "
                 "paired, both need the same place: resample one onto the grid of the other"

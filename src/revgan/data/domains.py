@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.folders import ScanRef
 from revgan.data.formats import Affine, Kind, Values
 from revgan.data.intensity import IntensityMapping
 from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
 from revgan.data.recipe import Found, Prepared
+from revgan.data.refs import ScanRef
 from revgan.data.store import Store
 from revgan.directions import Direction, DomainName, ends
 
@@ -67,8 +67,9 @@ class Domain:
         return self.in_unit(values[:, *middle])
 
     def affine(self, ref: ScanRef) -> Affine | None:
-        """Where the voxels of a prepared scan are, see `Header.affine`."""
-        return self.found[ref].affine
+        """Where the voxels of a prepared volume are, see `Header.affine`; None for images."""
+        affine = self.found[ref].affine
+        return affine if len(self.shape(ref)) > 2 else None
 
     def shape(self, ref: ScanRef) -> tuple[int, ...]:
         """Sizes of the spatial axes of a prepared scan."""

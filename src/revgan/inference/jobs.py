@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from revgan.data import formats
-from revgan.data.formats import KINDS, Header, Scan, Values, Window
+from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values, Window
 from revgan.data.formats.files import OpenScan
 from revgan.data.intensity import TypeRange
 from revgan.data.scratch import Scratch
@@ -43,6 +43,7 @@ class FileJob:
         target: the other one; its suffix tells the format.
         direction: "AtoB" or "BtoA".
         dtype: of the values to write; None for that of `output_type`.
+        selection: which part of the source is meant.
 
     Attributes:
         source, target: as given.
@@ -60,7 +61,9 @@ class FileJob:
         target: Path,
         direction: Direction,
         dtype: np.dtype[Any] | None = None,
+        selection: Selection = WHOLE,
     ) -> None:
+        self._selection = selection
         self._translator, self._direction, self._dtype = translator, direction, dtype
         self.source, self.target = source, target
         self.in_parts = False
@@ -72,7 +75,9 @@ class FileJob:
         translator = self._translator
         generator, grid = translator.generator, translator.grid
         with ExitStack() as stack:
-            file = stack.enter_context(formats.open(self.source, generator.spatial_dims))
+            file = stack.enter_context(
+                formats.open(self.source, generator.spatial_dims, self._selection)
+            )
             self._check(file.header)
             self._lattice = Lattice.of(file.header, grid)
             padding = padding_for(generator.config, self._lattice.shape)

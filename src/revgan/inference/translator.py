@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, Header, Scan, Values
+from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values
 from revgan.data.formats.contract import require_photo
 from revgan.data.formats.files import MIN_STEPS
 from revgan.data.intensity import IntensityMapping, TypeRange
@@ -251,17 +251,29 @@ class Translator:
         return restore(replace(prepared, values=values), scan.header)
 
     def translate_file(
-        self, source: Path, target: Path, direction: Direction, progress: Progress | None = None
+        self,
+        source: Path,
+        target: Path,
+        direction: Direction,
+        progress: Progress | None = None,
+        selection: Selection = WHOLE,
     ) -> None:
         """Translates a file into another of the same size, at the same place in space.
 
         An image keeps its bit depth; for the data type of a volume see `output_type`.
 
+        Args:
+            source: a file, or a folder that is a scan.
+            target: likewise.
+            direction: "AtoB" or "BtoA".
+            progress: told about each window, where there are several.
+            selection: which part of the source is meant.
+
         Raises:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        job = FileJob(self, source, target, direction)
+        job = FileJob(self, source, target, direction, selection=selection)
         job.read()
         job.translate(progress)
         job.write()

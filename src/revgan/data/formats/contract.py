@@ -6,9 +6,10 @@ writes them; nothing else knows a format by name.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,15 @@ Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
 Affine = NDArray[np.float64]
-"""(4, 4), from voxel indices to millimetres towards right, anterior and superior (RAS+)."""
+"""In millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior (RAS+);
+of micrographs (3, 3), from row and column to x and y."""
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
+
+
+HEAD = 132
+"""Bytes that tell of which family a file is."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,10 @@ class Ground:
     crs: str
 
 
+WHOLE = Selection()
+"""All of a file that holds one scan."""
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """What a file says of its scan before any value is read.
@@ -109,7 +119,8 @@ class Header:
         channels: C.
         shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
         dtype: of the values in the file; float32 where it scales integers to fractions.
-        affine: where the voxels are in the patient; None where the format has no such place.
+        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None where
+            the format has no such place.
         source: what the family keeps of the file, so that one written like it has the same
             metadata; families don't look at each other's.
         ground: where on the ground the pixels are; None where the format doesn't say.
@@ -246,18 +257,61 @@ class _Gathered(Writer):
         self._scratch.close()
 
 
+class Place(NamedTuple):
+    """Where a scan that is one of several in a folder is, and what it is called.
+
+    Attributes:
+        path: the file, or the folder.
+        selection: which part of it.
+        name: by which it is matched with others, and under which it is written.
+    """
+
+    path: Path
+    selection: Selection
+    name: str
+
+
+class Passed(NamedTuple):
+    """A file or folder that isn't taken, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is in a folder.
+
+    Attributes:
+        scans: those that can be read.
+        passed: what is passed over.
+    """
+
+    scans: tuple[Place, ...] = ()
+    passed: tuple[Passed, ...] = ()
+
+    def __add__(self, other: "Listing") -> "Listing":
+        return Listing(self.scans + other.scans, self.passed + other.passed)
+
+
 class Family(ABC):
     """A family of formats.
 
     Attributes:
         suffixes: of its files, in lower case.
+        parts: those of its suffixes that only hold the values of a file beside them, which has
+            the same name and another suffix.
         spatial_dims: how many spatial axes its scans can have.
         selects: fields of `Selection` that it understands.
         magic: first bytes that its files start with, whatever they are called; none for a family
             that goes by its suffixes.
         special: it goes before other families of the same suffix, for the files that it `claims`
             and the headers that it `suits`.
+        folder: its "files" are folders.
+        nameless: its files need no suffix, and a folder of them can be a scan, or several.
+        reads_only: it writes nothing.
         instead: a suffix for what this family can't hold.
+        folder: its "files" are folders.
     """
 
     suffixes: tuple[str, ...]
@@ -265,10 +319,34 @@ class Family(ABC):
     selects: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
     special: bool = False
+    parts: tuple[str, ...] = ()
+    folder = False
+    nameless = False
+    reads_only = False
     instead = ""
+    folder = False
+
+    def starts(self, head: bytes) -> bool:
+        """Whether a file is the family's by its first `HEAD` bytes (all of a shorter one)."""
+        return head.startswith(self.magic)
+
+    def gather(self, files: Sequence[Path], selection: Selection) -> Listing | None:
+        """The volumes that files of one folder make together, or a part of each of them.
+
+        Args:
+            files: all of the family in that folder, at least one.
+            selection: which part of them is meant.
+
+        Returns:
+            None if each file is a scan by itself.
+        """
+        return None
 
     def claims(self, path: Path) -> bool:
-        """Whether a file that starts with `magic` is this family's, of those that are special."""
+        """Whether a file that starts with `magic` is this family's, of those that are special.
+
+        Of folders, whether one with its suffix holds what its scans are made of.
+        """
         return not self.special
 
     def suits(self, path: Path, header: Header) -> bool:

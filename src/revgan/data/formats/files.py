@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     KINDS,
+    WHOLE,
     Affine,
     Family,
     Header,
@@ -28,12 +29,9 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.registry import known_suffix, reading_family, writing_family
+from revgan.data.formats.registry import reading_family, suffix_of, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
-
-WHOLE = Selection()
-"""All of a file that holds one scan."""
 
 MIN_STEPS = 100
 """Whole numbers that fractions must spread over to be rounded to them: it changes none by more than
@@ -110,21 +108,13 @@ def open(
             refuses, such as complex numbers or an affine that can't be inverted.
     """
     path = Path(path)
-    known_suffix(path, spatial_dims)
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
-        ) from error
-    family = reading_family(path, head, spatial_dims)
+    family = reading_family(path, spatial_dims)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
             f"{type(family).__name__} don't have; leave that out"
         )
-    dims = spatial_dims or family.spatial_dims[0]
+    dims = spatial_dims or (3 if path.is_dir() and family.nameless else family.spatial_dims[0])
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
@@ -233,10 +223,13 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     path = Path(path)
     family = writing_family(path, header)
     require_holds(path, header)
+    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
+        raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
             unfinished = stack.enter_context(_replacing(path))
-            unfinished.touch()
+            if suffix_of(path) and not family.folder:
+                unfinished.touch()
         new = NewScan(path, header, family, unfinished)
         try:
             yield new
@@ -271,7 +264,11 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    return not writing_family(Path(path), header).beyond(header)
+    path = Path(path)
+    if suffix_of(path) is None:  # only what a scan was read from tells the format
+        return True
+    family = writing_family(path, header)
+    return not family.reads_only and not family.beyond(header)
 
 
 def require_holds(path: Path | str, header: Header) -> None:
@@ -282,6 +279,11 @@ def require_holds(path: Path | str, header: Header) -> None:
     """
     path = Path(path)
     family = writing_family(path, header)
+    if family.reads_only:
+        raise UserError(
+            f"{path} can't be written, as files of the kind {type(family).__name__} are only read; "
+            f"use the suffix {family.instead}"
+        )
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
@@ -388,10 +390,11 @@ def _blaming(path: Path) -> Iterator[None]:
 def _require_place(affine: Affine, path: Path) -> None:
     """Refuses an affine that says of no voxel, or of several the same, where it is."""
     # Headers hold float32: rounding makes ranks look full.
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3], rtol=1e-6) < 3:
+    steps = affine[:-1, :-1]
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its voxels are, as its affine can't be inverted; mend its "
-            "header, for example by that of another volume on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't be inverted; mend its "
+            "header, for example by that of another scan on the same grid"
         )
 
 

@@ -1,0 +1,149 @@
+"""What OME-Zarr says of an image beside its arrays (OME-NGFF 0.1 to 0.5)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from revgan.data.formats.physical import MILLIMETRES
+
+TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+"""Of axes by their names, in the order that the format wants."""
+
+EARLY_AXES = "tczyx"
+"""Of all images before 0.3."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level of an image.
+
+    Attributes:
+        path: of its array.
+        scale: from index to index along each axis, in the axis's unit.
+        translation: of the first, likewise.
+    """
+
+    path: str
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """An image at several resolutions.
+
+    Attributes:
+        version: of the format.
+        axes: a letter for each, of t, c, z, y and x.
+        units: of each; "" where none is given.
+        levels: the finest first.
+        name: of the image.
+        channels: what OMERO says of each: its label, colour and window; () for nothing.
+    """
+
+    version: str
+    axes: str
+    units: tuple[str, ...]
+    levels: tuple[Level, ...]
+    name: str = ""
+    channels: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def read(cls, attributes: Mapping[str, Any]) -> "Multiscale":
+        """What the attributes of an image's group say.
+
+        Raises:
+            KeyError, TypeError, ValueError: they describe no image.
+        """
+        ome = attributes.get("ome", attributes)
+        content = ome["multiscales"][0]
+        version = str(ome.get("version") or content.get("version") or "0.4")
+        axes, units = _axes(content.get("axes", EARLY_AXES))
+        overall = content.get("coordinateTransformations", ())
+        levels = tuple(_level(dataset, overall, len(axes)) for dataset in content["datasets"])
+        if not levels:
+            raise ValueError("its pyramid has no level")
+        channels = tuple(ome.get("omero", {}).get("channels", ()))
+        return cls(version, axes, units, levels, str(content.get("name", "")), channels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The channels' names; () if not all have one."""
+        labels = tuple(str(channel.get("label", "")) for channel in self.channels)
+        return labels if all(labels) else ()
+
+    def attributes(self) -> dict[str, Any]:
+        """For the image's group, in version 0.4 or 0.5."""
+        axes = [
+            {"name": name, "type": TYPES[name]} | ({"unit": unit} if unit else {})
+            for name, unit in zip(self.axes, self.units, strict=True)
+        ]
+        datasets = [
+            {
+                "path": level.path,
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": list(level.scale)},
+                    {"type": "translation", "translation": list(level.translation)},
+                ],
+            }
+            for level in self.levels
+        ]
+        content: dict[str, Any] = {"axes": axes, "datasets": datasets, "name": self.name}
+        ome: dict[str, Any] = {"multiscales": [content]}
+        if self.channels:
+            ome["omero"] = {"channels": [dict(channel) for channel in self.channels]}
+        if self.version == "0.5":
+            return {"ome": {"version": self.version} | ome}
+        content["version"] = self.version
+        return ome
+
+    def millimetres(self, axis: str) -> float | None:
+        """The unit of an axis; None where it has none that is known."""
+        return MILLIMETRES.get(self.units[self.axes.index(axis)])
+
+
+def channel(label: str, low: float, high: float) -> dict[str, Any]:
+    """What OMERO says of a channel: shown in white, from the lowest to the highest value."""
+    window = {"min": low, "max": high, "start": low, "end": high}
+    return {"label": label, "color": "FFFFFF", "active": True, "window": window}
+
+
+def image_paths(attributes: Mapping[str, Any]) -> list[str] | None:
+    """Where the images of a plate's well or of a plate are, within its group.
+
+    None where it is for the caller to find them, as of Bio-Formats' collections.
+    """
+    ome = attributes.get("ome", attributes)
+    if "well" in ome:
+        return [str(image["path"]) for image in ome["well"]["images"]]
+    if "plate" in ome:
+        return [str(well["path"]) for well in ome["plate"]["wells"]]
+    return None
+
+
+def _axes(content: str | Sequence[Any]) -> tuple[str, tuple[str, ...]]:
+    """Letters and units; in 0.3, axes were names alone."""
+    described = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in content]
+    names = [str(axis["name"]) for axis in described]
+    order = [list(TYPES).index(name) if name in TYPES else -1 for name in names]
+    if order != sorted(set(order)) or -1 in order or not {"y", "x"} <= set(names):
+        raise ValueError(
+            f"its axes are {', '.join(names)}, not some of t, c, z, y, x in this order"
+        )
+    return "".join(names), tuple(str(axis.get("unit") or "") for axis in described)
+
+
+def _level(dataset: Mapping[str, Any], overall: Sequence[Any], axes: int) -> Level:
+    """A level, whose own transformations come before those of the whole pyramid."""
+    scale, translation = np.ones(axes), np.zeros(axes)
+    for step in (*dataset.get("coordinateTransformations", ()), *overall):
+        factors = np.array(step.get("scale", np.ones(axes)), float)
+        offsets = np.array(step.get("translation", np.zeros(axes)), float)
+        if step.get("type") not in ("scale", "translation", "identity"):
+            raise ValueError(f"it has a transformation of the unknown type {step.get('type')}")
+        if factors.shape != (axes,) or offsets.shape != (axes,):
+            raise ValueError(f"a transformation has not {axes} numbers, one for each axis")
+        scale, translation = scale * factors, translation * factors + offsets
+    return Level(str(dataset["path"]), tuple(scale.tolist()), tuple(translation.tolist()))

@@ -1,0 +1,185 @@
+"""Pyramids: a scan at several resolutions, the finest first, in one file."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from revgan.data.formats.contract import Selection, Values, Window
+from revgan.errors import UserError
+
+AS_IS = 0.01
+"""A level is not resampled if its pixels differ by less than this share from those asked for."""
+
+Read = Callable[[Window], Values]
+"""Values (C, *window) of a level."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level of a pyramid of images.
+
+    Attributes:
+        number: 0 for the finest.
+        shape: its (H, W).
+        scale: how many of its pixels, along both axes, one pixel is made of that is asked for.
+    """
+
+    number: int
+    shape: tuple[int, ...]
+    scale: float = 1.0
+
+    @property
+    def scaled(self) -> tuple[int, ...]:
+        """The (H, W) that is asked for."""
+        return tuple(max(1, round(side / self.scale)) for side in self.shape)
+
+    def read(self, read: Read, window: Window) -> Values:
+        """The values (C, *window) at the resolution asked for.
+
+        Pixels are weighted means of the level's, by a triangle as wide as two of the larger of both
+        pixels. So a window has the values that it has in the whole.
+
+        Args:
+            read: reads from the level.
+            window: of the grid that is asked for.
+        """
+        if self.scale == 1:
+            return read(window)
+        source, box, sides = [], [], []
+        for part, side, scaled in zip(window, self.shape, self.scaled, strict=True):
+            first, end, _ = part.indices(scaled)
+            step = side / scaled
+            reach = math.ceil(max(step, 1)) + 1
+            low = max(0, math.floor(first * step) - reach)
+            high = min(side, math.ceil(end * step) + reach)
+            source.append(slice(low, high))
+            box.append((first * step - low, min(end * step, side) - low))
+            sides.append(end - first)
+        values = read(tuple(source))
+        (top, bottom), (left, right) = box
+        # In float32, as Pillow rounds 8 bits by another rule than others.
+        planes = [
+            Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
+                (sides[1], sides[0]), Image.Resampling.BILINEAR, (left, top, right, bottom)
+            )
+            for plane in values
+        ]
+        return rounded(np.stack([np.asarray(plane) for plane in planes]), values.dtype)
+
+
+def choose(
+    path: Path,
+    selection: Selection,
+    shapes: Sequence[tuple[int, ...]],
+    pixel_sizes: Sequence[float] | None,
+) -> Level:
+    """The level that is meant, and how it is to be resampled.
+
+    For a pixel size it is the coarsest level that is no coarser than that.
+
+    Args:
+        path: the file.
+        selection: its level or its pixel size; neither means the finest level.
+        shapes: (H, W) of each level.
+        pixel_sizes: micrometres from pixel to pixel of each; None where the file doesn't tell.
+
+    Raises:
+        UserError: there is no such level, the file tells no pixel size, or both are given.
+    """
+    wanted, number = selection.pixel_size, selection.level or 0
+    if wanted is None:
+        if not 0 <= number < len(shapes):
+            raise UserError(
+                f"{path} has {len(shapes)} level{'s'[: len(shapes) > 1]}; give level from 0, the "
+                f"finest, to {len(shapes) - 1}"
+            )
+        return Level(number, shapes[number])
+    if selection.level is not None:
+        raise UserError(f"{path} can't be read by level and pixel_size at once; leave out one")
+    if pixel_sizes is None:
+        raise UserError(
+            f"{path} does not say how large its pixels are; give a level instead of pixel_size"
+        )
+    if not 0 < wanted < math.inf:
+        raise UserError(f"pixel_size must be above 0 micrometres, not {wanted:g}")
+    fine = [each for each, size in enumerate(pixel_sizes) if size <= wanted * (1 + AS_IS)]
+    number = fine[-1] if fine else 0
+    scale = wanted / pixel_sizes[number]
+    return Level(number, shapes[number], 1.0 if abs(scale - 1) < AS_IS else scale)
+
+
+def halvings(
+    shape: tuple[int, ...], sizes: Sequence[float], least: int
+) -> Iterator[tuple[int, ...]]:
+    """The factors, 1 or 2 along each axis, from level to level of a pyramid to be written.
+
+    Axes whose pixels are twice as large as others', as often in depth, wait for those.
+
+    Args:
+        shape: of the finest level.
+        sizes: of its pixels along each axis, in any unit.
+        least: no level follows one whose sides are all this long or shorter.
+    """
+    while max(shape) > least:
+        finest = min(size for size, side in zip(sizes, shape, strict=True) if side > 1)
+        factors = tuple(
+            2 if side > 1 and size < 2 * finest else 1
+            for size, side in zip(sizes, shape, strict=True)
+        )
+        yield factors
+        sizes = [size * factor for size, factor in zip(sizes, factors, strict=True)]
+        shape = coarser(shape, factors)
+
+
+def coarser(shape: tuple[int, ...], factors: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the level after one of this shape."""
+    return tuple(-(-side // factor) for side, factor in zip(shape, factors, strict=True))
+
+
+def means(values: Values, factors: tuple[int, ...]) -> Values:
+    """Means over 1 or 2 pixels along each axis, in the same type; at the end, of what is there.
+
+    Args:
+        values: (C, *spatial).
+        factors: along each spatial axis.
+    """
+    total = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    for axis, factor in enumerate(factors, start=1):
+        if factor == 2:
+            evens = total[(slice(None),) * axis + (slice(0, None, 2),)]
+            odds = total[(slice(None),) * axis + (slice(1, None, 2),)]
+            paired = (slice(None),) * axis + (slice(0, odds.shape[axis]),)
+            evens = evens.copy()
+            evens[paired] = (evens[paired] + odds) / 2
+            total = evens
+    return rounded(total, values.dtype)
+
+
+def rounded(values: Values, dtype: np.dtype[np.generic]) -> Values:
+    """Fractions in a type: the nearest of its integers, where it has no others."""
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    if dtype.kind == "b":
+        return values >= 0.5
+    limits = np.iinfo(dtype)
+    return np.rint(values).clip(limits.min, limits.max).astype(dtype)
+
+
+def blocks(shape: tuple[int, ...], sides: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Windows that cover a scan once, in the order of its array.
+
+    Args:
+        shape: of the scan.
+        sides: of the blocks; those at the ends are what is left.
+    """
+    starts = (range(0, size, side) for size, side in zip(shape, sides, strict=True))
+    for corner in product(*starts):
+        yield tuple(
+            slice(start, min(start + side, size))
+            for start, side, size in zip(corner, sides, shape, strict=True)
+        )
