@@ -1,5 +1,6 @@
 """Which images or volumes a run is about, and what is cut from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from revgan.data.preparation import Grid
 
 Cache = Literal["none", "memory", "disk"]
+
+
+def scaled_sizes(sizes: Sequence[int], shorter: int) -> tuple[int, ...]:
+    """Sizes in the same proportions, of which the shortest is given."""
+    return tuple(round(size * shorter / min(sizes)) for size in sizes)
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ class DataConfig:
         """An image's height and width after `resize`."""
         if self.resize is None:
             return height, width
-        shorter = min(height, width)
-        return round(height * self.resize / shorter), round(width * self.resize / shorter)
+        height, width = scaled_sizes((height, width), self.resize)
+        return height, width
 
     @property
     def grid(self) -> "Grid":

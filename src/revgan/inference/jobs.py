@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from revgan.data import formats
+from revgan.data.config import scaled_sizes
 from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values, Window
 from revgan.data.formats.files import OpenScan
 from revgan.data.intensity import TypeRange
@@ -44,6 +46,7 @@ class FileJob:
         direction: "AtoB" or "BtoA".
         dtype: of the values to write; None for that of `output_type`.
         selection: which part of the source is meant.
+        resize: pixels that the shorter side of an image is scaled to first; None leaves it.
 
     Attributes:
         source, target: as given.
@@ -62,8 +65,9 @@ class FileJob:
         direction: Direction,
         dtype: np.dtype[Any] | None = None,
         selection: Selection = WHOLE,
+        resize: int | None = None,
     ) -> None:
-        self._selection = selection
+        self._selection, self._resize = selection, resize
         self._translator, self._direction, self._dtype = translator, direction, dtype
         self.source, self.target = source, target
         self.in_parts = False
@@ -71,7 +75,7 @@ class FileJob:
         self._scan: Scan | None = None
 
     def read(self) -> None:
-        """Opens the source, checks it, and reads it if one pass is enough."""
+        """Opens the source, checks it, and reads it if one pass is enough or it is to be scaled."""
         translator = self._translator
         generator, grid = translator.generator, translator.grid
         with ExitStack() as stack:
@@ -85,7 +89,7 @@ class FileJob:
                 size + sum(both) for size, both in zip(self._lattice.shape, padding, strict=True)
             ]
             self.in_parts = translator.windows is not None and translator.windows.needed_for(sizes)
-            if self.in_parts:
+            if self._resize is None and self.in_parts:
                 self._file, self._files = file, stack.pop_all()
             else:
                 self._scan = file.scan()
@@ -102,7 +106,7 @@ class FileJob:
                 self._translate_parts(progress, say)
         else:
             assert self._scan is not None
-            self._values = self._translator.translate_scan(self._scan, self._direction, progress)
+            self._values = self._translated(self._scan, progress)
 
     def write(self) -> None:
         """Writes what was translated, if that isn't done yet."""
@@ -132,7 +136,18 @@ class FileJob:
         dtype = self._dtype or translator.output_type(direction, [header.dtype])
         names = header.names if after == header.channels else ()
         self._header = replace(header, channels=after, dtype=dtype, names=names)
+        if self._resize is not None:
+            self._header = _scaled(self._header, scaled_sizes(header.shape, self._resize))
         formats.require_holds(self.target, self._header)
+
+    def _translated(self, scan: Scan, progress: Progress | None) -> Values:
+        translator, direction = self._translator, self._direction
+        if self._header.shape == scan.shape:
+            return translator.translate_scan(scan, direction, progress)
+        unit = torch.from_numpy(translator.to_unit(scan.values, direction))[None]
+        scaled = F.interpolate(unit, self._header.shape, mode="bilinear", antialias=True)[0]
+        translated = translator(scaled.clamp_(-1, 1), direction, progress)
+        return translator.to_file(translated, direction, scan.values.dtype)
 
     def _translate_parts(self, progress: Progress | None, say: Say) -> None:
         translator, direction = self._translator, self._direction
@@ -173,6 +188,21 @@ class FileJob:
                 for window in tiles(whole(own.shape), translator.windows.size):
                     values = back.read(moved.read, window)
                     target.write(in_type(values, result.dtype), window)
+
+
+def _scaled(header: Header, shape: tuple[int, ...]) -> Header:
+    """The header of an image scaled to other sizes: pixels keep their places, not their centres."""
+    scale = np.eye(len(shape) + 1)
+    for axis, (old, new) in enumerate(zip(header.shape, shape, strict=True)):
+        scale[axis, axis], scale[axis, -1] = old / new, (old / new - 1) / 2
+    affine, ground = header.affine, header.ground
+    return replace(
+        header,
+        shape=shape,
+        affine=None if affine is None else affine @ scale,
+        ground=None if ground is None else replace(ground, affine=ground.affine @ scale),
+        source=None,  # it may tell of pixels by number
+    )
 
 
 def _windowed(file: OpenScan, scratch: Scratch) -> Read:

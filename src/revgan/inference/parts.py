@@ -28,6 +28,21 @@ def is_exact(generator: TwoWayGenerator, windows: Windows) -> bool:
     return windows.statistics == "exact" and generator.config.core != "ode"
 
 
+def describe(generator: TwoWayGenerator, windows: Windows) -> str:
+    """How parts are translated, for the user."""
+    if is_exact(generator, windows):
+        return "their results are those of one pass"
+    overlap = f"windows of {windows.size} that overlap by {windows.overlap:g} of that"
+    config = generator.config
+    if config.norm != "instance":
+        return f"{overlap} are blended"
+    if config.core == "ode":
+        return (
+            f"{overlap} are blended, each normalised by itself, as a core ode can't be cut exactly"
+        )
+    return f"{overlap} are blended, with approximate statistics, which are pooled over windows"
+
+
 def padding_for(config: GeneratorConfig, sizes: Sequence[int]) -> list[tuple[int, int]]:
     """What is added before and behind each axis for sizes that the networks take."""
     multiple, least = config.size_multiple, config.min_size

@@ -9,7 +9,7 @@ import torch
 
 from revgan.errors import UsageError, UserError
 from revgan.inference.translator import Translator, translate_padded
-from revgan.inference.windows import Windows
+from revgan.inference.windows import Statistics, Windows
 from revgan.memory import (
     StepPrediction,
     format_bytes,
@@ -106,10 +106,12 @@ class WindowOptions:
             pass where that fits into the device's free memory, else for the largest windows that
             fit.
         overlap: see `Windows`.
+        statistics: likewise.
     """
 
     window: str = "auto"
     overlap: float = Windows.overlap
+    statistics: Statistics = Windows.statistics
 
     def decide(self, translator: Translator) -> Windows | None:
         """How this model's images or volumes are to be cut; None for one pass.
@@ -149,7 +151,7 @@ class WindowOptions:
 
     def _windows(self, size: int, one_pass: int = 0) -> Windows:
         try:
-            return Windows(size, self.overlap, one_pass)
+            return Windows(size, self.overlap, one_pass, self.statistics)
         except ValueError as error:  # its first word is the option
             raise UsageError(f"--{error}") from error
 
