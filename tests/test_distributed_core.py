@@ -1,13 +1,15 @@
-"""A network with a reversible core under PyTorch's own data parallelism."""
+"""A network with a reversible core under PyTorch's own data parallelism, sharded or not."""
 
 import os
 import socket
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import nn
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from cores import additive_core, run
@@ -36,7 +38,26 @@ def gradients(network: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [weight.grad for weight in network.parameters()]
 
 
+def shard_blocks(network: BothWays) -> None:
+    for block in network.core:
+        fully_shard(block)
+        register_fsdp_forward_method(block, "inverse")
+    fully_shard(network)
+
+
+def shard_core(network: BothWays) -> None:
+    fully_shard(network.core)
+    register_fsdp_forward_method(network.core, "inverse")
+    fully_shard(network)
+
+
+def shard_nets(network: BothWays) -> None:
+    for block in network.core:
+        fully_shard(block.f)
+
+
 STORED_BLOCKS = 0, 1
+SHARDED = fully_shard, shard_core, shard_blocks
 
 
 def process(rank: int, port: int, folder: str) -> None:
@@ -47,6 +68,20 @@ def process(rank: int, port: int, folder: str) -> None:
     for stored_blocks in STORED_BLOCKS:
         network = DistributedDataParallel(BothWays(stored_blocks).double())
         found.append(gradients(network, images()[rank : rank + 1]))
+    for shard in SHARDED:
+        network = BothWays(1).double()
+        shard(network)
+        shares = gradients(network, images()[rank : rank + 1])
+        found.append([share.full_tensor() for share in shares])
+    network = BothWays(0).double()
+    shard_nets(network)
+    with pytest.raises(RuntimeError, match="not f and g alone"):
+        gradients(network, images())
+    network = BothWays(0).double()
+    loss = network(images()).sum()
+    shard_nets(network)
+    with pytest.raises(RuntimeError, match="sharded since the forward pass"):
+        loss.backward()
     torch.save(found, Path(folder) / f"{rank}.pt")
     # See test_distributed.py: without the interpreter's teardown, which a gloo thread may abort.
     torch.distributed.barrier()
@@ -64,8 +99,8 @@ def test_gradients_of_two_processes_are_those_of_the_joined_batch():
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(process, (free_port(), folder), nprocs=2)
         shares = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    for number, stored_blocks in enumerate(STORED_BLOCKS):
-        joined = gradients(BothWays(stored_blocks).double(), images())
+    joined = gradients(BothWays(0).double(), images())
+    for number in range(len(STORED_BLOCKS) + len(SHARDED)):
         for ours, other, expected in zip(*(s[number] for s in shares), joined, strict=True):
             assert torch.equal(ours, other)
             # In float64, so that nothing but the order of sums differs.

@@ -14,13 +14,13 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("earth")
 
 
-@pytest.fixture(scope="module")
-def tiles():
-    return list(earth.tiles(earth.world_picture("shadedrelief.jpg")))
+@pytest.fixture(scope="module", params=[earth.SMALL, earth.LARGE], ids=["small", "large"])
+def tiles(request):
+    return list(earth.tiles(earth.world_picture("shadedrelief.jpg", request.param), request.param))
 
 
 def covered(tiles, *roles) -> np.ndarray:
-    mask = np.zeros(earth.WORLD_SIZE[::-1], dtype=bool)
+    mask = np.zeros((tiles[0].width // 2, tiles[0].width), dtype=bool)
     for tile in tiles:
         if tile.role in roles:
             tile.cut(mask)[:] = True
@@ -28,7 +28,7 @@ def covered(tiles, *roles) -> np.ndarray:
 
 
 def test_no_test_pixel_is_seen_in_training(tiles):
-    test = covered(tiles, "test")
+    test = covered(tiles, "test", "val")
     assert test.any()
     assert not (test & covered(tiles, "train A", "train B")).any()
 
@@ -88,3 +88,19 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(earth, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"revgan\[samples\]"):
         earth.write_earth(tmp_path, paired=True)
+
+
+def test_the_large_tiles_hold_out_the_places_of_the_small_ones(tiles):
+    small = earth.tiles(earth.world_picture("shadedrelief.jpg"))
+    scale = tiles[0].width // earth.SMALL.size[0]
+    trained = covered(tiles, "train A", "train B")
+    for tile in small:
+        if tile.role == "test":
+            corner = slice(tile.top * scale, (tile.top + tile.side) * scale)
+            assert not trained[corner, tile.left * scale : (tile.left + tile.side) * scale].any()
+
+
+def test_there_are_a_hundred_large_tiles_to_test_on(tiles):
+    roles = [tile.role for tile in tiles]
+    assert roles.count("test") >= (15 if tiles[0].width == 1080 else 100)
+    assert len({tile.name for tile in tiles}) == len(tiles)

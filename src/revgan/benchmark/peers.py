@@ -6,7 +6,7 @@ other ways, each as a `ReversibleSequential` with the same f and g under the sam
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from revgan.directions import DOMAINS
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.reversible import Coupling, ReversibleSequential
-from revgan.reversible.steps import Step, run
+from revgan.reversible.steps import Conditions, Step, Walk, run
 from revgan.training import Batch, Players, RunConfig, build_objective
 from revgan.training.objectives import total
 from revgan.training.step import frozen
@@ -83,17 +83,24 @@ class _PlainInstanceNorm(nn.Module):
 class CheckpointCore(ReversibleSequential):
     """Each block recomputed from its stored input (Chen et al., 2016)."""
 
-    def _run(self, steps: list[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        for first in range(0, len(steps), 2):
-            target, source = checkpoint(
-                run,
-                steps[first : first + 2],
-                target,
-                source,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-        return target, source
+    def _walk(self, behind: int, blocks: int) -> Walk:
+        return _run_checkpointed
+
+
+def _run_checkpointed(
+    steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions
+) -> tuple[Tensor, Tensor]:
+    for first in range(0, len(steps), 2):
+        target, source = checkpoint(
+            run,
+            steps[first : first + 2],
+            target,
+            source,
+            conditions,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+    return target, source
 
 
 class MemcnnCore(ReversibleSequential):
@@ -108,13 +115,13 @@ class MemcnnCore(ReversibleSequential):
         # In a list, where PyTorch doesn't look for weights: these have their names already.
         self._wrapped = [InvertibleModuleWrapper(AdditiveCoupling(b.f, b.g)) for b in blocks]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # it takes no conditions
         x = x.clone()  # MemCNN empties its input, which the ReLU before it needs
         for block in self._wrapped:
             x = block(x)
         return x
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor) -> Tensor:  # type: ignore[override]
         y = y.clone()
         for block in reversed(self._wrapped):
             y = block.inverse(y)
@@ -133,11 +140,11 @@ class RevtorchCore(ReversibleSequential):
         back = [ReversibleBlock(_Negated(b.g), _Negated(b.f)) for b in reversed(blocks)]
         self._sequences = [ReversibleSequence(nn.ModuleList(way)) for way in (there, back)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # it takes no conditions
         y: Tensor = self._sequences[0](x)
         return y
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor) -> Tensor:  # type: ignore[override]
         return _swapped(self._sequences[1](_swapped(y)))
 
 

@@ -14,10 +14,10 @@ from revgan.data.formats import (
     Place,
     Scan,
     Selection,
+    gathered,
     probe,
     read,
     scans_in,
-    series_in,
     stem,
     suffix_of,
     suffixes,
@@ -193,7 +193,7 @@ def given_scans(
     """
     if not path.is_dir() or suffix_of(path, spatial_dims):
         return Scans((ScanRef(path, selection=selection),), (), path.parent)
-    own = series_in(path, selection) if spatial_dims == 3 else None
+    own = gathered(path, spatial_dims, selection)
     if own is not None and len(own.scans) == 1 and own.scans[0].path == path:
         ref = ScanRef(path, selection=own.scans[0].selection)
         return Scans((ref,), own.passed, path)

@@ -350,5 +350,6 @@ def _in_parts(
 
 
 def _on_device(generator: TwoWayGenerator, direction: Direction, batch: Tensor) -> Tensor:
-    translated: Tensor = generator(batch.to(next(generator.parameters()).device), direction)
+    weight = next(generator.parameters())
+    translated: Tensor = generator(batch.to(weight.device, weight.dtype), direction)
     return translated

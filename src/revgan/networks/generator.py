@@ -1,14 +1,17 @@
 """The RevGAN generator: two encoders and two decoders around one reversible core."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor, nn
 
 from revgan.directions import DIRECTIONS, Direction
 from revgan.networks.config import GeneratorConfig, Memory, MemoryChoice, Model
 from revgan.networks.core import ode_core, residual_functions, reversible_core
 from revgan.networks.parts import decoder, draw_weights, encoder
+from revgan.networks.slabs import Slabs
 from revgan.reversible import OdeCore, ReversibleSequential
 
 
@@ -177,9 +180,21 @@ class RevGenerator(TwoWayGenerator):
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x: decoder(core(encoder(x))), with the core run backwards for BtoA."""
         self._check(x, direction)
-        y: Tensor
         if direction == "AtoB":
-            y = self.decoder_b(self.core(self.encoder_a(x)))
+            y = self._decoded(self.decoder_b, self.encoder_a(x), inverse=False)
         else:
-            y = self.decoder_a(self.core.inverse(self.encoder_b(x)))
+            y = self._decoded(self.decoder_a, self.encoder_b(x), inverse=True)
         return y.contiguous()  # inside, the channels are last
+
+    def _decoded(self, decoder: nn.Sequential, h: Tensor, *, inverse: bool) -> Tensor:
+        """The decoder's output for what the core makes of h."""
+        if isinstance(decoder, Slabs) and isinstance(self.core, ReversibleSequential):
+            parts: Sequence[Tensor] = self.core.halves(h, inverse=inverse)  # joined slab by slab
+        else:
+            parts = [(self.core.inverse if inverse else self.core)(h)]
+        # The core computes in 32 bits or more, whatever the networks around it do.
+        dtype = next(decoder.parameters()).dtype
+        if dtype in (torch.float16, torch.bfloat16):
+            parts = [part.to(dtype) for part in parts]
+        y: Tensor = decoder(*parts)
+        return y

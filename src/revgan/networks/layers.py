@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revgan.networks.config import Init, Norm, Padding
+from revgan.reversible.tracing import exporting
 
 # The layers that differ between 2D and 3D, by `spatial_dims`; all else is written once.
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -87,7 +88,7 @@ class PaddedConv(nn.Module):
         return f"reflects={self.reflects}"
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        if self.keep == "padded" or not torch.is_grad_enabled():
+        if self.keep == "padded" or not torch.is_grad_enabled() or exporting():
             return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)
         # Function.apply has no types in PyTorch.
         y: Tensor = _ReflectConv.apply(  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from revgan.networks.layers import BatchNorm
+from revgan.reversible.tracing import exporting
 
 
 class Recomputed(nn.Sequential):
@@ -19,9 +20,12 @@ class Recomputed(nn.Sequential):
         *args: the layers, as for `nn.Sequential`; they must not draw random numbers.
     """
 
+    # As for the reversible core: torch.compile compiles what surrounds it. (The public
+    # torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
+    @torch._disable_dynamo  # type: ignore[attr-defined]
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() or exporting():
             y = self._run(x)
         elif isinstance(self[-1], nn.Tanh):
             y = self[-1](self[:-1](x))

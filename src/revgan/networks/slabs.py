@@ -30,6 +30,7 @@ from revgan.networks.rows import (
 )
 from revgan.networks.stages import Input, Stage
 from revgan.networks.statistics import SlabNorm, Statistics
+from revgan.reversible.tracing import exporting
 
 
 class Slabs(nn.Sequential):
@@ -70,6 +71,8 @@ class Slabs(nn.Sequential):
     # torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
     @torch._disable_dynamo  # type: ignore[attr-defined]
     def forward(self, *inputs: Tensor) -> Tensor:
+        if exporting():
+            return super().forward(torch.cat(inputs, dim=1))
         weights = list(self.parameters())
         if not torch.is_grad_enabled():
             return _run(self, inputs, weights)[1]

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revgan.reversible.grid import round_to_grid
-from revgan.reversible.steps import Step, inverted, run, split
+from revgan.reversible.grid import add_on_grid
+from revgan.reversible.steps import Step, Walk, inverted, run, split
 
 
 class Coupling(nn.Module, ABC):
@@ -28,9 +28,10 @@ class Coupling(nn.Module, ABC):
         f: maps the second half of the channels to features for the first.
         g: maps the (new) first half to features for the second.
 
-    f and g keep the spatial shape. They may be any modules that leave their input as it is, draw
-    random numbers only from PyTorch's global generators, and have among their parameters every
-    tensor that they use and that requires a gradient. With 16-bit weights they get 16-bit inputs.
+    f and g keep the spatial shape. They may be any modules that leave their input as it is. They
+    draw random numbers from PyTorch's global generators, or from `torch.Generator`s that are
+    attributes of their modules. All else that they use and that requires a gradient must be among
+    their parameters, or come as a condition. With 16-bit weights they get 16-bit inputs.
     """
 
     exact: bool = False
@@ -60,15 +61,21 @@ class Coupling(nn.Module, ABC):
         grad_target, grad_features = torch.autograd.grad(out, inputs, grad)
         return grad_target, grad_features
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x to y of the same shape, storing activations like any other module."""
-        halves = split(x, exact=self.exact)
-        return torch.cat(run(coupling_steps([self]), *halves), dim=1)
+    def forward(self, x: Tensor, *conditions: Tensor, walk: Walk = run) -> Tensor:
+        """Maps x to y of the same shape, storing activations like any other module.
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """Maps y back to x."""
+        Args:
+            x: (B, C, *spatial).
+            *conditions: handed on to f and g, which are called as ``f(half, *conditions)``.
+            walk: runs the block's two steps; a core that the block is part of has its own way.
+        """
+        halves = split(x, exact=self.exact)
+        return torch.cat(walk(coupling_steps([self]), *halves, conditions), dim=1)
+
+    def inverse(self, y: Tensor, *conditions: Tensor, walk: Walk = run) -> Tensor:
+        """Maps y back to x; for the arguments see `forward`."""
         y1, y2 = split(y, exact=self.exact)
-        x2, x1 = run(inverted(coupling_steps([self])), y2, y1)
+        x2, x1 = walk(inverted(coupling_steps([self])), y2, y1, conditions)
         return torch.cat((x1, x2), dim=1)
 
 
@@ -103,20 +110,22 @@ class AdditiveCoupling(Coupling):
     def extra_repr(self) -> str:
         return f"exact={self.exact}"
 
-    def _addend(self, target: Tensor, features: Tensor) -> Tensor:
+    def couple(self, target: Tensor, features: Tensor) -> Tensor:
+        return self._sum(target, features, 1)
+
+    def uncouple(self, target: Tensor, features: Tensor) -> Tensor:
+        return self._sum(target, features, -1)
+
+    def _sum(self, target: Tensor, features: Tensor, sign: int) -> Tensor:
         if features.shape != target.shape:
             raise ValueError(
                 f"f and g of an AdditiveCoupling must return the shape of their input, "
                 f"{tuple(target.shape)}, not {tuple(features.shape)}"
             )
         features = features.to(target.dtype)
-        return round_to_grid(features) if self.exact else features
-
-    def couple(self, target: Tensor, features: Tensor) -> Tensor:
-        return target + self._addend(target, features)
-
-    def uncouple(self, target: Tensor, features: Tensor) -> Tensor:
-        return target - self._addend(target, features)
+        if self.exact:
+            return add_on_grid(target, features, sign)
+        return torch.add(target, features, alpha=sign)
 
     def couple_vjp(
         self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool

@@ -7,9 +7,13 @@ number of significand bits (24 for float32, 53 for float64). So everything that 
 stream is rounded to such a grid first; inside, addition and subtraction are exact inverses.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+
+from revgan.reversible.tracing import plain_only
 
 RANGE_BITS = 8
 """The residual stream adds exactly while its values stay below ``2**RANGE_BITS`` = 256.
@@ -41,31 +45,75 @@ def round_to_grid(x: Tensor) -> Tensor:
     """Rounds to the nearest grid point (ties to even); the gradient passes straight through.
 
     Args:
-        x: any shape. 16-bit floating point comes back as it is (see `grid_spacing`).
+        x: any shape. 16-bit floating point comes back as it is (see `grid_spacing`), and so do
+            values beyond the range, which have no finer digits, infinite ones and NaN.
     """
-    spacing = grid_spacing(x.dtype)
-    if spacing is None:
+    return _straight_through(x, _rounded)
+
+
+def add_on_grid(target: Tensor, addend: Tensor, sign: int = 1) -> Tensor:
+    """``target + sign * addend``, with the addend rounded to the grid; what it adds, -1 undoes.
+
+    It rounds as `round_to_grid` does, but from 64 up to the nearest multiple of twice the spacing
+    or more: that takes fewer passes over memory.
+
+    Args:
+        target: on the grid, in float32 or float64; otherwise nothing is rounded.
+        addend: of the same shape and type.
+        sign: 1 or -1.
+    """
+    if grid_spacing(target.dtype) is None:
+        return torch.add(target, addend, alpha=sign)
+    if torch.is_grad_enabled() or plain_only():
+        return torch.add(target, _straight_through(addend, _rounded_by_sums), alpha=sign)
+    rounded = _rounded_by_sums(addend)
+    # Into the rounded copy, if the sum would lie in memory as that does.
+    out = rounded if rounded.stride() == target.stride() else None
+    return torch.add(target, rounded, alpha=sign, out=out)
+
+
+def _straight_through(x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
+    if grid_spacing(x.dtype) is None:
         return x
     dual = forward_ad.unpack_dual(x).tangent is not None
-    if dual or torch._C._are_functorch_transforms_active():
+    if dual or plain_only():
         # The same in plain operations, for derivatives that a compilable Function can't have.
-        return x + (_rounded(x, spacing) - x).detach()
+        return x + _change(x).detach()
     if not torch.is_grad_enabled():
-        return _rounded(x, spacing)
+        return rounded(x)
     # Function.apply has no types in PyTorch.
-    rounded: Tensor = _StraightThroughRound.apply(x, spacing)  # type: ignore[no-untyped-call]
-    return rounded
+    y: Tensor = _StraightThrough.apply(x, rounded)  # type: ignore[no-untyped-call]
+    return y
 
 
-def _rounded(x: Tensor, spacing: float) -> Tensor:
-    # The spacing is a power of two, so both products are exact.
-    return (x * (1 / spacing)).round_().mul_(spacing)
+def _change(x: Tensor) -> Tensor:
+    """What rounding to the nearest grid point adds to x."""
+    spacing = grid_spacing(x.dtype)
+    assert spacing is not None
+    # The spacing is a power of two, so both products are exact, until the first is infinite.
+    change = (x * (1 / spacing)).round_().mul_(spacing).sub_(x)
+    return change.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-class _StraightThroughRound(torch.autograd.Function):
+def _rounded(x: Tensor) -> Tensor:
+    return _change(x).add_(x)
+
+
+def _rounded_by_sums(x: Tensor) -> Tensor:
+    """A new tensor of the same values, rounded to multiples of the spacing.
+
+    Numbers from 128 to 256 are multiples of the spacing, so a sum in there is rounded to them.
+    That is the first of these for x from -64 to 64, and the second for x from -128 to -64; what
+    the others do is exact there. There is no product that could overflow.
+    """
+    half = float(2 ** (RANGE_BITS - 1))
+    return (x + 1.5 * half).sub_(2.5 * half).add_(half)
+
+
+class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: object, x: Tensor, spacing: float) -> Tensor:
-        return _rounded(x, spacing)
+    def forward(ctx: object, x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
+        return rounded(x)
 
     @staticmethod
     def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, None]:

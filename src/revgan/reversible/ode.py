@@ -141,7 +141,9 @@ class _Paced(nn.Module):
         self._duration = core.duration
 
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
+        dtype = next(self.field.parameters(), h).dtype
+        seen = h.to(dtype) if dtype in (torch.float16, torch.bfloat16) else h
         # Here, as the adjoint method also calls this in the backward pass.
         with torch.autocast(h.device.type, enabled=False):
-            derivative: Tensor = self.field(t / self._duration, h)
-        return derivative
+            derivative: Tensor = self.field(t.to(seen.dtype) / self._duration, seen)
+        return derivative.to(h.dtype)

@@ -1,18 +1,65 @@
 """Replaying random numbers: dropout inside a block must drop the same units when recomputed."""
 
+from __future__ import annotations
+
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
-RandomState = tuple[Tensor, ...]
-"""States of the global generators that a function on one device may draw from."""
+from torch import Tensor, nn
 
 
-def random_state(device: torch.device) -> RandomState:
-    """The state of the CPU's generator, and of the device's own where it has one."""
+@dataclass(frozen=True)
+class RandomState:
+    """The states of all generators that a function on one device may draw from.
+
+    Attributes:
+        device: the function's.
+        of_global: of PyTorch's own generators: the CPU's, and the device's where it has one.
+        own: generators that the function has besides.
+        of_own: their states.
+    """
+
+    device: torch.device
+    of_global: tuple[Tensor, ...]
+    own: Sequence[torch.Generator]
+    of_own: tuple[Tensor, ...]
+
+    @classmethod
+    def now(cls, device: torch.device, own: Sequence[torch.Generator] = ()) -> RandomState:
+        """The present one."""
+        of_own = tuple(generator.get_state() for generator in own)
+        return cls(device, _global_states(device), own, of_own)
+
+    @property
+    def drawn_since(self) -> bool:
+        """Whether random numbers have been drawn after this state."""
+        now = RandomState.now(self.device, self.own)
+        pairs = zip((*self.of_global, *self.of_own), (*now.of_global, *now.of_own), strict=True)
+        return any(_raw(before) != _raw(after) for before, after in pairs)
+
+    def restore(self) -> None:
+        """Puts all generators into this state."""
+        torch.set_rng_state(self.of_global[0])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(self.of_global[1], self.device)
+        elif self.device.type == "mps":
+            torch.mps.set_rng_state(self.of_global[1])
+        for generator, state in zip(self.own, self.of_own, strict=True):
+            generator.set_state(state)
+
+
+def own_generators(modules: Iterable[nn.Module]) -> list[torch.Generator]:
+    """The generators that are attributes of modules; PyTorch's own modules have none."""
+    others = [module for module in modules if not type(module).__module__.startswith("torch.nn.")]
+    values = [value for module in others for value in vars(module).values()]
+    found = [value for value in values if type(value) is torch.Generator]
+    return list({id(generator): generator for generator in found}.values()) if found else found
+
+
+def _global_states(device: torch.device) -> tuple[Tensor, ...]:
     match device.type:
         case "cuda":
             return torch.get_rng_state(), torch.cuda.get_rng_state(device)
@@ -22,33 +69,17 @@ def random_state(device: torch.device) -> RandomState:
             return (torch.get_rng_state(),)
 
 
-def drawn_since(state: RandomState, device: torch.device) -> bool:
-    """Whether random numbers were drawn after `state` was taken."""
-    return any(_raw(a) != _raw(b) for a, b in zip(state, random_state(device), strict=True))
-
-
 def _raw(state: Tensor) -> bytes:
     """A generator's state, read from memory: the planner's fake tensors allow no operation."""
     return ctypes.string_at(state.data_ptr(), state.nbytes)
 
 
 @contextmanager
-def replaying(state: RandomState | None, device: torch.device) -> Iterator[None]:
+def replaying(state: RandomState) -> Iterator[None]:
     """Within, the generators start from `state`; afterwards they are as they were before."""
-    if state is None:
-        yield
-        return
-    before = random_state(device)
-    _set_random_state(state, device)
+    before = RandomState.now(state.device, state.own)
+    state.restore()
     try:
         yield
     finally:
-        _set_random_state(before, device)
-
-
-def _set_random_state(state: RandomState, device: torch.device) -> None:
-    torch.set_rng_state(state[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state[1], device)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(state[1])
+        before.restore()

@@ -10,16 +10,18 @@ gradients would be silently wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 from threading import RLock
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from revgan.reversible.randomness import RandomState, drawn_since, random_state, replaying
-from revgan.reversible.steps import Step
+from revgan.reversible.modules import have_buffers, is_hooked, modules_of, weights_of
+from revgan.reversible.origins import refuse_other_origins
+from revgan.reversible.randomness import RandomState, own_generators, replaying
+from revgan.reversible.steps import Conditions, Step
 
 own_weights = RLock()
 """A replay gives a net other tensors in place of its own; meanwhile no other thread may use it."""
@@ -31,89 +33,128 @@ class Recording:
 
     Attributes:
         step: the step.
+        weights: the net's parameters, each once.
         modes: of each of the net's modules, whether it was in training.
         buffers: copies of the net's buffers from before.
-        random_state: of the global generators before; None if the net drew nothing.
-        autocast: arguments of `torch.autocast`.
+        random_state: of the generators before; None if the net drew nothing.
+        autocast: whether it was on, and its type.
     """
 
     step: Step
+    weights: list[nn.Parameter]
     modes: list[bool]
     buffers: dict[str, Tensor]
     random_state: RandomState | None
-    autocast: dict[str, Any]
+    autocast: tuple[bool, torch.dtype]
 
-    def replay(self, source: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    def replay(
+        self, source: Tensor, conditions: Conditions, weights: Sequence[Tensor]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """Computes the features again, differentiably.
 
-        The net's buffers and the global generators are left as they are.
+        The net's buffers and the generators are left as they are.
 
         Args:
             source: what the net saw.
+            conditions: what else it got.
             weights: the net's parameters, in their order, as they were.
 
         Returns:
             The features, and the weights, or leaves in their place, that these depend on.
 
         Raises:
-            RuntimeError: the net has been switched between train() and eval().
+            RuntimeError: the net has been switched between train() and eval(), has other weights
+                than before, or uses what is neither a weight of its own nor a condition.
         """
         net = self.step.net
-        if self.modes != _modes(net):
+        modules = modules_of(net)
+        if self.modes != [module.training for module in modules]:
             raise RuntimeError(
                 "a reversible core was switched between train() and eval() after a forward pass "
                 "that its backward pass has yet to recompute; switch after the backward pass"
             )
         state = None
-        if self.buffers or _replaced_or_hooked(weights, net):
+        if self.buffers or _replaced_or_hooked(weights, weights_of(modules)):
             # Hooks on the net's own weights are for the sum over all uses.
             weights = [leaf(w, w.requires_grad) for w in weights]
-            state = dict(zip((name for name, _ in net.named_parameters()), weights, strict=True))
+            names = [name for name, _ in net.named_parameters()]
+            if len(names) != len(weights) or _sharded_since(weights, weights_of(modules)):
+                raise RuntimeError(
+                    f"the weights of a {type(net).__name__} as f or g of a reversible core have "
+                    "been added to, removed or sharded since the forward pass, so that it can't be "
+                    "recomputed; do that after the backward pass"
+                )
+            state = dict(zip(names, weights, strict=True))
             state |= {name: buffer.clone() for name, buffer in self.buffers.items()}
         with (
             own_weights,
             torch.enable_grad(),
-            torch.autocast(**self.autocast),
-            replaying(self.random_state, source.device),
+            self._autocast(source.device.type),
+            nullcontext() if self.random_state is None else replaying(self.random_state),
         ):
-            return self.step.features(source, state), weights
+            features = self.step.features(source, conditions, state)
+        if state is not None:
+            refuse_other_origins(features, [source, *conditions, *weights])
+        return features, weights
+
+    def _autocast(self, device: str) -> AbstractContextManager[object]:
+        enabled, dtype = self.autocast
+        if not enabled and not torch.is_autocast_enabled(device):
+            return nullcontext()
+        # Casts of leaves would be kept to the end of an autocast around the backward pass.
+        return torch.autocast(device, dtype, enabled, cache_enabled=False)
 
 
-def record(step: Step, source: Tensor) -> tuple[Tensor, Recording]:
-    """The step's features of the source, and what it takes to compute them again."""
-    buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
-    before = random_state(source.device)
+def record(
+    step: Step, modules: Sequence[nn.Module], source: Tensor, conditions: Conditions
+) -> tuple[Tensor, Recording]:
+    """The step's features of the source, and what it takes to compute them again.
+
+    The features have no graph. An activation inside the net that somebody keeps has its own, back
+    to the source and the weights, so that a loss on it finds its way.
+
+    Args:
+        step: the step.
+        modules: its net, and all that this contains.
+        source: what the net sees.
+        conditions: what else it gets.
+
+    Raises:
+        RuntimeError: the net uses something that requires a gradient, and is neither a weight of
+            its own nor a condition.
+    """
+    weights = weights_of(modules)
+    device = source.device
+    buffers = {}
+    if have_buffers(modules):
+        buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
+    before = RandomState.now(device, own_generators(modules))
     # With gradients, as in the replay: compiled nets and attention compute other bits without.
     with torch.enable_grad():
-        features = step.features(leaf(source, True)).detach()
+        seen = source if source.requires_grad else leaf(source, True)
+        features = step.features(seen, conditions)
+    refuse_other_origins(features, [seen, *conditions, *weights])
     # Most nets draw nothing, and then nothing needs to be kept.
-    state = before if drawn_since(before, source.device) else None
-    autocast = _autocast_state(source.device.type)
-    return features, Recording(step, _modes(step.net), buffers, state, autocast)
+    state = before if before.drawn_since else None
+    autocast = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    modes = [module.training for module in modules]
+    return features.detach(), Recording(step, weights, modes, buffers, state, autocast)
 
 
-def _replaced_or_hooked(weights: Sequence[Tensor], net: nn.Module) -> bool:
+def _replaced_or_hooked(weights: Sequence[Tensor], own: Sequence[nn.Parameter]) -> bool:
     """Whether gradients of `weights` can't be taken from the net as it stands."""
+    return any(weight is not mine or is_hooked(mine) for weight, mine in zip_longest(weights, own))
+
+
+def _sharded_since(weights: Sequence[Tensor], own: Sequence[nn.Parameter]) -> bool:
+    """Whether there are other kinds of tensors now, which the net deals with in its own way."""
+    plain = Tensor, nn.Parameter
     return any(
-        weight is not own or own._backward_hooks
-        for weight, own in zip_longest(weights, net.parameters())
+        type(mine) not in plain and type(mine) is not type(weight)
+        for weight, mine in zip(weights, own, strict=True)
     )
 
 
 def leaf(x: Tensor, requires_grad: bool) -> Tensor:
     """The same values as the start of a graph of their own."""
     return x.detach().requires_grad_(requires_grad)
-
-
-def _modes(net: nn.Module) -> list[bool]:
-    return [module.training for module in net.modules()]
-
-
-def _autocast_state(device_type: str) -> dict[str, Any]:
-    return {
-        "device_type": device_type,
-        "dtype": torch.get_autocast_dtype(device_type),
-        "enabled": torch.is_autocast_enabled(device_type),
-        # Casts of leaves would be kept to the end of an autocast around the backward pass.
-        "cache_enabled": False,
-    }

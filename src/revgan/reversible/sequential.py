@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from revgan.reversible.couplings import Coupling, coupling_steps
-from revgan.reversible.replay import leaf, own_weights, record
-from revgan.reversible.steps import Step, inverted, run, split
+from revgan.reversible.modules import has_hooks
+from revgan.reversible.recomputation import run_saving_memory
+from revgan.reversible.steps import Conditions, Walk, inverted, run, split
+from revgan.reversible.tracing import exporting
+
+Halves = tuple[Tensor, Tensor]
 
 
 class ReversibleSequential(nn.Module):
@@ -25,22 +29,31 @@ class ReversibleSequential(nn.Module):
     (to multiples of 2**-16 in float32), so ``core.inverse(core(x))`` returns the rounded x, and x
     itself if it lies on the grid, as every output of a core does.
 
+    f and g may use more than their half of the channels: what else `forward` and `inverse` are
+    given, they hand to all of them, such as the embedding of a time or of a class. Its gradients
+    are right in both modes. Gradients never go missing in silence: a tensor that requires one and
+    reaches f or g by another way is an error. A block that has hooks is called as a module, and so
+    fires them once; when memory is saved, its output is kept. Hooks inside f and g also fire in the
+    recomputation. Losses on activations inside them work if one ``backward()`` has them and a loss
+    on the output. The first run of lazy modules stores activations.
+
     Args:
         *blocks: the couplings, in forward order.
         memory_saving: recompute activations (True) or store them (False).
         stored_blocks: how many blocks of a memory-saving run store their activations anyway, the
             last ones of each direction: more memory for less recomputation, same results.
 
-    Shapes: (B, C, *spatial) to the same, C even, in both directions.
+    Shapes: (B, C, *spatial) to the same, C even, in both directions; conditions may have any.
 
     Raises:
         TypeError: a coupling has weights besides those of f and g.
         ValueError: the number of channels is odd, or `stored_blocks` is out of range.
         RuntimeError: a memory-saving run is differentiated twice (``create_graph=True``), in
-            forward mode or by `torch.func`; or switched between train() and eval() before its
-            backward pass.
+            forward mode or by `torch.func`; was switched between train() and eval() before its
+            backward pass; or can't get its activations back, as f or g compute something else the
+            second time.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from revgan.reversible import AdditiveCoupling, ReversibleSequential
         >>> def net():
@@ -50,6 +63,23 @@ class ReversibleSequential(nn.Module):
         >>> y.sum().backward()  # stored y, and nothing else
         >>> x = core.inverse(y)
         >>> torch.equal(core(x), y)
+        True
+
+        With a condition, here of three numbers:
+
+        >>> class Scaled(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.conv, self.scale = net(), torch.nn.Linear(3, 4)
+        ...     def forward(self, x, condition):
+        ...         return self.conv(x) * self.scale(condition)[:, :, None, None]
+        >>> core = ReversibleSequential(AdditiveCoupling(Scaled(), Scaled()))
+        >>> condition = torch.ones(1, 3, requires_grad=True)
+        >>> y = core(torch.randn(1, 8, 5, 5), condition)
+        >>> y.sum().backward()
+        >>> condition.grad.shape
+        torch.Size([1, 3])
+        >>> torch.equal(core(core.inverse(y, condition), condition), y)
         True
     """
 
@@ -82,21 +112,64 @@ class ReversibleSequential(nn.Module):
         """Whether the inverse is bit-exact: all couplings are."""
         return all(block.exact for block in self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x (B, C, *spatial) to y of the same shape."""
-        y1, y2 = self._run(coupling_steps(self), *split(x, exact=self.exact))
-        return torch.cat((y1, y2), dim=1)
+    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        """Maps x (B, C, *spatial) to y of the same shape.
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """Maps y (B, C, *spatial) back to x."""
-        y1, y2 = split(y, exact=self.exact)
-        x2, x1 = self._run(inverted(coupling_steps(self)), y2, y1)
-        return torch.cat((x1, x2), dim=1)
+        Args:
+            x: the input.
+            *conditions: handed on to f and g, which are called as ``f(half, *conditions)``.
+        """
+        return torch.cat(self._forward(x, conditions), dim=1)
 
-    def _run(self, steps: list[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        if not (self.memory_saving and torch.is_grad_enabled()):
-            return run(steps, target, source)
-        return _run_saving_memory(steps, 2 * self.stored_blocks, target, source)
+    def inverse(self, y: Tensor, *conditions: Tensor) -> Tensor:
+        """Maps y (B, C, *spatial) back to x, under the conditions that it was made with."""
+        return torch.cat(self._inverse(y, conditions), dim=1)
+
+    def halves(self, h: Tensor, *conditions: Tensor, inverse: bool = False) -> Halves:
+        """The halves of what `forward` (or `inverse`) returns, which need not be joined then."""
+        if has_hooks(self):
+            first, second = (self.inverse if inverse else self)(h, *conditions).chunk(2, dim=1)
+            return first, second
+        return (self._inverse if inverse else self._forward)(h, conditions)
+
+    def _forward(self, x: Tensor, conditions: Conditions) -> Halves:
+        halves = split(x, exact=self.exact)
+        for blocks, walk in self._sections(list(self)):
+            if isinstance(blocks, Coupling):
+                y: Tensor = blocks(torch.cat(halves, dim=1), *conditions, walk=walk)
+                halves = split(y, exact=self.exact)
+            else:
+                halves = walk(coupling_steps(blocks), *halves, conditions)
+        return halves
+
+    def _inverse(self, y: Tensor, conditions: Conditions) -> Halves:
+        first, second = split(y, exact=self.exact)
+        for blocks, walk in self._sections(list(self)[::-1]):
+            if isinstance(blocks, Coupling):
+                x = blocks.inverse(torch.cat((first, second), dim=1), *conditions, walk=walk)
+                first, second = split(x, exact=self.exact)
+            else:
+                steps = inverted(coupling_steps(blocks[::-1]))
+                second, first = walk(steps, second, first, conditions)
+        return first, second
+
+    def _sections(self, blocks: list[Coupling]) -> Iterator[tuple[Coupling | list[Coupling], Walk]]:
+        """Cuts blocks, in their order, at those that have hooks; with how to walk each section."""
+        start = 0
+        for i, block in enumerate(blocks):
+            if has_hooks(block):
+                if i > start:
+                    yield blocks[start:i], self._walk(len(blocks) - i, i - start)
+                yield block, self._walk(len(blocks) - i - 1, 1)
+                start = i + 1
+        yield blocks[start:], self._walk(0, len(blocks) - start)
+
+    def _walk(self, behind: int, blocks: int) -> Walk:
+        """How to run a section of some blocks, with so many blocks behind it."""
+        if not (self.memory_saving and torch.is_grad_enabled()) or exporting():
+            return run
+        stored = min(blocks, max(0, self.stored_blocks - behind))
+        return partial(run_saving_memory, stored=2 * stored)
 
     def extra_repr(self) -> str:
         stored = f", stored_blocks={self.stored_blocks}" if self.stored_blocks else ""
@@ -106,114 +179,3 @@ class ReversibleSequential(nn.Module):
 def _has_weights_of_its_own(block: Coupling) -> bool:
     of_nets = {id(weight) for net in (block.f, block.g) for weight in net.parameters()}
     return any(id(weight) not in of_nets for weight in block.parameters())
-
-
-_FIRST_DERIVATIVES_ONLY = (
-    "a memory-saving reversible core has first derivatives only, by backward(); for second ones "
-    "(create_graph=True), forward mode and torch.func set memory_saving=False "
-    '(memory="naive" in RevGenerator)'
-)
-
-
-# torch.compile would trace a recording but not its replay. It compiles what surrounds the core, and
-# nets may be compiled themselves. (The public torch.compiler.disable imports the whole compiler;
-# this one, which has no types, doesn't.)
-@torch._disable_dynamo  # type: ignore[attr-defined]
-def _run_saving_memory(
-    steps: list[Step], stored: int, target: Tensor, source: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Walks the steps; for the backward pass, only the halves at the end are kept.
-
-    Each step is a node of its own in autograd's graph, so that its weights' gradients are added to
-    `.grad`, and freed, before the step before it is recomputed. The last `stored` steps, which are
-    the first that the backward pass needs and frees, store their activations anyway.
-    """
-    if torch._C._are_functorch_transforms_active():
-        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
-    recomputed = len(steps) - stored
-    with own_weights:
-        for i, step in enumerate(steps[:recomputed], start=1):
-            # Weights are inputs of the Function, so that autograd itself delivers their gradients,
-            # and hooks, data parallelism and torch.autograd.grad see them as usual.
-            # Function.apply has no types in PyTorch.
-            new: Tensor = _Recompute.apply(  # type: ignore[no-untyped-call]
-                step, i == recomputed, target, source, *step.net.parameters()
-            )
-            target, source = source, new
-        return run(steps[recomputed:], target, source)
-
-
-class _Recompute(torch.autograd.Function):
-    """One step, whose backward pass computes the step's input from its output.
-
-    The chain's last step keeps its output. Each backward pass hands the halves that it finds on to
-    the step before: autograd reaches the steps in reverse order, as each one's output is the next
-    one's source.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, step: Step, last: bool, target: Tensor, source: Tensor, *weights: Tensor
-    ) -> Tensor:
-        """The target after the step.
-
-        Args:
-            ctx: autograd's; it is the step's node in the graph.
-            step: this step.
-            last: whether the chain ends here.
-            target: the half that changes.
-            source: the half that the net sees.
-            weights: the net's, each once.
-        """
-        features, ctx.recording = record(step, source)
-        new = step.combine(target, features)
-        ctx.last = last
-        # (new, source) as the step after found them, by backward pass: several may be under way.
-        ctx.handed_over = {}
-        # Saving the weights costs nothing, and lets autograd notice if they are changed meanwhile.
-        ctx.save_for_backward(*((new, source) if last else ()), *weights)
-        return new
-
-    @staticmethod
-    def backward(ctx: Any, grad_new: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
-        step, saved, this_pass = ctx.recording.step, ctx.saved_tensors, _backward_pass()
-        if ctx.last:
-            (new, source), weights = saved[:2], saved[2:]
-        else:
-            (new, source), weights = ctx.handed_over.pop(this_pass), saved
-
-        source_leaf = leaf(source, True)
-        features, weights = ctx.recording.replay(source_leaf, weights)
-        target = step.recover(new, features.detach())
-        earlier = ctx.next_functions[1][0]  # the node that made the source
-        if isinstance(earlier, type(ctx)) and torch._C._will_engine_execute_node(earlier):
-            earlier.handed_over[this_pass] = source, target
-
-        grad_target, grad_features = step.vjp(target, features.detach(), grad_new)
-        return (
-            None,
-            None,
-            grad_target,
-            *_gradients(features, [source_leaf, *weights], grad_features),
-        )
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
-
-
-def _backward_pass() -> int:
-    """A number of the backward pass that is running in this thread."""
-    number: int = torch._C._current_graph_task_id()
-    return number
-
-
-def _gradients(y: Tensor, inputs: list[Tensor], grad: Tensor) -> list[Tensor | None]:
-    """The gradients of the inputs; None where y doesn't depend on one, or none is required."""
-    if not y.requires_grad:  # a constant
-        return [None] * len(inputs)
-    wanted = [x for x in inputs if x.requires_grad]
-    found = iter(torch.autograd.grad(y, wanted, grad, allow_unused=True))
-    return [next(found) if x.requires_grad else None for x in inputs]

@@ -6,8 +6,9 @@ chain of couplings is a longer list. Its inverse is the list reversed, with `unc
 and the halves given in the other order. Forward, inverse and both backward passes walk such a list.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -15,10 +16,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from revgan.reversible.grid import grid_spacing, round_to_grid
+from revgan.reversible.modules import first_weight
+from revgan.reversible.tracing import plain_only
+
+
+Conditions = Sequence[Tensor]
+"""What f and g get besides their half of the channels."""
 
 
 class Combination(Protocol):
-    """What a step asks of its coupling; `revgan.reversible.Coupling` describes these methods."""
+    """What a step asks of its coupling; `revgan.reversible.Coupling` describes all of it."""
+
+    exact: bool
 
     def couple(self, target: Tensor, features: Tensor) -> Tensor: ...
 
@@ -37,19 +46,40 @@ class Step:
     net: nn.Module
     inverse: bool = False
 
-    def features(self, source: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
+    def features(
+        self, source: Tensor, conditions: Conditions, state: dict[str, Tensor] | None = None
+    ) -> Tensor:
         """What the net computes from the source, in 16 bits if its weights have 16.
 
         Args:
             source: the half that the net sees.
+            conditions: what else it gets.
             state: parameters and buffers, by name, to use in place of the net's own.
+
+        Raises:
+            RuntimeError: the net has changed the source, which is a half of the stream as well.
         """
-        source = _in_layout(source)
-        weight = next(self.net.parameters(), source)
-        if weight.dtype in (torch.float16, torch.bfloat16):
-            source = source.to(weight.dtype)
+        if plain_only():  # nothing is replayed, and vmap has neither layouts nor versions
+            return self._evaluate([source[...], *conditions], state)
+        seen = _in_layout(source)
+        # PyTorch has no public name for the count of changes in place.
+        before = None if seen.is_inference() else seen._version
+        # Views, so that a condition's gradients from one net are summed first, as those of `seen`.
+        features = self._evaluate([seen, *(c[...] for c in conditions)], state)
+        if before is not None and seen._version != before:
+            raise RuntimeError(
+                f"a {type(self.net).__name__} as f or g changed its input by an in-place "
+                "operation; the input is the other half of the channels too, so give it a layer "
+                "that leaves its input as it is"
+            )
+        return features
+
+    def _evaluate(self, inputs: list[Tensor], state: dict[str, Tensor] | None) -> Tensor:
+        weight = first_weight(self.net)
+        if weight is not None and weight.dtype in (torch.float16, torch.bfloat16):
+            inputs[0] = inputs[0].to(weight.dtype)
         features: Tensor = (
-            self.net(source) if state is None else functional_call(self.net, state, source)
+            self.net(*inputs) if state is None else functional_call(self.net, state, tuple(inputs))
         )
         return features
 
@@ -73,10 +103,20 @@ def inverted(steps: Sequence[Step]) -> list[Step]:
     return [replace(step, inverse=not step.inverse) for step in reversed(steps)]
 
 
-def run(steps: Iterable[Step], target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+class Walk(Protocol):
+    """Walks steps: from the halves (target, source) and conditions to the halves at the end."""
+
+    def __call__(
+        self, steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions, /
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+def run(
+    steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions
+) -> tuple[Tensor, Tensor]:
     """Walks the steps under whatever gradient mode is on."""
     for step in steps:
-        target, source = source, step.combine(target, step.features(source))
+        target, source = source, step.combine(target, step.features(source, conditions))
     return target, source
 
 
@@ -91,18 +131,22 @@ def _in_layout(x: Tensor) -> Tensor:
         are summed first, as in a recomputation, and autocast doesn't keep its cast, as it would
         for a leaf.
     """
-    if torch._C._are_functorch_transforms_active():  # vmap has no layout, and nothing is replayed
-        return x[...]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
     channels_last = x.is_contiguous(memory_format=last) and not x.is_contiguous()
-    axes = (0, *range(2, x.ndim), 1) if channels_last else range(x.ndim)
-    strides, stride = [0] * x.ndim, 1
-    for axis in reversed(axes):
-        strides[axis] = stride
-        stride *= max(x.shape[axis], 1)
-    if x.stride() == tuple(strides):
+    if x.stride() == _strides(x.shape, channels_last):
         return x[...]  # not view_as, which changes the stride of an axis of size 1
     return x.clone(memory_format=last if channels_last else torch.contiguous_format)
+
+
+@lru_cache
+def _strides(shape: tuple[int, ...], channels_last: bool) -> tuple[int, ...]:
+    """Those that follow from a shape and a layout."""
+    axes = (0, *range(2, len(shape)), 1) if channels_last else range(len(shape))
+    strides, stride = [0] * len(shape), 1
+    for axis in reversed(axes):
+        strides[axis] = stride
+        stride *= max(shape[axis], 1)
+    return tuple(strides)
 
 
 def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from revgan.data.datasets.earth import WORLD_SIZE, basemap_file, world_picture, write_tiles
+from revgan.data.datasets.earth import SMALL, basemap_file, world_picture, write_tiles
 from revgan.data.labels import LabelClass, Palette
 from revgan.files import making_folder
 
@@ -43,7 +43,7 @@ def write_earth_labels(root: Path, *, paired: bool) -> Path:
     Raises:
         UserError: the package with the pictures is not installed.
     """
-    folder = root / f"earth-labels-{WORLD_SIZE[0]}-{'paired' if paired else 'unpaired'}"
+    folder = root / f"earth-labels-{SMALL.size[0]}-{'paired' if paired else 'unpaired'}"
     if folder.is_dir():
         return folder
     relief = world_picture("shadedrelief.jpg")

@@ -28,7 +28,7 @@ from revgan.data.formats.files import (
     require_holds,
     write,
 )
-from revgan.data.formats.listing import scans_in, series_in
+from revgan.data.formats.listing import gathered, scans_in
 from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes, writable
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Window",
     "create",
     "cut",
+    "gathered",
     "holds",
     "is_scan",
     "open",
@@ -54,7 +55,6 @@ __all__ = [
     "read",
     "require_holds",
     "scans_in",
-    "series_in",
     "stem",
     "suffix_of",
     "suffixes",

@@ -20,8 +20,8 @@ Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
 Affine = NDArray[np.float64]
-"""In millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior (RAS+);
-of micrographs (3, 3), from row and column to x and y."""
+"""To millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior
+(RAS+); of micrographs (3, 3), from row and column to x and y."""
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
@@ -94,6 +94,11 @@ class Selection:
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
 
 
+IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
+"""What of a `Selection` means nothing for scans of so many spatial axes: volumes have all planes,
+and a resolution in all three directions."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ground:
     """Where an image lies on the ground.
@@ -119,8 +124,8 @@ class Header:
         channels: C.
         shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
         dtype: of the values in the file; float32 where it scales integers to fractions.
-        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None where
-            the format has no such place.
+        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None
+            where the format has no such place.
         source: what the family keeps of the file, so that one written like it has the same
             metadata; families don't look at each other's.
         ground: where on the ground the pixels are; None where the format doesn't say.
@@ -308,10 +313,11 @@ class Family(ABC):
         special: it goes before other families of the same suffix, for the files that it `claims`
             and the headers that it `suits`.
         folder: its "files" are folders.
-        nameless: its files need no suffix, and a folder of them can be a scan, or several.
+        nameless: its files need no suffix.
+        gathers: with so many spatial axes, its files make scans together, see `gather`; a folder of
+            them can be one.
         reads_only: it writes nothing.
         instead: a suffix for what this family can't hold.
-        folder: its "files" are folders.
     """
 
     suffixes: tuple[str, ...]
@@ -322,25 +328,30 @@ class Family(ABC):
     parts: tuple[str, ...] = ()
     folder = False
     nameless = False
+    gathers: tuple[int, ...] = ()
     reads_only = False
     instead = ""
-    folder = False
+
+    def takes(self, spatial_dims: int | None) -> bool:
+        """Whether its scans can have so many spatial axes; None for any number."""
+        return spatial_dims in (None, *self.spatial_dims)
+
+    def usual_dims(self, path: Path) -> int:
+        """The spatial axes that a file's scan has, where nobody says how many."""
+        return self.gathers[0] if self.gathers and path.is_dir() else self.spatial_dims[0]
 
     def starts(self, head: bytes) -> bool:
         """Whether a file is the family's by its first `HEAD` bytes (all of a shorter one)."""
         return head.startswith(self.magic)
 
-    def gather(self, files: Sequence[Path], selection: Selection) -> Listing | None:
-        """The volumes that files of one folder make together, or a part of each of them.
+    def gather(self, files: Sequence[Path], selection: Selection) -> Listing:
+        """The scans that files of one folder make together.
 
         Args:
             files: all of the family in that folder, at least one.
-            selection: which part of them is meant.
-
-        Returns:
-            None if each file is a scan by itself.
+            selection: which of them are meant.
         """
-        return None
+        raise NotImplementedError
 
     def claims(self, path: Path) -> bool:
         """Whether a file that starts with `magic` is this family's, of those that are special.

@@ -86,8 +86,15 @@ class _ImageReader(Reader):
 
     def values(self, window: Window) -> Values:
         pixels = decoded(dataset_of(self._slice.path), self._slice.frame)
-        channels = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+        channels = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
         return values_of(self._slice, channels[:, *window], self.header.dtype)
+
+
+def _open_image(path: Path, selection: Selection) -> Reader:
+    try:
+        return _ImageReader(path, selection.z)
+    except NoImage as error:
+        raise UserError(f"{path} is {error}; give an image") from error
 
 
 class Dicom(Family):
@@ -97,6 +104,7 @@ class Dicom(Family):
     spatial_dims = (2, 3)
     selects = ("series", "z")
     nameless = True
+    gathers = (3,)
     instead = ".nii.gz"
 
     def starts(self, head: bytes) -> bool:
@@ -106,20 +114,17 @@ class Dicom(Family):
         require_pydicom()
         volumes, passed = find_series(files, selection)
         names = _names(volumes)
-        return Listing(
-            tuple(map(_place, volumes, names, [len(volumes)] * len(volumes))), tuple(passed)
-        )
+        alone = len(volumes) == 1 and selection.series is None
+        places = [_place(each, name, alone) for each, name in zip(volumes, names, strict=True)]
+        return Listing(tuple(places), tuple(passed))
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         require_pydicom()
-        if spatial_dims == 2:
-            try:
-                return _ImageReader(path, selection.z)
-            except NoImage as error:
-                raise UserError(f"{path} is {error}; give an image") from error
-        files = [path]
-        if path.is_dir():
-            files = sorted(each for each in path.iterdir() if self._own(each))
+        openers = {2: _open_image, 3: self._open_volume}
+        return openers[spatial_dims](path, selection)
+
+    def _open_volume(self, path: Path, selection: Selection) -> Reader:
+        files = sorted(filter(self._own, path.iterdir())) if path.is_dir() else [path]
         volumes, passed = find_series(files, selection)
         if not volumes:
             reasons = dict.fromkeys(each.reason for each in passed)
@@ -182,9 +187,9 @@ def _names(volumes: Sequence[Series]) -> list[str]:
     return [head.series for head in heads]
 
 
-def _place(volume: Series, name: str, count: int) -> Place:
+def _place(volume: Series, name: str, alone: bool) -> Place:
     files = volume.files
     if len(files) == 1:
         return Place(files[0], WHOLE, files[0].stem)
-    selection = WHOLE if count == 1 else Selection(series=volume.slices[0].series)
+    selection = WHOLE if alone else Selection(series=volume.slices[0].series)
     return Place(files[0].parent, selection, name)

@@ -54,14 +54,13 @@ def decode(source: bytes, runner: "DecodeRunner") -> bytes:
         pixels = imagecodecs.jpegls_decode(source)
     elif syntax in (uid.JPEG2000Lossless, uid.JPEG2000):
         pixels = imagecodecs.jpeg2k_decode(source)
-        runner.set_option(
-            "photometric_interpretation", "RGB" if pixels.ndim == 3 else "MONOCHROME2"
-        )
+        if runner.samples_per_pixel > 1:  # YBR_RCT and YBR_ICT are so when decoded
+            runner.set_option("photometric_interpretation", "RGB")
     elif syntax in (uid.JPEGLossless, uid.JPEGLosslessSV1):
         pixels = imagecodecs.ljpeg_decode(source)
     else:
         pixels = imagecodecs.jpeg_decode(source)
-    if pixels.ndim == 3:
+    if runner.samples_per_pixel > 1:
         runner.set_option("planar_configuration", 0)
     runner.set_option("bits_allocated", 8 * pixels.dtype.itemsize)
     return np.ascontiguousarray(pixels).tobytes()

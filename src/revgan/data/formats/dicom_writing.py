@@ -116,8 +116,7 @@ def stored(values: Values) -> Stored:
 def write_image(path: Path, values: Values, source: Source) -> None:
     """Writes (C, H, W) in the place of an image."""
     ((original,),) = source.slices
-    dataset = dataset_of(original.path, stop_before_pixels=True)
-    _derive(dataset, _New.now(), [original])
+    dataset = _derived(original, _New.now(), [original])
     if len(values) == 3:
         _set_pixels(dataset, np.moveaxis(values, 0, -1), "RGB", 8)
     else:
@@ -141,8 +140,7 @@ def write_series(path: Path, values: NDArray[Any], source: Source) -> None:
         return
     path.mkdir()
     for level, numbers in zip(source.slices, frames, strict=True):
-        dataset = dataset_of(level[0].path, stop_before_pixels=True)
-        _derive(dataset, new, level)
+        dataset = _derived(level[0], new, level)
         _set_grey(dataset, scaled._replace(numbers=numbers), window)
         dataset.save_as(path / _file_name(level[0]), enforce_file_format=True)
 
@@ -159,8 +157,7 @@ def _write_frames(
     from pydicom import Dataset
     from pydicom import Sequence as Items
 
-    dataset = dataset_of(levels[0].path, stop_before_pixels=True)
-    _derive(dataset, new, levels[:1])
+    dataset = _derived(levels[0], new, levels[:1])
     _set_grey(dataset, scaled, window)
     for name in ("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"):
         del dataset[name]  # these are said in the groups of frames
@@ -216,24 +213,29 @@ class _New(NamedTuple):
         )
 
 
-def _derive(dataset: "Dataset", new: _New, originals: Sequence[Slice]) -> None:
-    """Makes an original's dataset, without pixels, that of a new instance."""
+def _derived(original: Slice, new: _New, originals: Sequence[Slice]) -> "Dataset":
+    """An original's dataset, without pixels, as that of a new instance.
+
+    Args:
+        original: whose dataset.
+        new: the series that the instance is of.
+        originals: what it is made of.
+    """
+    from pydicom import Dataset
     from pydicom import Sequence as Items
+    from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+    dataset = Dataset()  # not the one that was read, which remembers its encoding
+    for element in dataset_of(original.path, stop_before_pixels=True):
+        dataset.add(element)
+    dataset.file_meta = FileMetaDataset()
     dataset.remove_private_tags()
     for overlay in [tag for tag in dataset.keys() if tag.group in range(0x6000, 0x6100)]:  # noqa: SIM118
         del dataset[overlay]
     for name in STALE:
         if name in dataset:
             del dataset[name]
-    for name in (
-        "ImplementationClassUID",
-        "ImplementationVersionName",
-        "SourceApplicationEntityTitle",
-    ):
-        if name in dataset.file_meta:  # of the software that wrote the original
-            del dataset.file_meta[name]
     of_class, series = dataset.SOPClassUID, dataset.SeriesInstanceUID
     references = [
         _item(ReferencedSOPClassUID=of_class, ReferencedSOPInstanceUID=each.uid)
@@ -286,6 +288,7 @@ def _derive(dataset: "Dataset", new: _New, originals: Sequence[Slice]) -> None:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = of_class
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    return dataset
 
 
 def _image_type(original: Any) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
+    IDLE,
     KINDS,
     WHOLE,
     Affine,
@@ -114,7 +115,12 @@ def open(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
             f"{type(family).__name__} don't have; leave that out"
         )
-    dims = spatial_dims or (3 if path.is_dir() and family.nameless else family.spatial_dims[0])
+    dims = spatial_dims or family.usual_dims(path)
+    if idle := [name for name in selection.given if name in IDLE[dims]]:
+        raise UserError(
+            f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does "
+            "nothing; leave that out"
+        )
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
@@ -223,7 +229,8 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     path = Path(path)
     family = writing_family(path, header)
     require_holds(path, header)
-    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
+    taken = (family.folder or family.gathers) and path.is_dir() and any(path.iterdir())
+    if taken and not family.claims(path):
         raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
@@ -393,8 +400,8 @@ def _require_place(affine: Affine, path: Path) -> None:
     steps = affine[:-1, :-1]
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
-            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't be inverted; mend its "
-            "header, for example by that of another scan on the same grid"
+            f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't "
+            "be inverted; mend its header, for example by that of another scan on the same grid"
         )
 
 

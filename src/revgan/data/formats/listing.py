@@ -31,17 +31,16 @@ def scans_in(
                    found.passed)  # fmt: skip
 
 
-def series_in(folder: Path, selection: Selection) -> Listing | None:
-    """The volumes that a folder's own files make together; None if they make none."""
-    found = Listing()
+def gathered(folder: Path, dims: int, selection: Selection) -> Listing | None:
+    """The scans that a folder's own files make together; None if they make none."""
     by_family: dict[Family, list[Path]] = defaultdict(list)
     for path in visible(folder):
-        if path.is_file():
-            family = family_of(path, 3)
-            if family is not None and family.nameless:
-                by_family[family].append(path)
+        family = family_of(path, dims) if path.is_file() else None
+        if family is not None and dims in family.gathers:
+            by_family[family].append(path)
+    found = Listing()
     for family, files in by_family.items():
-        found += family.gather(files, selection) or Listing()
+        found += family.gather(files, selection)
     return found if by_family else None
 
 
@@ -54,17 +53,17 @@ def _listed(
     found = Listing()
     for path in entries:
         family = family_of(path, dims)
-        if path.is_dir() and (family is None or family.nameless):
+        if path.is_dir() and (family is None or family.gathers):
             found += _inside(path, dims, selection, recursive, above | {folder.resolve()})
         elif family is None:
             found += Listing(passed=(Passed(path, _reason(path, dims)),))
         elif not _is_part(path, family, names):
             by_family[family].append(path)
     for family, files in by_family.items():
-        together = family.gather(files, selection) if dims == 3 else None
-        if together is None:
-            together = Listing(tuple(Place(path, selection, stem(path)) for path in files))
-        found += together
+        if dims in family.gathers:
+            found += family.gather(files, selection)
+        else:
+            found += Listing(tuple(Place(path, selection, stem(path)) for path in files))
     return found
 
 
@@ -72,7 +71,7 @@ def _inside(
     folder: Path, dims: int, selection: Selection, recursive: bool, above: frozenset[Path]
 ) -> Listing:
     """What a folder inside another adds to it."""
-    own = series_in(folder, selection) if dims == 3 else None
+    own = gathered(folder, dims, selection)
     if own is not None and (own.scans or not recursive):
         alone = len(own.scans) == 1
         scans = tuple(

@@ -5,7 +5,7 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import nibabel
 import numpy as np
@@ -34,11 +34,25 @@ MILLIMETRES = {1: 1e3, 3: 1e-3}
 """In the header's units of space, by their codes: metres, micrometres; others count as mm."""
 
 
+GZIP = b"\x1f\x8b"
+"""What compressed files start with."""
+
+HEADER = 540
+"""Bytes of the longer header, that of NIfTI-2."""
+
+
 class _NiftiReader(Reader):
     windowed = True
 
     def __init__(self, path: Path) -> None:
-        image = nibabel.load(path)
+        with path.open("rb") as file:
+            self._compressed = file.read(2) == GZIP  # whatever the name says
+        self._stream: IO[bytes] | None = None
+        if self._compressed == (path.suffix.lower() == ".gz"):
+            image = nibabel.load(path)
+        else:
+            self._stream = gzip.open(path) if self._compressed else path.open("rb")
+            image = _from_stream(self._stream)
         if not isinstance(image, Nifti1Image):  # as CIFTI, which is also called .nii
             raise UserError(f"{path} holds no volume but a {type(image).__name__}; give a volume")
         self._path, self._image = path, image
@@ -54,21 +68,16 @@ class _NiftiReader(Reader):
         self.header = Header(channels, shape, dtype, affine, image.header)
 
     def values(self, window: Window) -> Values:
-        compressed = self._path.suffix.lower() == ".gz"
-        if compressed and window == (slice(None),) * 3:
+        if self._compressed and window == (slice(None),) * 3:
             data = self._uncompressed()
         else:
-            if compressed and self._folder is None:
+            if self._compressed and self._folder is None:
                 self._uncompress()
             data = np.asanyarray(self._image.dataobj[*window])
         dtype = np.dtype(np.float32) if self._scaled else data.dtype.newbyteorder("=")
         with np.errstate(over="ignore"):  # reported as infinite
             data = data.astype(dtype, copy=False)
         return np.moveaxis(data.reshape(*data.shape[:3], self.header.channels), -1, 0)
-
-    def close(self) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
 
     def _uncompress(self) -> None:
         """Into a file that windows can be read from."""
@@ -85,6 +94,20 @@ class _NiftiReader(Reader):
             while file.read(2**20):  # only at its end does gzip find out that a file is damaged
                 pass
         return data
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _from_stream(stream: IO[bytes]) -> Any:
+    """A volume whose file's name doesn't tell nibabel how it is compressed."""
+    head = stream.read(HEADER)
+    stream.seek(0)
+    kinds = (kind for kind in (Nifti2Image, Nifti1Image) if kind.header_class.may_contain_header(head))
+    return next(kinds, Nifti1Image).from_stream(stream)
 
 
 class Nifti(Family):
@@ -155,7 +178,7 @@ class _NiftiWriter(Writer):
             self._plain.unlink(missing_ok=True)
 
 
-def _compressed(file: BinaryIO) -> gzip.GzipFile:
+def _compressed(file: IO[bytes]) -> gzip.GzipFile:
     """Compresses what is written into it.
 
     By the fastest level, which nibabel uses too; without a time, so that the same volume gives the

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,6 +37,8 @@ class Level:
     @property
     def scaled(self) -> tuple[int, ...]:
         """The (H, W) that is asked for."""
+        if self.scale == 1:
+            return self.shape
         return tuple(max(1, round(side / self.scale)) for side in self.shape)
 
     def read(self, read: Read, window: Window) -> Values:
@@ -113,6 +116,24 @@ def choose(
     return Level(number, shapes[number], 1.0 if abs(scale - 1) < AS_IS else scale)
 
 
+def lengths(
+    sizes: Sequence[float],
+    starts: Sequence[float],
+    shape: tuple[int, ...],
+    other: tuple[int, ...],
+) -> tuple[list[float], list[float]]:
+    """How large pixels are, and where the first one's centre is, in another resolution.
+
+    Args:
+        sizes: of a scan's pixels along each axis.
+        starts: where its first one's centre is.
+        shape: of the scan.
+        other: of the same scan in the other resolution; both cover the same.
+    """
+    new = [size * side / count for size, side, count in zip(sizes, shape, other, strict=True)]
+    return new, [at + (n - old) / 2 for at, n, old in zip(starts, new, sizes, strict=True)]
+
+
 def halvings(
     shape: tuple[int, ...], sizes: Sequence[float], least: int
 ) -> Iterator[tuple[int, ...]]:
@@ -148,26 +169,26 @@ def means(values: Values, factors: tuple[int, ...]) -> Values:
         values: (C, *spatial).
         factors: along each spatial axis.
     """
-    total = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    total: Values = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
     for axis, factor in enumerate(factors, start=1):
         if factor == 2:
-            evens = total[(slice(None),) * axis + (slice(0, None, 2),)]
-            odds = total[(slice(None),) * axis + (slice(1, None, 2),)]
-            paired = (slice(None),) * axis + (slice(0, odds.shape[axis]),)
-            evens = evens.copy()
-            evens[paired] = (evens[paired] + odds) / 2
-            total = evens
+            along = np.moveaxis(total, axis, 0)
+            halved, odds = along[::2].copy(), along[1::2]
+            halved[: len(odds)] += odds
+            halved[: len(odds)] /= 2
+            total = np.moveaxis(halved, 0, axis)
     return rounded(total, values.dtype)
 
 
-def rounded(values: Values, dtype: np.dtype[np.generic]) -> Values:
+def rounded(values: Values, dtype: np.dtype[Any]) -> Values:
     """Fractions in a type: the nearest of its integers, where it has no others."""
     if dtype.kind == "f":
         return values.astype(dtype)
     if dtype.kind == "b":
         return values >= 0.5
     limits = np.iinfo(dtype)
-    return np.rint(values).clip(limits.min, limits.max).astype(dtype)
+    whole: Values = np.rint(values).clip(limits.min, limits.max).astype(dtype)
+    return whole
 
 
 def blocks(shape: tuple[int, ...], sides: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:

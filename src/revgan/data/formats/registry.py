@@ -22,9 +22,7 @@ def families() -> tuple[Family, ...]:
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
     """The suffixes of files with scans of so many spatial axes; of all files by default."""
-    of_families = (
-        family.suffixes for family in families() if spatial_dims in (None, *family.spatial_dims)
-    )
+    of_families = (family.suffixes for family in families() if family.takes(spatial_dims))
     return tuple(dict.fromkeys(chain.from_iterable(of_families)))
 
 
@@ -60,7 +58,7 @@ def known_suffix(path: Path, spatial_dims: int | None) -> str:
 
 
 def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
-    """Whether a path is that of a scan by its suffix: of a file, or of a folder that counts as one."""
+    """Whether a path is a scan's by its suffix: of a file, or of a folder that counts as one."""
     suffix = suffix_of(path, spatial_dims)
     if suffix is None:
         return False
@@ -84,16 +82,16 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
         return found
     suffix = known_suffix(path, spatial_dims)
     family = next(each for each in families() if suffix in each.suffixes)
-    head = b"" if path.is_dir() and (family.folder or family.nameless) else first_bytes(path)
+    head = b"" if path.is_dir() and (family.folder or family.gathers) else first_bytes(path)
     if family.folder and not family.claims(path):
         raise UserError(
-            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by an "
-            "undamaged copy"
+            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by "
+            "an undamaged copy"
         )
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]
-    marked = [each for each in families() if dims in each.spatial_dims and each.magic]
+    marked = [each for each in families() if each.takes(dims) and each.magic]
     fitting = (each for each in marked if each.starts(head))
     found = next((each for each in fitting if each.claims(path)), None)
     if found is None:
@@ -116,7 +114,7 @@ def writing_family(path: Path, header: Header) -> Family:
         if found := next(nameless, None):
             return found
         suffix = known_suffix(path, dims)
-    named = (each for each in families() if suffix in each.suffixes and dims in each.spatial_dims)
+    named = (each for each in families() if suffix in each.suffixes and each.takes(dims))
     return next(each for each in named if each.suits(path, header))
 
 
@@ -128,24 +126,24 @@ def writable(path: Path) -> Path:
     return path.with_name(f"{stem(path)}{instead.pop()}") if instead else path
 
 
-def family_of(path: Path, spatial_dims: int) -> Family | None:
+def family_of(path: Path, dims: int) -> Family | None:
     """The family of what a folder holds by its suffix or, where that tells nothing, its content.
 
     None for what is no scan with so many spatial axes.
     """
-    suffix = suffix_of(path, spatial_dims)
+    suffix = suffix_of(path, dims)
     if suffix is None:
-        return _nameless(path, spatial_dims) if suffix_of(path) is None else None
-    fitting = (each for each in families() if spatial_dims in each.spatial_dims)
+        return _nameless(path, dims) if suffix_of(path) is None else None
+    fitting = (each for each in families() if each.takes(dims))
     found = next(each for each in fitting if suffix in each.suffixes)
     if path.is_dir():
-        return found if found.nameless or (found.folder and found.claims(path)) else None
+        return found if dims in found.gathers or (found.folder and found.claims(path)) else None
     return None if found.folder else found
 
 
 def _nameless(path: Path, spatial_dims: int | None) -> Family | None:
     """The family that a file, or the first of a folder, is of by its first bytes alone."""
-    fitting = (each for each in families() if spatial_dims in (None, *each.spatial_dims))
+    fitting = (each for each in families() if each.takes(spatial_dims))
     unnamed = [each for each in fitting if each.nameless]
     files = [path]
     if path.is_dir():

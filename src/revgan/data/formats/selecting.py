@@ -86,7 +86,8 @@ def plane(path: Path, what: str, wanted: int | None, count: int) -> int:
         raise UserError(f"{path} has {count} {things}; choose one by {what}, from 0 to {count - 1}")
     number = wanted or 0
     if not 0 <= number < count:
-        raise UserError(f"{path} has {count} {things}; give {what} from 0 to {count - 1}")
+        held = f"{count} {things}" if count > 1 else f"only one of {things}"
+        raise UserError(f"{path} has {held}; give {what} from 0 to {count - 1}")
     return number
 
 

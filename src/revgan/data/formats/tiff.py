@@ -1,8 +1,6 @@
 """TIFF: grey and RGB, with and without alpha, in strips, tiles and planes; BigTIFF too."""
 
 import logging
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from revgan.data.formats.contract import (
     Writer,
     require_photo,
 )
+from revgan.data.formats.tiff_pages import cut_page
 from revgan.data.formats.tiles import TiledWriter
 from revgan.errors import UserError
 
@@ -56,7 +55,7 @@ class _TiffReader(Reader):
     def values(self, window: Window) -> Values:
         page = self._series.keyframe
         windowed = len(self._series.pages) == 1 and window != (slice(None),) * 2
-        image = self._cut(page, window) if windowed else self._whole()[:, *window]
+        image = cut_page(page, window) if windowed else self._whole()[:, *window]
         if image.dtype == np.bool_:
             image = image * np.uint8(255)
         return ~image if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else image
@@ -67,50 +66,8 @@ class _TiffReader(Reader):
             return image[np.newaxis]
         return np.moveaxis(image, -1, 0) if self._axes == "YXS" else image
 
-    def _cut(self, page: tifffile.TiffPage, window: Window) -> Values:
-        """A part of the image; decodes only the strips or tiles that it lies in."""
-        ranges = [
-            range(*part.indices(size)) for part, size in zip(window, self.header.shape, strict=True)
-        ]
-        cut = np.zeros((self.header.channels, *map(len, ranges)), page.dtype)
-        file = self._file.filehandle
-        for index, plane, *starts in _segments(page, ranges):
-            file.seek(page.dataoffsets[index])
-            data = file.read(page.databytecounts[index])
-            decoded, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
-            if decoded is None:  # a sparse file leaves out what is 0
-                continue
-            segment = np.moveaxis(decoded[0], -1, 0)  # of (depth, height, width, samples)
-            here, there = [], []
-            for part, start, size in zip(ranges, starts, segment.shape[1:], strict=True):
-                first, end = max(part.start, start), min(part.stop, start + size)
-                here.append(slice(first - start, end - start))
-                there.append(slice(first - part.start, end - part.start))
-            cut[plane : plane + len(segment), *there] = segment[:, *here]
-        return cut
-
     def close(self) -> None:
         self._file.close()
-
-
-def _segments(page: tifffile.TiffPage, ranges: list[range]) -> Iterator[tuple[int, int, int, int]]:
-    """The strips or tiles that rows and columns lie in: number, plane, first row and column.
-
-    Planes come one after the other, each in rows of segments.
-    """
-    if page.is_tiled:
-        height, width = page.tilelength, page.tilewidth
-    else:
-        height, width = min(page.rowsperstrip, page.imagelength), page.imagewidth
-    rows, columns = (
-        range(part.start // size, -(-part.stop // size))
-        for part, size in zip(ranges, (height, width), strict=True)
-    )
-    across, down = -(-page.imagewidth // width), -(-page.imagelength // height)
-    for plane in range(len(page.dataoffsets) // (across * down)):
-        for row, column in product(rows, columns):
-            index = (plane * down + row) * across + column
-            yield index, plane, row * height, column * width
 
 
 class Tiff(Family):

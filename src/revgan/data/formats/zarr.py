@@ -1,12 +1,10 @@
 """OME-Zarr 0.4 and 0.5: folders of chunks, read and written chunk by chunk, with their pyramid."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,22 +24,31 @@ from revgan.data.formats.physical import (
     place,
     sizes_and_origin,
 )
-from revgan.data.formats.pyramid import Level, blocks, choose, coarser, halvings, means
-from revgan.errors import UserError
-
-if TYPE_CHECKING:
-    from zarr import Array, Group
+from revgan.data.formats.pyramid import (
+    Level,
+    blocks,
+    choose,
+    coarser,
+    halvings,
+    lengths,
+    means,
+)
+from revgan.errors import UserError, one_line
 
 ORDER = {2: "yx", 3: "xyz"}
 """A scan's spatial axes, by their number."""
 
+FORMATS = {"0.4": 2, "0.5": 3}
+"""Of Zarr, by the version of OME-Zarr."""
+
 CHUNK = {2: 512, 3: 64}
 """The side of new chunks, which are of one channel."""
 
-CODECS = frozenset(
-    "bytes transpose sharding_indexed crc32c crc32 adler32 fletcher32 gzip zlib bz2 lzma lz4 zstd "
-    "blosc delta shuffle bitround quantize fixedscaleoffset astype packbits".split()
-)
+CODECS = {
+    *("bytes", "transpose", "sharding_indexed", "crc32c", "crc32", "adler32", "fletcher32"),
+    *("gzip", "zlib", "bz2", "lzma", "lz4", "zstd", "blosc"),
+    *("delta", "shuffle", "bitround", "quantize", "fixedscaleoffset", "astype", "packbits"),
+}
 """What chunks may be coded by. All else is refused, above all pickle, which would run what a file
 brings."""
 
@@ -61,31 +68,74 @@ class OmeZarr:
     channels: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _Axes:
+    """How the axes of an array become those of a scan, (C, *spatial), and back.
+
+    Attributes:
+        names: a letter for each axis of the array.
+        order: of the scan's spatial axes.
+        fixed: the index along each other axis but that of channels.
+    """
+
+    names: str
+    order: str
+    fixed: Mapping[str, int]
+
+    def of_scan(self, channels: Any, spatial: Sequence[Any], other: Any) -> tuple[Any, ...]:
+        """Something for each of the array's axes."""
+        by_axis = dict(zip(self.order, spatial, strict=True)) | {"c": channels}
+        return tuple(by_axis.get(axis, other) for axis in self.names)
+
+    def index(self, channels: slice, window: Window) -> tuple[Any, ...]:
+        """What is a part of a scan in the array."""
+        index = self.of_scan(channels, window, None)
+        pairs = zip(self.names, index, strict=True)
+        return tuple(self.fixed.get(axis, 0) if part is None else part for axis, part in pairs)
+
+    def to_scan(self, data: Values) -> Values:
+        """What `index` cut from the array, as (C, *spatial)."""
+        left = [axis for axis in self.names if axis in "c" + self.order]
+        if "c" not in left:
+            data, left = data[np.newaxis], ["c", *left]
+        scan: Values = data.transpose([left.index(axis) for axis in "c" + self.order])
+        return scan
+
+    def to_array(self, values: Values) -> Values:
+        """The opposite of `to_scan`."""
+        left = [axis for axis in self.names if axis in "c" + self.order]
+        if "c" not in left:
+            return values[0].transpose([self.order.index(axis) for axis in left])
+        return values.transpose([("c" + self.order).index(axis) for axis in left])
+
+    def spatial(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
+        """Of something for each of the array's axes, that for the scan's spatial ones."""
+        return tuple(numbers[self.names.index(axis)] for axis in self.order)
+
+
 class _ZarrReader(Reader):
     def __init__(self, path: Path, dims: int, selection: Selection) -> None:
         zarr = _zarr(path)
-        group, attributes = _image(path, zarr.open_group(path, mode="r"), selection.series)
-        self._image = image = _described(path, attributes)
-        self._order = ORDER[dims]
-        arrays = [_array(path, group, level.path, image.axes) for level in image.levels]
-        sizes = dict(zip(image.axes, arrays[0].shape, strict=True))
-        self._fixed = {}
-        for axis in "tz":
-            if axis not in self._order:
-                wanted = {"t": selection.t, "z": selection.z}[axis]
-                count = sizes.get(axis, 1)
-                self._fixed[axis] = selecting.plane(path, axis, wanted, count)
-        if missing := set(self._order) - set(image.axes):
+        group = _image(path, zarr.open_group(path, mode="r"), selection.series)
+        self._image = image = _described(path, group.attrs.asdict())
+        order = ORDER[dims]
+        if missing := set(order) - set(image.axes):
             raise UserError(f"{path} has no axis {missing.pop()}; a volume needs x, y and z")
-        labels = image.labels if len(image.labels) == sizes.get("c", 1) else ()
-        self._channels = selecting.channels(
-            path, selection.channels, labels, sizes.get("c", 1)
-        )
-        shapes = [tuple(array.shape[image.axes.index(a)] for a in self._order) for array in arrays]
-        spacings = [self._spacing(level) for level in image.levels]
-        known = [spacing[0] * 1e3 for spacing in spacings if spacing is not None]
-        in_plane = known if len(known) == len(shapes) and dims < 3 else None
-        self._level = level = choose(path, selection, shapes, in_plane)
+        arrays = [_array(path, group, level.path, image.axes) for level in image.levels]
+        counts = dict.fromkeys("tcz", 1) | dict(zip(image.axes, arrays[0].shape, strict=True))
+        wanted = {axis: getattr(selection, axis) for axis in "tz" if axis not in order}
+        fixed = {
+            axis: selecting.plane(path, axis, number, counts[axis])
+            for axis, number in wanted.items()
+        }
+        self._axes = _Axes(image.axes, order, fixed)
+        labels = image.labels if len(image.labels) == counts["c"] else ()
+        self._channels = selecting.channels(path, selection.channels, labels, counts["c"])
+        shapes = [self._axes.spatial(array.shape) for array in arrays]
+        sizes = [self._millimetres(level.scale) for level in image.levels]
+        in_plane = [each[0] * 1e3 for each in sizes if each is not None]
+        known = in_plane if len(in_plane) == len(shapes) else None
+        self._level = level = choose(path, selection, shapes, known)
         self._array = arrays[level.number]
         self.header = Header(
             len(self._channels),
@@ -96,179 +146,129 @@ class _ZarrReader(Reader):
             names=tuple(labels[number] for number in self._channels) if labels else (),
         )
 
-    def _spacing(self, level: ngff.Level) -> list[float] | None:
-        """Millimetres along the scan's axes; None where a unit is missing."""
-        units = [self._image.millimetres(axis) for axis in self._order]
-        steps = [level.scale[self._image.axes.index(axis)] for axis in self._order]
-        sizes = [step * unit for step, unit in zip(steps, units, strict=True) if unit]
-        return sizes if len(sizes) == len(units) else None
+    def _millimetres(self, numbers: tuple[float, ...]) -> list[float] | None:
+        """Lengths along the scan's axes; None where a unit is missing."""
+        units = [self._image.millimetres(axis) for axis in self._axes.order]
+        lengths = [
+            length * unit
+            for length, unit in zip(self._axes.spatial(numbers), units, strict=True)
+            if unit is not None
+        ]
+        return lengths if len(lengths) == len(units) else None
 
     def _affine(self, level: Level) -> Affine | None:
         described = self._image.levels[level.number]
-        sizes = self._spacing(described)
-        if sizes is None:
+        sizes = self._millimetres(described.scale)
+        starts = self._millimetres(described.translation)
+        if sizes is None or starts is None:
             return None
-        origin = [
-            described.translation[self._image.axes.index(axis)]
-            * (self._image.millimetres(axis) or 1.0)
-            for axis in self._order
-        ]
-        scaled = [s * side / n for s, side, n in zip(sizes, level.shape, level.scaled, strict=True)]
-        # The first pixel's centre moves with its size.
-        begins = [o + (new - old) / 2 for o, new, old in zip(origin, scaled, sizes, strict=True)]
-        return place(scaled, begins)
+        return place(*lengths(sizes, starts, level.shape, level.scaled))
 
     def values(self, window: Window) -> Values:
         return self._level.read(self._read, window)
 
     def _read(self, window: Window) -> Values:
-        parts = dict(zip(self._order, window, strict=True))
-        first, last = min(self._channels), max(self._channels)
-        index = tuple(
-            self._fixed[axis]
-            if axis in self._fixed
-            else parts.get(axis, slice(first, last + 1))
-            for axis in self._image.axes
-        )
-        data = np.asarray(self._array[index])
-        left = [axis for axis in self._image.axes if axis not in self._fixed]
-        if "c" not in left:
-            data, left = data[np.newaxis], ["c", *left]
-        data = data.transpose([left.index(axis) for axis in "c" + self._order])
+        first = min(self._channels)
+        index = self._axes.index(slice(first, max(self._channels) + 1), window)
+        values = self._axes.to_scan(np.asarray(self._array[index]))
         chosen = [number - first for number in self._channels]
-        if chosen != list(range(len(data))):
-            data = data[chosen]
-        return data.astype(self.header.dtype, copy=False)
+        if chosen != list(range(len(values))):
+            values = values[chosen]
+        read: Values = values.astype(self.header.dtype, copy=False)
+        return read
 
 
 class _ZarrWriter(Writer):
     """Writes chunks as windows come, then each level of the pyramid from the one before."""
 
     def __init__(self, path: Path, header: Header) -> None:
-        self._path, self._header = path, header
-        self._order = ORDER[len(header.shape)]
-        known = header.source if isinstance(header.source, OmeZarr) else None
-        self._known = known
+        self._header = header
+        self._known = known = header.source if isinstance(header.source, OmeZarr) else None
         version = known.image.version if known and known.image.version == "0.4" else "0.5"
-        self._axes, chunks = self._layout()
-        zarr = _zarr(path)
-        self._group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
-        sizes, origin = sizes_and_origin(
-            place([1] * len(header.shape), [0] * len(header.shape))
-            if header.affine is None
-            else header.affine
-        )
-        unit = 1.0 if header.affine is None else 1e3  # micrometres
-        self._arrays: list[Array[Any]] = []
-        levels: list[ngff.Level] = []
-        shape = header.shape
-        self._factors = list(halvings(shape, sizes, CHUNK[len(shape)]))
-        total = np.ones(len(shape))
-        for number, factors in enumerate([(1,) * len(shape), *self._factors]):
-            shape, total = coarser(shape, factors), total * factors
-            scale = dict(zip(self._order, np.array(sizes) * total * unit, strict=True))
-            # A mean lies in the middle of what it is of.
-            shift = np.array(origin) + np.array(sizes) * (total - 1) / 2
-            start = dict(zip(self._order, shift * unit, strict=True))
-            level = ngff.Level(
-                str(number),
-                tuple(float(scale.get(axis, 1)) for axis in self._axes),
-                tuple(float(start.get(axis, 0)) for axis in self._axes),
+        dims = len(header.shape)
+        names, chunks = _layout(header, known)
+        self._axes = _Axes(names, ORDER[dims], {})
+        self._group = _zarr(path).create_group(path, zarr_format=FORMATS[version])
+        unit, sizes, starts = "", [1.0] * dims, [0.0] * dims
+        if header.affine is not None:
+            unit = "micrometer"
+            sizes, starts = (
+                [mm * 1e3 for mm in numbers] for numbers in sizes_and_origin(header.affine)
             )
-            levels.append(level)
-            self._arrays.append(self._new_array(level.path, shape, chunks))
-        units = {axis: "micrometer" if header.affine is not None else "" for axis in self._order}
-        self._image = ngff.Multiscale(
-            version,
-            self._axes,
-            tuple(units.get(axis, "") for axis in self._axes),
-            tuple(levels),
-            known.image.name if known else "",
-        )
+        self._factors = list(halvings(header.shape, sizes, CHUNK[dims]))
+        self._arrays, levels = [], []
+        shape = header.shape
+        for number, factors in enumerate([(1,) * dims, *self._factors]):
+            shape = coarser(shape, factors)
+            # A mean lies in the middle of what it is of.
+            starts = [at + s * (f - 1) / 2 for at, s, f in zip(starts, sizes, factors, strict=True)]
+            sizes = [size * factor for size, factor in zip(sizes, factors, strict=True)]
+            scale, translation = (
+                self._axes.of_scan(1.0, sizes, 1.0),
+                self._axes.of_scan(0.0, starts, 0.0),
+            )
+            levels.append(ngff.Level(str(number), scale, translation))
+            self._arrays.append(self._new_array(str(number), shape, chunks))
+        units = self._axes.of_scan("", [unit] * dims, "")
+        name = known.image.name if known else ""
+        self._image = ngff.Multiscale(version, names, units, tuple(levels), name)
         self._low, self._high = np.inf, -np.inf
 
-    def _layout(self) -> tuple[str, tuple[int, ...]]:
-        """Axes and chunks: those of the file that it is written like, where they fit."""
-        header, dims = self._header, len(self._header.shape)
-        axes = "c" + self._order[::-1] if dims > 2 else "c" + self._order
-        chunks = {axis: CHUNK[dims] for axis in self._order}
-        if self._known is not None:
-            image = self._known.image
-            if header.channels == 1 or "c" in image.axes:
-                axes = image.axes
-            by_axis = dict(zip(image.axes, self._known.chunks, strict=True))
-            chunks = {axis: by_axis[axis] for axis in self._order}
-        sides = dict(zip(self._order, header.shape, strict=True))
-        return axes, tuple(min(chunks.get(axis, 1), sides.get(axis, 1)) for axis in axes)
-
-    def _new_array(
-        self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]
-    ) -> Array[Any]:
-        sides = dict(zip(self._order, shape, strict=True)) | {"c": self._header.channels}
-        full = tuple(sides.get(axis, 1) for axis in self._axes)
-        how: dict[str, Any] = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-        if self._group.metadata.zarr_format > 2:
-            how = {"dimension_names": list(self._axes)}
+    def _new_array(self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Any:
+        how: dict[str, Any] = {"dimension_names": list(self._axes.names)}
+        if self._group.metadata.zarr_format == FORMATS["0.4"]:
+            how = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        full = self._axes.of_scan(self._header.channels, shape, 1)
+        chunks = tuple(map(min, chunks, full))
+        dtype = self._header.dtype
         return self._group.create_array(
-            name,
-            shape=full,
-            chunks=tuple(map(min, chunks, full)),
-            dtype=self._header.dtype,
-            fill_value=0,
-            **how,
+            name, shape=full, chunks=chunks, dtype=dtype, fill_value=0, **how
         )
-
-    def _index(self, window: Window) -> tuple[Any, ...]:
-        parts = dict(zip(self._order, window, strict=True)) | {"c": slice(None)}
-        return tuple(parts.get(axis, 0) for axis in self._axes)
-
-    def _put(self, level: int, window: Window, values: Values) -> None:
-        order = [axis for axis in self._axes if axis in "c" + self._order]
-        if "c" not in order:
-            values = values[0]
-            source: str = self._order
-        else:
-            source = "c" + self._order
-        self._arrays[level][self._index(window)] = values.transpose(
-            [source.index(axis) for axis in order]
-        )
-
-    def _get(self, level: int, window: Window) -> Values:
-        data = np.asarray(self._arrays[level][self._index(window)])
-        order = [axis for axis in self._axes if axis in "c" + self._order]
-        if "c" not in order:
-            data, order = data[np.newaxis], ["c", *order]
-        return data.transpose([order.index(axis) for axis in "c" + self._order])
 
     def write(self, window: Window, values: Values) -> None:
-        self._put(0, window, values)
+        self._put(self._arrays[0], window, values)
         self._low = min(self._low, float(values.min()))
         self._high = max(self._high, float(values.max()))
 
+    def _put(self, array: Any, window: Window, values: Values) -> None:
+        array[self._axes.index(slice(None), window)] = self._axes.to_array(values)
+
     def finish(self) -> None:
-        for level, factors in enumerate(self._factors, start=1):
-            array = self._arrays[level]
-            shape, sides = (
-                tuple(which[self._axes.index(axis)] for axis in self._order)
-                for which in (array.shape, array.chunks)
-            )
+        finer = self._arrays[0]
+        for array, factors in zip(self._arrays[1:], self._factors, strict=True):
+            shape, sides = self._axes.spatial(array.shape), self._axes.spatial(array.chunks)
             for window in blocks(shape, sides):
-                finer = tuple(
+                source = tuple(
                     slice(part.start * factor, part.stop * factor)
                     for part, factor in zip(window, factors, strict=True)
                 )
-                self._put(level, window, means(self._get(level - 1, finer), factors))
-        image = replace(self._image, channels=self._described_channels())
+                values = self._axes.to_scan(finer[self._axes.index(slice(None), source)])
+                self._put(array, window, means(values, factors))
+            finer = array
+        image = replace(self._image, channels=self._channels())
         self._group.attrs.update(image.attributes())
 
-    def _described_channels(self) -> tuple[Mapping[str, Any], ...]:
+    def _channels(self) -> tuple[Mapping[str, Any], ...]:
         """As in the file that it is written like, where its channels are the same ones."""
         names, known = self._header.names, self._known
-        if known is not None and names and names == tuple(
-            known.image.labels[number] for number in known.channels
-        ):
-            return tuple(known.image.channels[number] for number in known.channels)
+        if known is not None and names:
+            same = [known.image.channels[number] for number in known.channels]
+            if names == tuple(str(channel.get("label")) for channel in same):
+                return tuple(same)
         return tuple(ngff.channel(name, self._low, self._high) for name in names)
+
+
+def _layout(header: Header, known: OmeZarr | None) -> tuple[str, tuple[int, ...]]:
+    """The axes and chunks of a new image: those of what it is written like, where they fit."""
+    order = ORDER[len(header.shape)]
+    axes = "c" + "".join(sorted(order, key="zyx".index))
+    chunks = dict.fromkeys(order, CHUNK[len(header.shape)])
+    if known is not None:
+        if header.channels == 1 or "c" in known.image.axes:
+            axes = known.image.axes
+        by_axis = dict(zip(known.image.axes, known.chunks, strict=True))
+        chunks = {axis: by_axis[axis] for axis in order}
+    return axes, tuple(chunks.get(axis, 1) for axis in axes)
 
 
 class Zarr(Family):
@@ -305,8 +305,8 @@ def _zarr(path: Path) -> Any:
         raise UserError(f"{path} needs the package zarr: pip install 'revgan[zarr]'") from error
 
 
-def _image(path: Path, root: Group, wanted: str | None) -> tuple[Group, Mapping[str, Any]]:
-    """The group of an image, and what it says of it."""
+def _image(path: Path, root: Any, wanted: str | None) -> Any:
+    """The group of an image."""
     found = dict(_images(root, ""))
     if not found:
         raise UserError(
@@ -314,11 +314,10 @@ def _image(path: Path, root: Group, wanted: str | None) -> tuple[Group, Mapping[
             "multiscales"
         )
     names = list(found)
-    group = found[names[selecting.series(path, wanted, names)]]
-    return group, group.attrs.asdict()
+    return found[names[selecting.series(path, wanted, names)]]
 
 
-def _images(group: Group, name: str) -> Iterator[tuple[str, Group]]:
+def _images(group: Any, name: str) -> Iterator[tuple[str, Any]]:
     """All images in a group: itself, those of a plate or well, or those of a collection."""
     attributes = group.attrs.asdict()
     ome = attributes.get("ome", attributes)
@@ -338,20 +337,20 @@ def _described(path: Path, attributes: Mapping[str, Any]) -> ngff.Multiscale:
     try:
         return ngff.Multiscale.read(attributes)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        lacks = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        lacks = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
         raise UserError(
-            f"{path} has metadata of OME-NGFF that can't be understood ({lacks}); write it again in "
-            "version 0.4 or 0.5"
+            f"{path} has metadata of OME-NGFF that can't be understood ({lacks}); write it again "
+            "in version 0.4 or 0.5"
         ) from error
 
 
-def _array(path: Path, group: Group, name: str, axes: str) -> Array[Any]:
+def _array(path: Path, group: Any, name: str, axes: str) -> Any:
     """The array of a level, if it holds real numbers and is decoded without running any code.
 
     Raises:
         UserError: it doesn't.
     """
-    array: Any = group[name]
+    array = group[name]
     if unknown := set(_codecs(array.metadata.to_dict())) - CODECS:
         raise UserError(
             f"{path} is coded by {', '.join(sorted(unknown))}, which revgan doesn't decode; write "

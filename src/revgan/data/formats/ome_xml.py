@@ -1,0 +1,140 @@
+"""What OME-TIFF and ImageJ say of an image beside its pages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+import tifffile
+
+from revgan.data.formats.physical import MILLIMETRES
+
+KEPT = {
+    *("AcquisitionMode", "Color", "ContrastMethod", "Fluor", "IlluminationType", "NDFilter"),
+    *("EmissionWavelength", "EmissionWavelengthUnit", "PinholeSize", "PinholeSizeUnit"),
+    *("ExcitationWavelength", "ExcitationWavelengthUnit", "PockelCellSetting"),
+}
+"""Of a channel, beside its name, as tifffile writes them."""
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """An image of a file.
+
+    Attributes:
+        name: of the image.
+        sizes: millimetres from pixel to pixel along x, y and z; None where it isn't said.
+        origin: of the first pixel in millimetres, along x, y and z.
+        names: of the channels; () if not all have one.
+        channels: what else is said of each channel, as OME-XML has it.
+    """
+
+    name: str = ""
+    sizes: tuple[float | None, ...] = (None, None, None)
+    origin: tuple[float, ...] = (0.0, 0.0, 0.0)
+    names: tuple[str, ...] = ()
+    channels: tuple[Mapping[str, str], ...] = ()
+
+
+def ome_images(xml: str) -> list[ImageInfo]:
+    """The images that OME-XML describes, in its order.
+
+    Raises:
+        ValueError: it isn't XML, or a number is none.
+    """
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"its OME-XML is damaged: {error}") from error
+    return [_ome_image(image) for image in root.iterfind("{*}Image")]
+
+
+def _ome_image(image: ElementTree.Element) -> ImageInfo:
+    pixels = image.find("{*}Pixels")
+    if pixels is None:
+        return ImageInfo(image.get("Name", ""))
+    plane = pixels.find("{*}Plane")
+    origin = [
+        0.0 if plane is None else _length(plane, f"Position{axis}", "reference frame") or 0.0
+        for axis in "XYZ"
+    ]
+    channels = list(pixels.iterfind("{*}Channel"))
+    names = tuple(channel.get("Name", "") for channel in channels)
+    return ImageInfo(
+        image.get("Name", ""),
+        tuple(_length(pixels, f"PhysicalSize{axis}", "µm") for axis in "XYZ"),
+        tuple(origin),
+        names if all(names) else (),
+        tuple(
+            {name: value for name, value in channel.attrib.items() if name in KEPT}
+            for channel in channels
+        ),
+    )
+
+
+def _length(element: ElementTree.Element, name: str, default: str) -> float | None:
+    """An attribute in millimetres; None where it is missing or in no unit of length."""
+    value, unit = element.get(name), element.get(f"{name}Unit", default)
+    if value is None or unit not in MILLIMETRES:
+        return None
+    size = float(value) * MILLIMETRES[unit]
+    return size if size or name.startswith("Position") else None
+
+
+def imagej_image(file: tifffile.TiffFile) -> ImageInfo:
+    """What ImageJ says of a file's only image."""
+    said = file.imagej_metadata or {}
+    unit = str(said.get("unit", "")).encode("latin-1", "replace").decode("unicode_escape")
+    millimetres = MILLIMETRES.get(unit)
+    sizes: list[float | None] = [None, None, None]
+    if millimetres is not None:
+        tags = file.pages.first.tags
+        for axis, name in enumerate(("XResolution", "YResolution")):
+            count, per = tags[name].value if name in tags else (0, 1)
+            sizes[axis] = millimetres * per / count if count and per else None
+        spacing = float(said.get("spacing", 1)) * millimetres
+        sizes[2] = abs(spacing) or None  # negative for a stack that was taken downwards
+    labels = said.get("Labels") or []
+    labels = [labels] if isinstance(labels, str) else list(map(str, labels))
+    # They are of planes; where all planes' are alike, of channels.
+    names = labels[: int(said.get("channels", 1))]
+    planes = len(labels) // len(names) if names else 0
+    return ImageInfo(sizes=tuple(sizes), names=tuple(names) if labels == names * planes else ())
+
+
+def ome_metadata(
+    axes: str,
+    sizes_um: Mapping[str, float],
+    origin_um: Mapping[str, float],
+    planes: int,
+    names: tuple[str, ...],
+    info: ImageInfo,
+) -> dict[str, Any]:
+    """What tifffile makes OME-XML of.
+
+    Args:
+        axes: of the array.
+        sizes_um: micrometres along X, Y and Z, where they are known.
+        origin_um: of the first pixel, likewise.
+        planes: how many pages there are.
+        names: of the channels.
+        info: of the image that it is like; what it says of channels is kept where there are as many
+            names as in `names`.
+    """
+    metadata: dict[str, Any] = {"axes": axes}
+    if info.name:
+        metadata["Name"] = info.name
+    for axis, size in sizes_um.items():
+        metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    if any(origin_um.values()):
+        metadata["Plane"] = {
+            key: [value] * planes
+            for axis, start in origin_um.items()
+            for key, value in ((f"Position{axis}", start), (f"Position{axis}Unit", "µm"))
+        }
+    kept = info.channels if len(info.channels) == len(names) else ({},) * len(names)
+    if names:
+        metadata["Channel"] = [
+            {"Name": name, **more} for name, more in zip(names, kept, strict=True)
+        ]
+    return metadata

@@ -1,0 +1,60 @@
+"""Parts of a TIFF page, of which only the strips or tiles that they lie in are decoded."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+import tifffile
+
+from revgan.data.formats.contract import Values, Window
+
+
+def cut_page(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -> Values:
+    """The values (samples, *window) of a part of a page, as they are stored.
+
+    Args:
+        page: of two axes and, maybe, samples, contiguous or in planes.
+        window: of rows and columns.
+    """
+    known = page.keyframe
+    assert known is not None  # all that is read has one
+    shape = (known.imagelength, known.imagewidth)
+    ranges = [range(*part.indices(size)) for part, size in zip(window, shape, strict=True)]
+    cut = np.zeros((known.samplesperpixel, *map(len, ranges)), known.dtype)
+    file = page.parent.filehandle
+    for index, plane, *starts in _segments(page, known, ranges):
+        file.seek(page.dataoffsets[index])
+        data = file.read(page.databytecounts[index])
+        decoded, _, _ = known.decode(data, index, jpegtables=page.jpegtables)
+        if decoded is None:  # a sparse file leaves out what is 0
+            continue
+        segment = np.moveaxis(decoded[0], -1, 0)  # of (depth, height, width, samples)
+        here, there = [], []
+        for part, start, size in zip(ranges, starts, segment.shape[1:], strict=True):
+            first, end = max(part.start, start), min(part.stop, start + size)
+            here.append(slice(first - start, end - start))
+            there.append(slice(first - part.start, end - part.start))
+        cut[plane : plane + len(segment), *there] = segment[:, *here]
+    return cut
+
+
+def _segments(
+    page: tifffile.TiffPage | tifffile.TiffFrame, known: tifffile.TiffPage, ranges: list[range]
+) -> Iterator[tuple[int, int, int, int]]:
+    """The strips or tiles that rows and columns lie in: number, plane, first row and column.
+
+    Planes come one after the other, each in rows of segments.
+    """
+    if known.is_tiled:
+        height, width = known.tilelength, known.tilewidth
+    else:
+        height, width = min(known.rowsperstrip, known.imagelength), known.imagewidth
+    rows, columns = (
+        range(part.start // size, -(-part.stop // size))
+        for part, size in zip(ranges, (height, width), strict=True)
+    )
+    across, down = -(-known.imagewidth // width), -(-known.imagelength // height)
+    for plane in range(len(page.dataoffsets) // (across * down)):
+        for row, column in product(rows, columns):
+            index = (plane * down + row) * across + column
+            yield index, plane, row * height, column * width

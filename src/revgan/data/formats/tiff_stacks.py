@@ -1,0 +1,175 @@
+"""Writing OME-TIFF with its pyramid, and ImageJ's hyperstacks.
+
+A TIFF's pages come one after the other, and its pyramid needs all that is finer. So windows are
+gathered in a file beside it first.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from revgan.data.formats.canvas import Canvas
+from revgan.data.formats.contract import Header, Values, Window, Writer
+from revgan.data.formats.ome_xml import ImageInfo, ome_metadata
+from revgan.data.formats.physical import sizes_and_origin
+from revgan.data.formats.pyramid import blocks, coarser, halvings, means
+
+TILE = 512
+"""The side of tiles that are written."""
+
+LARGE = 2**31
+"""Bytes of values from which a file is a BigTIFF, as its pyramid is half as large again at most."""
+
+CENTIMETRE = 1e4
+"""In micrometres."""
+
+
+class GatheringWriter(Writer):
+    """Gathers windows on the disk as (C, Z, Y, X), and writes the file in the end.
+
+    Args:
+        path: of the file.
+        header: of its scan.
+        write: called with both and what was gathered.
+    """
+
+    def __init__(
+        self, path: Path, header: Header, write: Callable[[Path, Header, Canvas], None]
+    ) -> None:
+        self._path, self._header, self._write = path, header, write
+        depth = header.shape[2:] or (1,)
+        in_plane = header.shape[:2] if len(header.shape) < 3 else header.shape[1::-1]
+        shape = (header.channels, *depth, *in_plane)
+        self._canvas = Canvas(path.with_suffix(".gathered"), shape, header.dtype)
+
+    def write(self, window: Window, values: Values) -> None:
+        if len(window) < 3:
+            box, stored = (slice(0, 1), *window), values[:, np.newaxis]
+        else:
+            box, stored = window[::-1], values.transpose(0, 3, 2, 1)
+        self._canvas.write((slice(None), *box), stored)
+
+    def finish(self) -> None:
+        self._write(self._path, self._header, self._canvas)
+        self._canvas.close()
+
+    def abandon(self) -> None:
+        self._canvas.close()
+
+
+def write_imagej(path: Path, header: Header, canvas: Canvas) -> None:
+    """Writes a hyperstack of ImageJ, without a pyramid, which it doesn't have."""
+    channels, depth, height, width = canvas.shape
+    sizes, _ = _micrometres(header)
+    metadata: dict[str, Any] = {"axes": "ZCYX"}
+    resolution = None
+    if sizes:
+        metadata["unit"] = "micron"
+        resolution = (1 / sizes["X"], 1 / sizes["Y"])
+        if "Z" in sizes:
+            metadata["spacing"] = sizes["Z"]
+    if header.names:
+        metadata["Labels"] = list(header.names) * depth
+    with tifffile.TiffWriter(path, imagej=True) as file:
+        file.write(
+            (canvas.read(_page(canvas, c, z))[0, 0] for z in range(depth) for c in range(channels)),
+            shape=(depth, channels, height, width),
+            dtype=header.dtype,
+            photometric="minisblack",
+            resolution=resolution,
+            metadata=metadata,
+        )
+
+
+def write_ome(path: Path, header: Header, canvas: Canvas, *, info: ImageInfo, rgb: bool) -> None:
+    """Writes an OME-TIFF in tiles; the pyramid's coarser levels are SubIFDs of each page.
+
+    Args:
+        path: of the file.
+        header: of its scan.
+        canvas: its values, (C, Z, Y, X).
+        info: what else is known of the image.
+        rgb: all channels are samples of one pixel.
+    """
+    channels, depth = canvas.shape[:2]
+    sizes, origin = _micrometres(header)
+    planes = depth * (1 if rgb else channels)
+    axes = "ZYXS" if rgb else "CZYX"
+    spacing = [sizes.get("Y", 1.0), sizes.get("X", 1.0)]
+    levels = list(halvings(canvas.shape[2:], spacing, TILE))
+    options: dict[str, Any] = {
+        "tile": (TILE, TILE),
+        "dtype": header.dtype,
+        "photometric": "rgb" if rgb else "minisblack",
+        "planarconfig": "contig" if rgb else None,
+        "extrasamples": ["unassalpha"] if rgb and channels == 4 else None,
+        "compression": "zlib",
+        "predictor": True,
+        "resolutionunit": "CENTIMETER" if sizes else None,
+        "maxworkers": 1,
+    }
+    large = canvas.dtype.itemsize * np.prod(canvas.shape, dtype=np.int64) > LARGE
+    with tifffile.TiffWriter(path, ome=True, bigtiff=bool(large)) as file:
+        for number, factors in enumerate([(1, 1), *levels]):
+            if number:
+                canvas = _coarser(path.with_suffix(f".gathered{number}"), canvas, factors)
+                options["subfiletype"] = 1
+            else:
+                options["subifds"] = len(levels)
+                options["metadata"] = ome_metadata(axes, sizes, origin, planes, header.names, info)
+            if sizes:
+                shrunk = header.shape[0] / canvas.shape[2] if len(header.shape) < 3 else 2**number
+                options["resolution"] = (
+                    CENTIMETRE / sizes["X"] / shrunk,
+                    CENTIMETRE / sizes["Y"] / shrunk,
+                )
+            stored = (*canvas.shape[1:], channels) if rgb else canvas.shape
+            file.write(_tiles(canvas, rgb), shape=stored, **options)
+            options |= {"subifds": None, "metadata": None}
+    canvas.close()
+
+
+def _coarser(path: Path, finer: Canvas, factors: tuple[int, ...]) -> Canvas:
+    """The next level, which takes the place of the one before."""
+    channels, depth, *in_plane = finer.shape
+    shape = (channels, depth, *coarser(tuple(in_plane), factors))
+    canvas = Canvas(path, shape, finer.dtype)
+    for _, z, *window in blocks(shape, (channels, 1, TILE, TILE)):
+        source = [
+            slice(part.start * factor, part.stop * factor)
+            for part, factor in zip(window, factors, strict=True)
+        ]
+        values = finer.read((slice(None), z, *source))[:, 0]
+        canvas.write((slice(None), z, *window), means(values, factors)[:, np.newaxis])
+    finer.close()
+    return canvas
+
+
+def _tiles(canvas: Canvas, rgb: bool) -> Iterator[NDArray[Any]]:
+    """Full tiles page by page: (TILE, TILE), or with all channels as samples (TILE, TILE, C)."""
+    samples = canvas.shape[0] if rgb else 1
+    for c, z, *window in blocks(canvas.shape, (samples, 1, TILE, TILE)):
+        values = canvas.read((c, z, *window))[:, 0]
+        tile = np.zeros((TILE, TILE, samples), canvas.dtype)
+        tile[: values.shape[1], : values.shape[2]] = np.moveaxis(values, 0, -1)
+        yield tile if rgb else tile[..., 0]
+
+
+def _page(canvas: Canvas, channel: int, z: int) -> tuple[slice, ...]:
+    return (slice(channel, channel + 1), slice(z, z + 1), slice(None), slice(None))
+
+
+def _micrometres(header: Header) -> tuple[dict[str, float], dict[str, float]]:
+    """From pixel to pixel, and of the first, along X, Y and Z; nothing where it isn't known."""
+    if header.affine is None:
+        return {}, {}
+    axes = "YX" if len(header.shape) < 3 else "XYZ"
+    both = [
+        {axis: mm * 1e3 for axis, mm in zip(axes, numbers, strict=True)}
+        for numbers in sizes_and_origin(header.affine)
+    ]
+    return both[0], both[1]
