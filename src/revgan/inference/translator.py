@@ -27,10 +27,16 @@ from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
 
-_UNPREPARED = (
-    f"the model has no {PREPARATION}, which tells what volumes go through on their way to the "
-    "networks, and so takes tensors only"
-)
+
+class UnpreparedError(UserError, ValueError):
+    """A model can't tell what becomes of a scan."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the model has no {PREPARATION}, which tells what volumes go through on their way to "
+            "the networks, and so takes tensors only; restore the file that came with the model"
+        )
+
 
 CHANNEL_AXIS = {2: -1, 3: 0}
 """Where arrays that users give have their channels: pixels last, as everywhere, volumes first."""
@@ -122,7 +128,7 @@ class Translator:
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction, progress)
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         array = np.asarray(image)
         dims = self.generator.spatial_dims
         axis = CHANNEL_AXIS[dims]
@@ -215,7 +221,7 @@ class Translator:
     def intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
         """Those of what is translated in a direction, and of the translations."""
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         before, after = ends(direction)
         return self.preparation.of(before), self.preparation.of(after)
 
@@ -223,7 +229,7 @@ class Translator:
     def grid(self) -> Grid:
         """Where the networks want voxels to lie."""
         if self.preparation is None:
-            raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
+            raise UnpreparedError
         return self.preparation.grid
 
     def translate_scan(
@@ -243,7 +249,7 @@ class Translator:
             ValueError: the scan's channels are not the model's.
         """
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         prepared = self.preparation.grid.bring(scan)
         values = self._translate_values(prepared.values, direction, progress)
         if prepared is scan:

@@ -176,7 +176,13 @@ def _overlap(window: Window, region: Window) -> Window:
 def window_axes(
     sizes: Sequence[int], windows: Windows, config: GeneratorConfig
 ) -> list[list[tuple[slice, Tensor]]]:
-    """For each axis, the windows along it, and their weights."""
+    """For each axis, the windows along it, and their weights.
+
+    Raises:
+        ValueError: the network doesn't take such windows.
+    """
+    if windows.size % config.size_multiple:
+        raise ValueError(f"windows must be multiples of {config.size_multiple}, not {windows.size}")
     step, radius = windows.step(config.size_multiple), reach(config)
     overlap = windows.size - step
     margin = radius if radius is not None and 2 * radius <= overlap else 0

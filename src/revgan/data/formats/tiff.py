@@ -30,8 +30,6 @@ LAYOUTS = ("YX", "YXS", "SYX", "CYX")
 
 
 class _TiffReader(Reader):
-    windowed = True
-
     def __init__(self, path: Path) -> None:
         self._file = tifffile.TiffFile(path)
         try:
@@ -47,6 +45,7 @@ class _TiffReader(Reader):
             stored = self._series.dtype.newbyteorder("=")
             dtype = np.dtype(np.uint8) if stored.kind == "b" else stored
             self.header = Header(channels, (height, width), dtype)
+            self.windowed = len(self._series.pages) == 1
             require_photo(self.header)
         except BaseException:
             self._file.close()
@@ -54,7 +53,7 @@ class _TiffReader(Reader):
 
     def values(self, window: Window) -> Values:
         page = self._series.keyframe
-        windowed = len(self._series.pages) == 1 and window != (slice(None),) * 2
+        windowed = self.windowed and window != (slice(None),) * 2
         image = cut_page(page, window) if windowed else self._whole()[:, *window]
         if image.dtype == np.bool_:
             image = image * np.uint8(255)
