@@ -58,8 +58,9 @@ class ExactTranslation:
         self._region, self._scratch = region, scratch
         self._numbers = generator.config.width * window ** len(source.sizes)
         self._in_one_go = _sees_little(generator, window)
-        self._device = next(generator.parameters()).device
-        rehearsal = Tiling(scratch.like(rehearsal=True), self._device, self._numbers)
+        weight = next(generator.parameters())
+        self._device, self._dtype = weight.device, computed_in(generator)
+        rehearsal = self._tiling(scratch.like(rehearsal=True))
         self._run(rehearsal, lambda window, x: None)
         self._work = rehearsal.done
         self.scratch_size = rehearsal.scratch.peak
@@ -75,7 +76,10 @@ class ExactTranslation:
             UserError: the disk hasn't room enough for the scratch files.
         """
         self._scratch.require_room(self.scratch_size)
-        self._run(Tiling(self._scratch, self._device, self._numbers, progress, self._work), take)
+        self._run(self._tiling(self._scratch, progress, self._work), take)
+
+    def _tiling(self, scratch: Scratch, progress: Progress | None = None, work: int = 0) -> Tiling:
+        return Tiling(scratch, self._device, self._numbers, self._dtype, progress, work)
 
     def _run(self, tiling: Tiling, take: Callable[[Window, Tensor], None]) -> None:
         generator, x = self._generator, self._source
@@ -116,6 +120,7 @@ class Tiling(Evaluation):
         scratch: where stored fields are.
         device: where they are read to.
         numbers: how many of them a tile may have, in the widest of its tensors.
+        dtype: of stored fields.
         progress: told of the numbers done; None for no one.
         work: all numbers to be done.
 
@@ -128,10 +133,12 @@ class Tiling(Evaluation):
         scratch: Scratch,
         device: torch.device,
         numbers: int,
+        dtype: torch.dtype,
         progress: Progress | None = None,
         work: int = 0,
     ) -> None:
         self.scratch, self._device, self._numbers = scratch, device, numbers
+        self._dtype = dtype
         self._progress, self._work = progress, work
         self.done = 0
 
@@ -153,11 +160,12 @@ class Tiling(Evaluation):
         self, field: Field, parts: int = 1, also: Callable[[Tensor], None] = lambda x: None
     ) -> list[Field]:
         channels = field.channels // parts
-        arrays = [self.scratch.array((channels, *field.sizes)) for _ in range(parts)]
+        dtype = torch.empty(0, dtype=self._dtype).numpy().dtype
+        arrays = [self.scratch.array((channels, *field.sizes), dtype) for _ in range(parts)]
 
         def keep(tile: Window, x: Tensor) -> None:
             also(x)
-            for array, part in zip(arrays, x[0].float().split(channels), strict=True):
+            for array, part in zip(arrays, x[0].to(self._dtype).split(channels), strict=True):
                 array.write(tile, part.cpu().numpy())
 
         self.sweep(field, keep)
@@ -245,6 +253,11 @@ class Fields:
         return stored
 
 
+def computed_in(generator: TwoWayGenerator) -> torch.dtype:
+    """The type of the numbers that a generator computes with, but 32 bits at least."""
+    return torch.promote_types(next(generator.parameters()).dtype, torch.float32)
+
+
 _POINTWISE = (nn.ReLU, nn.Tanh, nn.Dropout, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -284,8 +297,14 @@ def _of_neighbourhoods(generator: TwoWayGenerator, direction: Direction, x: Fiel
     cell, radius = config.size_multiple, reach(config)
     assert radius is not None
     channels = generator.out_channels if direction == "AtoB" else generator.in_channels
+    dtype = next(generator.parameters()).dtype
+
+    def run(x: Tensor) -> Tensor:
+        y: Tensor = generator(x.to(dtype), direction)
+        return y
+
     translation = Local(
-        lambda x: generator(x, direction),
+        run,
         channels,
         x,
         cell,

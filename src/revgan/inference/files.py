@@ -1,4 +1,4 @@
-"""Images or volumes through a trained model, from files to files."""
+"""Translates files of images or volumes with a trained model."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,12 +19,11 @@ from revgan.data.formats import (
     suffixes,
     writable,
 )
-from revgan.data.intensity import TypeRange
 from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.batches import Outcome, translate_all
-from revgan.inference.jobs import FileJob
+from revgan.inference.jobs import FileJob, fitting_type
 from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
 from revgan.inference.translator import Translator
@@ -123,16 +122,16 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
 def _common_type(
     translator: Translator, refs: Sequence[ScanRef], wishes: Wishes
 ) -> np.dtype[Any] | None:
-    """One type for all files of a folder, whichever part of them; None for that of each photo."""
+    """One type for all files of a folder, whichever part of them; None if the model says it."""
     if wishes.dtype is not None:
         return np.dtype(wishes.dtype)
-    if isinstance(translator.intensities(wishes.direction)[1], TypeRange):
+    if translator.output_type(wishes.direction, np.dtype(np.uint8)) is not None:
         return None
     found = set()
     for ref in refs:
-        with suppress(UserError):  # which its own translation tells
+        with suppress(UserError):  # which the file's own translation tells
             found.add(ref.header(translator.generator.spatial_dims).dtype)
-    return translator.output_type(wishes.direction, found) if found else None
+    return fitting_type(translator, wishes.direction, found) if found else None
 
 
 def _make_folders(outputs: Sequence[Path]) -> None:

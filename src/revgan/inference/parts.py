@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import product
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from revgan.data.scratch import Scratch, Window
 from revgan.directions import Direction
-from revgan.inference.exact import Evaluation, ExactTranslation, Fields
+from revgan.inference.exact import Evaluation, ExactTranslation, Fields, computed_in
 from revgan.inference.fields import Field, Given, Held, Pointwise, whole
 from revgan.inference.windows import Progress, Windows, translate_windows, window_axes
 from revgan.memory import format_bytes
@@ -101,10 +100,23 @@ def translate_parts(
         exact.run(give, progress)
         return
     config = generator.config
-    translate: Callable[[Tensor], Tensor] = partial(generator, direction=direction)
+    translate = _forward(generator, direction)
     if config.norm == "instance" and config.core != "ode":
         translate = _with_pooled_statistics(generator, direction, source, windows, progress)
-    translate_windows(translate, outputs, source, region, windows, config, scratch, give, progress)
+    dtype = computed_in(generator)
+    translate_windows(
+        translate, outputs, dtype, source, region, windows, config, scratch, give, progress
+    )
+
+
+def _forward(generator: TwoWayGenerator, direction: Direction) -> Callable[[Tensor], Tensor]:
+    dtype = next(generator.parameters()).dtype
+
+    def translate(x: Tensor) -> Tensor:
+        y: Tensor = generator(x.to(dtype), direction)
+        return y
+
+    return translate
 
 
 def _with_pooled_statistics(

@@ -17,6 +17,9 @@ from revgan.networks import GeneratorConfig
 SIGMA = 0.125
 """Standard deviation of a window's weights as a share of its side, as in MONAI and nnU-Net."""
 
+STRIP_TILE = 128
+"""Positions a side that are copied at a time."""
+
 Statistics = Literal["exact", "approximate"]
 
 Progress = Callable[[int, int], None]
@@ -81,6 +84,7 @@ def reach(config: GeneratorConfig) -> int | None:
 def translate_windows(
     translate: Callable[[Tensor], Tensor],
     channels: int,
+    dtype: torch.dtype,
     source: Field,
     region: Window,
     windows: Windows,
@@ -102,6 +106,7 @@ def translate_windows(
     Args:
         translate: the network, from (1, C, *window) to (1, C', *window).
         channels: C'.
+        dtype: of the sums of weighted windows.
         source: (1, C, *sizes), sizes multiples of the network's `size_multiple`.
         region: the part of the translation that is wanted.
         windows: their size and overlap.
@@ -113,18 +118,20 @@ def translate_windows(
     axes = window_axes(source.sizes, windows, config)
     first, *rest = axes
     count, done = prod(map(len, axes)), 0
+    stored = torch.empty(0, dtype=dtype).numpy().dtype
     strip: ScratchArray | None = None
     for number, (rows, weights) in enumerate(first):
         before = first[number - 1][0] if number else None
-        strip = _next_strip(scratch, strip, before, rows, (channels, *source.sizes[1:]))
+        shape = (channels, rows.stop - rows.start, *source.sizes[1:])
+        strip = _next_strip(scratch.array(shape, stored), strip, before, rows)
         for window in product(*rest):
             parts = tuple(part for part, _ in window)
             translated = translate(source.read((rows, *parts)))
             for axis, of_axis in enumerate((weights, *(w for _, w in window)), start=2):
-                shape = [1] * axis + [-1] + [1] * (translated.ndim - axis - 1)
-                translated = translated * of_axis.to(translated.device).view(shape)
+                along = [1] * axis + [-1] + [1] * (translated.ndim - axis - 1)
+                translated = translated * of_axis.to(translated.device).view(along)
             place = (slice(0, rows.stop - rows.start), *parts)
-            strip.write(place, strip.read(place) + translated[0].float().cpu().numpy())
+            strip.write(place, strip.read(place) + translated[0].to(dtype).cpu().numpy())
             done += 1
             if progress is not None:
                 progress(done, count)
@@ -136,27 +143,21 @@ def translate_windows(
 
 
 def _next_strip(
-    scratch: Scratch,
-    last: ScratchArray | None,
-    before: slice | None,
-    rows: slice,
-    others: tuple[int, ...],
+    strip: ScratchArray, last: ScratchArray | None, before: slice | None, rows: slice
 ) -> ScratchArray:
-    """Sums of weighted windows in some rows: those of the last strip where it has the rows, or 0.
+    """Fills sums of weighted windows in some rows: with those of the last strip, or with 0.
 
     Args:
-        scratch: where it is made.
+        strip: to fill.
         last: the strip before.
         before: its rows.
         rows: of this strip.
-        others: channels, and all sizes but that of the rows.
     """
-    channels, *sizes = others
-    strip = scratch.array((channels, rows.stop - rows.start, *sizes))
     common = before.stop - rows.start if before is not None else 0
-    for tile in tiles(tuple(slice(0, size) for size in strip.shape[1:]), 256):
-        values = np.zeros((channels, *(part.stop - part.start for part in tile)), np.float32)
-        known = min(max(common - tile[0].start, 0), values.shape[1])
+    for tile in tiles(tuple(slice(0, size) for size in strip.shape[1:]), STRIP_TILE):
+        shape = (strip.shape[0], *(part.stop - part.start for part in tile))
+        values = np.zeros(shape, strip.dtype)
+        known = min(max(common - tile[0].start, 0), shape[1])
         if known and last is not None and before is not None:
             shift = rows.start - before.start
             there = slice(tile[0].start + shift, tile[0].start + known + shift)

@@ -22,7 +22,7 @@ from revgan.data.formats.contract import (
 )
 from revgan.data.formats.dicom_series import Series, Stack, find_series, listed, stack
 from revgan.data.formats.dicom_slices import (
-    NoImage,
+    NoImageError,
     Slice,
     dataset_of,
     decoded,
@@ -93,7 +93,7 @@ class _ImageReader(Reader):
 def _open_image(path: Path, selection: Selection) -> Reader:
     try:
         return _ImageReader(path, selection.z)
-    except NoImage as error:
+    except NoImageError as error:
         raise UserError(f"{path} is {error}; give an image") from error
 
 

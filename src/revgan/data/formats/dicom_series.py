@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from revgan.data.formats.contract import Affine, Passed, Selection
-from revgan.data.formats.dicom_slices import NoImage, Slice, slices_of
+from revgan.data.formats.dicom_slices import NoImageError, Slice, slices_of
 from revgan.errors import UserError, notice, one_line
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -61,7 +61,7 @@ def find_series(files: Sequence[Path], selection: Selection) -> tuple[list[Serie
     for path in files:
         try:
             found = slices_of(path)
-        except NoImage as error:
+        except NoImageError as error:
             passed.append(Passed(path, str(error)))
         except Exception as error:  # damaged files make pydicom raise nearly anything
             passed.append(Passed(path, f"damaged DICOM ({one_line(error, 80)})"))
@@ -165,7 +165,8 @@ def stack(series: Series, where: Path) -> Stack:
     """
     what = f"{where}: {series.title}" if len(series.files) > 1 else str(where)
     first = series.slices[0]
-    assert first.directions is not None and first.spacing is not None
+    assert first.directions is not None
+    assert first.spacing is not None
     spacings = np.array([each.spacing for each in series.slices])
     if np.ptp(spacings, axis=0).max() > 1e-4 * spacings.min():
         raise UserError(f"{what} has slices of several pixel spacings; take one of these out")
@@ -185,8 +186,8 @@ def stack(series: Series, where: Path) -> Stack:
         most = counts.most_common(1)[0][0]
         odd = next(level for level in levels if len(level) != most)
         raise UserError(
-            f"{what} has {most} slice{'s'[: most > 1]} at most positions, but {len(odd)} at that of "
-            f"{odd[0].path.name}; complete the series, or take out what is there twice"
+            f"{what} has {most} slice{'s'[: most > 1]} at most positions, but {len(odd)} at that "
+            f"of {odd[0].path.name}; complete the series, or take out what is there twice"
         )
     if len(levels) < 2:
         raise UserError(f"{what} is 2D: all slices are at one position; volumes have several")
@@ -225,8 +226,8 @@ def _require_even(heights: list[float], levels: tuple[tuple[Slice, ...], ...], w
         are = "slice is" if missing == 1 else "slices are"
         raise UserError(f"{what} has a gap: {problem}; {missing} {are} missing, get all of them")
     raise UserError(
-        f"{what} has unevenly spaced slices: {problem}; resample it to even ones, or take out those "
-        "of other spacing"
+        f"{what} has unevenly spaced slices: {problem}; resample it to even ones, or take out "
+        "those of other spacing"
     )
 
 

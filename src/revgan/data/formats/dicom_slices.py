@@ -57,7 +57,7 @@ TAGS = [
 """What is read before any pixel."""
 
 
-class NoImage(Exception):
+class NoImageError(Exception):
     """A DICOM file that holds nothing to read; says what it is instead."""
 
 
@@ -137,7 +137,7 @@ def dataset_of(path: Path, **options: Any) -> "Dataset":
     """What a DICOM file holds, with the encoding that files without part 10's header leave out.
 
     Raises:
-        NoImage: it isn't DICOM in spite of its name.
+        NoImageError: it isn't DICOM in spite of its name.
         Exception: what pydicom raises for a damaged file.
     """
     import pydicom
@@ -145,7 +145,7 @@ def dataset_of(path: Path, **options: Any) -> "Dataset":
     with path.open("rb") as file:
         head = file.read(132)
     if head[128:] != b"DICM" and not head.startswith(LEADS):
-        raise NoImage("no DICOM in spite of its name")
+        raise NoImageError("no DICOM in spite of its name")
     dataset = pydicom.dcmread(path, force=True, **options)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
@@ -164,7 +164,7 @@ def slices_of(path: Path) -> tuple[Slice, ...]:
     """The slices of a file; what was read once is remembered until the file changes.
 
     Raises:
-        NoImage: it holds none.
+        NoImageError: it holds none.
         Exception: what pydicom raises for a damaged file.
     """
     status = path.stat()
@@ -177,11 +177,11 @@ def _slices_of(path: Path, changed: int, size: int) -> tuple[Slice, ...]:
     if not dataset.get("Rows") or "BitsAllocated" not in dataset:
         kind = dataset.get("Modality") or dataset.file_meta.get("MediaStorageSOPClassUID", None)
         name = getattr(kind, "name", kind)
-        raise NoImage(f"DICOM without an image{f' ({name})' if name else ''}")
+        raise NoImageError(f"DICOM without an image{f' ({name})' if name else ''}")
     if "ModalityLUTSequence" in dataset:
-        raise NoImage("DICOM whose values are those of a table (Modality LUT)")
+        raise NoImageError("DICOM whose values are those of a table (Modality LUT)")
     if "MOSAIC" in (dataset.get("ImageType") or ()):
-        raise NoImage(
+        raise NoImageError(
             "DICOM with slices side by side (a Siemens mosaic), which dcm2niix takes apart"
         )
     return tuple(_frames(dataset, path))

@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from revgan.data.formats.contract import KINDS, Family, Listing, Passed, Place, Selection
-from revgan.data.formats.registry import family_of, stem, suffix_of, visible
+from revgan.data.formats.registry import families, family_of, stem, suffix_of, visible
 
 NOT_DESCENDED = "a folder; data.recursive true descends"
 
@@ -38,10 +38,8 @@ def gathered(folder: Path, dims: int, selection: Selection) -> Listing | None:
         family = family_of(path, dims) if path.is_file() else None
         if family is not None and dims in family.gathers:
             by_family[family].append(path)
-    found = Listing()
-    for family, files in by_family.items():
-        found += family.gather(files, selection)
-    return found if by_family else None
+    parts = [family.gather(files, selection) for family, files in by_family.items()]
+    return parts[0] if parts else None
 
 
 def _listed(
@@ -50,21 +48,27 @@ def _listed(
     entries = visible(folder)
     by_family: dict[Family, list[Path]] = defaultdict(list)
     names = {path.name.lower() for path in entries}
-    found = Listing()
+    parts: list[Listing] = []
+    passed: list[Passed] = []
     for path in entries:
         family = family_of(path, dims)
         if path.is_dir() and (family is None or family.gathers):
-            found += _inside(path, dims, selection, recursive, above | {folder.resolve()})
+            parts.append(_inside(path, dims, selection, recursive, above | {folder.resolve()}))
+        elif _is_part(path, dims, names):
+            continue
         elif family is None:
-            found += Listing(passed=(Passed(path, _reason(path, dims)),))
-        elif not _is_part(path, family, names):
+            passed.append(Passed(path, _reason(path, dims)))
+        else:
             by_family[family].append(path)
     for family, files in by_family.items():
         if dims in family.gathers:
-            found += family.gather(files, selection)
+            parts.append(family.gather(files, selection))
         else:
-            found += Listing(tuple(Place(path, selection, stem(path)) for path in files))
-    return found
+            parts.append(Listing(tuple(Place(path, selection, stem(path)) for path in files)))
+    return Listing(
+        tuple(scan for part in parts for scan in part.scans),
+        (*passed, *(each for part in parts for each in part.passed)),
+    )
 
 
 def _inside(
@@ -88,11 +92,17 @@ def _inside(
     return Listing(scans, inside.passed)
 
 
-def _is_part(path: Path, family: Family, names: set[str]) -> bool:
+def _is_part(path: Path, dims: int, names: set[str]) -> bool:
     """Whether a file only holds the values of another that is there, as x.img those of x.hdr."""
-    suffix = suffix_of(path) or ""
-    whole = [each for each in family.suffixes if each not in family.parts]
-    return suffix in family.parts and any(f"{stem(path)}{each}".lower() in names for each in whole)
+    name = path.name.lower()
+    return any(
+        f"{name[: -len(part)]}{whole}" in names
+        for family in families()
+        if family.takes(dims)
+        for part in family.parts
+        if name.endswith(part)
+        for whole in set(family.suffixes) - set(family.parts)
+    )
 
 
 def _reason(path: Path, dims: int) -> str:

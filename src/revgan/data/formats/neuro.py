@@ -41,7 +41,7 @@ class _Reader(Reader):
         return np.moveaxis(data.reshape(*data.shape[:3], self.header.channels), -1, 0)
 
     def close(self) -> None:
-        opened = getattr(self._image.dataobj, "file_like", None)
+        opened: Any = getattr(self._image.dataobj, "file_like", None)
         if hasattr(opened, "close"):  # nibabel leaves those of Philips open
             opened.close()
 

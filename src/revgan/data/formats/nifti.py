@@ -5,7 +5,7 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -27,12 +27,12 @@ from revgan.data.formats.contract import (
 from revgan.data.scratch import reserve
 from revgan.errors import UserError
 
+MILLIMETRES = {1: 1e3, 3: 1e-3}
+"""By the header's codes for units of length: metres and micrometres; others count as mm."""
+
+
 CHUNK = 2**20
 """Bytes that are compressed at a time."""
-
-MILLIMETRES = {1: 1e3, 3: 1e-3}
-"""In the header's units of space, by their codes: metres, micrometres; others count as mm."""
-
 
 GZIP = b"\x1f\x8b"
 """What compressed files start with."""
@@ -47,11 +47,11 @@ class _NiftiReader(Reader):
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._compressed = file.read(2) == GZIP  # whatever the name says
-        self._stream: IO[bytes] | None = None
+        self._stream: Any = None
         if self._compressed == (path.suffix.lower() == ".gz"):
             image = nibabel.load(path)
         else:
-            self._stream = gzip.open(path) if self._compressed else path.open("rb")
+            self._stream = gzip.open(path) if self._compressed else path.open("rb")  # noqa: SIM115
             image = _from_stream(self._stream)
         if not isinstance(image, Nifti1Image):  # as CIFTI, which is also called .nii
             raise UserError(f"{path} holds no volume but a {type(image).__name__}; give a volume")
@@ -91,7 +91,7 @@ class _NiftiReader(Reader):
         with gzip.open(self._path) as file:
             kind: type[Nifti1Image] = type(self._image)
             data = np.asanyarray(kind.from_stream(file).dataobj)
-            while file.read(2**20):  # only at its end does gzip find out that a file is damaged
+            while file.read(2**20):  # gzip detects damage only at the end of a file
                 pass
         return data
 
@@ -102,11 +102,13 @@ class _NiftiReader(Reader):
             self._folder.cleanup()
 
 
-def _from_stream(stream: IO[bytes]) -> Any:
+def _from_stream(stream: Any) -> Any:
     """A volume whose file's name doesn't tell nibabel how it is compressed."""
     head = stream.read(HEADER)
     stream.seek(0)
-    kinds = (kind for kind in (Nifti2Image, Nifti1Image) if kind.header_class.may_contain_header(head))
+    kinds = (
+        kind for kind in (Nifti2Image, Nifti1Image) if kind.header_class.may_contain_header(head)
+    )
     return next(kinds, Nifti1Image).from_stream(stream)
 
 
@@ -178,17 +180,17 @@ class _NiftiWriter(Writer):
             self._plain.unlink(missing_ok=True)
 
 
-def _compressed(file: IO[bytes]) -> gzip.GzipFile:
+def _compressed(file: Any) -> gzip.GzipFile:
     """Compresses what is written into it.
 
-    By the fastest level, which nibabel uses too; without a time, so that the same volume gives the
-    same file.
+    By the fastest level, which nibabel uses too; without a timestamp, so that the same volume gives
+    the same file.
     """
     return gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0)
 
 
 def _image(values: Values, like: Header) -> Nifti1Image:
-    """Values (C, X, Y, Z) with the header of `like` if that is NIfTI's."""
+    """An image of values (C, X, Y, Z), with the header of `like` if that is from NIfTI."""
     known = like.source if isinstance(like.source, Nifti1Header) else None
     channels = len(values)
     others: tuple[int, ...] = known.get_data_shape()[3:] if known is not None else ()
@@ -205,13 +207,13 @@ def _image(values: Values, like: Header) -> Nifti1Image:
     if len(others) < 2:
         header.set_intent("none")
     kind: type[Nifti1Image] = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
-    # nibabel changes sform and qform only if they say another affine than this.
-    assert like.affine is not None  # as of all that has such a header
+    # nibabel changes sform and qform only if their affine differs from this one.
+    assert like.affine is not None  # everything with such a header has one
     affine = np.linalg.inv(_to_millimetres(header)) @ like.affine
     return kind(data, affine, header, dtype=values.dtype)
 
 
 def _to_millimetres(header: Nifti1Header) -> Affine:
-    """From the header's unit of space, as an affine."""
+    """An affine that converts from the header's unit of length."""
     unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     return np.diag([unit, unit, unit, 1.0])

@@ -30,17 +30,18 @@ class TiledWriter(Writer):
     Args:
         path: the file.
         header: of the image.
+        predicts: whether to store differences from sample to sample.
         layout: what `tifffile.imwrite` is told of the meaning of samples, and of metadata.
     """
 
-    def __init__(self, path: Path, header: Header, **layout: Any) -> None:
+    def __init__(self, path: Path, header: Header, *, predicts: bool, **layout: Any) -> None:
         self._path, self._header = path, header
         rows, columns = (-(-size // SIDE) for size in header.shape)
         self._across = columns
         self._pixels = (SIDE, SIDE, header.channels)
         self._partial: dict[Place, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
         self._offsets, self._counts = [0] * (rows * columns), [0] * (rows * columns)
-        self._predicts = header.dtype.kind in "iu"
+        self._predicts = predicts
         size = prod((rows, columns, *self._pixels)) * header.dtype.itemsize
         height, width = header.shape
         tifffile.imwrite(
