@@ -146,5 +146,6 @@ _KINDS: dict[Any, str] = {
     bool: "true or false",
     NoneType: "null",
     str: "text",
+    tuple[str, ...]: "a list of texts such as [x, y]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
 }
