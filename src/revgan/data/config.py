@@ -1,7 +1,7 @@
 """Which images or volumes a run uses, and what is cut from them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,6 +17,11 @@ Cache = Literal["none", "memory", "disk"]
 Patterns = tuple[str, ...] | str
 
 SplitName = Literal["train", "test", "val"]
+
+
+def scaled_sizes(sizes: Sequence[int], shorter: int) -> tuple[int, ...]:
+    """Sizes in the same proportions, with a given shortest one."""
+    return tuple(round(size * shorter / min(sizes)) for size in sizes)
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,8 @@ class DataConfig:
         """An image's height and width after `resize`."""
         if self.resize is None:
             return height, width
-        shorter = min(height, width)
-        return round(height * self.resize / shorter), round(width * self.resize / shorter)
+        height, width = scaled_sizes((height, width), self.resize)
+        return height, width
 
     @property
     def grid(self) -> "Grid":

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.scratch import Scratch
+
 Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
@@ -227,9 +229,11 @@ class Reader(ABC):
 
     Attributes:
         header: what the file says about its scan.
+        windowed: whether `values` reads little more than the window.
     """
 
     header: Header
+    windowed: bool = False
 
     @abstractmethod
     def values(self, window: Window) -> Values:
@@ -267,17 +271,22 @@ class Writer(ABC):
 
 
 class _Gathered(Writer):
-    """Collects all values, for families that write a file in one go."""
+    """Collects all values, for families that write a file in one go; many of them on the disk."""
 
     def __init__(self, family: "Family", path: Path, header: Header) -> None:
         self._family, self._path, self._header = family, path, header
-        self._values = np.zeros((header.channels, *header.shape), header.dtype)
+        self._scratch = Scratch()
+        self._values = self._scratch.array((header.channels, *header.shape), header.dtype)
 
     def write(self, window: Window, values: Values) -> None:
-        self._values[:, *window] = values
+        self._values.write(window, values)
 
     def finish(self) -> None:
-        self._family.write(self._path, self._values, self._header)
+        with self._scratch:
+            self._family.write(self._path, self._values.whole, self._header)
+
+    def abandon(self) -> None:
+        self._scratch.close()
 
 
 class Place(NamedTuple):
@@ -406,8 +415,7 @@ class Family(ABC):
     def create(self, path: Path, header: Header) -> Writer:
         """Starts a file that is written window by window.
 
-        By default, all values are collected in memory first; families that can do better override
-        this.
+        By default, all values are collected first; families that can do better override this.
         """
         return _Gathered(self, path, header)
 

@@ -78,6 +78,8 @@ class GeoSource:
 
 
 class _GeoReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path) -> None:
         import rasterio
 
