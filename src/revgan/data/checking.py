@@ -18,7 +18,7 @@ from revgan.data.formats.ground import same_crs
 from revgan.data.recipe import Found
 from revgan.data.refs import ScanRef
 from revgan.data.store import Store
-from revgan.errors import UserError
+from revgan.errors import UserError, notice
 
 READERS = {2: None, 3: 4}
 """Scans read at a time, one per core by default: each volume may take some gigabytes while it is
@@ -143,6 +143,12 @@ def _unlike(ref: ScanRef, scan: Found, first_ref: ScanRef, first: Found) -> str:
 def _require_room(ref: ScanRef, scan: Found, config: DataConfig) -> None:
     if min(scan.shape) < config.crop:
         kind = KINDS[config.spatial_dims]
+        if kind.thin and max(scan.shape) >= config.crop:
+            notice(
+                f"{kind.many} with fewer {kind.elements} along an axis than data.crop "
+                f"({config.crop}) are mirrored at their ends, in training as in translation"
+            )
+            return
         changed = " after resampling" if config.spacing is not None else ""
         raise UserError(
             f"{ref} has {kind.size(scan.shape)}{changed}, too few for data.crop {config.crop}; "

@@ -71,6 +71,14 @@ class Prepared:
         """A part of it, of which only the values differ."""
         return replace(self, values=self.values[:, *box])
 
+    def continued(self, size: int) -> "Prepared":
+        """Itself, mirrored at its ends along axes shorter than `size`, as in translation."""
+        short = [max(0, size - side) for side in self.shape]
+        if not any(short):
+            return self
+        widths = [(0, 0), *((count // 2, count - count // 2) for count in short)]
+        return replace(self, values=np.pad(self.values, widths, mode="reflect"))
+
     @property
     def missing(self) -> Missing | None:
         """Where nothing was measured; None where everything was."""

@@ -20,7 +20,7 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import Folder, Split, open_folder
+from revgan.data.folders import Folder, Split, hold_out, open_folder, open_patterns
 from revgan.data.formats import KINDS
 from revgan.data.intensity import (
     IntensityMapping,
@@ -54,13 +54,17 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     Raises:
         UserError: there is no such folder or set, or its layout can't be understood.
     """
-    return open_folder(
-        _root(config, paired=paired),
-        config.spatial_dims,
-        paired=paired,
-        recursive=config.recursive,
-        selection=config.selection,
-    )
+    root = _root(config, paired=paired)
+    looking: dict[str, Any] = {
+        "paired": paired,
+        "recursive": config.recursive,
+        "selection": config.selection,
+    }
+    if patterns := config.patterns:
+        folder = open_patterns(root, patterns, config.spatial_dims, **looking)
+    else:
+        folder = open_folder(root, config.spatial_dims, **looking)
+    return hold_out(folder, config.test_share, config.val_share)
 
 
 def open_data_set(

@@ -168,6 +168,7 @@ _KINDS: dict[Any, str] = {
     bool: "true or false",
     NoneType: "null",
     str: "text",
+    tuple[str, ...]: "a list of texts such as [x, y]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
     tuple[float, ...]: "several such as [0, -25]",
 }
