@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.checkpoint import checkpoint
 
 from cores import DIRECTIONS, core_of, naive_twin, residual, same_bits
 from revgan.reversible import AdditiveCoupling, AffineCoupling, ReversibleSequential
@@ -57,6 +58,29 @@ def test_conditions_undo_and_are_needed():
         assert torch.equal(core(core.inverse(y, condition), condition), y)
     with pytest.raises(TypeError, match="condition"):
         core(y)
+    for network in (core, core.blocks[0]):
+        with pytest.raises(TypeError, match="must be a tensor, not a list"):
+            network(y, [1.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_conditions_under_autocast_and_in_halves_are_as_exact(dtype):
+    class Scaled(Conditioned):
+        def forward(self, x, condition):  # one use of each weight, as casts are shared by several
+            return self.conv(x) * self.embed(condition)[:, :, None, None]
+
+    core = core_of(Scaled, 2)
+    condition = torch.randn(2, 5, requires_grad=True)
+    x = torch.randn(2, 6, 4, 4)
+    results = []
+    for c in (core, naive_twin(core)):
+        with torch.autocast("cpu", dtype):
+            halves = c.halves(x, condition, inverse=True)
+            loss = (halves[0] * halves[1]).sum()
+        with torch.autocast("cpu", dtype), torch.no_grad():
+            assert torch.equal(torch.cat(halves, 1), c.inverse(x, condition))
+        results.append(torch.autograd.grad(loss, [condition, *c.parameters()]))
+    assert same_bits(*results)
 
 
 def test_a_condition_gradients_agree_with_numerical_ones():
@@ -254,6 +278,24 @@ def test_a_net_with_a_generator_of_its_own_is_recomputed_with_the_same_draws():
         y = core(x)
         results.append([*torch.autograd.grad(y.square().sum(), core.parameters())])
         results[-1] += [torch.rand(2, generator=block.g.generator) for block in core]
+    assert same_bits(*results)
+
+
+def test_checkpoints_inside_a_net_are_recomputed_with_it():
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.5), nn.Conv2d(3, 3, 1))
+
+        def forward(self, x):
+            return checkpoint(self.layers, x, use_reentrant=False)
+
+    core = core_of(Checkpointed, 2)
+    x = torch.randn(1, 6, 4, 4)
+    results = []
+    for c in (core, naive_twin(core)):
+        torch.manual_seed(2)
+        results.append(torch.autograd.grad(c(x).square().sum(), c.parameters()))
     assert same_bits(*results)
 
 

@@ -11,9 +11,10 @@ from nibabel.orientations import aff2axcodes
 
 from revgan.data.channels import COLOURS
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef, Split
+from revgan.data.folders import Split
 from revgan.data.formats import KINDS
 from revgan.data.recipe import Found
+from revgan.data.refs import ScanRef
 from revgan.data.store import Store
 from revgan.errors import UserError
 

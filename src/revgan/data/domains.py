@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.folders import ScanRef
 from revgan.data.formats import Affine, Kind
 from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.labels import Palette
 from revgan.data.preparation import Fill, Preparation, fill_in_unit
 from revgan.data.recipe import Found, Prepared
+from revgan.data.refs import ScanRef
 from revgan.data.store import Store
 from revgan.directions import Direction, DomainName, ends
 

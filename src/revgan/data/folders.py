@@ -3,54 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from revgan.data.formats import KINDS, Scan, is_scan, read, stem, suffixes
+from revgan.data.formats import KINDS, WHOLE, Selection
+from revgan.data.refs import ScanRef, Scans, existing_folder, find_scans
 from revgan.directions import DomainName
 from revgan.errors import UserError
 
-
-@dataclass(frozen=True)
-class ScanRef:
-    """A scan that can be read: a file, or one half of a file that holds A and B side by side.
-
-    Attributes:
-        path: the file.
-        half: the half of its width that is meant (left is A, right is B); None for all of it.
-    """
-
-    path: Path
-    half: Literal["left", "right"] | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's name without its suffix."""
-        return stem(self.path)
-
-    def __str__(self) -> str:
-        return str(self.path) if self.half is None else f"the {self.half} half of {self.path}"
-
-    def read(self, spatial_dims: int | None = None) -> Scan:
-        """The scan; of a half, its last axis is half as long as the file's.
-
-        Args:
-            spatial_dims: how many spatial axes it has; None for what is usual in its format.
-
-        Raises:
-            UserError: the file can't be read, or is to be halved and has an odd width.
-        """
-        scan = read(self.path, spatial_dims)
-        if self.half is None:
-            return scan
-        width = scan.shape[-1]
-        if width % 2:
-            raise UserError(
-                f"{self.path} has the odd width {width}; an image with A on the left and B on the "
-                "right needs two halves of equal width"
-            )
-        left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
-        return replace(scan, values=left if self.half == "left" else right)
+HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+"""Of files that show A and B side by side."""
 
 
 @dataclass(frozen=True)
@@ -83,81 +46,50 @@ class Folder:
     val: Split | None
 
 
-def existing_folder(folder: Path | str, what: str = "images") -> Path:
-    """The folder, which is there.
-
-    Raises:
-        UserError: it isn't; asks for a folder of what is said.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {problem}; give a folder of {what}")
-    return folder
+Finder = Callable[[Path], Scans]
+"""Finds the scans of a folder."""
 
 
-def find_scans(folder: Path | str, spatial_dims: int) -> list[Path]:
-    """The files right inside a folder that hold scans, ordered by name; hidden ones are left out.
-
-    Folders that formats count as files, such as those of OME-Zarr, are among them.
-
-    Args:
-        folder: where they are.
-        spatial_dims: how many spatial axes they have: 2 for images, 3 for volumes.
-
-    Raises:
-        UserError: there is no such folder, or none in it.
-    """
-    many = KINDS[spatial_dims].many
-    paths = [
-        path for path in existing_folder(folder, many).iterdir() if not path.name.startswith(".")
-    ]
-    found = [path for path in paths if is_scan(path, spatial_dims)]
-    if not found:
-        others = {dims: [path for path in paths if is_scan(path, dims)] for dims in KINDS}
-        dims = next((dims for dims in others if others[dims]), None)
-        held = ""
-        if dims is not None:
-            kind = KINDS[dims]
-            held = (
-                f"{kind.many} such as {min(others[dims]).name}; for these, set data.spatial_dims "
-                f"{dims}, for example by --preset {kind.preset}; or "
-            )
-        raise UserError(
-            f"{folder} holds {held or 'no ' + many + '; '}put files in it that end in "
-            f"{', '.join(suffixes(spatial_dims))}"
-        )
-    return sorted(found, key=lambda path: (stem(path), path.name))
-
-
-def open_folder(root: Path | str, spatial_dims: int, *, paired: bool) -> Folder:
+def open_folder(
+    root: Path | str,
+    spatial_dims: int,
+    *,
+    paired: bool,
+    recursive: bool = False,
+    selection: Selection = WHOLE,
+) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 
     Either `trainA` and `trainB` with scans of A and B, or, of images alone, `train` with files that
     show A on the left and B on the right. Those for the test are in folders called `test` in place
     of `train`, those for validation in `val`. Both may be missing; without `test`, `val` is for the
-    test.
+    test. The user is told what is passed over.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
         paired: scans of A and B are pairs: in two folders, they go by the same names.
+        recursive: looks into folders inside these, too.
+        selection: which part of each file is meant.
 
     Raises:
         UserError: no such folder, neither layout, no scans, or some without partner if paired.
     """
     kind = KINDS[spatial_dims]
+    find: Finder = partial(
+        find_scans, spatial_dims=spatial_dims, recursive=recursive, selection=selection
+    )
     many, halves = kind.many, ""
     root = existing_folder(root, many)
-    layouts: list[Callable[[Path, str, int], Split | None]] = [_open_two_folders]
+    layouts: list[Callable[[Path, str, Finder], Split | None]] = [_open_two_folders]
     if kind.halved:
         layouts.append(_open_side_by_side)
         halves = f", or a folder train of {many} with A on the left and B on the right"
     for open_layout in layouts:
-        train = open_layout(root, "train", spatial_dims)
+        train = open_layout(root, "train", find)
         if train is None:
             continue
-        test, val = (open_layout(root, name, spatial_dims) for name in ("test", "val"))
+        test, val = (open_layout(root, name, find) for name in ("test", "val"))
         if test is None:
             test, val = val, None
         for split in (train, test, val):
@@ -165,11 +97,12 @@ def open_folder(root: Path | str, spatial_dims: int, *, paired: bool) -> Folder:
                 _require_aligned(split, many)
         return Folder(root, train, test, val)
     raise UserError(
-        f"{root} has no training {many}; it needs the folders trainA and trainB{halves}"
+        f"{root} has no training {many}; it needs the folders trainA and trainB{halves}, or the "
+        "options data.a and data.b, which say where the scans of each domain are"
     )
 
 
-def _open_two_folders(root: Path, name: str, spatial_dims: int) -> Split | None:
+def _open_two_folders(root: Path, name: str, find: Finder) -> Split | None:
     folders = root / f"{name}A", root / f"{name}B"
     present = [folder.name for folder in folders if folder.is_dir()]
     if not present:
@@ -179,17 +112,19 @@ def _open_two_folders(root: Path, name: str, spatial_dims: int) -> Split | None:
         raise UserError(
             f"{missing[0]} does not exist, though {present[0]} does; give both folders{remedy}"
         )
-    a, b = (tuple(ScanRef(path) for path in find_scans(folder, spatial_dims)) for folder in folders)
-    return Split(a, b, aligned=not _names_without_partner(a, b))
+    a, b = map(find, folders)
+    a.tell()
+    b.tell()
+    return Split(a.refs, b.refs, aligned=not _names_without_partner(a.refs, b.refs))
 
 
-def _open_side_by_side(root: Path, name: str, spatial_dims: int) -> Split | None:
+def _open_side_by_side(root: Path, name: str, find: Finder) -> Split | None:
     folder = root / name
     if not folder.is_dir():
         return None
-    files = find_scans(folder, spatial_dims)
-    a = tuple(ScanRef(file, "left") for file in files)
-    b = tuple(ScanRef(file, "right") for file in files)
+    found = find(folder)
+    found.tell()
+    a, b = (tuple(replace(ref, half=half) for ref in found.refs) for half in HALVES)
     return Split(a, b, aligned=True)
 
 
@@ -199,7 +134,7 @@ def _require_aligned(split: Split, many: str) -> None:
     alone = _names_without_partner(split.a, split.b)
     more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
     raise UserError(
-        f"{split.a[0].path.parent} holds {len(split.a)} {many} and {split.b[0].path.parent} "
+        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} "
         f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
         f"{', '.join(alone[:3])}{more}"
     )

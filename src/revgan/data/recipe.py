@@ -17,13 +17,13 @@ from torch.nn import functional as F
 
 from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef
 from revgan.data.foreground import foreground_positions
 from revgan.data.formats import KINDS, Affine, Scan, Values
 from revgan.data.grids import MEASURED
 from revgan.data.intensity import Intensity, IntensityConfig, PerScan
 from revgan.data.missing import Missing, missing_in, with_nan
 from revgan.data.preparation import Grid
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset, Sampler
 
 from revgan.data.config import DataConfig
 from revgan.data.domains import DataSet, Domain
-from revgan.data.folders import ScanRef
 from revgan.data.recipe import Prepared
+from revgan.data.refs import ScanRef
 
 ENOUGH = 0.25
 """The share of a crop that has to be measured, for another one not to be drawn in its place."""

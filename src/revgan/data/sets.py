@@ -19,7 +19,7 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import Folder, ScanRef, Split, open_folder
+from revgan.data.folders import Folder, Split, open_folder
 from revgan.data.formats import KINDS
 from revgan.data.intensity import (
     IntensityMapping,
@@ -31,6 +31,7 @@ from revgan.data.intensity import (
 from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
 from revgan.data.recipe import Found, Recipe
+from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
 from revgan.data.survey import Survey
 from revgan.directions import DOMAINS, DomainName
@@ -52,7 +53,13 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     Raises:
         UserError: no such folder or set, or its layout is not understood.
     """
-    return open_folder(_root(config, paired=paired), config.spatial_dims, paired=paired)
+    return open_folder(
+        _root(config, paired=paired),
+        config.spatial_dims,
+        paired=paired,
+        recursive=config.recursive,
+        selection=config.selection,
+    )
 
 
 def open_data_set(

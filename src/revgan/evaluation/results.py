@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.folders import ScanRef
-from revgan.data.formats import Header, Scan, holds, probe, suffix_of, write
+from revgan.data.formats import Header, Scan, holds, suffix_of, writable, write
 from revgan.data.intensity import TypeRange, in_type
 from revgan.data.missing import settled
+from revgan.data.refs import ScanRef
 from revgan.inference.restoring import restore
 
 
@@ -45,7 +45,7 @@ class Results:
             What it is with the values of the file, if these are integers of the domain's type.
         """
         ref = self.source.test[number]
-        like = probe(ref.path, len(self.source.shape(ref)))
+        like = ref.header(len(self.source.shape(ref)))
         intensity = self.target.intensity
         dtype = intensity.output_type(self.target.dtype)
         values = intensity.from_unit(translation.numpy(), dtype)
@@ -54,6 +54,7 @@ class Results:
         moved = Scan(known, self.source.affine(ref), None, like.dtype)
         restored, nodata = settled(restore(moved, like), dtype, like.nodata)
         header = like if dtype is None and like.affine is not None else like.of(restored)
+        self.files[number].parent.mkdir(parents=True, exist_ok=True)
         write(self.files[number], restored, replace(header, nodata=nodata))
         if isinstance(intensity, TypeRange):
             return torch.from_numpy(intensity.to_unit(in_type(values, dtype)))
@@ -74,7 +75,7 @@ def _suffix(source: Domain, target: Domain) -> str | None:
 def _files(folder: Path, refs: Sequence[ScanRef], suffix: str | None) -> list[Path]:
     """A file for each scan, named after it; with its own suffix where none is given."""
     if suffix is None:
-        return [folder / ref.path.name for ref in refs]
+        return [writable(folder / ref.file_name) for ref in refs]
     names = [ref.name for ref in refs]
     if len(set(names)) < len(names):  # x.png beside x.jpg
         names = [f"{number:05d}-{name}" for number, name in enumerate(names)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from revgan.data import formats
 from revgan.data.channels import COLOURS, convert_channels
-from revgan.data.formats import KINDS, Header, Scan, Values
+from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
@@ -112,9 +112,9 @@ class Translator:
             progress: told about each window, where there are several.
 
         Returns:
-            A tensor for a tensor, pixels (H, W, C) for pixels, an array (C, X, Y, Z) for a volume,
-            in the units of the other domain's files: of photos integers, in the type of what was
-            given, else fractions.
+            A tensor for a tensor, of float64 for one of float64 and else of float32; pixels
+            (H, W, C) for pixels, an array (C, X, Y, Z) for a volume, in the units of the other
+            domain's files: of photos integers, in the type of what was given, else fractions.
 
         Raises:
             ValueError: the direction, shape or type is none of these.
@@ -157,9 +157,10 @@ class Translator:
             )
         single = image.ndim == single_ndim
         batch = image[None] if single else image
+        dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
-        ).to(image.device, torch.float32)
+        ).to(image.device, dtype)
         return translated[0] if single else translated
 
     def _translate_values(
@@ -266,11 +267,23 @@ class Translator:
         return after.output_type(source if isinstance(before, TypeRange) else None)
 
     def translate_file(
-        self, source: Path, target: Path, direction: Direction, progress: Progress | None = None
+        self,
+        source: Path,
+        target: Path,
+        direction: Direction,
+        progress: Progress | None = None,
+        selection: Selection = WHOLE,
     ) -> None:
         """Translates a file into another of the same size, at the same place in space.
 
         An image keeps its bit depth; for the data type of a volume see `revgan.data.formats.write`.
+
+        Args:
+            source: a file, or a folder that is a scan.
+            target: likewise.
+            direction: "AtoB" or "BtoA".
+            progress: told about each window, where there are several.
+            selection: which part of the source is meant.
 
         Raises:
             UserError: the source can't be read or doesn't suit the model, or the target's format
@@ -279,7 +292,7 @@ class Translator:
         if self.preparation is None:
             raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
         dims = self.generator.spatial_dims
-        with formats.open(source, dims) as file:
+        with formats.open(source, dims, selection) as file:
             before, after = self.channels(direction)
             found = file.header.channels
             photo = isinstance(self._intensities(direction)[0], TypeRange)

@@ -26,6 +26,10 @@ from revgan.networks import PatchDiscriminator, TwoWayGenerator
 from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
 from revgan.training.pool import ImagePool
 
+CONTRAST = 1e-5
+"""The least difference between an image's values that says something, where black and white are 2
+apart: with a thousandth of a grey level, gradients are of their usual size."""
+
 Terms = dict[str, Tensor]
 """Weighted losses by name; their sum is what gets minimised."""
 
@@ -157,6 +161,29 @@ def adversarial_loss(
         return loss
     weights = F.interpolate(seen.float(), list(logits.shape[2:]), mode="area")
     return (loss * weights).sum() / weights.sum().clamp(min=1)
+
+
+def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:
+    """A translation through which blank images, such as crops of nothing but air, teach nothing.
+
+    All channels of a constant image are constant in every layer, where instance normalisation
+    divides by the root of its epsilon alone: each layer then multiplies gradients by 316, until
+    they overflow, or Adam's moments are too large for thousands of steps to come.
+
+    Args:
+        generator: translates.
+        x: (B, C, *spatial) in [-1, 1].
+        direction: "AtoB" or "BtoA".
+
+    Returns:
+        (B, C', *spatial); gradients end here for samples whose `CONTRAST` is too small.
+    """
+    translated: Tensor = generator(x, direction)
+    if translated.requires_grad:
+        values = x.detach().flatten(2)
+        blank = ((values.amax(2) - values.amin(2)).amax(1) < CONTRAST).view(-1, *[1] * (x.ndim - 1))
+        translated.register_hook(lambda grad: grad.masked_fill(blank, 0))
+    return translated
 
 
 class _Uncut:
@@ -345,17 +372,18 @@ class UnpairedObjective(Objective):
         """An image that already belongs to the target domain stays as it is (Zhu, Section 5.2)."""
         weight = self.config.cycle_weight * self.config.identity_weight
         _, target = ends(direction)
-        return weight * batch.distance(target, players.generator(batch.of(target), direction))
+        same = translate(players.generator, batch.of(target), direction)
+        return weight * batch.distance(target, same)
 
     def _cycle(
         self, players: Players, batch: Batch, there: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation passes for real (Zhu, Equation 1) and leads back (Equation 2)."""
         source, target = ends(there)
-        fake = cut(players.generator(batch.of(source), there))
+        fake = cut(translate(players.generator, batch.of(source), there))
         made = self._made(target, fake.image, batch)
         yield {f"gan_{there}": self._fool(target, players, batch, made)}
-        cycled = players.generator(batch.filled(target, made), back(there))
+        cycled = translate(players.generator, batch.filled(target, made), back(there))
         yield {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
         return self._made(target, fake.finish(), batch)
 
@@ -391,7 +419,7 @@ class PairedObjective(Objective):
         the truth (Equation 3).
         """
         source, target = ends(direction)
-        fake = cut(players.generator(batch.of(source), direction))
+        fake = cut(translate(players.generator, batch.of(source), direction))
         made = self._made(target, fake.image, batch)
         yield {f"gan_{direction}": self._fool(target, players, batch, made)}
         seen = None if batch.gaps is None else batch.gaps.seen(source)

@@ -6,9 +6,10 @@ writes them; nothing else knows a format by name.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ Affine = NDArray[np.float64]
 
 Window = tuple[slice, ...]
 """A part of a scan: a slice without a step for each spatial axis."""
+
+
+HEAD = 132
+"""Bytes that tell of which family a file is."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,10 @@ class Ground:
 
     affine: NDArray[np.float64]
     crs: str
+
+
+WHOLE = Selection()
+"""All of a file that holds one scan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,20 +267,59 @@ class _Gathered(Writer):
         self._family.write(self._path, self._values, self._header)
 
 
+class Place(NamedTuple):
+    """Where a scan that is one of several in a folder is, and what it is called.
+
+    Attributes:
+        path: the file, or the folder.
+        selection: which part of it.
+        name: by which it is matched with others, and under which it is written.
+    """
+
+    path: Path
+    selection: Selection
+    name: str
+
+
+class Passed(NamedTuple):
+    """A file or folder that isn't taken, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is in a folder.
+
+    Attributes:
+        scans: those that can be read.
+        passed: what is passed over.
+    """
+
+    scans: tuple[Place, ...] = ()
+    passed: tuple[Passed, ...] = ()
+
+
 class Family(ABC):
     """A family of formats.
 
     Attributes:
         suffixes: of its files, in lower case.
+        parts: suffixes of files that only hold the values of one beside them, which has the same
+            name and one of the other `suffixes`.
         spatial_dims: how many spatial axes its scans can have.
         selects: fields of `Selection` that it understands.
         magic: first bytes that its files start with, whatever they are called; none for a family
             that goes by its suffixes.
         special: it goes before other families of the same suffix, for the files that it `claims`
             and the headers that it `suits`.
-        instead: a suffix for what this family can't hold.
         folder: its "files" are folders.
+        nameless: its files need no suffix.
+        gathers: with so many spatial axes, its files make scans together, see `gather`; a folder of
+            them can be one.
         reads_only: it writes nothing.
+        instead: a suffix for what this family can't hold.
     """
 
     suffixes: tuple[str, ...]
@@ -279,13 +327,33 @@ class Family(ABC):
     selects: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
     special: bool = False
-    instead = ""
+    parts: tuple[str, ...] = ()
     folder = False
+    nameless = False
+    gathers: tuple[int, ...] = ()
     reads_only = False
+    instead = ""
+
+    def takes(self, spatial_dims: int | None) -> bool:
+        """Whether its scans can have so many spatial axes; None for any number."""
+        return spatial_dims in (None, *self.spatial_dims)
+
+    def usual_dims(self, path: Path) -> int:
+        """The spatial axes that a file's scan has, where nobody says how many."""
+        return self.gathers[0] if self.gathers and path.is_dir() else self.spatial_dims[0]
 
     def starts(self, head: bytes) -> bool:
-        """Whether a file is the family's by its first 16 bytes, or all of a shorter one."""
+        """Whether a file is the family's by its first `HEAD` bytes (all of a shorter one)."""
         return head.startswith(self.magic)
+
+    def gather(self, files: Sequence[Path], selection: Selection) -> Listing:
+        """The scans that files of one folder make together.
+
+        Args:
+            files: all of the family in that folder, at least one.
+            selection: which of them are meant.
+        """
+        raise NotImplementedError
 
     def claims(self, path: Path) -> bool:
         """Whether a file that starts with `magic` is this family's, of those that are special.
