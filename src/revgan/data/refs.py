@@ -15,6 +15,7 @@ from revgan.data.formats import (
     Scan,
     Selection,
     gathered,
+    is_scan,
     probe,
     read,
     scans_in,
@@ -66,7 +67,8 @@ class ScanRef:
         """What is read for it, as far as its changes are looked for."""
         if not self.path.is_dir():
             return [self.path]
-        return sorted(path for path in self.path.iterdir() if path.is_file())
+        inside = self.path.rglob("*") if is_scan(self.path) else self.path.iterdir()
+        return sorted(path for path in inside if path.is_file())
 
     @property
     def part(self) -> list[Any]:

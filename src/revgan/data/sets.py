@@ -29,7 +29,7 @@ from revgan.data.intensity import (
     of_type,
 )
 from revgan.data.labels import Palette
-from revgan.data.preparation import Preparation
+from revgan.data.preparation import Preparation, learnt_part
 from revgan.data.recipe import Found, Recipe
 from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
@@ -53,13 +53,14 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     Raises:
         UserError: no such folder or set, or its layout is not understood.
     """
-    return open_folder(
+    folder = open_folder(
         _root(config, paired=paired),
         config.spatial_dims,
         paired=paired,
         recursive=config.recursive,
         selection=config.selection,
     )
+    return folder.reading(config.part("a"), config.part("b"))
 
 
 def open_data_set(
@@ -102,7 +103,8 @@ def open_data_set(
         raise UserError(problem)
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
-        preparation = Preparation(a, b, config.grid, config.fill)
+        parts = (learnt_part(config.part(name)) for name in DOMAINS)
+        preparation = Preparation(a, b, config.grid, config.fill, *parts)
     for name in DOMAINS:
         if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)

@@ -146,5 +146,6 @@ _KINDS: dict[Any, str] = {
     bool: "true or false",
     NoneType: "null",
     str: "text",
+    tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
 }

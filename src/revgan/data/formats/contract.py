@@ -105,6 +105,10 @@ class Selection:
         """The names of those that say something."""
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
 
+    def over(self, other: Self) -> Self:
+        """What this one says, and of all else what the other one says."""
+        return replace(other, **{name: getattr(self, name) for name in self.given})
+
 
 IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
 """What of a `Selection` means nothing for scans of so many spatial axes: volumes have all planes,
