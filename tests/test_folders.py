@@ -53,7 +53,7 @@ def test_the_left_half_is_a_and_the_right_half_is_b(tmp_path):
 def test_halving_an_odd_width_is_refused(tmp_path):
     path = tmp_path / "x.png"
     save(path, (6, 9))
-    assert "width 9" in refusal(path, ScanRef(path, "left").read)
+    assert "width of 9" in refusal(path, ScanRef(path, "left").read)
     assert ScanRef(path).read().shape == (6, 9)
 
 

@@ -107,7 +107,7 @@ def test_a_mapping_comes_back_from_a_model_folder(limits, clip):
     ],
 )
 def test_damaged_mappings_are_refused(content):
-    with pytest.raises(ValueError, match="numbers low and high"):
+    with pytest.raises(ValueError, match="two numbers, low and high"):
         Intensity.from_dict(content)
 
 

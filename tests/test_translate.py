@@ -128,8 +128,8 @@ def test_wrong_inputs_and_outputs_are_refused_before_anything_is_written(capsys,
         (source, tmp_path / "new", f"give a folder to be made as {tmp_path}/new/"),
         (source, f"{file}/", "is a file"),
         (source, file / "y.png", "can't be made"),
-        (source, source, "input and output at once"),
-        (folder, folder, "input and output at once"),
+        (source, source, "both input and output"),
+        (folder, folder, "both input and output"),
     ):
         assert expected in refusal(capsys, model, given, target)
     assert sorted(tmp_path.rglob("*")) == before

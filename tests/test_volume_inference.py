@@ -271,9 +271,9 @@ def test_wrong_files_are_refused_in_one_sentence(capsys, tmp_path):
         (volumes, picture.parent, "out", "holds images such as x.png"),
         (volumes, scanned, "y.png", "neither a folder nor a volume by its suffix"),
         (volumes, tmp_path / "no.nii", "y.nii", "does not exist"),
-        (volumes, double, "y.nii", "has 2 channels, but the model translates volumes with 1"),
+        (volumes, double, "y.nii", "has 2 channels, but for AtoB the model takes volumes with 1"),
         (volumes, damaged, "y.nii", "damaged.nii.gz cannot be read"),
-        (volumes, scanned, "x.nii.gz", "input and output at once"),
+        (volumes, scanned, "x.nii.gz", "both input and output"),
     ):
         assert expected in refusal(capsys, model, source, tmp_path / target)
         assert not (tmp_path / "y.nii").exists()
@@ -283,7 +283,7 @@ def test_a_model_without_its_intensities_is_refused(capsys, tmp_path):
     model = make_model(tmp_path / "model")
     message = refusal(capsys, model, save(tmp_path / "x.nii"), tmp_path / "y.nii")
     assert f"the model has no {PREPARATION}" in message
-    with pytest.raises(ValueError, match="takes tensors only"):
+    with pytest.raises(ValueError, match="takes only tensors"):
         Translator.from_pretrained(model)(np.zeros((8, 8, 8), np.float32))
 
 
@@ -340,7 +340,7 @@ def test_too_little_memory_for_any_window_is_said(capsys, monkeypatch, tmp_path)
     model = make_model(tmp_path / "model", preparation())
     monkeypatch.setattr(planning, "free_budget", lambda device: 1000)
     message = refusal(capsys, model, save(tmp_path / "x.nii"), tmp_path / "y.nii")
-    assert "of free memory are too few for any window" in message
+    assert "of free memory isn't enough for any window" in message
 
 
 def test_one_volume_after_another_takes_no_more_memory(tmp_path):

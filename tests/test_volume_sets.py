@@ -99,7 +99,7 @@ def refusal(root, paired=True, **options):
         ({"spatial_dims": 3, "spacing": (1, 0, 1)}, "spacing must be null or three numbers above"),
         ({"spatial_dims": 3, "foreground": 1.5}, "foreground must be from 0 to 1, not 1.5"),
         ({"spatial_dims": 3, "crops_per_volume": 0}, "crops_per_volume must be 1 or more, not 0"),
-        ({"spatial_dims": 3, "intensity_a": "range"}, "intensity_a, low_a and high_a do not go"),
+        ({"spatial_dims": 3, "intensity_a": "range"}, "intensity_a, low_a and high_a don't go"),
         ({"spatial_dims": 3, "low_b": 60.0, "high_b": 40.0}, "low must be below high"),
     ],
 )
@@ -223,7 +223,7 @@ def test_pairs_of_other_shape_or_place_are_refused(tmp_path, split):
     moved = RAS.copy()
     moved[1, 3] = 0.5
     save(path, noise(0), affine=moved)
-    assert f"{other} and {path} are up to 0.5 mm apart in space" in refusal(tmp_path)
+    assert f"{other} and {path} are up to 0.5 mm apart according" in refusal(tmp_path)
     moved[1, 3] = 0.05  # less than a tenth of a voxel: another program's rounding
     save(path, noise(0), affine=moved)
     assert opened(tmp_path).test_aligned
@@ -253,13 +253,13 @@ def test_a_folder_without_training_volumes_is_refused(tmp_path):
     assert refusal(tmp_path).endswith("it needs the folders trainA and trainB")
     (tmp_path / "trainA").mkdir()
     (tmp_path / "trainB").mkdir()
-    assert "holds no volumes; put files in it that end in" in refusal(tmp_path)
+    assert "holds no volumes; put files there that end in" in refusal(tmp_path)
 
 
 def test_volumes_turned_otherwise_must_be_turned_alike(tmp_path):
     path = save(broken(tmp_path), noise(0), affine=LAS)
     message = refusal(tmp_path, paired=False)
-    assert "run to RAS, but those of" in message
+    assert "point to RAS, but those of" in message
     assert f"{path} to LAS; set data.orientation" in message
     data = opened(tmp_path, paired=False, orientation="RAS", intensity_b="range", low_b=0.0,
                   high_b=1000.0)  # fmt: skip
@@ -428,7 +428,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path, monkeyp
     make_volumes(tmp_path, count=1)
     monkeypatch.setattr(np, "save", save_nothing)
     message = refusal(tmp_path)
-    assert "(No space left on device); make room there, or set XDG_CACHE_HOME" in message
+    assert "(No space left on device); free some space there, or set XDG_CACHE_HOME" in message
     assert list(disk.folder().iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Grey, RGB and alpha: from one number of channels to another."""
+"""Conversion between grey, RGB and alpha."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Every scan of a data set is read once before training, so that no bad file stops it midway."""
+"""Reads every scan of a data set once before training, so that no bad file stops it midway."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ from revgan.data.store import Store
 from revgan.errors import UserError
 
 READERS = {2: None, 3: 4}
-"""Scans read at a time, if not one a core: each volume may take some gigabytes meanwhile."""
+"""Scans read at a time, one per core by default: each volume may take some gigabytes while it is
+read."""
 
 MISPLACED = 0.1
 """How far voxels of aligned scans may be apart, as a share of the smallest voxel's side."""
@@ -37,9 +38,9 @@ def inspect_all(
     """Reads and prepares every scan of a domain.
 
     Args:
-        store: of the domain; it may keep what it reads.
+        store: the domain's; it may keep what it reads.
         refs: the scans, at least one.
-        training: how many of them, from the first on, are for training.
+        training: how many of them, counted from the first, are for training.
         progress: called after each scan with the number of scans done.
         by_type: all need the same type of integers, as that decides what becomes -1 and 1.
 
@@ -52,13 +53,13 @@ def inspect_all(
     recipe = store.recipe
     most, cores = READERS[recipe.config.spatial_dims], os.cpu_count() or 1
     threads = torch.get_num_threads()
-    # Each would resize with a team of threads of its own, a square of the cores in all.
+    # Otherwise each thread would resize with its own team of threads: cores squared in total.
     pool = ThreadPoolExecutor(
         min(most or cores, cores), initializer=torch.set_num_threads, initargs=(1,)
     )
     found: list[Found] = []
     try:
-        # In order, whichever is read first, so that the same folder gives the same error.
+        # In order, whichever is read first, so that a folder always gives the same error.
         for ref, scan in zip(refs, pool.map(store.inspect, refs), strict=True):
             found.append(scan)
             if by_type and _unlike_type(scan.dtype, found[0].dtype):
@@ -80,7 +81,7 @@ def inspect_all(
 
 
 def require_one_orientation(found: FoundScans) -> None:
-    """Refuses scans whose axes run to different sides of the patient.
+    """Refuses scans whose axes point to different sides of the patient.
 
     Raises:
         UserError: names two of them.
@@ -94,20 +95,20 @@ def require_one_orientation(found: FoundScans) -> None:
     for ref, letters in runs:
         if letters != runs[0][1]:
             raise UserError(
-                f"the axes of {runs[0][0]} run to {runs[0][1]}, but those of {ref} to {letters}; "
-                "set data.orientation, such as RAS, to turn all volumes alike"
+                f"the axes of {runs[0][0]} point to {runs[0][1]}, but those of {ref} to {letters}; "
+                "set data.orientation, such as RAS, to bring all volumes to one orientation"
             )
 
 
 def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str | None:
-    """What is wrong with the first of aligned pairs that don't lie on the same grid."""
+    """What is wrong with the first aligned pair whose scans are on different grids, if any."""
     kind = KINDS[config.spatial_dims]
     for a, b in zip(split.a, split.b, strict=True) if split.aligned else ():
         shape = found[a].shape
         if shape != found[b].shape:
             return (
-                f"{a} is {kind.size(shape)} and {b} {kind.size(found[b].shape)}; to be paired, "
-                "both need the same size: resample one onto the grid of the other"
+                f"{a} is {kind.size(shape)} and {b} {kind.size(found[b].shape)}; paired scans must "
+                "have the same size, so resample one onto the other's grid"
             )
         place, other = found[a].affine, found[b].affine
         if place is None or other is None:
@@ -119,8 +120,8 @@ def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str |
         distance = np.linalg.norm(apart[:-1], axis=0).max()
         if distance > MISPLACED * np.linalg.norm(place[:-1, :-1], axis=0).min():
             return (
-                f"{a} and {b} are up to {distance:.3g} mm apart in space, by their affines; to be "
-                "paired, both need the same place: resample one onto the grid of the other"
+                f"{a} and {b} are up to {distance:.3g} mm apart according to their affines; paired "
+                "scans must be in the same place, so resample one onto the other's grid"
             )
     return None
 

@@ -1,4 +1,4 @@
-"""Which images or volumes a run is about, and what is cut from them."""
+"""Which images or volumes a run uses, and what is cut from them."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Cache = Literal["none", "memory", "disk"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images or volumes, and how they are brought to size.
+    """Which images or volumes a run uses, and how they are scaled and cropped.
 
     Attributes:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
@@ -29,31 +29,31 @@ class DataConfig:
             name; null takes all series of a folder, and the only image of a file.
         level_a: level of a pyramid that A is read at, such as a whole slide's; 0 is the finest, and
             null means it.
-        level_b: likewise for B.
+        level_b: the same for B.
         pixel_size_a: micrometres from pixel to pixel that images of A are resampled to as they are
             read, from the next finer level of their pyramid; null leaves their resolution.
-        pixel_size_b: likewise for B.
+        pixel_size_b: the same for B.
         select_a: channels that are taken of A's files, by number from 0 or by name, such as [DAPI,
             2]; null takes all.
-        select_b: likewise for B.
+        select_b: the same for B.
         z_a: plane, from 0, that is the image of a stack of A.
-        z_b: likewise for B.
+        z_b: the same for B.
         t_a: point in time, from 0, of time series of A.
-        t_b: likewise for B.
+        t_b: the same for B.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
-        crop: side of the random square or cube that training cuts out, in pixels or voxels.
-        flip: mirror half of the training samples left to right; in volumes that is the axis that
-            the file says runs so.
+        crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
+        flip: mirror half of the training samples left to right; in volumes, along the axis that
+            runs left to right according to the file.
         channels_a: channels that images of A are converted to; null takes them as they are.
             Volumes are always taken as they are.
-        channels_b: likewise for B.
-        cache: where decoded images are kept, so that later epochs need not decode them: "memory",
-            for this run alone, "disk", for later runs as well, or "none". For images; volumes are
-            always on the disk.
-        orientation: where the axes of volumes are made to run, such as RAS for towards right,
-            anterior and superior; null leaves them. Nothing is resampled for it.
-        spacing: millimetres between voxels that volumes are resampled to, along these axes, such as
-            [1, 1, 1]; null leaves their resolution.
+        channels_b: the same for B.
+        cache: where decoded images are kept, so that later epochs needn't decode them again:
+            "memory" (for this run only), "disk" (for later runs too) or "none". For images; volumes
+            are always kept on disk.
+        orientation: the directions that volumes' axes are made to point to, such as RAS (right,
+            anterior, superior), without resampling; null leaves them.
+        spacing: the voxel spacing that volumes are resampled to, in millimetres along these axes,
+            such as [1, 1, 1]; null keeps their resolution.
         crops_per_volume: squares or cubes cut from each image or volume of the larger domain in an
             epoch.
         foreground: the share of them whose centre is drawn from the foreground, which is brighter
@@ -138,8 +138,8 @@ class DataConfig:
 
     @property
     def grid(self) -> "Grid":
-        """How volumes are made to lie in their arrays."""
-        from revgan.data.preparation import Grid  # brings PyTorch, which `--help` does without
+        """The orientation and spacing that volumes are brought to."""
+        from revgan.data.preparation import Grid  # imports PyTorch, which `--help` must not
 
         return Grid(self.orientation, self.spacing)
 
@@ -255,8 +255,7 @@ class DataConfig:
                 self.intensity(domain)
             except ValueError as error:
                 raise ValueError(
-                    f"intensity_{domain}, low_{domain} and high_{domain} do not go together: "
-                    f"{error}"
+                    f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
                 ) from error
 
 
@@ -300,6 +299,6 @@ LEARNT = (
     "clip",
     "fill",
 )
-"""What networks have learnt: another value would need other networks."""
+"""Options that trained networks depend on: other values would need other networks."""
 
 FOR_VOLUMES = ("orientation", "spacing")

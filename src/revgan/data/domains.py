@@ -20,7 +20,7 @@ from revgan.directions import Direction, DomainName, ends
 _T = TypeVar("_T")
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and the total."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Domain:
     fill: Fill = field(default="low", kw_only=True)
 
     def prepared(self, ref: ScanRef) -> Prepared:
-        """A scan on its grid and at its size; cut out of it what is needed, then `in_unit`."""
+        """A scan, brought to grid and size; cut out what you need, then call `in_unit`."""
         return self.store.get(ref)
 
     def in_unit(self, scan: Prepared) -> Tensor:
@@ -132,17 +132,17 @@ class Domain:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Scans of both domains, read once and found good.
+    """The scans of both domains, read once and found usable.
 
     Attributes:
         a: domain A.
         b: domain B.
-        test_aligned: a.test[i] and b.test[i] show the same.
-        val_aligned: a.val[i] and b.val[i] show the same.
-        preparation: what they go through, for the model folder.
+        test_aligned: a.test[i] and b.test[i] show the same thing.
+        val_aligned: a.val[i] and b.val[i] show the same thing.
+        preparation: how scans are prepared, for the model folder.
         kind: images or volumes, in words.
         palette: what the colours of label maps mean, where one of the domains has them.
-        kept: bytes of main memory that they take.
+        kept: bytes of main memory that the scans take.
     """
 
     a: Domain
@@ -165,7 +165,7 @@ class DataSet:
 
     @property
     def channels(self) -> tuple[int, int]:
-        """Of A and of B."""
+        """The channels of A and of B."""
         return self.a.channels, self.b.channels
 
 

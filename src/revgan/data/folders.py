@@ -1,4 +1,4 @@
-"""Folders of scans as users of image translation have them, found without reading them."""
+"""Finds scans in the usual folder layouts of image translation, without reading them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 @dataclass(frozen=True)
 class Split:
-    """The scans of both domains for training, or for testing.
+    """The scans of both domains for one purpose, such as training.
 
     Attributes:
         a: those of A, ordered by name.
         b: those of B, ordered by name.
         aligned: a[i] and b[i] show the same thing: they are halves of one file, or have the same
-            name, as all of them then do.
+            name. This holds for all of them or none.
     """
 
     a: tuple[ScanRef, ...] = ()
@@ -32,7 +32,7 @@ class Split:
     aligned: bool = False
 
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
-        """Those of a domain."""
+        """The scans of a domain."""
         return self.a if domain == "a" else self.b
 
     def reading(self, a: Selection, b: Selection) -> "Split":
@@ -46,7 +46,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of scans for training and, where there are any, for the test and validation."""
+    """A folder of scans for training and, if there are any, for testing and validation."""
 
     root: Path
     train: Split
@@ -88,7 +88,8 @@ def open_folder(
         selection: which part of each file is meant.
 
     Raises:
-        UserError: no such folder, neither layout, no scans, or some without partner if paired.
+        UserError: the folder doesn't exist, has neither layout or no scans, or a paired scan has no
+            partner.
     """
     kind = KINDS[spatial_dims]
     find: Finder = partial(
@@ -123,7 +124,7 @@ def _open_two_folders(root: Path, name: str, find: Finder) -> Split | None:
     if not present:
         return None
     if missing := [folder for folder in folders if not folder.exists()]:
-        remedy = "" if name == "train" else f", or remove {present[0]}"  # tests may be missing
+        remedy = "" if name == "train" else f", or remove {present[0]}"  # test scans may be missing
         raise UserError(
             f"{missing[0]} does not exist, though {present[0]} does; give both folders{remedy}"
         )

@@ -1,4 +1,4 @@
-"""Where the foreground of a scan is, for samples that are centred on it."""
+"""Finds a scan's foreground, for samples that are centred on it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 POSITIONS = 2**16
-"""Foreground positions that are kept of each scan, drawn at random from all."""
+"""Foreground positions kept per scan, drawn at random from all."""
 
 
 COARSE = 1024
@@ -67,10 +67,10 @@ def _low_resolution(values: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:
-    """What parts values, which are not all equal, into two classes that vary least (Otsu, 1979)."""
+    """The threshold that splits values into the two classes that vary least (Otsu, 1979)."""
     counts, edges = np.histogram(values, 256)
     centres = (edges[:-1] + edges[1:]) / 2
-    # Of the classes below and above each edge; neither is empty, as both ends hold a value.
+    # For the classes below and above each edge; neither is empty, as both ends hold a value.
     below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
     above, other_sums = counts.sum() - below, (counts * centres).sum() - sums
     between = below * above * (sums / below - other_sums / above) ** 2

@@ -1,4 +1,4 @@
-"""Volumes on other grids: resampled, at half the resolution, and back."""
+"""Brings volumes to other grids: resampled, to half the resolution, and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from revgan.data.formats import Scan
 
 SLAB = 2**22
-"""Voxels that are resampled at a time: each takes ten times its own memory meanwhile."""
+"""Voxels that are resampled at a time: each takes ten times its own memory while that runs."""
 
 
 MEASURED = 0.5
@@ -22,7 +22,7 @@ MEASURED = 0.5
 def resample(
     scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """A scan's values on another grid.
+    """Resamples a scan's values onto another grid.
 
     They are interpolated trilinearly, and continued constantly beyond the outermost voxels. Where
     NaN stands for nothing measured, they are those of the voxels that were; NaN where these are
@@ -30,8 +30,8 @@ def resample(
 
     Args:
         scan: with values (C, X, Y, Z).
-        affine: of the other grid, in millimetres.
-        shape: its X, Y and Z.
+        affine: the other grid's, in millimetres.
+        shape: the other grid's (X, Y, Z).
 
     Returns:
         (C, *shape).
@@ -66,10 +66,11 @@ def _resampled(
 
 
 def halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Means over 2 x 2 x 2 voxels, as a scan of half the resolution measures them.
+    """Means over 2 x 2 x 2 voxels, as a scan at half the resolution would measure them.
 
     Args:
-        values: (C, X, Y, Z). At the end of an axis of odd size, means are over what is there.
+        values: (C, X, Y, Z). At the end of an axis of odd size, the mean is over the voxels that
+            are there.
 
     Returns:
         (C, ceil(X / 2), ceil(Y / 2), ceil(Z / 2)).
@@ -79,14 +80,14 @@ def halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def double(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Trilinear interpolation of what `halve` made, back on the grid of twice the resolution.
+    """Interpolates the result of `halve` trilinearly, back onto the grid of twice the resolution.
 
-    Voxels stay where they are in space: the centre of a large voxel lies between those of the
-    2 x 2 x 2 small ones in it. Beyond the centres at the border, values are continued constantly.
+    Voxels stay where they are in space: the centre of a large voxel lies between those of the eight
+    small ones in it. Beyond the outermost centres, the border's values continue.
 
     Args:
         values: (C, ceil(X / 2), ceil(Y / 2), ceil(Z / 2)).
-        shape: X, Y and Z.
+        shape: (X, Y, Z) of the result.
 
     Returns:
         (C, X, Y, Z).

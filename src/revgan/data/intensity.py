@@ -1,4 +1,4 @@
-"""Intensities: how a file's units become a network's values, and come back."""
+"""Maps intensities from a file's units to a network's values, and back."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ DEFAULT_LIMITS: dict[str, tuple[float, float]] = {
     "zscore": (-4.0, 4.0),
 }
 """At most 1/16 of any values is more than 4 standard deviations from their mean (Chebyshev's
-inequality), and 1/16,000 of normally distributed ones."""
+inequality), and 1/16,000 of normally distributed values."""
 
 PER_SCAN = "-per-scan"
 
@@ -122,7 +122,7 @@ class Intensity:
     def from_unit(self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None) -> Values:
         """The intensities of a network's values, also of those beyond -1 and 1.
 
-        After `to_unit`, all that is not clipped is what it was, but for float32's rounding: a
+        It undoes `to_unit` for everything that wasn't clipped, up to float32's rounding: a small
         multiple of its precision at the largest of the intensity, `low` and `high`.
 
         Args:
@@ -181,7 +181,7 @@ class Intensity:
 
 @dataclass(frozen=True)
 class TypeRange:
-    """The full range of a file's integer type onto -1 to 1, and back: 0 to 255, 0 to 65535.
+    """Maps the full range of a file's integer type (0 to 255, 0 to 65535) to [-1, 1], and back.
 
     Attributes:
         dtype: of the domain's files, by NumPy's name, by which fractions between their values are
@@ -193,7 +193,8 @@ class TypeRange:
     def to_unit(self, values: Values) -> NDArray[np.float32]:
         """The network's values of values of any shape: float32, in C order, in memory of its own.
 
-        Not by torch, whose threads wait for each other where cores are busy with training.
+        This isn't done by torch, whose threads wait for each other while training keeps the cores
+        busy.
         """
         unit = np.array(values, dtype=np.float32, order="C")
         dtype = values.dtype

@@ -1,4 +1,4 @@
-"""What is done to scans before a network sees them, and what a model folder says of it."""
+"""How scans are prepared for a network, and how a model folder records it."""
 
 import math
 from collections.abc import Mapping
@@ -20,23 +20,23 @@ from revgan.errors import UserError
 from revgan.files import write_text
 
 PREPARATION = "intensity.yaml"
-"""Its file in a model folder."""
+"""The file in a model folder that records it."""
 
 SIDES = (("L", "R"), ("P", "A"), ("I", "S"))
 ORIENTATIONS = frozenset(
     "".join(letters) for order in permutations(SIDES) for letters in product(*order)
 )
-"""The 48 ways in which the axes of an array can run through a patient."""
+"""The 48 orientations that an array's axes can have in a patient."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How all scans are made to lie in their arrays; images lie as they are.
+    """The orientation and spacing that all volumes are brought to; images stay as they are.
 
     Attributes:
-        orientation: where the three axes run to, such as RAS: towards right, anterior and
-            superior. Axes are swapped and reversed, nothing is resampled. None leaves them.
-        spacing: millimetres from voxel to voxel along these axes. None leaves the resolution.
+        orientation: the directions that the three axes point to, such as RAS (right, anterior,
+            superior). Axes are swapped and reversed without resampling; None leaves them.
+        spacing: millimetres from voxel to voxel along these axes; None keeps the resolution.
     """
 
     orientation: str | None = None
@@ -54,15 +54,15 @@ class Grid:
             )
 
     def bring(self, scan: Scan) -> Scan:
-        """The scan on this grid, by trilinear interpolation if its resolution is another.
+        """Brings a scan to this grid, by trilinear interpolation if its resolution differs.
 
         Returns:
-            Its values, (C, X, Y, Z), float32, and where they are in space; `source` and `dtype`
-            stay those of the file. A scan that lies so already is returned as it is.
+            The values (C, X, Y, Z), float32, with their place in space; `source` and `dtype` stay
+            those of the file. A scan that is on this grid already is returned as it is.
         """
         if self == Grid():
             return scan
-        from monai.data import MetaTensor  # MONAI takes seconds
+        from monai.data import MetaTensor  # importing MONAI takes seconds
         from monai.transforms import Orientation, Spacing
 
         values = np.ascontiguousarray(scan.values, dtype=np.float32)
@@ -73,7 +73,7 @@ class Grid:
         turned = replace(scan, values=values, affine=moved.affine.numpy())
         if self.spacing is None:
             return turned
-        placed = Spacing(self.spacing)(moved, lazy=True)  # tells the grid, and computes no voxel
+        placed = Spacing(self.spacing)(moved, lazy=True)  # computes the grid, but no voxels
         affine, shape = placed.peek_pending_affine().numpy(), placed.peek_pending_shape()
         if np.array_equal(affine, turned.place):
             return turned
@@ -102,7 +102,7 @@ def fill_in_unit(
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a model's scans go through on their way into the network.
+    """How a model's scans are prepared for the network.
 
     Attributes:
         a: intensities of A.
@@ -122,7 +122,7 @@ class Preparation:
     part_b: Selection = WHOLE
 
     def of(self, domain: DomainName) -> IntensityMapping:
-        """The intensities of a domain."""
+        """The intensity mapping of a domain."""
         return self.a if domain == "a" else self.b
 
     def part(self, domain: DomainName) -> Selection:
@@ -151,7 +151,7 @@ class Preparation:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """What `write` left in a model folder; None if nothing, as in older models of images.
+        """Reads what `write` wrote; None if there is no file, as in older models of images.
 
         Raises:
             UserError: the file can't be understood.
@@ -210,5 +210,5 @@ def _part_from_dict(content: Mapping[str, Any]) -> Selection:
 
 
 WITHOUT_FILE = {2: Preparation(TypeRange(), TypeRange())}
-"""What models without the file take, by their spatial dimensions: images at the full range of their
-type; volumes can't be guessed."""
+"""The preparation of models without the file, by spatial dimensions: the full range of their type
+for images; for volumes, it can't be guessed."""

@@ -1,7 +1,7 @@
-"""From a scan's file to the values that training cuts.
+"""Prepares a scan: from its file to the values that training crops.
 
-Values stay in the file's own small integers as long as these can hold them, so that a crop is cut
-before the rest is made large.
+Values stay small integers, as in the file, as long as these can hold them, so that only crops are
+expanded to floats.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from revgan.errors import UserError
 
 
 class Found(NamedTuple):
-    """What reading and preparing a scan has shown.
+    """What was found when a scan was read and prepared.
 
     Attributes:
         channels: in the file.
@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan as its domain has it.
+    """A scan, prepared as its domain needs it.
 
     Attributes:
         values: (C, *spatial), not to be written to, in the file's units: integers or float32, NaN
@@ -85,7 +85,7 @@ class Prepared:
 
     @property
     def left_right(self) -> int:
-        """The spatial axis from left to right: by the affine the patient's, else the last."""
+        """The spatial axis from left to right, according to the affine; without one, the last."""
         if self.found.affine is None:
             return len(self.shape) - 1
         return int(np.flatnonzero(io_orientation(self.found.affine)[:, 0] == 0)[0])
@@ -93,7 +93,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What becomes of every scan of a domain.
+    """How every scan of a domain is prepared.
 
     Attributes:
         config: the grid, size and foreground.
@@ -109,7 +109,7 @@ class Recipe:
 
     @property
     def key(self) -> list[Any]:
-        """All that decides what `apply` gives, as JSON has it."""
+        """Everything that the result of `apply` depends on, as JSON values."""
         config = self.config
         grid = [config.grid.orientation, config.grid.spacing, config.resize]
         intensity = None if self.intensity is None else asdict(self.intensity)
@@ -178,7 +178,7 @@ class Recipe:
         return convert_channels(values, self.channels)
 
     def _resized(self, values: Values) -> Values:
-        """An image (C, H, W) at the configuration's size; any scan where there is none."""
+        """An image (C, H, W) scaled to the configured size; without one, the scan as it is."""
         if self.config.resize is None:
             return values
         height, width = values.shape[1:]

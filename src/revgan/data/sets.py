@@ -1,4 +1,4 @@
-"""The data set of a configuration, found, checked and opened."""
+"""Finds, checks and opens the data set of a configuration."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -41,17 +41,17 @@ from revgan.errors import UserError, notice
 __all__ = ["BUILT_IN", "DataConfig", "DataSet", "Domain", "Progress", "locate", "open_data_set"]
 
 BUILT_IN = {"earth": 2, "earth-labels": 2, "brain": 3, "brain-super-resolution": 3}
-"""Sets that need no folder, and their spatial dimensions."""
+"""The built-in sets, with their spatial dimensions."""
 
 Splits = tuple[Split, Split, Split]
-"""For training, for the test and for validation."""
+"""For training, testing and validation."""
 
 
 def locate(config: DataConfig, *, paired: bool) -> Folder:
-    """Finds the scans of a configuration without reading them; built-in sets are made.
+    """Finds the scans of a configuration without reading them; writes built-in sets if necessary.
 
     Raises:
-        UserError: no such folder or set, or its layout is not understood.
+        UserError: there is no such folder or set, or its layout can't be understood.
     """
     folder = open_folder(
         _root(config, paired=paired),
@@ -73,20 +73,19 @@ def open_data_set(
 ) -> DataSet:
     """Finds the scans of a configuration and reads every one of them once.
 
-    So that one that can't be read stops training before the first step. They are brought to the
-    configuration's grid and size at the same time and kept where it says (`revgan.data.store`);
-    what is on the disk already is not read again.
+    So a scan that can't be read stops training before the first step. Scans are brought to the
+    configured grid and size at the same time and kept where the configuration says
+    (`revgan.data.store`); those that are in the cache on disk already aren't read again.
 
     Args:
-        config: which ones, and what is made of them.
-        paired: those of A and B are pairs.
-        progress: told how far it is.
-        preparation: what the scans of a trained model go through; without one, intensities are
-            fitted to the training scans.
+        config: which scans, and how they are prepared.
+        paired: whether scans of A and B are pairs.
+        progress: called after each scan.
+        preparation: a trained model's; by default, intensities are fitted to the training scans.
         memory: bytes that `config.cache` "memory" may take; None for no limit.
 
     Raises:
-        UserError: what is wrong with which file, or with the folder.
+        UserError: a file or the folder can't be used; the message says which and why.
     """
     folder = locate(config, paired=paired)
     train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
@@ -245,7 +244,7 @@ def _root(config: DataConfig, *, paired: bool) -> Path:
         other = KINDS[dims]
         raise UserError(
             f"{config.path} is a set of {other.many}; set data.spatial_dims {dims}, for example "
-            f"by --preset {other.preset}"
+            f"with --preset {other.preset}"
         )
     if config.path == "earth":
         return write_earth(cache_folder(), paired=paired)

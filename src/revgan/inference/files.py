@@ -1,4 +1,4 @@
-"""Images or volumes through a trained model, from files to files."""
+"""Translates files of images or volumes with a trained model."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -38,17 +38,17 @@ def run_translation(
     recursive: bool = False,
     series: str | None = None,
 ) -> list[Path]:
-    """Translates a file, or every image or volume of a folder, and returns what was written.
+    """Translates a file, or every image or volume in a folder, and returns the files written.
 
     Args:
         run: a run folder or a model folder.
-        source: an image or a volume, whichever the model is for, or a folder of them.
-        target: for a file, a file or a folder; for a folder, a folder. Within a folder, files keep
-            their names; JPEGs become PNGs where the translation has an alpha channel. Folders are
-            made.
+        source: an image or volume, whichever the model translates, or a folder of them.
+        target: a file or folder for a file, a folder for a folder. In a folder, files keep their
+            names; JPEGs become PNGs if the translation has an alpha channel. Folders are made as
+            needed.
         direction: "AtoB" or "BtoA".
-        device: "auto", or a device's name as PyTorch has it.
-        windows: decides for a model whether and how large files are cut.
+        device: "auto", or a device's name in PyTorch.
+        windows: decides, for a model, whether and how large files are cut.
         console: for the progress bar.
         into_folder: the target is a folder of files even if `source` is one scan and it doesn't
             exist yet.
@@ -56,7 +56,7 @@ def run_translation(
         series: which of several scans in a file or folder is meant, as `data.series` says it.
 
     Raises:
-        UserError: the model, a file or the target is not usable; files before it are written.
+        UserError: the model, a file or the target can't be used; earlier files have been written.
     """
     if not source.exists():
         raise UserError(f"{source} does not exist; give a file or a folder")
@@ -93,7 +93,7 @@ def run_translation(
 def _check_names(
     run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
 ) -> None:
-    """Refuses files that are not of the model's kind by their suffix."""
+    """Refuses files whose suffix isn't of the model's kind."""
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
         raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
@@ -112,7 +112,7 @@ def _check_names(
 def _outputs(
     sources: Sequence[ScanRef], folder: Path, channels: int, spatial_dims: int, console: Console
 ) -> list[Path]:
-    """Where the translations go: the names of the inputs, but PNG for what their format can't hold.
+    """The paths of the translations: the inputs' names, or .png where their format can't hold them.
 
     That is an alpha channel in a JPEG. Formats that are only read have another in their place.
     """
@@ -138,7 +138,7 @@ def _translate_all(
     direction: Direction,
     console: Console,
 ) -> None:
-    """Translates file by file, behind a bar for the files and one for the windows of a file."""
+    """Translates file by file, with a progress bar for the files and one for a file's windows."""
     cut: set[Path] = set()
     with progress_bar(console) as bar:
         files = bar.add_task(direction, total=len(sources), visible=len(sources) > 1)
@@ -163,6 +163,6 @@ def _translate_all(
     if translator.windows is not None and cut:
         console.print(
             f"Of {len(sources)} files, {len(cut)} were cut into windows of "
-            f"{translator.windows.size}, which overlap by {translator.windows.overlap:g} of that",
+            f"{translator.windows.size}, overlapping by {translator.windows.overlap:g} of that",
             soft_wrap=True,
         )

@@ -25,25 +25,25 @@ from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
 
 _UNPREPARED = (
-    f"the model has no {PREPARATION}, which tells what volumes go through on their way to the "
-    "networks, and so takes tensors only"
+    f"the model has no {PREPARATION}, which says how volumes are prepared for the networks, so it "
+    "takes only tensors"
 )
 
 WIDER = {"float16": "float32", "bool": "uint8"}
 """Types that many formats don't have, and the next that holds all their values."""
 
 CHANNEL_AXIS = {2: -1, 3: 0}
-"""Where arrays that users give have their channels: pixels last, as everywhere, volumes first."""
+"""The channel axis of arrays that users give: last for pixels, as is usual, first for volumes."""
 
 
 class Translator:
     """A trained generator that takes images, or volumes, as they are.
 
     Args:
-        generator: the networks, in the device and precision to run in.
-        preparation: what scans go through on their way to the networks; without it, a generator of
-            images takes the full range of their type, and one of volumes tensors only.
-        windows: how what is too large for one pass is cut; None translates all in one pass.
+        generator: the networks, on the device and in the precision to use.
+        preparation: how scans are prepared for the networks; without it, a generator for images
+            uses the full range of their type, and one for volumes takes only tensors.
+        windows: how to cut what is too large for one pass; None translates everything in one pass.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Translator:
         """Loads a model folder, or the model of a run folder.
 
         Args:
-            folder: with model.safetensors, config.yaml and intensity.yaml, or with a model/ that
-                has them.
-            device: where to run; by default a GPU if there is one.
+            folder: it has model.safetensors, config.yaml and intensity.yaml, or a model/ that has
+                them.
+            device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
         Raises:
-            UserError: no model is there, or it can't be loaded.
+            UserError: there is no model, or it can't be loaded.
         """
         folder = Path(folder)
         if (folder / "model").is_dir():
@@ -99,7 +99,7 @@ class Translator:
         direction: Direction = "AtoB",
         progress: Progress | None = None,
     ) -> Tensor | NDArray[Any]:
-        """Translates one image or volume; its size and kind stay as they are.
+        """Translates one image or volume; size and kind stay the same.
 
         Args:
             image: a tensor (C, *spatial) or a batch (B, C, *spatial) in [-1, 1]. For a model of
@@ -109,7 +109,7 @@ class Translator:
                 are converted. For a model of volumes also an array (X, Y, Z) or (C, X, Y, Z) in the
                 units of the training volumes' files, at their orientation and spacing.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each window, if there are several.
 
         Returns:
             A tensor for a tensor, of float64 for one of float64 and else of float32; pixels
@@ -117,8 +117,8 @@ class Translator:
             domain's files: of photos integers, in the type of what was given, else fractions.
 
         Raises:
-            ValueError: the direction, shape or type is none of these.
-            UserError: what comes of pixels or of a volume's values is no numbers.
+            ValueError: the direction, shape or type isn't one of these.
+            UserError: the translated pixels or values are NaN or infinite.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction, progress)
@@ -141,7 +141,7 @@ class Translator:
         return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
     def channels(self, direction: Direction) -> tuple[int, int]:
-        """Channels of what is translated in a direction, and of the translations."""
+        """The channels of inputs and of translations in a direction."""
         of = {"a": self.generator.in_channels, "b": self.generator.out_channels}
         before, after = ends(direction)
         return of[before], of[after]
@@ -212,7 +212,7 @@ class Translator:
         return unit
 
     def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
-        """Those of what is translated in a direction, and of the translations."""
+        """The mappings of inputs and of translations in a direction."""
         if self.preparation is None:
             raise ValueError(_UNPREPARED)
         before, after = ends(direction)
@@ -221,12 +221,12 @@ class Translator:
     def translate_scan(
         self, scan: Scan, direction: Direction, progress: Progress | None = None
     ) -> Values:
-        """Translates an image, or a volume at any orientation and spacing.
+        """Translates an image, or a volume with any orientation and spacing.
 
         Args:
             scan: as read from a file, in the units of the training data's files.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each window, if there are several.
 
         Returns:
             (C, *spatial) on the scan's own grid, in the units of the other domain's files and in
@@ -234,7 +234,7 @@ class Translator:
             measured, it is what `nodata_for` says, or NaN.
 
         Raises:
-            ValueError: the scan's channels are not the model's.
+            ValueError: the scan's channels aren't the model's.
         """
         if self.preparation is None:
             raise ValueError(_UNPREPARED)
@@ -298,8 +298,8 @@ class Translator:
             photo = isinstance(self._intensities(direction)[0], TypeRange)
             if found != before and not (photo and max(found, before) <= COLOURS):
                 raise UserError(
-                    f"{source} has {_channels(found)}, but the model translates "
-                    f"{KINDS[dims].many} with {_channels(before)} {direction}; give one of these"
+                    f"{source} has {_channels(found)}, but for {direction} the model takes "
+                    f"{KINDS[dims].many} with {_channels(before)}; give one of these"
                 )
             if photo and file.header.dtype.kind not in "bui":
                 raise UserError(
@@ -332,12 +332,11 @@ def _like(header: Header, made: np.dtype[Any], dtype: np.dtype[Any]) -> Header:
 
 
 def _require_numbers(translated: Tensor) -> None:
-    """Refuses what a file would hold as black, or as nothing, without a word."""
+    """Refuses values that a file would silently store as black, or as nothing."""
     if not translated.isfinite().all():
         raise UserError(
-            "the model makes values that are no numbers (NaN or infinite), as its training has "
-            "failed; take an earlier one, such as the run's best/, or train anew with a lower "
-            "optimizer.lr"
+            "the model produces NaN or infinite values, as its training failed; use an earlier "
+            "model, such as the run's best/, or train again with a lower optimizer.lr"
         )
 
 
@@ -354,7 +353,7 @@ def translate_padded(
     windows: Windows | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Translates (B, C, *spatial) of any size: pads to a size that fits, and crops the result.
+    """Translates (B, C, *spatial) of any size: pads to a size that fits and crops the result.
 
     Borders are mirrored, so that the networks see a plausible continuation.
 
@@ -362,9 +361,10 @@ def translate_padded(
         generator: the networks; they run where they are.
         batch: on any device.
         direction: "AtoB" or "BtoA".
-        windows: how what is too large for one pass is cut: then only windows go to the networks'
-            device, and the result is on that of `batch`. None translates all in one pass.
-        progress: told about each window, where there are several.
+        windows: how to cut what is too large for one pass; then only windows go to the networks'
+            device, and the result is on the device of `batch`. None translates everything in one
+            pass.
+        progress: called after each window, if there are several.
     """
     sizes = batch.shape[2:]
     multiple, least = generator.config.size_multiple, generator.config.min_size

@@ -1,4 +1,4 @@
-"""Translating in windows that overlap, for images and volumes that are too large for one pass."""
+"""Translates in overlapping windows, for images and volumes that are too large for one pass."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,21 @@ from torch import Tensor
 from revgan.networks import GeneratorConfig
 
 SIGMA = 0.125
-"""Standard deviation of a window's weights as a share of its side, as in MONAI and nnU-Net."""
+"""Standard deviation of a window's weights, as a share of its side; the same as in MONAI and
+nnU-Net."""
 
 Progress = Callable[[int, int], None]
-"""Called after each window with the number of windows done, and how many there are."""
+"""Called after each window with the number of windows done and their total."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How an image or a volume is cut for translation.
+    """How an image or volume is cut for translation.
 
     Attributes:
         size: side of a window in pixels or voxels, a multiple of the network's `size_multiple`
             from its `min_size` up.
-        overlap: the share of their side that neighbouring windows have in common, at least.
+        overlap: the least share of their side that neighbouring windows have in common.
         one_pass: images and volumes of up to this many positions are translated in one pass.
     """
 
@@ -43,17 +44,17 @@ class Windows:
         return prod(sizes) > self.one_pass and max(sizes) > self.size
 
     def step(self, multiple: int) -> int:
-        """From window to window, a multiple of `multiple`: networks with strides see no others."""
+        """The step between windows, a multiple of `multiple` as networks with strides need it."""
         step = int(self.size * (1 - self.overlap) + 1e-6)
         return max(multiple, step // multiple * multiple)
 
 
 def reach(config: GeneratorConfig) -> int | None:
-    """How far in the input an output position sees at most; None if it sees all of it.
+    """How far into the input an output position can see; None if it sees all of it.
 
-    That is the receptive field's radius in pixels or voxels. The statistics of instance
-    normalisation are those of the whole input. A continuous core, whose solver evaluates its field
-    many times, counts as seeing everything, too.
+    This is the receptive field's radius in pixels or voxels. Instance normalisation uses statistics
+    of the whole input. A continuous core, whose solver evaluates its field many times, counts as
+    seeing everything too.
     """
     if config.norm == "instance" or config.core == "ode":
         return None
@@ -73,23 +74,23 @@ def translate_windows(
     config: GeneratorConfig,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Translates window by window and blends the results by Gaussian weights.
+    """Translates window by window and blends the results with Gaussian weights.
 
-    A window's outermost results differ from those of one pass over everything, as the network sees
-    a border there. They have little weight; and where the overlap covers twice the network's
-    `reach`, none at all, so that the outcome is that of one pass. The border of the image or
-    volume itself is no reason for that.
+    Near a window's border, results differ from those of one pass over everything, as the network
+    sees a border there. They get little weight, or none if the overlap covers twice the network's
+    `reach`; then the outcome equals that of one pass. The image's or volume's own border keeps its
+    weight.
 
-    MONAI's `sliding_window_inference` has the same weights for every window, so that it can't tell
-    the two kinds of borders apart.
+    MONAI's `sliding_window_inference` uses the same weights for every window, so it can't tell the
+    two kinds of border apart.
 
     Args:
         translate: the network, from (B, C, *window) to (B, C', *window).
         batch: (B, C, *spatial), sizes multiples of the network's `size_multiple`. It stays on its
             device, as does the result.
-        windows: their size and overlap.
-        config: of the network.
-        progress: told about each window.
+        windows: the windows' size and overlap.
+        config: the network's.
+        progress: called after each window.
 
     Returns:
         (B, C', *spatial), in float32, or in float64 if the network computes in it.
@@ -112,20 +113,20 @@ def translate_windows(
         result[place] += translated.to(result.device)
         if progress is not None:
             progress(number, count)
-    assert result is not None  # there is a window at least
+    assert result is not None  # there is at least one window
     return result
 
 
 def _axis_windows(side: int, size: int, step: int, margin: int) -> list[tuple[slice, Tensor]]:
-    """The windows along one axis, and their weights, which add up to 1 at every position.
+    """The windows along one axis, with weights that add up to 1 at every position.
 
-    The weights of a window of an image or volume are the products of those along its axes.
+    A window's weights in an image or volume are the products of those along its axes.
 
     Args:
-        side: of the image or volume.
-        size: of the windows, `side` at most.
-        step: from one to the next; the last one ends where the image or volume does.
-        margin: positions at the windows' ends that get no weight, but at both ends of the axis.
+        side: the image's or volume's.
+        size: the windows', at most `side`.
+        step: from one window to the next; the last one ends where the image or volume does.
+        margin: positions at the windows' ends that get no weight, except at the ends of the axis.
     """
     last = side - size
     starts = [*range(0, last, step), last]

@@ -18,6 +18,7 @@ from revgan.data.config import upgraded
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
 from revgan.options.parser import Parser
+from revgan.plain_yaml import read_yaml
 from revgan.training.config import RunConfig, preset_names, preset_path
 
 SECTIONS: dict[str, Any] = {f.name: f.type for f in fields(RunConfig) if is_dataclass(f.type)}
@@ -201,17 +202,13 @@ def _read(path: Path) -> dict[str, Any]:
         UsageError: it can't be read, isn't YAML, or has unknown keys.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise UsageError(
             f"the configuration {path} can't be read ({error.strerror}); give a YAML file"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" from line {mark.line + 1} on" if mark else ""
-        raise UsageError(
-            f"{path} isn't YAML{where}; write it like the config.yaml of a run"
-        ) from error
+    except ValueError as error:
+        raise UsageError(f"{path} {error}; write it like the config.yaml of a run") from error
     _check_keys(path, content, [field.name for field in fields(RunConfig)])
     for name, section in SECTIONS.items():
         if name in content:

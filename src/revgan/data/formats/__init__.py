@@ -1,6 +1,6 @@
-"""Files of images and volumes: one contract, one file a family of formats.
+"""Files of images and volumes: one contract, and one module per family of formats.
 
-`files.py` is what all else talks to. A new family is a new file here with a subclass of
+All other code talks to `files.py`. To add a family, add a module here with a subclass of
 `revgan.data.formats.contract.Family`, and nothing else.
 """
 

@@ -17,7 +17,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.pillow import PillowReader, encoded
 
 LONGEST = 65500
-"""Pixels a side that libjpeg writes at most."""
+"""The longest side, in pixels, that libjpeg writes."""
 
 QUALITY = 95
 

@@ -16,7 +16,7 @@ from revgan.data.formats.contract import Affine, Family, Header, Reader, Selecti
 from revgan.errors import UserError
 
 MILLIMETRES = {1: 1e3, 3: 1e-3}
-"""In the header's units of space, by their codes: metres, micrometres; others count as mm."""
+"""By the header's codes for units of length: metres and micrometres; others count as mm."""
 
 
 GZIP = b"\x1f\x8b"
@@ -63,7 +63,7 @@ class _NiftiReader(Reader):
         with gzip.open(self._path) as file:
             kind: type[Nifti1Image] = type(self._image)
             data = np.asanyarray(kind.from_stream(file).dataobj)
-            while file.read(2**20):  # only at its end does gzip find out that a file is damaged
+            while file.read(2**20):  # gzip detects damage only at the end of a file
                 pass
         return data
 
@@ -98,8 +98,8 @@ class Nifti(Family):
             if path.suffix.lower() != ".gz":
                 image.to_stream(file)
                 return
-            # The fastest level, which nibabel uses too; no time, so that the same volume gives the
-            # same file.
+            # The fastest level, which nibabel uses too; no timestamp, so that the same volume gives
+            # the same file.
             with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
                 image.to_stream(compressed)
 
@@ -109,7 +109,7 @@ class Nifti(Family):
 
 
 def _image(values: Values, like: Header) -> Nifti1Image:
-    """Values (C, X, Y, Z) with the header of `like` if that is NIfTI's."""
+    """An image of values (C, X, Y, Z), with the header of `like` if that is from NIfTI."""
     known = like.source if isinstance(like.source, Nifti1Header) else None
     channels = len(values)
     others: tuple[int, ...] = known.get_data_shape()[3:] if known is not None else ()
@@ -126,13 +126,13 @@ def _image(values: Values, like: Header) -> Nifti1Image:
     if len(others) < 2:
         header.set_intent("none")
     kind: type[Nifti1Image] = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
-    # nibabel changes sform and qform only if they say another affine than this.
-    assert like.affine is not None  # as of all that has such a header
+    # nibabel changes sform and qform only if their affine differs from this one.
+    assert like.affine is not None  # everything with such a header has one
     affine = np.linalg.inv(_to_millimetres(header)) @ like.affine
     return kind(data, affine, header, dtype=values.dtype)
 
 
 def _to_millimetres(header: Nifti1Header) -> Affine:
-    """From the header's unit of space, as an affine."""
+    """An affine that converts from the header's unit of length."""
     unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     return np.diag([unit, unit, unit, 1.0])

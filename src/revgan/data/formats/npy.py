@@ -64,7 +64,7 @@ def _image_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> H
 
 
 class Npy(Family):
-    """Arrays of NumPy."""
+    """NumPy arrays."""
 
     suffixes = (".npy",)
     spatial_dims = (3, 2)

@@ -103,13 +103,13 @@ def encoded(values: Values, header: Header, kind: str, **options: Any) -> bytes:
 
 
 def _mode(picture: Image.Image) -> str:
-    """Grey or RGB, with alpha where there is transparency; black and white and palettes too."""
+    """The mode to read it in: grey or RGB (palettes and bitmaps too), with alpha if it has any."""
     mode = "L" if picture.mode in ("1", "L", "LA", "I;16", "I") else "RGB"
     return mode + "A" if picture.has_transparency_data else mode
 
 
 def channels_of(picture: Image.Image) -> int:
-    """How many `values_of` gives; known before pixels are decoded."""
+    """How many channels `values_of` gives, without decoding pixels."""
     return len(_mode(picture))
 
 

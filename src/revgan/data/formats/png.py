@@ -1,4 +1,4 @@
-"""PNG: 8 and 16 bits; palettes become RGB, transparent colours an alpha channel."""
+"""PNG with 8 or 16 bits; palettes become RGB, and a transparent colour becomes an alpha channel."""
 
 import io
 import struct
@@ -28,10 +28,10 @@ from revgan.data.formats.upright import Turn, turn
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 DEPTH, COLOUR = 24, 25
-"""The places of the bit depth and the colour type: in IHDR, which is always the first chunk."""
+"""The offsets of the bit depth and the colour type, in IHDR, which is always the first chunk."""
 
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
-"""By the colour types that can have 16 bits."""
+"""The number of channels by colour type, for those that can have 16 bits."""
 
 PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 """Chunks that the pixels are made of. The decoders see no others: they refuse long texts."""
@@ -57,7 +57,7 @@ class _PngReader(Reader):
             shape = self._turn.shape(picture.size[::-1])
             channels = channels_of(picture)
             if self._deep:
-                # Pillow's modes don't tell of all of them; a transparent colour becomes alpha.
+                # Pillow's modes don't show all of them; a transparent colour becomes alpha.
                 channels = CHANNELS[self._data[COLOUR]] + ("transparency" in picture.info)
         photo = Photo(_profile(about.get(b"iCCP")), _dpi(about.get(b"pHYs")))
         dtype = np.dtype("u2" if self._deep else "u1")

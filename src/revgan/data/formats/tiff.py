@@ -262,13 +262,13 @@ def _require_one_image(path: Path, tif: tifffile.TiffFile) -> None:
     axes = tif.series[0].axes
     if len(tif.series) > 1 or axes not in (*SAMPLES, *UNNAMED):
         raise UserError(
-            f"{path} is not one 2D image but a stack or collection ({len(tif.pages)} pages, "
-            f"axes {axes}); save each image as a file of its own"
+            f"{path} is a stack or collection, not one 2D image ({len(tif.pages)} pages, axes "
+            f"{axes}); save each image in a separate file"
         )
 
 
 def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
-    """Refuses what tifffile would read without complaint, but not as the image it shows."""
+    """Refuses what tifffile would read without complaint, but not as the file means it."""
     page = tif.series[0].keyframe
     dtype = tif.series[0].dtype
     if dtype.kind not in "buif" or 0 in tif.series[0].shape:
@@ -290,4 +290,4 @@ def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
             continue
         ends = map(sum, zip(part.dataoffsets, part.databytecounts, strict=True))
         if max(ends) > tif.filehandle.size:
-            raise UserError(f"{path} is truncated; replace it by an undamaged copy")
+            raise UserError(f"{path} is truncated; replace it with an undamaged copy")
