@@ -126,7 +126,9 @@ class Parser(ArgumentParser):
         for argument in self.args:
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
-                if near := get_close_matches(name, known, n=1):
+                # A section alone, such as --data, means its first option.
+                within = [option for option in known if option.startswith(f"{name}.")]
+                if near := within or get_close_matches(name, known, n=1):
                     return f"did you mean {near[0]}"
                 break
         return f"see {self.prog} --help"
