@@ -46,6 +46,14 @@ class Split:
         """The scans of a domain."""
         return self.a if domain == "a" else self.b
 
+    def reading(self, a: Selection, b: Selection) -> "Split":
+        """The same scans, of which parts are read."""
+        return replace(
+            self,
+            a=tuple(replace(ref, selection=a.over(ref.selection)) for ref in self.a),
+            b=tuple(replace(ref, selection=b.over(ref.selection)) for ref in self.b),
+        )
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -55,6 +63,13 @@ class Folder:
     train: Split
     test: Split | None
     val: Split | None
+
+    def reading(self, a: Selection, b: Selection) -> "Folder":
+        """The same scans, of which parts are read: of A's and of B's."""
+        train, test, val = (
+            split and split.reading(a, b) for split in (self.train, self.test, self.val)
+        )
+        return Folder(self.root, train or self.train, test, val)
 
 
 Finder = Callable[[Path], Scans]

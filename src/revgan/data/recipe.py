@@ -172,8 +172,10 @@ class Recipe:
             missing = missing_in(values, nodata)
         foreground = None
         if self.config.foreground:
-            measured = np.ascontiguousarray(with_nan(values, missing), np.float32)
-            foreground = foreground_positions(measured)
+            photo = KINDS[self.config.spatial_dims].photos and dtype in (np.uint8, np.uint16)
+            foreground = foreground_positions(
+                with_nan(values, missing), colour=photo and len(values) in (3, 4)
+            )
         share = 0.0 if missing is None else float(missing.mean())
         found = Found(channels, dtype, values.shape[1:], scan.affine, nodata, share, scan.ground)
         if values is scan.values:  # what was resized has fractions

@@ -19,6 +19,7 @@ from revgan.data.formats import (
     Selection,
     Values,
     gathered,
+    is_scan,
     probe,
     read,
     scans_in,
@@ -82,11 +83,7 @@ class ScanRef:
     @property
     def files(self) -> list[Path]:
         """What is read for it, as far as its changes are looked for."""
-        own = [
-            file
-            for path in (self.path, *self.more)
-            for file in (sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path])
-        ]
+        own = [file for path in (self.path, *self.more) for file in _files(path)]
         return own if self.onto is None else own + self.onto.files
 
     @property
@@ -182,6 +179,14 @@ def _with_nodata(scan: Scan, header: Header) -> Values:
     if scan.nodata is None or scan.nodata == header.nodata:
         return values
     return np.where(scan.values == scan.nodata, np.nan, values).astype(header.dtype)
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or the files of a folder that holds one scan."""
+    if not path.is_dir():
+        return [path]
+    inside = path.rglob("*") if is_scan(path) else path.iterdir()
+    return sorted(each for each in inside if each.is_file())
 
 
 def existing_folder(folder: Path | str, what: str = "images") -> Path:

@@ -30,7 +30,7 @@ from revgan.data.intensity import (
     of_type,
 )
 from revgan.data.labels import Palette
-from revgan.data.preparation import Preparation
+from revgan.data.preparation import Preparation, learnt_part
 from revgan.data.recipe import Found, Recipe
 from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
@@ -64,6 +64,7 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
         folder = open_patterns(root, patterns, config.spatial_dims, **looking)
     else:
         folder = open_folder(root, config.spatial_dims, **looking)
+    folder = folder.reading(config.part("a"), config.part("b"))
     return hold_out(folder, config.test_share, config.val_share)
 
 
@@ -108,7 +109,8 @@ def open_data_set(
         raise UserError(problem)
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
-        preparation = Preparation(a, b, config.grid, config.fill)
+        parts = (learnt_part(config.part(name)) for name in DOMAINS)
+        preparation = Preparation(a, b, config.grid, config.fill, *parts)
     for name in DOMAINS:
         if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)

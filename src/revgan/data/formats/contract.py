@@ -119,6 +119,10 @@ class Selection:
         """The names of the fields that are set."""
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
 
+    def over(self, other: Self) -> Self:
+        """What this one says, and of all else what the other one says."""
+        return replace(other, **{name: getattr(self, name) for name in self.given})
+
 
 IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
 """The fields of a `Selection` that don't apply to scans with this many spatial axes: volumes have
