@@ -18,7 +18,8 @@ from cores import (
     run,
     same_bits,
 )
-from revgan.reversible import AdditiveCoupling, ReversibleSequential
+from revgan.memory import measure_step
+from revgan.reversible import AdditiveCoupling, ReversibleSequential, round_to_grid
 
 # PyTorch's own, as it imports its forward-mode derivatives.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -189,6 +190,56 @@ def test_hooks_on_activations_and_modules_see_and_change_the_gradient():
     ours = grads(core)
     assert len(ours) == len(list(core.parameters())) + 3
     assert same_bits(ours, grads(twin))
+
+
+@pytest.mark.parametrize("saving", [True, False])
+def test_hooks_on_blocks_fire_once_and_may_change_what_they_see(saving):
+    core = additive_core(3, stored_blocks=1, memory_saving=saving)
+    plain = nn.Sequential(*naive_twin(core))
+    x = round_to_grid(image())
+    results = []
+    for network, block in ((core, core.blocks[1]), (plain, plain[1])):
+        seen, taps = [], []
+        block.register_forward_pre_hook(lambda net, args, seen=seen: seen.append(args[0]))
+        block.register_forward_hook(lambda net, args, out, taps=taps: taps.append(out) or 2 * out)
+        block.register_full_backward_hook(lambda net, into, out, seen=seen: seen.extend(into + out))
+        loss = network(x).square().sum() + taps[0].square().sum()
+        grads = torch.autograd.grad(loss, list(network.parameters()))
+        assert [len(seen), len(taps)] == [3, 1]
+        results.append([*seen, *taps, *grads])
+    assert same_bits(*results)
+    with torch.no_grad():
+        assert core.inverse(core(x)).isfinite().all()  # a call more, and none by the inverse
+    assert len(seen) == 3
+
+
+def test_a_block_with_hooks_is_recomputed_as_well():
+    kept = []
+    for hooked in (False, True):
+        core = additive_core(4, channels=16)
+        if hooked:
+            core.blocks[2].register_forward_hook(lambda *args: None)
+        x = torch.randn(1, 16, 32, 32)
+        graph = []
+        kept.append(measure_step(lambda core=core, x=x, g=graph: g.append(core(x))).retained)
+    half = 4 * 8 * 32 * 32
+    # The output and its halves; and three times the halves between the block and the others.
+    assert kept[1] - kept[0] <= 6 * half + 2**16
+
+
+def test_hooks_on_all_modules_see_blocks_too():
+    core = additive_core(2)
+    x = image()
+    expected = gradients(core, x)[1]
+    kinds = []
+    hook = torch.nn.modules.module.register_module_forward_hook(
+        lambda net, args, out: kinds.append(type(net))
+    )
+    with hook:
+        loss = core(x).square().sum()
+        assert kinds.count(AdditiveCoupling) == 2
+        grads = torch.autograd.grad(loss, core.parameters())
+    assert same_bits(grads, expected[1:])
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")

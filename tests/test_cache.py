@@ -44,7 +44,7 @@ def file(tmp_path):
 
 
 def saved(file, what):
-    place = disk.entry(file, what)
+    place = disk.entry([file], what)
     disk.save(place, {"values": np.zeros(SIZE, np.uint8)}, file)
     return place
 
@@ -57,7 +57,7 @@ def test_what_was_used_again_goes_last(cache, file, monkeypatch):
     assert not place.exists()
     place = saved(file, "e")
     os.utime(place, (0, 0))
-    disk.entry(file, "e")
+    disk.entry([file], "e")
     monkeypatch.setattr(disk, "_used", set())
     make_room(2 * SIZE)  # so that of five, one may stay
     assert names(cache) == place.name
@@ -73,7 +73,7 @@ def test_what_this_process_uses_stays_even_beyond_the_bound(cache, file, monkeyp
 def test_entries_are_the_same_arrays_or_none(cache, file):
     place = saved(file, "e")
     assert np.array_equal(disk.load(place)["values"], np.zeros(SIZE, np.uint8))
-    assert disk.load(disk.entry(file, "f")) is None
+    assert disk.load(disk.entry([file], "f")) is None
 
 
 def test_room_is_made_while_entries_are_written(cache, file):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from revgan.data import checking, folders
+from revgan.data import checking
+from revgan.data import refs as files_read
 from revgan.data.checking import inspect_all
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef, find_scans
 from revgan.data.recipe import Recipe
+from revgan.data.refs import ScanRef, find_scans
 from revgan.data.store import FileStore
 from test_folders import refusal, save
 
@@ -25,7 +26,7 @@ def check(refs, crop=1, channels=None, progress=None):
 
 def test_a_broken_link_is_found_so_that_checking_names_it(tmp_path):
     (tmp_path / "x.png").symlink_to(tmp_path / "gone.png")
-    refs = [ScanRef(path) for path in find_scans(tmp_path, 2)]
+    refs = find_scans(tmp_path, 2).refs
     refusal(tmp_path / "x.png", lambda: check(refs))
 
 
@@ -68,18 +69,18 @@ def test_the_first_bad_image_in_order_is_named_whichever_is_decoded_first(tmp_pa
     for ref in refs[1:3]:
         ref.path.write_bytes(ref.path.read_bytes()[:-30])
     later_one_is_done = threading.Event()
-    read = folders.read
+    read = files_read.read
 
-    def read_the_later_first(path):
+    def read_the_later_first(path, *what):
         if path == refs[1].path:
             later_one_is_done.wait(timeout=5)
         try:
-            return read(path)
+            return read(path, *what)
         finally:
             if path == refs[2].path:
                 later_one_is_done.set()
 
-    monkeypatch.setattr(folders, "read", read_the_later_first)
+    monkeypatch.setattr(files_read, "read", read_the_later_first)
     monkeypatch.setattr(checking.os, "cpu_count", lambda: 4)
     message = refusal(refs[1].path, lambda: check(refs))
     assert str(refs[2].path) not in message
@@ -88,14 +89,14 @@ def test_the_first_bad_image_in_order_is_named_whichever_is_decoded_first(tmp_pa
 def test_a_bad_image_stops_the_check_of_the_rest(tmp_path, monkeypatch):
     refs = refs_of(tmp_path, 1) * 1000
     calls = []
-    read = folders.read
+    read = files_read.read
 
-    def refuse(path):
+    def refuse(path, *what):
         calls.append(path)
-        scan = read(path)
+        scan = read(path, *what)
         return replace(scan, dtype=np.dtype(np.uint16)) if len(calls) == 2 else scan
 
-    monkeypatch.setattr(folders, "read", refuse)
+    monkeypatch.setattr(files_read, "read", refuse)
     monkeypatch.setattr(checking.os, "cpu_count", lambda: 1)
     refusal(refs[0].path, lambda: check(refs))
     assert len(calls) < 1000

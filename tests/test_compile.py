@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from cores import DIRECTIONS, core_of, gradients, largest_error, naive_twin, run, same_bits
+from revgan.networks import RevGenerator
 
 pytestmark = [  # PyTorch's own, from within its compiler
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
@@ -120,3 +121,16 @@ def test_a_memory_saving_core_is_compiled_where_no_gradients_are_recorded(compil
     compiled(core, "aot_eager", fullgraph=True)
     with torch.no_grad():
         assert torch.equal(core(x), expected)
+
+
+def test_a_lean_generator_is_compiled_around_what_it_recomputes(compiled):
+    network = RevGenerator(2, 1, 1, width=2, depth=1, memory="lean", norm="batch")
+    x = torch.randn(1, 1, 16, 16)
+    used = [*network.encoder_a.parameters(), *network.core.parameters()]
+
+    def grads():
+        return torch.autograd.grad(network(x).square().sum(), used)
+
+    expected = grads()
+    compiled(network, "aot_eager")
+    assert same_bits(grads(), expected)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.checkpoint import checkpoint
 
 from cores import DIRECTIONS, core_of, naive_twin, residual, same_bits
 from revgan.reversible import AdditiveCoupling, AffineCoupling, ReversibleSequential
@@ -42,7 +43,9 @@ def test_gradients_to_conditions_equal_naive_ones_bit_for_bit(direction, stored_
     embedding = nn.Linear(4, 5)(torch.randn(2, 4))  # of a graph of its own
     conditions = embedding, torch.randn(1, 3, 1, 1, requires_grad=True)
     x = torch.randn(2, 6, 4, 4)
-    ours, naive = (conditional_gradients(c, direction, conditions, x) for c in (core, naive_twin(core)))
+    ours, naive = (
+        conditional_gradients(c, direction, conditions, x) for c in (core, naive_twin(core))
+    )
     assert same_bits(ours, naive)
     assert conditions[1].grad is None
 
@@ -55,12 +58,36 @@ def test_conditions_undo_and_are_needed():
         assert torch.equal(core(core.inverse(y, condition), condition), y)
     with pytest.raises(TypeError, match="condition"):
         core(y)
+    for network in (core, core.blocks[0]):
+        with pytest.raises(TypeError, match="must be a tensor, not a list"):
+            network(y, [1.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_conditions_under_autocast_and_in_halves_are_as_exact(dtype):
+    class Scaled(Conditioned):
+        def forward(self, x, condition):  # one use of each weight, as casts are shared by several
+            return self.conv(x) * self.embed(condition)[:, :, None, None]
+
+    core = core_of(Scaled, 2)
+    condition = torch.randn(2, 5, requires_grad=True)
+    x = torch.randn(2, 6, 4, 4)
+    results = []
+    for c in (core, naive_twin(core)):
+        with torch.autocast("cpu", dtype):
+            halves = c.halves(x, condition, inverse=True)
+            loss = (halves[0] * halves[1]).sum()
+        with torch.autocast("cpu", dtype), torch.no_grad():
+            assert torch.equal(torch.cat(halves, 1), c.inverse(x, condition))
+        results.append(torch.autograd.grad(loss, [condition, *c.parameters()]))
+    assert same_bits(*results)
 
 
 def test_a_condition_gradients_agree_with_numerical_ones():
     core = core_of(Conditioned, 2).double()
     x, condition = (
-        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 6, 2, 2), (1, 5))
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((1, 6, 2, 2), (1, 5))
     )
     assert torch.autograd.gradcheck(core, [x, condition])
 
@@ -88,9 +115,7 @@ def test_class_numbers_as_a_condition_and_buffers_beside_it():
 
     core = core_of(Labelled, 2)
     label = torch.tensor([3, 1])
-    ours, naive = (
-        conditional_gradients(c, "inverse", [label]) for c in (core, naive_twin(core))
-    )
+    ours, naive = (conditional_gradients(c, "inverse", [label]) for c in (core, naive_twin(core)))
     assert same_bits(ours, naive)
 
 
@@ -216,12 +241,17 @@ def test_weights_put_in_place_of_others_before_the_backward_pass_change_nothing(
     assert same_bits(grads(core), grads(twin))
 
 
-def test_a_weight_added_before_the_backward_pass_is_named():
+def test_modules_and_weights_added_before_the_backward_pass_are_named():
     core = core_of(lambda: residual(3), 1)
-    loss = core(torch.randn(1, 6, 4, 4)).sum()
-    core.blocks[0].f.append(nn.Conv2d(3, 3, 1))
-    with pytest.raises(RuntimeError, match="add or remove weights after the backward pass|switched"):
-        loss.backward()
+    net = core.blocks[0].f
+    for add in (
+        lambda: net.append(nn.Conv2d(3, 3, 1)),
+        lambda: net.register_parameter("more", nn.Parameter(torch.ones(1))),
+    ):
+        loss = core(torch.randn(1, 6, 4, 4)).sum()
+        add()
+        with pytest.raises(RuntimeError, match="after the backward pass"):
+            loss.backward()
 
 
 class Noisy(nn.Module):
@@ -248,6 +278,24 @@ def test_a_net_with_a_generator_of_its_own_is_recomputed_with_the_same_draws():
         y = core(x)
         results.append([*torch.autograd.grad(y.square().sum(), core.parameters())])
         results[-1] += [torch.rand(2, generator=block.g.generator) for block in core]
+    assert same_bits(*results)
+
+
+def test_checkpoints_inside_a_net_are_recomputed_with_it():
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.5), nn.Conv2d(3, 3, 1))
+
+        def forward(self, x):
+            return checkpoint(self.layers, x, use_reentrant=False)
+
+    core = core_of(Checkpointed, 2)
+    x = torch.randn(1, 6, 4, 4)
+    results = []
+    for c in (core, naive_twin(core)):
+        torch.manual_seed(2)
+        results.append(torch.autograd.grad(c(x).square().sum(), c.parameters()))
     assert same_bits(*results)
 
 
@@ -356,3 +404,19 @@ def test_infinite_features_stay_infinite():
     y = core_of(Infinite, 1)(torch.zeros(1, 2, 2))
     assert y[0, 0, 0].isinf()
     assert y[0, 0, 1].isnan()
+
+
+def test_gradients_that_values_beyond_the_range_would_spoil_are_refused():
+    def growing():
+        net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())
+        return net.requires_grad_(False)
+
+    torch.manual_seed(0)
+    core = core_of(growing, 60)
+    x = 100 * torch.randn(1, 6, 8, 8)
+    with torch.no_grad():
+        y = core(x)
+        lost = (core.inverse(y) - x).norm() > 0.02 * x.norm()
+    assert lost
+    with pytest.raises(RuntimeError, match="values beyond 256"):
+        core(x.requires_grad_()).sum().backward()

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from revgan.data.folders import Folder, ScanRef, Split, find_scans, open_folder
+from revgan.data.folders import Folder, Split, open_folder
 from revgan.data.formats import suffixes
+from revgan.data.formats.registry import families
+from revgan.data.refs import ScanRef, find_scans
 from revgan.errors import UserError
 from scans import write_image
 
@@ -59,14 +61,19 @@ def test_halving_an_odd_width_is_refused(tmp_path):
 
 
 def test_find_scans_takes_every_suffix_and_leaves_out_hidden_files_and_folders(tmp_path):
-    kinds = (*suffixes(2), ".JPG", ".Tiff")
-    wanted = sorted(f"{i:02}{suffix}" for i, suffix in enumerate(kinds))
-    folders = [name for name in wanted if name.endswith(".zarr")]
-    touch(tmp_path, *set(wanted) - set(folders), ".hidden.png", "._0.png", "notes.txt", "w.npy")
-    touch(tmp_path, "file.zarr")
-    for name in (*folders, "folder.png"):
-        touch(tmp_path / name, "inside.png")
-    assert [path.name for path in find_scans(tmp_path, 2)] == wanted
+    files = dict.fromkeys(
+        s for f in families() if 2 in f.spatial_dims and not f.folder for s in f.suffixes
+    )
+    wanted = [f"{i:02}{suffix}" for i, suffix in enumerate((*files, ".JPG", ".Tiff"))]
+    touch(tmp_path, *wanted, ".hidden.png", "._0.png", "notes.txt", "weights.npy")
+    touch(tmp_path / "folder.png", "inside.png")
+    found = find_scans(tmp_path, 2)
+    assert [ref.path.name for ref in found.refs] == wanted
+    assert {path.name: reason for path, reason in found.passed} == {
+        "notes.txt": ".txt isn't a format for images",
+        "weights.npy": "a volume by its suffix",
+        "folder.png": "a folder; data.recursive true descends",
+    }
 
 
 def test_a_folder_without_images_is_refused_with_the_suffixes(tmp_path):
@@ -195,5 +202,8 @@ def test_two_images_of_one_name_are_no_pair(tmp_path):
 def test_volumes_put_into_train_are_not_halved(tmp_path):
     (tmp_path / "train").mkdir()
     np.save(tmp_path / "train" / "1.npy", np.zeros((4, 4, 4), np.float32))
-    with pytest.raises(UserError, match=r"it needs the folders trainA and trainB$"):
+    with pytest.raises(
+        UserError,
+        match=r"it needs the folders trainA and trainB, or the options data\.a and data\.b",
+    ):
         open_folder(tmp_path, 3, paired=False)

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef
 from revgan.data.intensity import TypeRange
 from revgan.data.labels import IGNORED, LabelClass, Palette, class_map
+from revgan.data.refs import ScanRef
 from revgan.data.sets import open_data_set
 from revgan.errors import UserError
 

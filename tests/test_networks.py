@@ -1,5 +1,7 @@
 """Generator and discriminator as the paper describes them, in 2D and 3D."""
 
+import copy
+import io
 import itertools
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from revgan.networks import (
     build_generator,
 )
 from revgan.networks.layers import InstanceNorm, PaddedConv
-from revgan.reversible import round_to_grid
+from revgan.reversible import grid_spacing, round_to_grid
 
 DIRECTIONS = ["AtoB", "BtoA"]
 
@@ -201,6 +203,48 @@ def test_memory_modes_give_the_same_bits(spatial_dims, direction):
     naive = run("naive")
     for setting in (("reversible",), ("reversible", 1), ("reversible", 3), ("lean",), ("lean", 2)):
         assert all(itertools.starmap(torch.equal, zip(run(*setting), naive, strict=True))), setting
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"memory": "naive", "norm": "batch"},
+        {"memory": "reversible"},
+        {"memory": "lean", "slabs": 3, "upsampling": "bilinear"},
+        {"memory": "reversible", "core": "ode"},
+    ],
+)
+def test_networks_compute_in_the_precision_of_their_weights(fields):
+    torch.manual_seed(0)
+    full = RevGenerator(2, 1, 1, width=4, depth=2, init="kaiming", **fields).double()
+    x = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    expected = {direction: full(x, direction).detach() for direction in DIRECTIONS}
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        network = copy.deepcopy(full).to(dtype)
+        for direction in DIRECTIONS:
+            y = network(x.to(dtype), direction)
+            assert y.dtype == dtype
+            y.float().square().mean().backward()
+            # Some dozen roundings, amplified by kaiming's weights; the float32 stream has a grid.
+            error = (y.double() - expected[direction]).norm() / expected[direction].norm()
+            assert error <= 20 * max(torch.finfo(dtype).eps, grid_spacing(torch.float32))
+        grads = [weight.grad for weight in network.parameters()]
+        assert all(grad.dtype == dtype and grad.isfinite().all() for grad in grads)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("memory", ["reversible", "lean", "slabs"])
+def test_generators_are_exported_and_traced_outside_no_grad(memory):
+    fields = {"memory": "lean", "slabs": 2} if memory == "slabs" else {"memory": memory}
+    network = RevGenerator(2, 1, 1, width=4, depth=2, **fields).eval()
+    x, larger = torch.randn(1, 1, 16, 16), torch.randn(1, 1, 24, 32)
+    # With slabs, norms sum in another order, and may tip a number on the grid of 2**-16.
+    close = {"rtol": 0, "atol": 1e-4 if memory == "slabs" else 0}
+    exported, traced = torch.export.export(network, (x,)).module(), torch.jit.trace(network, x)
+    torch.testing.assert_close(exported(x), network(x), **close)
+    torch.testing.assert_close(traced(larger), network(larger), **close)
+    torch.jit.save(traced, io.BytesIO())  # plain operators alone
 
 
 def test_reflect_conv_notices_an_input_changed_in_place():

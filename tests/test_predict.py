@@ -221,6 +221,43 @@ ROWS = {
 }
 
 
+def results_twice(x: torch.Tensor, other: torch.Tensor) -> list:
+    """Of operators that return new tensors, views, their argument, several or some of these."""
+    results = []
+    for _ in range(2):
+        results += [x + other, x.relu_(), x.mul(2.5), x.mul(2), x[1:, ::2], x.detach(), other.t()]
+        results += [*x.split(2), *x.max(1), x.to(torch.bfloat16), x.t().contiguous(), x.view(-1)]
+        results += [*torch.ops.aten.native_layer_norm(x, [6], None, None, 1e-5), x + 1j, x.sum()]
+        results += [x.clone().t_(), x.expand(2, 4, 6), torch.zeros(3), x > other, x.long()]
+    return results
+
+
+def test_what_is_answered_without_asking_pytorch_again_is_what_it_would_have_answered():
+    def described(results, *arguments):
+        """Each result's looks, and which tensors share its storage."""
+        tensors = [*arguments, *results]
+        where = [t.untyped_storage()._cdata for t in tensors]
+        return [
+            (t.shape, t.stride(), t.storage_offset(), t.dtype, t.untyped_storage().nbytes(), places)
+            for t, places in zip(tensors, (where.index(place) for place in where), strict=True)
+        ]
+
+    fakes = []
+
+    def make_step():
+        arguments = torch.rand(4, 6), torch.rand(4, 6)
+
+        def step():
+            results = results_twice(*arguments)
+            fakes.extend(described(results, *arguments))
+
+        return step
+
+    predict_step(make_step)
+    real = torch.rand(4, 6), torch.rand(4, 6)
+    assert fakes == described(results_twice(*real), *real)
+
+
 @known_kernels
 @pytest.mark.parametrize("work", ROWS.values(), ids=ROWS)
 def test_a_training_steps_predicted_peak_is_the_measured_one(one_thread, work):

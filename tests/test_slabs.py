@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from revgan.memory import predict_step
+from revgan.memory import measure_step, predict_step
 from revgan.networks import GeneratorConfig, RevGenerator
 from revgan.networks.layers import init_weights
 from revgan.networks.parts import decoder, encoder
@@ -341,3 +341,18 @@ def test_slabs_are_for_lean_alone():
     with pytest.raises(ValueError, match="slabs must be 0 or more, not -1"):
         GeneratorConfig(memory="lean", slabs=-1)
     assert not isinstance(RevGenerator(memory="lean", slabs=1).encoder_a, Slabs)
+
+
+def test_a_generator_in_slabs_keeps_no_joined_copy_of_the_cores_output():
+    network = RevGenerator(2, 1, 1, width=8, depth=1, memory="lean", slabs=4)
+    x = torch.rand(1, 1, 64, 64)
+    graph = []
+    kept = measure_step(lambda: graph.append(network(x))).retained
+    core_bytes = 4 * 32 * 16 * 16
+    # The output of the core, of the generator and of tanh, what norms keep, and little else.
+    assert kept <= 1.5 * core_bytes + 2 * 4 * 64 * 64
+    seen = []
+    network.core.register_forward_hook(lambda core, args, out: seen.append(out.shape))
+    expected = graph[0].detach()
+    assert torch.equal(network(x), expected)
+    assert seen == [(1, 32, 16, 16)]

@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from revgan.data import cache as disk
-from revgan.data import folders
+from revgan.data import refs as files_read
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef
 from revgan.data.labels import LabelClass, Palette
 from revgan.data.recipe import Recipe
+from revgan.data.refs import ScanRef
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.data.store import DiskStore, MemoryStore, Room
@@ -68,7 +68,7 @@ def require_same(root, cache, monkeypatch, **options):
     expected = list(everything(root, "none", **options))
     assert all(map(torch.equal, everything(root, cache, **options), expected))
     if cache == "disk":
-        monkeypatch.setattr(folders, "read", fail)
+        monkeypatch.setattr(files_read, "read", fail)
         assert all(map(torch.equal, everything(root, cache, **options), expected))
 
 
@@ -144,7 +144,7 @@ def test_workers_do_not_decode(tmp_path, monkeypatch, cache):
     data, config = opened(root, cache)
     expected = TrainingSamples(opened(root)[0], config, paired=False, seed=0)
     numbers = [expected[number] for number in range(4)]
-    monkeypatch.setattr(folders, "read", fail)  # workers are forked
+    monkeypatch.setattr(files_read, "read", fail)  # workers are forked
     samples = TrainingSamples(data, config, paired=False, seed=0)
     loader = DataLoader(samples, batch_sampler=Steps(0, 4, 1), num_workers=2)
     for (a, b), (expected_a, expected_b) in zip(loader, numbers, strict=True):
@@ -175,8 +175,8 @@ def test_too_little_memory_is_refused_with_what_is_needed(tmp_path):
     root = make_folder(tmp_path / "set", size=(256, 256), channels=4)
     with pytest.raises(UserError) as caught:
         opened(root, "memory", memory=2**20)
-    expected = "data.cache memory needs about 3 MiB for 12 images, more than the 1 available; set data.cache "
-    assert str(caught.value) == expected + "to disk or none"
+    expected = "data.cache memory needs about 3 MiB for 12 images, more than the 1 available; "
+    assert str(caught.value) == expected + "set data.cache to disk or none"
     assert opened(root, "memory", memory=3 * 2**20)[0].kept == 3 * 2**20
 
 

@@ -1,5 +1,7 @@
 """Translating tensors and arrays of any size with a trained model."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from PIL import Image
 
 from revgan import Translator
 from revgan.errors import UserError
-from revgan.inference import translate_padded
+from revgan.inference import Windows, translate_padded
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator
 
@@ -57,6 +59,22 @@ def test_pixels_and_tensors_are_translated_alike(net):
     tensor = torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
     translated = ((translator(tensor) + 1) * 127.5).round().permute(1, 2, 0)
     assert np.array_equal(translator(pixels), translated.numpy().astype(np.uint8))
+
+
+@pytest.mark.parametrize("windows", [None, Windows(size=16, overlap=0.5)])
+@pytest.mark.parametrize(
+    ("dtype", "levels"), [(torch.float64, 1), (torch.float16, 8), (torch.bfloat16, 30)]
+)
+def test_a_network_in_another_precision_translates_pixels_and_tensors(dtype, levels, windows):
+    torch.manual_seed(0)
+    network = RevGenerator(2, 3, 3, width=8, depth=2, init="kaiming")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 28, 3), dtype=np.uint8)
+    expected = Translator(network, windows=windows)(pixels).astype(int)
+    translator = Translator(copy.deepcopy(network).to(dtype), windows=windows)
+    # Of 256; kaiming's weights, for large differences, amplify roundings.
+    assert np.abs(translator(pixels).astype(int) - expected).mean() <= levels
+    for kind, result in ((torch.float32, torch.float32), (torch.float64, torch.float64)):
+        assert translator(torch.rand(3, 24, 28, dtype=kind)).dtype == result
 
 
 @pytest.mark.parametrize("inside", ["", "model"])

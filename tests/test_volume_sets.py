@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 from revgan.data import cache as disk
 from revgan.data import folders
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef
 from revgan.data.foreground import POSITIONS, foreground_positions, otsu_threshold
 from revgan.data.formats import Scan
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
 from revgan.data.recipe import Recipe
+from revgan.data.refs import ScanRef
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.data.store import DiskStore

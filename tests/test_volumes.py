@@ -16,10 +16,11 @@ from revgan.data.recipe import Recipe
 from revgan.errors import UserError
 from scans import read_volume, write_volume
 
-VOLUME_SUFFIXES = suffixes(3)
 NIFTI = (".nii", ".nii.gz")
 ITK = (".mha", ".nrrd")
 WITH_PLACE = NIFTI + ITK
+VOLUME_SUFFIXES = (*WITH_PLACE, ".npy")
+"""Of formats that are for volumes alone and hold all types."""
 DTYPES = ("uint8", "int16", "uint16", "int32", "float32", "float64")
 SHAPE = (5, 6, 7)
 

@@ -17,14 +17,23 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("run", help="a run folder or a model folder")
     parser.add_argument(
         "input",
-        help="an image (PNG, JPEG, TIFF) or a volume (NIfTI, MHA, NRRD, NPY), whichever the model "
-        "is for, or a folder of them",
+        help="an image (PNG, JPEG, TIFF) or a volume (NIfTI, MHA, NRRD, NPY, a DICOM series), "
+        "whichever the model is for, or a folder of them",
     )
     parser.add_argument(
         "output",
         help="a file, or a folder where files keep their names; folders are made, for a single "
         "file if the name ends in /; JPEGs whose translation has an alpha channel, which JPEG "
         "can't hold, become PNGs",
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help="look into the folders inside the input, too"
+    )
+    parser.add_argument(
+        "--series",
+        type=str | None,
+        help="which DICOM series of a folder is meant, by its number, description or UID; without "
+        "it, each of them is translated",
     )
     parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
     parser.add_argument(
@@ -47,6 +56,8 @@ def run(options: Namespace, console: Console) -> int:
         window_options(options).decide,
         console,
         into_folder=options.output.endswith("/"),
+        recursive=options.recursive,
+        series=options.series,
     )
     what = f"{len(written)} files in {options.output}" if len(written) > 1 else str(written[0])
     console.print(f"Wrote {what}", soft_wrap=True)

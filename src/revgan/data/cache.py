@@ -15,6 +15,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -76,24 +77,26 @@ def limit() -> int:
     return int(gigabytes * 1e9)
 
 
-def entry(path: Path, *what: Any) -> Path:
-    """The path of a file's entry, whether it exists yet or not; marks it as used by this process.
+def entry(files: Sequence[Path], *what: Any) -> Path:
+    """Where the entry of a scan is, or would be; from now on this process uses it.
 
     Args:
-        path: the file.
+        files: those that it is read from.
         what: everything else that the entry's content depends on, as JSON values.
 
     Raises:
-        UserError: there is no such file.
+        UserError: one of the files isn't there.
     """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
-        ) from error
-    file = [VERSION, str(path.resolve()), status.st_size, status.st_mtime_ns]
-    text = json.dumps([*file, *what])
+    seen = []
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(
+                f"{path} can't be opened ({error.strerror}); give an existing, readable file"
+            ) from error
+        seen.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    text = json.dumps([VERSION, seen, *what])
     place = folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
     _used.add(place)
     with contextlib.suppress(OSError):  # not there yet

@@ -9,9 +9,10 @@ import torch
 from nibabel.orientations import aff2axcodes
 
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef, Split
+from revgan.data.folders import Split
 from revgan.data.formats import KINDS
 from revgan.data.recipe import Found
+from revgan.data.refs import ScanRef
 from revgan.data.store import Store
 from revgan.errors import UserError
 

@@ -7,6 +7,7 @@ from revgan.data.intensity import IntensityConfig, Method
 from revgan.directions import DOMAINS, DomainName
 
 if TYPE_CHECKING:
+    from revgan.data.formats import Selection
     from revgan.data.preparation import Grid
 
 Cache = Literal["none", "memory", "disk"]
@@ -20,6 +21,9 @@ class DataConfig:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
+        recursive: scans in folders inside those of `path` count, too.
+        series: which of several scans in a file or folder is meant: of DICOM, by the number of the
+            series, its description or its UID; null takes all series of a folder.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -50,6 +54,8 @@ class DataConfig:
 
     path: str = ""
     spatial_dims: Literal[2, 3] = 2
+    recursive: bool = False
+    series: str | None = None
     resize: int | None = None
     crop: int = 256
     flip: bool = True
@@ -92,6 +98,13 @@ class DataConfig:
         from revgan.data.preparation import Grid  # imports PyTorch, which `--help` must not
 
         return Grid(self.orientation, self.spacing)
+
+    @property
+    def selection(self) -> "Selection":
+        """Which part of each file is meant."""
+        from revgan.data.formats import Selection  # brings libraries that `--help` does without
+
+        return Selection(series=self.series)
 
     @property
     def kept(self) -> Cache:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.folders import ScanRef
 from revgan.data.formats import Affine, Kind, Values
 from revgan.data.intensity import IntensityMapping
 from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
 from revgan.data.recipe import Found, Prepared
+from revgan.data.refs import ScanRef
 from revgan.data.store import Store
 from revgan.directions import Direction, DomainName, ends
 

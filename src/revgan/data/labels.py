@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from revgan.data.channels import convert_channels
-from revgan.data.folders import ScanRef
 from revgan.data.formats import KINDS, read
 from revgan.data.intensity import TypeRange
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 from revgan.files import write_text
 
@@ -249,7 +249,7 @@ def class_map_files(ref: ScanRef, palette: Palette) -> list[Path]:
 
 
 def _ids_path(ref: ScanRef, palette: Palette) -> Path:
-    folder = ref.path.parent
+    folder = ref.folder
     name = folder.name.removesuffix(palette.domain) + "Labels"
     return folder.with_name(name) / f"{ref.name}.png"
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.folders import ScanRef
 from revgan.data.formats import read, suffixes
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 
@@ -67,5 +67,5 @@ def _mask_of(ref: ScanRef) -> Path:
 
 
 def _mask_folder(ref: ScanRef) -> Path:
-    folder = ref.path.parent
+    folder = ref.folder
     return folder.with_name(f"{folder.name[:-1]}Mask")  # without A or B

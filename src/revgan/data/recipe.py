@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from revgan.data.channels import convert_channels
 from revgan.data.config import DataConfig
-from revgan.data.folders import ScanRef
 from revgan.data.foreground import foreground_positions
 from revgan.data.formats import Affine, Scan, Values
 from revgan.data.intensity import TypeRange
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 
@@ -97,7 +97,7 @@ class Recipe:
         Raises:
             UserError: it can't be read, or is constant although intensities aren't those of a type.
         """
-        return self.apply(ref.read(), ref.path)
+        return self.apply(ref.read(self.config.spatial_dims), ref.path)
 
     def apply(self, scan: Scan, path: Path) -> Prepared:
         """Brings a scan to its domain's channels, grid and size.

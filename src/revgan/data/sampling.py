@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from revgan.data.config import DataConfig
 from revgan.data.domains import DataSet, Domain
-from revgan.data.folders import ScanRef
+from revgan.data.refs import ScanRef
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):

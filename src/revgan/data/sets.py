@@ -14,12 +14,13 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import Folder, ScanRef, Split, open_folder
+from revgan.data.folders import Folder, Split, open_folder
 from revgan.data.formats import KINDS
 from revgan.data.intensity import IntensityMapping, TypeRange, fit_intensity
 from revgan.data.labels import Palette
 from revgan.data.preparation import Preparation
 from revgan.data.recipe import Recipe
+from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
 from revgan.directions import DOMAINS, DomainName
 from revgan.environment import cache_folder
@@ -40,7 +41,13 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     Raises:
         UserError: there is no such folder or set, or its layout can't be understood.
     """
-    return open_folder(_root(config, paired=paired), config.spatial_dims, paired=paired)
+    return open_folder(
+        _root(config, paired=paired),
+        config.spatial_dims,
+        paired=paired,
+        recursive=config.recursive,
+        selection=config.selection,
+    )
 
 
 def open_data_set(

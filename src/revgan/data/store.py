@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from revgan.data import cache
-from revgan.data.folders import ScanRef
 from revgan.data.formats import Values
 from revgan.data.recipe import Found, Prepared, Recipe
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 _LIBRARIES = [version(name) for name in ("pillow", "imagecodecs", "tifffile", "torch", "monai")]
@@ -66,7 +66,7 @@ class DiskStore(Store):
         self._places: dict[ScanRef, Path] = {}
 
     def inspect(self, ref: ScanRef) -> Found:
-        self._places[ref] = cache.entry(ref.path, ref.half, *self.recipe.key, *_LIBRARIES)
+        self._places[ref] = cache.entry(ref.files, ref.part, *self.recipe.key, *_LIBRARIES)
         return self.get(ref).found
 
     def get(self, ref: ScanRef) -> Prepared:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import DataSet, Domain
-from revgan.data.folders import ScanRef
 from revgan.data.labels import FILE, IGNORED, Palette, class_map
+from revgan.data.refs import ScanRef
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.evaluation.report import ClassTable

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.folders import ScanRef
-from revgan.data.formats import Scan, probe, write
+from revgan.data.formats import Scan, writable, write
 from revgan.data.intensity import TypeRange
+from revgan.data.refs import ScanRef
 from revgan.inference.restoring import restore
 
 
@@ -42,11 +42,12 @@ class Results:
             What it is with the values of the file, if these are integers of the domain's type.
         """
         ref = self.source.test[number]
-        like = probe(ref.path)
+        like = ref.header(len(self.source.shape(ref)))
         intensity = self.target.intensity
         values = intensity.to_file(translation.numpy(), self.target.dtype)
         moved = Scan(values, self.source.affine(ref), None, like.dtype)
         restored = restore(moved, like)
+        self.files[number].parent.mkdir(parents=True, exist_ok=True)
         write(self.files[number], restored, like.of(restored) if like.affine is None else like)
         if isinstance(intensity, TypeRange):
             return torch.from_numpy(intensity.to_unit(values))
@@ -56,7 +57,7 @@ class Results:
 def _files(folder: Path, refs: Sequence[ScanRef], suffix: str | None) -> list[Path]:
     """A file for each scan, named after it; with its own suffix where none is given."""
     if suffix is None:
-        return [folder / ref.path.name for ref in refs]
+        return [writable(folder / ref.file_name) for ref in refs]
     names = [ref.name for ref in refs]
     if len(set(names)) < len(names):  # x.png beside x.jpg
         names = [f"{number:05d}-{name}" for number, name in enumerate(names)]

@@ -78,9 +78,11 @@ class Tested(NamedTuple):
     @classmethod
     def of(cls, ref: Any, image: Tensor) -> "Tested":
         """Of an image or volume, and of what was loaded of it."""
-        with ref.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(ref.name, tuple(image.shape), digest)
+        digest = hashlib.sha256()
+        for path in ref.files:
+            with path.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+        return cls(ref.name, tuple(image.shape), digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ class _Test:
             round_trip = translator(translation, back(self.direction))
             if not (translation.isfinite().all() and round_trip.isfinite().all()):
                 raise UserError(  # rather than take it for black
-                    f"the model makes values of {ref.path} that are no numbers (NaN or infinite): "
+                    f"the model makes values of {ref} that are no numbers (NaN or infinite): "
                     "its training has failed; try --model best, or train anew with a lower "
                     "optimizer.lr"
                 )

@@ -104,7 +104,7 @@ def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:
         if not chosen:
             raise UsageError("--samples must be 1 or more, or names of test images")
         return chosen
-    files = {ref.path.name: ref.name for ref in source.test}
+    files = {ref.file_name: ref.name for ref in source.test}
     return list(dict.fromkeys(files.get(sample, sample) for sample in samples))
 
 

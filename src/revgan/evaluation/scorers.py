@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
-from revgan.data.folders import ScanRef
 from revgan.data.masks import find_masks, read_mask
+from revgan.data.refs import ScanRef
 from revgan.directions import Direction, round_trip
 from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally

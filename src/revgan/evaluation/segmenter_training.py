@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from revgan.data.domains import DataSet, Domain
-from revgan.data.folders import ScanRef
 from revgan.data.labels import FILE, IGNORED, Palette, class_map, class_map_files
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 from revgan.evaluation.segmenter import MULTIPLE, UNetSegmenter, build_unet
 from revgan.networks.pretrained import save_tensors

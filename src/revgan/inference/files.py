@@ -1,14 +1,23 @@
 """Translates files of images or volumes with a trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from revgan.data.folders import find_scans
-from revgan.data.formats import KINDS, Header, holds, is_scan, suffix_of, suffixes
+from revgan.data.formats import (
+    KINDS,
+    Header,
+    Selection,
+    holds,
+    is_scan,
+    suffix_of,
+    suffixes,
+    writable,
+)
+from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.translator import Translator
@@ -26,6 +35,8 @@ def run_translation(
     console: Console,
     *,
     into_folder: bool = False,
+    recursive: bool = False,
+    series: str | None = None,
 ) -> list[Path]:
     """Translates a file, or every image or volume in a folder, and returns the files written.
 
@@ -39,8 +50,10 @@ def run_translation(
         device: "auto", or a device's name in PyTorch.
         windows: decides, for a model, whether and how large files are cut.
         console: for the progress bar.
-        into_folder: whether the target is a folder, even if `source` is a file and the folder
-            doesn't exist yet.
+        into_folder: whether the target is a folder of files, even if `source` is one scan and the
+            folder doesn't exist yet.
+        recursive: whether to search subfolders of `source` too.
+        series: which of several scans in a file or folder to translate, as in `data.series`.
 
     Raises:
         UserError: the model, a file or the target can't be used; earlier files have been written.
@@ -53,17 +66,19 @@ def run_translation(
         raise UserError(
             f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
         )
-    several = source.is_dir() and not is_scan(source)
-    into_folder = into_folder or several or (target.is_dir() and not is_scan(target))
     dims = translator.generator.spatial_dims
+    found = given_scans(source, dims, recursive=recursive, selection=Selection(series=series))
+    found.tell()
+    sources = found.refs
+    one = len(sources) == 1 and sources[0].path == source  # not the only one in a folder
+    into_folder = into_folder or not one or (target.is_dir() and not is_scan(target))
     _check_names(run, source, target, into_folder, dims)
-    sources = find_scans(source, dims) if several else [source]
     outputs = [target]
     if into_folder:
         outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
-    for path, output in zip(sources, outputs, strict=True):
-        if output.resolve() == path.resolve():
-            raise UserError(f"{path} is both input and output; name another output")
+    for ref, output in zip(sources, outputs, strict=True):
+        if output.resolve() == ref.path.resolve():
+            raise UserError(f"{ref} is both input and output; name another output")
     translator.windows = windows(translator)
     try:
         outputs[0].parent.mkdir(parents=True, exist_ok=True)
@@ -82,13 +97,12 @@ def _check_names(
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
         raise UserError(f"{target} is a file, but the output must be a folder; name a folder")
-    several = source.is_dir() and not is_scan(source)
-    if not several and not suffix_of(source, spatial_dims):
+    if source.is_file() and suffix_of(source) and not suffix_of(source, spatial_dims):
         raise UserError(
             f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
             f"translates; give one that ends in {known}"
         )
-    if not into_folder and not suffix_of(target, spatial_dims):
+    if not into_folder and not suffix_of(target, spatial_dims) and suffix_of(source):
         raise UserError(
             f"{target} is neither a folder nor {kind.article} by its suffix; give a folder to be "
             f"made as {target}/, or a file that ends in {known}"
@@ -96,30 +110,31 @@ def _check_names(
 
 
 def _outputs(
-    sources: list[Path], folder: Path, channels: int, spatial_dims: int, console: Console
+    sources: Sequence[ScanRef], folder: Path, channels: int, spatial_dims: int, console: Console
 ) -> list[Path]:
     """The paths of the translations: the inputs' names, or .png where their format can't hold them.
 
-    That is the case for an alpha channel in a JPEG.
+    That is the case for an alpha channel in a JPEG. Formats that can only be read are replaced by
+    others.
     """
     smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
-    outputs = [folder / path.name for path in sources]
+    outputs = [writable(folder / ref.file_name) for ref in sources]
     unfit = [path for path in outputs if not holds(path, smallest)]
     if unfit:
         kind = unfit[0].suffix
         console.print(f"{kind} can't hold the model's alpha channel: writing .png instead")
         outputs = [path.with_suffix(".png") if path in unfit else path for path in outputs]
-    taken: dict[Path, Path] = {}
-    for path, output in zip(sources, outputs, strict=True):
+    taken: dict[Path, ScanRef] = {}
+    for ref, output in zip(sources, outputs, strict=True):
         if output in taken:
-            raise UserError(f"{taken[output]} and {path} would both become {output}; rename one")
-        taken[output] = path
+            raise UserError(f"{taken[output]} and {ref} would both become {output}; rename one")
+        taken[output] = ref
     return outputs
 
 
 def _translate_all(
     translator: Translator,
-    sources: list[Path],
+    sources: Sequence[ScanRef],
     outputs: list[Path],
     direction: Direction,
     console: Console,
@@ -134,9 +149,12 @@ def _translate_all(
             cut.add(path)
             bar.update(windows, completed=done, total=total, visible=True)
 
-        for done, (path, output) in enumerate(zip(sources, outputs, strict=True)):
+        for done, (ref, output) in enumerate(zip(sources, outputs, strict=True)):
             try:
-                translator.translate_file(path, output, direction, partial(show, path))
+                output.parent.mkdir(parents=True, exist_ok=True)
+                translator.translate_file(
+                    ref.path, output, direction, partial(show, ref.path), ref.selection
+                )
             except UserError as error:
                 if len(sources) == 1:
                     raise

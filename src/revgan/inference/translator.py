@@ -13,7 +13,7 @@ from torch import Tensor
 
 from revgan.data import formats
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, Header, Scan, Values
+from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values
 from revgan.data.formats.contract import require_photo
 from revgan.data.intensity import IntensityMapping, TypeRange
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
@@ -108,8 +108,9 @@ class Translator:
             progress: called after each window, if there are several.
 
         Returns:
-            For a tensor, a tensor; for pixels, pixels (H, W, C) of the same bit depth; for a
-            volume, an array (C, X, Y, Z), float32, in the units of the other domain's files.
+            For a tensor, a tensor: float64 for float64, else float32. For pixels, pixels (H, W, C)
+            of the same bit depth. For a volume, an array (C, X, Y, Z), float32, in the units of the
+            other domain's files.
 
         Raises:
             ValueError: the direction, shape or type isn't one of these.
@@ -150,9 +151,10 @@ class Translator:
             )
         single = image.ndim == single_ndim
         batch = image[None] if single else image
+        dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
-        ).to(image.device, torch.float32)
+        ).to(image.device, dtype)
         return translated[0] if single else translated
 
     def _translate_values(
@@ -202,11 +204,23 @@ class Translator:
         return restore(replace(prepared, values=values), scan.header)
 
     def translate_file(
-        self, source: Path, target: Path, direction: Direction, progress: Progress | None = None
+        self,
+        source: Path,
+        target: Path,
+        direction: Direction,
+        progress: Progress | None = None,
+        selection: Selection = WHOLE,
     ) -> None:
         """Translates a file into another of the same size, at the same place in space.
 
         An image keeps its bit depth; for the data type of a volume see `revgan.data.formats.write`.
+
+        Args:
+            source: a file, or a folder that is a scan.
+            target: likewise.
+            direction: "AtoB" or "BtoA".
+            progress: called after each window, if there are several.
+            selection: which part of the source is meant.
 
         Raises:
             UserError: the source can't be read or doesn't suit the model, or the target's format
@@ -215,7 +229,7 @@ class Translator:
         if self.preparation is None:
             raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
         dims = self.generator.spatial_dims
-        with formats.open(source, dims) as file:
+        with formats.open(source, dims, selection) as file:
             before, after = self.channels(direction)
             found = file.header.channels
             convertible = isinstance(self._intensities(direction)[0], TypeRange)

@@ -93,7 +93,7 @@ def translate_windows(
         progress: called after each window.
 
     Returns:
-        (B, C', *spatial), float32.
+        (B, C', *spatial), in float32, or in float64 if the network computes in it.
     """
     sizes = batch.shape[2:]
     step, radius = windows.step(config.size_multiple), reach(config)
@@ -109,7 +109,7 @@ def translate_windows(
             shape = [1] * axis + [-1] + [1] * (batch.ndim - axis - 1)
             translated = translated * weights.to(translated.device).view(shape)
         if result is None:
-            result = batch.new_zeros(*translated.shape[:2], *sizes, dtype=torch.float32)
+            result = batch.new_zeros(*translated.shape[:2], *sizes, dtype=translated.dtype)
         result[place] += translated.to(result.device)
         if progress is not None:
             progress(number, count)

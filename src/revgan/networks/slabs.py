@@ -72,7 +72,10 @@ class Slabs(nn.Sequential):
     @torch._disable_dynamo  # type: ignore[attr-defined]
     def forward(self, *inputs: Tensor) -> Tensor:
         if exporting():
-            return super().forward(torch.cat(inputs, dim=1))
+            x = torch.cat(inputs, dim=1)
+            for layer in self:
+                x = layer(x)
+            return x
         weights = list(self.parameters())
         if not torch.is_grad_enabled():
             return _run(self, inputs, weights)[1]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+
 @dataclass(frozen=True)
 class RandomState:
     """The states of all generators that a function on one device may draw from.
@@ -36,9 +37,7 @@ class RandomState:
     def drawn_since(self) -> bool:
         """Whether random numbers have been drawn after this state."""
         now = RandomState.now(self.device, self.own)
-        pairs = zip(
-            (*self.of_global, *self.of_own), (*now.of_global, *now.of_own), strict=True
-        )
+        pairs = zip((*self.of_global, *self.of_own), (*now.of_global, *now.of_own), strict=True)
         return any(_raw(before) != _raw(after) for before, after in pairs)
 
     def restore(self) -> None:

@@ -26,6 +26,11 @@ from revgan.reversible.steps import Conditions, Step
 own_weights = RLock()
 """A replay gives a net other tensors in place of its own; meanwhile no other thread may use it."""
 
+_CHANGED = (
+    "a {}, which is f or g of a reversible core, can't be recomputed: its modules or weights have "
+    "been added to, removed or sharded since the forward pass; do that after the backward pass"
+)
+
 
 @dataclass
 class Recording:
@@ -68,6 +73,8 @@ class Recording:
         """
         net = self.step.net
         modules = modules_of(net)
+        if len(self.modes) != len(modules):
+            raise RuntimeError(_CHANGED.format(type(net).__name__))
         if self.modes != [module.training for module in modules]:
             raise RuntimeError(
                 "a reversible core was switched between train() and eval() after a forward pass "
@@ -79,11 +86,7 @@ class Recording:
             weights = [leaf(w, w.requires_grad) for w in weights]
             names = [name for name, _ in net.named_parameters()]
             if len(names) != len(weights) or _sharded_since(weights, weights_of(modules)):
-                raise RuntimeError(
-                    f"the weights of a {type(net).__name__} as f or g of a reversible core have "
-                    "been added to, removed or sharded since the forward pass, so that it can't be "
-                    "recomputed; do that after the backward pass"
-                )
+                raise RuntimeError(_CHANGED.format(type(net).__name__))
             state = dict(zip(names, weights, strict=True))
             state |= {name: buffer.clone() for name, buffer in self.buffers.items()}
         with (

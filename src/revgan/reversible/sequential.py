@@ -133,7 +133,7 @@ class ReversibleSequential(nn.Module):
         return (self._inverse if inverse else self._forward)(h, conditions)
 
     def _forward(self, x: Tensor, conditions: Conditions) -> Halves:
-        halves = split(x, exact=self.exact)
+        halves = split(x, conditions, exact=self.exact)
         for blocks, walk in self._sections(list(self)):
             if isinstance(blocks, Coupling):
                 y: Tensor = blocks(torch.cat(halves, dim=1), *conditions, walk=walk)
@@ -143,7 +143,7 @@ class ReversibleSequential(nn.Module):
         return halves
 
     def _inverse(self, y: Tensor, conditions: Conditions) -> Halves:
-        first, second = split(y, exact=self.exact)
+        first, second = split(y, conditions, exact=self.exact)
         for blocks, walk in self._sections(list(self)[::-1]):
             if isinstance(blocks, Coupling):
                 x = blocks.inverse(torch.cat((first, second), dim=1), *conditions, walk=walk)

@@ -6,7 +6,7 @@ chain of couplings is a longer list. Its inverse is the list reversed, with `unc
 and the halves given in the other order. Forward, inverse and both backward passes walk such a list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
@@ -18,7 +18,6 @@ from torch.func import functional_call
 from revgan.reversible.grid import grid_spacing, round_to_grid
 from revgan.reversible.modules import first_weight
 from revgan.reversible.tracing import plain_only
-
 
 Conditions = Sequence[Tensor]
 """What f and g get besides their half of the channels."""
@@ -149,7 +148,7 @@ def _strides(shape: tuple[int, ...], channels_last: bool) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
+def split(x: Tensor, conditions: Iterable[object] = (), *, exact: bool) -> tuple[Tensor, Tensor]:
     """The halves of the channels of (B, C, *spatial), put on the grid where `exact`.
 
     16-bit floating point, as it comes under autocast, becomes float32: its sums are too coarse to
@@ -157,8 +156,12 @@ def split(x: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: C is odd.
-        TypeError: x doesn't hold real floating-point numbers.
+        TypeError: x doesn't hold real floating-point numbers, or a condition that goes with it is
+            no tensor.
     """
+    for condition in conditions:
+        if not isinstance(condition, Tensor):
+            raise TypeError(f"a condition must be a tensor, not a {type(condition).__name__}")
     if x.ndim < 2 or x.shape[1] % 2:
         raise ValueError(
             f"a reversible block splits its channels into halves, so it needs (batch, channels, "

@@ -9,7 +9,7 @@ def exporting() -> bool:
     They record plain operators alone. What a module does by `torch.autograd.Function`, to save
     memory in training, has to be done by those then, with the same values.
     """
-    tracing: bool = torch.jit.is_tracing()  # type: ignore[no-untyped-call]  # PyTorch's
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return tracing or torch.compiler.is_exporting()
 
 

@@ -46,6 +46,6 @@ def largest_batch(workload: Workload, budget: int) -> int | None:
         lambda batch_size: predict_training(workload.with_batch(batch_size)).total,
         budget,
         {workload.config.training.batch_size: start.total},
-        fixed=start.total - start.activations,
+        fixed=start.held + start.gradients,
         limit=LARGEST_BATCH,
     )

@@ -25,6 +25,10 @@ from revgan.networks import PatchDiscriminator, TwoWayGenerator
 from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
 from revgan.training.pool import ImagePool
 
+CONTRAST = 1e-5
+"""The least difference between an image's values that says something, where black and white are 2
+apart: with a thousandth of a grey level, gradients are of their usual size."""
+
 Terms = dict[str, Tensor]
 """Weighted losses by name; their sum is what gets minimised."""
 
@@ -96,6 +100,29 @@ def adversarial_loss(logits: Tensor, *, real: bool, form: AdversarialForm) -> Te
         case "cross-entropy":
             return F.binary_cross_entropy_with_logits(logits, target)
     raise ValueError(f"form must be one of {', '.join(get_args(AdversarialForm))}, not {form!r}")
+
+
+def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:
+    """A translation through which blank images, such as crops of nothing but air, teach nothing.
+
+    All channels of a constant image are constant in every layer, where instance normalisation
+    divides by the root of its epsilon alone: each layer then multiplies gradients by 316, until
+    they overflow, or Adam's moments are too large for thousands of steps to come.
+
+    Args:
+        generator: translates.
+        x: (B, C, *spatial) in [-1, 1].
+        direction: "AtoB" or "BtoA".
+
+    Returns:
+        (B, C', *spatial); gradients end here for samples whose `CONTRAST` is too small.
+    """
+    translated: Tensor = generator(x, direction)
+    if translated.requires_grad:
+        values = x.detach().flatten(2)
+        blank = ((values.amax(2) - values.amin(2)).amax(1) < CONTRAST).view(-1, *[1] * (x.ndim - 1))
+        translated.register_hook(lambda grad: grad.masked_fill(blank, 0))
+    return translated
 
 
 class _Uncut:
@@ -245,7 +272,7 @@ class UnpairedObjective(Objective):
     def _identity(self, players: Players, x: Tensor, direction: Direction) -> Tensor:
         """An image that already belongs to the target domain stays as it is (Zhu, Section 5.2)."""
         weight = self.config.cycle_weight * self.config.identity_weight
-        return weight * F.l1_loss(players.generator(x, direction), x)
+        return weight * F.l1_loss(translate(players.generator, x, direction), x)
 
     def _cycle(
         self, players: Players, batch: Batch, there: Direction, cut: type[_Uncut]
@@ -253,9 +280,9 @@ class UnpairedObjective(Objective):
         """The translation passes for real (Zhu, Equation 1) and leads back (Equation 2)."""
         source, target = ends(there)
         x = batch.of(source)
-        fake = cut(players.generator(x, there))
+        fake = cut(translate(players.generator, x, there))
         yield {f"gan_{there}": self._fool(target, players, batch, fake.image)}
-        cycled = players.generator(fake.image, back(there))
+        cycled = translate(players.generator, fake.image, back(there))
         yield {f"cycle_{source}": self.config.cycle_weight * F.l1_loss(cycled, x)}
         return fake.finish()
 
@@ -285,7 +312,7 @@ class PairedObjective(Objective):
         the truth (Equation 3).
         """
         source, target = ends(direction)
-        fake = cut(players.generator(batch.of(source), direction))
+        fake = cut(translate(players.generator, batch.of(source), direction))
         yield {f"gan_{direction}": self._fool(target, players, batch, fake.image)}
         distance = F.l1_loss(fake.image, batch.of(target))
         yield {f"l1_{direction}": self.config.l1_weight * distance}

@@ -18,9 +18,9 @@ from revgan.data.datasets.squares import (
     smooth_square,
     write_pixels,
 )
-from revgan.data.folders import existing_folder
 from revgan.data.formats import read
 from revgan.data.labels import IGNORED, LabelClass, Palette
+from revgan.data.refs import existing_folder
 from revgan.errors import UserError
 
 CLASSES = (

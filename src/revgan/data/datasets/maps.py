@@ -5,7 +5,7 @@ from pathlib import Path
 
 from revgan.data.datasets.prepared import Role
 from revgan.data.datasets.squares import read_pixels, smooth_square, write_pixels
-from revgan.data.folders import existing_folder
+from revgan.data.refs import existing_folder
 from revgan.errors import UserError
 
 SPLITS: dict[Role, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}

@@ -6,9 +6,13 @@ All other code talks to `files.py`. To add a family, add a module here with a su
 
 from revgan.data.formats.contract import (
     KINDS,
+    WHOLE,
     Affine,
     Header,
     Kind,
+    Listing,
+    Passed,
+    Place,
     Scan,
     Selection,
     Values,
@@ -24,28 +28,36 @@ from revgan.data.formats.files import (
     require_holds,
     write,
 )
-from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes
+from revgan.data.formats.listing import gathered, scans_in
+from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes, writable
 
 __all__ = [
     "KINDS",
+    "WHOLE",
     "Affine",
     "Ground",
     "Header",
     "Kind",
+    "Listing",
+    "Passed",
+    "Place",
     "Scan",
     "Selection",
     "Values",
     "Window",
     "create",
     "cut",
+    "gathered",
     "holds",
     "is_scan",
     "open",
     "probe",
     "read",
     "require_holds",
+    "scans_in",
     "stem",
     "suffix_of",
     "suffixes",
+    "writable",
     "write",
 ]

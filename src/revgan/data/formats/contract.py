@@ -6,9 +6,10 @@ writes them; no other code knows a format by name.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ superior); for micrographs (3, 3), from row and column to x and y."""
 
 Window = tuple[slice, ...]
 """A part of a scan: one slice per spatial axis, without steps."""
+
+
+HEAD = 132
+"""Bytes that tell of which family a file is."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,10 @@ class Ground:
 
     affine: NDArray[np.float64]
     crs: str
+
+
+WHOLE = Selection()
+"""All of a file that holds one scan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,20 +254,59 @@ class _Gathered(Writer):
         self._family.write(self._path, self._values, self._header)
 
 
+class Place(NamedTuple):
+    """Where a scan that is one of several in a folder is, and what it is called.
+
+    Attributes:
+        path: the file, or the folder.
+        selection: which part of it.
+        name: by which it is matched with others, and under which it is written.
+    """
+
+    path: Path
+    selection: Selection
+    name: str
+
+
+class Passed(NamedTuple):
+    """A file or folder that isn't taken, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is in a folder.
+
+    Attributes:
+        scans: those that can be read.
+        passed: what is passed over.
+    """
+
+    scans: tuple[Place, ...] = ()
+    passed: tuple[Passed, ...] = ()
+
+
 class Family(ABC):
     """A family of formats.
 
     Attributes:
         suffixes: those of its files, in lower case.
+        parts: suffixes of files that only hold the values of one beside them, which has the same
+            name and one of the other `suffixes`.
         spatial_dims: the numbers of spatial axes that its scans can have.
         selects: the fields of `Selection` that it understands.
         magic: what its files start with, whatever they are called; () for a family that goes by
             suffix.
         special: whether it takes precedence over other families with the same suffix, for files
             that it `claims` and headers that it `suits`.
-        instead: a suffix for scans that this family can't hold.
         folder: whether its "files" are folders.
+        nameless: its files need no suffix.
+        gathers: with so many spatial axes, its files make scans together, see `gather`; a folder of
+            them can be one.
         reads_only: whether it only reads.
+        instead: a suffix for scans that this family can't hold.
     """
 
     suffixes: tuple[str, ...]
@@ -266,9 +314,33 @@ class Family(ABC):
     selects: tuple[str, ...] = ()
     magic: tuple[bytes, ...] = ()
     special: bool = False
-    instead = ""
+    parts: tuple[str, ...] = ()
     folder = False
+    nameless = False
+    gathers: tuple[int, ...] = ()
     reads_only = False
+    instead = ""
+
+    def takes(self, spatial_dims: int | None) -> bool:
+        """Whether its scans can have so many spatial axes; None for any number."""
+        return spatial_dims in (None, *self.spatial_dims)
+
+    def usual_dims(self, path: Path) -> int:
+        """The spatial axes that a file's scan has, where nobody says how many."""
+        return self.gathers[0] if self.gathers and path.is_dir() else self.spatial_dims[0]
+
+    def starts(self, head: bytes) -> bool:
+        """Whether a file is the family's by its first `HEAD` bytes (all of a shorter one)."""
+        return head.startswith(self.magic)
+
+    def gather(self, files: Sequence[Path], selection: Selection) -> Listing:
+        """The scans that files of one folder make together.
+
+        Args:
+            files: all of the family in that folder, at least one.
+            selection: which of them are meant.
+        """
+        raise NotImplementedError
 
     def claims(self, path: Path) -> bool:
         """Whether a special family handles a file that starts with its `magic`.

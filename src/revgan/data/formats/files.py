@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from revgan.data.formats.contract import (
     IDLE,
     KINDS,
+    WHOLE,
     Affine,
     Header,
     Reader,
@@ -28,12 +29,9 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.registry import is_scan, known_suffix, reading_family, writing_family
+from revgan.data.formats.registry import reading_family, suffix_of, writing_family
 from revgan.errors import UserError
 from revgan.files import replacing
-
-WHOLE = Selection()
-"""The whole of a file that holds one scan."""
 
 MIN_STEPS = 100
 """How many integers floats must span to be rounded to them; then rounding changes none by more than
@@ -108,23 +106,13 @@ def open(
             refuses, such as complex numbers or an affine that can't be inverted.
     """
     path = Path(path)
-    known_suffix(path, spatial_dims)
-    try:
-        head = b""
-        if not (path.is_dir() and is_scan(path, spatial_dims)):
-            with path.open("rb") as file:
-                head = file.read(16)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({reason(error)}); give an existing, readable file"
-        ) from error
-    family = reading_family(path, head, spatial_dims)
+    family = reading_family(path, spatial_dims)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
             f"{type(family).__name__} don't have; leave that out"
         )
-    dims = spatial_dims or family.spatial_dims[0]
+    dims = spatial_dims or family.usual_dims(path)
     if idle := [name for name in selection.given if name in IDLE[dims]]:
         raise UserError(
             f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does "
@@ -221,12 +209,13 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     path = Path(path)
     family = writing_family(path, header)
     require_holds(path, header)
-    if family.folder and path.is_dir() and any(path.iterdir()) and not family.claims(path):
+    taken = (family.folder or family.gathers) and path.is_dir() and any(path.iterdir())
+    if taken and not family.claims(path):
         raise UserError(f"{path} is a folder with something else in it; name another output")
     with ExitStack() as stack:
         with _writing(path):
             unfinished = stack.enter_context(_replacing(path))
-            if not family.folder:
+            if suffix_of(path) and not family.folder:
                 unfinished.touch()
             writer = family.create(unfinished, header)
         try:
@@ -263,7 +252,10 @@ def write(path: Path | str, values: Values, like: Header) -> None:
 
 def holds(path: Path | str, header: Header) -> bool:
     """Whether the format of a path's suffix can hold such a scan."""
-    family = writing_family(Path(path), header)
+    path = Path(path)
+    if suffix_of(path) is None:  # only what a scan was read from tells the format
+        return True
+    family = writing_family(path, header)
     return not family.reads_only and not family.beyond(header)
 
 

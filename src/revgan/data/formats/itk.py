@@ -2,14 +2,21 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
+from revgan.data.formats.detached import require_inside, with_kinds
 
-FORMATS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
+FORMATS = {
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+}
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """ITK's coordinates grow towards left, posterior and superior; this converts both ways."""
@@ -19,11 +26,22 @@ class _ItkReader(Reader):
     def __init__(self, path: Path) -> None:
         import SimpleITK  # imported on demand: it is large, and few users need its formats
 
-        self._path = path
+        require_inside(path)
+        self._folder: TemporaryDirectory[str] | None = None
+        kinds = with_kinds(path)
+        kind = FORMATS[path.suffix.lower()]
+        if kinds is not None:
+            self._folder = TemporaryDirectory(prefix="revgan-")
+            path = Path(self._folder.name) / "header.nhdr"
+            path.write_text(kinds, encoding="latin-1")
         self._reader = reader = SimpleITK.ImageFileReader()
         reader.SetFileName(str(path))
-        reader.SetImageIO(FORMATS[path.suffix.lower()])
-        _as_one_line(reader.ReadImageInformation)
+        reader.SetImageIO(kind)
+        try:
+            _as_one_line(reader.ReadImageInformation)
+        except BaseException:
+            self.close()
+            raise
         size, components = reader.GetSize(), reader.GetNumberOfComponents()
         dimensions = reader.GetDimension()
         pixel = reader.GetPixelID()
@@ -46,11 +64,15 @@ class _ItkReader(Reader):
         split = data.reshape(components, *shape, self._channels // components)
         return np.moveaxis(split, -1, 0).reshape(self._channels, *shape)[:, *window]
 
+    def close(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
 
 class Itk(Family):
     """MetaImage and NRRD."""
 
-    suffixes = tuple(FORMATS)
+    suffixes = (".mha", ".nrrd")
     spatial_dims = (3,)
     instead = ".nii.gz"
 
@@ -77,6 +99,38 @@ class Itk(Family):
         if header.dtype.kind == "b" or header.dtype == np.float16:
             beyond.append(f"values of {header.dtype}")
         return beyond
+
+
+class MetaHeader(Family):
+    """MetaImage whose values are in files beside it."""
+
+    suffixes = (".mhd",)
+    parts = (".raw", ".zraw")
+    spatial_dims = (3,)
+    reads_only = True
+    instead = ".mha"
+
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
+        return _ItkReader(path)
+
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        raise NotImplementedError
+
+
+class NrrdHeader(Family):
+    """NRRD whose values are in files beside it."""
+
+    suffixes = (".nhdr",)
+    parts = (".raw", ".raw.gz", ".gz")
+    spatial_dims = (3,)
+    reads_only = True
+    instead = ".nrrd"
+
+    def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
+        return _ItkReader(path)
+
+    def write(self, path: Path, values: Values, header: Header) -> None:
+        raise NotImplementedError
 
 
 def _dtype(pixel: int) -> np.dtype[Any]:

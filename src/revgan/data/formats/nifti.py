@@ -19,9 +19,23 @@ MILLIMETRES = {1: 1e3, 3: 1e-3}
 """By the header's codes for units of length: metres and micrometres; others count as mm."""
 
 
+GZIP = b"\x1f\x8b"
+"""What compressed files start with."""
+
+HEADER = 540
+"""Bytes of the longer header, that of NIfTI-2."""
+
+
 class _NiftiReader(Reader):
     def __init__(self, path: Path) -> None:
-        image = nibabel.load(path)
+        with path.open("rb") as file:
+            self._compressed = file.read(2) == GZIP  # whatever the name says
+        self._stream: Any = None
+        if self._compressed == (path.suffix.lower() == ".gz"):
+            image = nibabel.load(path)
+        else:
+            self._stream = gzip.open(path) if self._compressed else path.open("rb")  # noqa: SIM115
+            image = _from_stream(self._stream)
         if not isinstance(image, Nifti1Image):  # such as CIFTI, which also ends in .nii
             raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._path, self._image = path, image
@@ -36,7 +50,7 @@ class _NiftiReader(Reader):
         self.header = Header(channels, shape, dtype, affine, image.header)
 
     def values(self, window: Window) -> Values:
-        if self._path.suffix.lower() == ".gz":
+        if self._compressed:
             data = self._uncompressed()[*window]
         else:
             data = np.asanyarray(self._image.dataobj[*window])
@@ -52,6 +66,20 @@ class _NiftiReader(Reader):
             while file.read(2**20):  # gzip detects damage only at the end of a file
                 pass
         return data
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+def _from_stream(stream: Any) -> Any:
+    """A volume whose file's name doesn't tell nibabel how it is compressed."""
+    head = stream.read(HEADER)
+    stream.seek(0)
+    kinds = (
+        kind for kind in (Nifti2Image, Nifti1Image) if kind.header_class.may_contain_header(head)
+    )
+    return next(kinds, Nifti1Image).from_stream(stream)
 
 
 class Nifti(Family):

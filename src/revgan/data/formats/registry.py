@@ -6,7 +6,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
-from revgan.data.formats.contract import KINDS, Family, Header
+from revgan.data.formats.contract import HEAD, KINDS, Family, Header
 from revgan.errors import UserError
 
 
@@ -22,9 +22,7 @@ def families() -> tuple[Family, ...]:
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
     """The suffixes of scans with this many spatial axes; by default of all scans."""
-    of_families = (
-        family.suffixes for family in families() if spatial_dims in (None, *family.spatial_dims)
-    )
+    of_families = (family.suffixes for family in families() if family.takes(spatial_dims))
     return tuple(dict.fromkeys(chain.from_iterable(of_families)))
 
 
@@ -68,21 +66,24 @@ def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
     return path.is_dir() == next(each.folder for each in families() if suffix in each.suffixes)
 
 
-def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
+def reading_family(path: Path, spatial_dims: int | None) -> Family:
     """The family that reads a file, found by its first bytes, as many PNGs are called .jpg.
 
-    If the suffix's family has no magic bytes, it is that one.
+    If the suffix's family has no magic bytes, it is that one. What has no known suffix is of a
+    family whose files need none.
 
     Args:
         path: the file.
-        head: what it starts with; empty for a folder that counts as a file.
         spatial_dims: how many spatial axes its scan must have; None for any.
 
     Raises:
-        UserError: no family has the suffix, or none has the file's first bytes.
+        UserError: there is no such file, no family has the suffix, or the file starts otherwise.
     """
+    if suffix_of(path) is None and (found := _nameless(path, spatial_dims)):
+        return found
     suffix = known_suffix(path, spatial_dims)
     family = next(each for each in families() if suffix in each.suffixes)
+    head = b"" if path.is_dir() and (family.folder or family.gathers) else first_bytes(path)
     if family.folder and not family.claims(path):
         raise UserError(
             f"{path} isn't a folder of {type(family).__name__} despite its name; replace it with "
@@ -91,12 +92,12 @@ def reading_family(path: Path, head: bytes, spatial_dims: int | None) -> Family:
     if not family.magic:
         return family
     dims = spatial_dims or family.spatial_dims[0]
-    marked = [each for each in families() if dims in each.spatial_dims]
-    fitting = (each for each in marked if head.startswith(each.magic))
+    marked = [each for each in families() if each.takes(dims) and each.magic]
+    fitting = (each for each in marked if each.starts(head))
     found = next((each for each in fitting if each.claims(path)), None)
     if found is None:
         held = f"not {KINDS[dims].article} despite its name" if head else "an empty file"
-        known = ", ".join(type(each).__name__.upper() for each in marked if each.magic)
+        known = ", ".join(type(each).__name__.upper() for each in marked)
         raise UserError(f"{path} is {held}; replace it with a file of one of these kinds: {known}")
     return found
 
@@ -107,6 +108,76 @@ def writing_family(path: Path, header: Header) -> Family:
     Raises:
         UserError: no family has its suffix.
     """
-    suffix = known_suffix(path, len(header.shape))
-    named = (each for each in families() if suffix in each.suffixes)
+    suffix, dims = suffix_of(path, len(header.shape)), len(header.shape)
+    if suffix is None:
+        nameless = (each for each in families() if each.nameless and each.suits(path, header))
+        if found := next(nameless, None):
+            return found
+        suffix = known_suffix(path, dims)
+    named = (each for each in families() if suffix in each.suffixes and each.takes(dims))
     return next(each for each in named if each.suits(path, header))
+
+
+def writable(path: Path) -> Path:
+    """The path, but with another suffix where files with its own are only read."""
+    suffix = suffix_of(path)
+    of_suffix = (each for each in families() if suffix in each.suffixes)
+    instead = {each.instead for each in of_suffix if each.reads_only}
+    return path.with_name(f"{stem(path)}{instead.pop()}") if instead else path
+
+
+def family_of(path: Path, dims: int) -> Family | None:
+    """The family of what a folder holds by its suffix or, where that tells nothing, its content.
+
+    None for what is no scan with so many spatial axes.
+    """
+    suffix = suffix_of(path, dims)
+    if suffix is None:
+        return _nameless(path, dims) if suffix_of(path) is None else None
+    fitting = (each for each in families() if each.takes(dims))
+    found = next(each for each in fitting if suffix in each.suffixes)
+    if path.is_dir():
+        return found if dims in found.gathers or (found.folder and found.claims(path)) else None
+    return None if found.folder else found
+
+
+def _nameless(path: Path, spatial_dims: int | None) -> Family | None:
+    """The family that a file, or the first of a folder, is of by its first bytes alone."""
+    fitting = (each for each in families() if each.takes(spatial_dims))
+    unnamed = [each for each in fitting if each.nameless]
+    files = [path]
+    if path.is_dir():
+        files = [each for each in visible(path) if each.is_file()]
+    for file in files:
+        head = first_bytes(file)
+        for family in unnamed:
+            if suffix_of(file) in family.suffixes or family.starts(head):
+                return family
+    return None
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, ordered by name, without what is hidden.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder} can't be listed ({error.strerror}); make it readable") from error
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first `HEAD` bytes of a file, or all of a shorter one.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
+        ) from error

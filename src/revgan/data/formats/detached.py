@@ -1,0 +1,114 @@
+"""Headers of MetaImage and NRRD: which files hold their values, and which axes are spatial.
+
+Both are text, followed by the values or with the values in separate files.
+"""
+
+import re
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from revgan.errors import UserError
+
+MOST = 2**20
+"""The largest size of a header's text, in bytes."""
+
+LOCAL = ("local", "")
+"""MetaImage's names for the file itself."""
+
+
+def require_inside(path: Path) -> None:
+    """Refuses a header whose values are outside its folder or missing.
+
+    A stranger's header could name any file on the machine.
+
+    Raises:
+        UserError: the message says which file it names.
+    """
+    for name in _named(_text(path)):
+        # Numbers of slices are put into patterns such as slice%03d.raw.
+        plain = re.sub(r"%[0-9.]*[diu]", "0", name)
+        parts = (*PurePosixPath(plain).parts, *PureWindowsPath(plain).parts)
+        outside = PurePosixPath(plain).is_absolute() or PureWindowsPath(plain).anchor
+        target = path.parent / name
+        if outside or ".." in parts or not target.resolve().is_relative_to(path.parent.resolve()):
+            raise UserError(
+                f"{path} says that its values are in {name}, outside its folder; put both in one "
+                "folder, and give only the file's name"
+            )
+        if "%" not in name and not target.is_file():
+            raise UserError(
+                f"{path} says that its values are in {name}, which isn't there; put it beside"
+            )
+
+
+def _text(path: Path) -> str:
+    """The header's text; latin-1 can decode every byte."""
+    with path.open("rb") as file:
+        return file.read(MOST).decode("latin-1").replace("\r\n", "\n")
+
+
+def _named(text: str) -> list[str]:
+    """The files, or patterns of files, that a header names."""
+    if text.startswith("NRRD"):
+        text = text.partition("\n\n")[0]
+        found = re.search(r"^data ?file: *(.*)$", text, re.MULTILINE | re.IGNORECASE)
+        if found is None:
+            return []
+        after = text[found.end() :]
+    else:
+        found = re.search(r"^ElementDataFile *= *(.*)$", text, re.MULTILINE)
+        if found is None or found[1].strip().lower() in LOCAL:
+            return []
+        after = text[found.end() :]
+    named = found[1].strip()
+    if named.upper().startswith("LIST"):
+        return [line.strip() for line in after.splitlines() if line.strip()]
+    if "%" in named:  # followed by the first number, the last and the step
+        return [re.sub(r"( +-?[0-9]+)+$", "", named)]
+    return [named]
+
+
+def with_kinds(path: Path) -> str | None:
+    """An NRRD header that says for every axis whether it is spatial, if `path` doesn't.
+
+    Axes without a direction, or without a number as spacing, hold channels; ITK accepts that only
+    if the header names their kind. The new header gives the full path of the file with the values.
+
+    Returns:
+        The text, or None if the header needs no change.
+    """
+    text = _text(path)
+    if not text.startswith("NRRD"):
+        return None
+    head, _, _ = text.partition("\n\n")
+    lines = head.split("\n")
+    fields = {
+        name.strip().lower(): value.strip()
+        for name, mark, value in (line.partition(": ") for line in lines)
+        if mark and not name.startswith("#")
+    }
+    sizes = fields.get("sizes", "").split()
+    directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
+    if directions:
+        spatial = [direction != "none" for direction in directions]
+    else:
+        spatial = [number.lower() != "nan" for number in fields.get("spacings", "").split()]
+    if len(spatial) != len(sizes) or all(spatial):
+        return None
+    kinds = ["domain" if each else "list" for each in spatial]
+    said = fields.get("kinds", "").split()
+    in_space = ("domain", "space", "time", "???", "none")
+    if len(said) == len(sizes) and all(
+        each or kind.lower() not in in_space for each, kind in zip(spatial, said, strict=True)
+    ):
+        return None
+    kept = [line for line in lines if not re.match(r"(kinds|data ?file|line ?skip):", line, re.I)]
+    kept.append(f"kinds: {' '.join(kinds)}")
+    named = _named(text)
+    if not named:  # the values follow the header and an empty line
+        kept += [f"line skip: {len(lines) + 1}", f"data file: {path.resolve()}"]
+    elif len(named) == 1 and "%" not in named[0]:
+        skip = [line for line in lines if re.match(r"line ?skip:", line, re.I)]
+        kept += [*skip, f"data file: {(path.parent / named[0]).resolve()}"]
+    else:
+        return None
+    return "\n".join(kept) + "\n"
