@@ -606,13 +606,13 @@ def test_nan_and_infinite_values_are_counted(tmp_path, suffix):
     path = tmp_path / f"volume{suffix}"
     write_volume(path, values, volume(dtype="int16"))
     message = refusal(path)
-    assert "3 values that are NaN or infinite" in message
+    assert "3 NaN or infinite values" in message
     assert "replace them" in message
 
 
 def test_values_beyond_float32_are_infinite(tmp_path):
     np.save(tmp_path / "volume.npy", np.full(SHAPE, 1e300))
-    assert "210 values that are NaN or infinite" in refusal(tmp_path / "volume.npy")
+    assert "210 NaN or infinite values" in refusal(tmp_path / "volume.npy")
 
 
 @pytest.mark.parametrize("row", [[0, 0, 0, 5], [0, 1, 0, 5], [np.nan, 0, 0, 5]])

@@ -93,7 +93,7 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
             status = path.stat()
         except OSError as error:
             raise UserError(
-                f"{path} can't be opened ({error.strerror}); give an existing, readable file"
+                f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
             ) from error
         seen.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     text = json.dumps([VERSION, seen, *what])

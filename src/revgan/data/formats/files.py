@@ -67,8 +67,8 @@ class OpenScan:
         wrong = values.size - _count_finite(values)
         if wrong:
             raise UserError(
-                f"{self._path} has {wrong} values that are NaN or infinite as float32; replace "
-                "them, for example with the background's value"
+                f"{self._path} has {wrong} NaN or infinite values (as float32); replace them, for "
+                "example with the background's value"
             )
         return values
 
