@@ -16,11 +16,12 @@ from accelerate import Accelerator
 
 from revgan.cli import COMMANDS, main
 from revgan.data import refs as files_read
+from revgan.data.sampling import TrainingSamples
 from revgan.errors import notice
 from revgan.inference.planning import WindowOptions
 from revgan.networks import pretrained
 from revgan.options import Parser, add_window_options, window_options
-from revgan.training import checkpoint, journal, loop
+from revgan.training import Trainer, checkpoint, journal, loop, session
 from scans import read_image, write_image
 
 TINY = {
@@ -341,16 +342,33 @@ def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_before_the_first_step_leaves_nothing(capsys, images, tmp_path, monkeypatch):
-    forget_after = loop.RunFolder.forget_after
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (session, "checked_data"),
+        (loop, "decide_memory"),
+        (loop.RunFolder, "forget_after"),
+        (TrainingSamples, "__getitem__"),
+    ],
+)
+def test_a_signal_before_the_first_step_leaves_nothing(
+    capsys, images, tmp_path, monkeypatch, number, status, told, owner, name
+):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    function = getattr(owner, name)
 
-    def interrupted(self, step):
-        os.kill(os.getpid(), signal.SIGINT)
-        forget_after(self, step)
+    def signalled(*arguments, **options):
+        os.kill(os.getpid(), number)
+        return function(*arguments, **options)
 
-    monkeypatch.setattr(loop.RunFolder, "forget_after", interrupted)
-    assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
+    monkeypatch.setattr(owner, name, signalled)
+    assert sentence(capsys, train(images, tmp_path / "run"), status) == told
     assert not (tmp_path / "run").exists()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 # Run folders
@@ -463,7 +481,7 @@ def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkey
     ("owner", "name", "calls", "named"),
     [
         (journal, "save_generator", 0, "model"),
-        (journal.json, "dumps", 2, "metrics.jsonl"),  # the first rewrite the lines that are there
+        (journal, "json_line", 0, "metrics.jsonl"),
         (journal.BestModel, "offer", 0, "best"),
         (Accelerator, "log", 0, "tensorboard"),
         (Accelerator, "end_training", 0, "tensorboard"),
@@ -557,7 +575,7 @@ def test_memory_that_is_not_enough_is_told_and_nothing_else_taken_for_it(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(loop.Trainer, "step", fail)
+    monkeypatch.setattr(Trainer, "step", fail)
     if told:
         assert "memory is not enough" in sentence(capsys, train(images, tmp_path / "run"), 1)
     else:

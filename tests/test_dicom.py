@@ -355,10 +355,18 @@ def test_derived_series_have_the_patient_and_place_and_uids_of_their_own(tmp_pat
     assert len({d.SeriesInstanceUID for d in after}) == 1
     assert len({d.SOPInstanceUID for d in after}) == len(after)
     for old, new in zip(before, after, strict=True):
-        for name in (
-            "PatientID PatientName StudyInstanceUID FrameOfReferenceUID ImagePositionPatient "
-            "ImageOrientationPatient PixelSpacing InstanceNumber SOPClassUID Modality"
-        ).split():
+        for name in [
+            "PatientID",
+            "PatientName",
+            "StudyInstanceUID",
+            "FrameOfReferenceUID",
+            "ImagePositionPatient",
+            "ImageOrientationPatient",
+            "PixelSpacing",
+            "InstanceNumber",
+            "SOPClassUID",
+            "Modality",
+        ]:
             assert new[name].value == old[name].value, name
         for name in ("SeriesInstanceUID", "SOPInstanceUID"):
             assert new[name].value != old[name].value

@@ -1,6 +1,7 @@
 """Folders of volumes: checked, brought to their grid, cached, and cut into samples."""
 
 import errno
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -85,9 +86,11 @@ def refusal(root, paired=True, **options):
         ({"spacing": (1, 1, 1)}, "spacing does nothing for images; leave it out, or set data.sp"),
         ({"orientation": "RAS"}, "orientation does nothing for images"),
         ({"foreground": 0.5}, "foreground does nothing for images"),
-        ({"intensity_b": "zscore"}, "intensity_b does nothing for images"),
-        ({"low_a": 0.0}, "low_a does nothing for images"),
-        ({"clip": False}, "clip does nothing for images"),
+        ({"intensity_b": "type", "low_b": 0.0}, "low_b does nothing with intensity_b type"),
+        ({"intensity_b": "type", "per_channel_b": True}, "per_channel_b does nothing with"),
+        ({"intensity_a": "gamma"}, "intensity_a must be one of auto, type, range, percentiles,"),
+        ({"low_a": (1.0, 2.0)}, "only method range has a low and a high for each channel"),
+        ({"fill": math.inf}, "fill must be low or a number, not inf"),
         ({"crops_per_volume": 2}, "crops_per_volume does nothing for images"),
         ({"spatial_dims": 3, "resize": 300}, "resize does nothing for volumes"),
         ({"spatial_dims": 3, "channels_a": 1}, "channels_a does nothing for volumes"),
@@ -182,12 +185,14 @@ def test_a_run_on_images_is_told_of_volumes(tmp_path):
         open_data_set(DataConfig(path=str(tmp_path)), paired=True)
 
 
-def test_values_that_are_no_numbers_are_refused(tmp_path):
+def test_infinite_values_and_nothing_but_nan_are_refused(tmp_path):
     path = broken(tmp_path)
     values = noise(0).astype(float)
-    values[0, 0, 0] = np.nan
+    values[0, 0, 0] = np.inf
     save(path, values)
-    assert f"{path} has 1 NaN or infinite values" in refusal(tmp_path)
+    assert f"{path} has 1 infinite values" in refusal(tmp_path)
+    save(path, np.full_like(values, np.nan))
+    assert f"nothing in {path} was measured" in refusal(tmp_path)
 
 
 def test_a_constant_volume_is_refused(tmp_path):
@@ -371,7 +376,7 @@ def test_a_prepared_volume_is_not_read_again(tmp_path, monkeypatch):
 
 
 def store(**options):
-    return DiskStore(Recipe(DataConfig(spatial_dims=3, **options), typed=False))
+    return DiskStore(Recipe(DataConfig(spatial_dims=3, **options)))
 
 
 def prepared(path, **options):
@@ -396,7 +401,8 @@ def test_a_changed_file_or_grid_is_prepared_anew(tmp_path):
         (np.int16, noise(0) - 500, np.int16),
         (np.uint8, noise(0) % 256, np.uint8),
         (np.float32, noise(0) / 7, np.float32),
-        (np.int32, noise(0), np.float32),
+        (np.int32, noise(0), np.int32),
+        (np.float64, noise(0) / 7, np.float32),
     ],
 )
 def test_small_integers_stay_small_on_the_disk(tmp_path, dtype, values, kept):
@@ -600,5 +606,7 @@ def test_a_middle_is_no_larger_than_asked_for(folder):
 def test_a_cube_is_the_same_part_of_the_whole(folder):
     domain = samples(folder).data.a
     whole = domain.load(domain.train[1])
-    cut = domain.in_unit(domain.prepared(domain.train[1]).values[:, 1:5, 2:7, 3:9])
+    cut = domain.in_unit(
+        domain.prepared(domain.train[1]).cut([slice(1, 5), slice(2, 7), slice(3, 9)])
+    )
     assert torch.equal(cut, whole[:, 1:5, 2:7, 3:9])

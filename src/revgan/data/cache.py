@@ -36,7 +36,7 @@ DEFAULT_GB = 100.0
 ABANDONED = 24 * 3600.0
 """Seconds without a change after which an unfinished entry counts as left by a killed process."""
 
-VERSION = 2
+VERSION = 3
 """Version of the entries' content; entries of other versions are ignored."""
 
 OVERRUN = 0.01
@@ -93,7 +93,7 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
             status = path.stat()
         except OSError as error:
             raise UserError(
-                f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
+                f"{path} can't be opened ({error.strerror}); give an existing, readable file"
             ) from error
         seen.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     text = json.dumps([VERSION, seen, *what])

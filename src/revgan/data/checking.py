@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 from nibabel.orientations import aff2axcodes
 
+from revgan.data.channels import COLOURS
 from revgan.data.config import DataConfig
 from revgan.data.folders import Split
 from revgan.data.formats import KINDS
@@ -31,6 +33,7 @@ def inspect_all(
     refs: Sequence[ScanRef],
     training: int,
     progress: Callable[[int], None] | None = None,
+    by_type: bool = False,
 ) -> list[Found]:
     """Reads and prepares every scan of a domain.
 
@@ -39,6 +42,7 @@ def inspect_all(
         refs: the scans, at least one.
         training: how many of them, counted from the first, are for training.
         progress: called after each scan with the number of scans done.
+        by_type: all need the same type of integers, as that decides what becomes -1 and 1.
 
     Raises:
         UserError: names the first scan that can't be read, has another type or other channels than
@@ -58,13 +62,14 @@ def inspect_all(
         # In order, whichever is read first, so that a folder always gives the same error.
         for ref, scan in zip(refs, pool.map(store.inspect, refs), strict=True):
             found.append(scan)
-            if recipe.typed and scan.dtype != found[0].dtype:
+            if by_type and _unlike_type(scan.dtype, found[0].dtype):
                 raise UserError(
-                    f"{ref} has {_bits(scan)} bits per sample, but {refs[0]} has "
-                    f"{_bits(found[0])}; save all images of a domain with the same bit depth"
+                    f"{ref} has {_bits(scan)} per sample, but {refs[0]} has {_bits(found[0])}; "
+                    "save all images of a domain with the same bit depth, or set "
+                    "data.intensity_a (or _b) percentiles or range"
                 )
             if recipe.channels is None and scan.channels != found[0].channels:
-                raise UserError(_unlike(ref, scan, refs[0], found[0], recipe.typed))
+                raise UserError(_unlike(ref, scan, refs[0], found[0]))
             if len(found) <= training:
                 _require_room(ref, scan, recipe.config)
             if progress is not None:
@@ -121,11 +126,11 @@ def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str |
     return None
 
 
-def _unlike(ref: ScanRef, scan: Found, first_ref: ScanRef, first: Found, typed: bool) -> str:
+def _unlike(ref: ScanRef, scan: Found, first_ref: ScanRef, first: Found) -> str:
     found = f"{scan.channels} channel{'s'[: scan.channels > 1]}"
     remedy = "set data.channels_a (or data.channels_b) to convert all"
-    if not typed:  # these channels aren't colours, so nothing converts them
-        remedy = "all scans of a domain must have the same number"
+    if len(scan.shape) == 3 or max(scan.channels, first.channels) > COLOURS:
+        remedy = "all of a domain need the same number"  # what isn't colour can't be converted
     return f"{ref} has {found}, but {first_ref} has {first.channels}; {remedy}"
 
 
@@ -139,5 +144,11 @@ def _require_room(ref: ScanRef, scan: Found, config: DataConfig) -> None:
         )
 
 
-def _bits(scan: Found) -> int:
-    return 8 * scan.dtype.itemsize
+def _unlike_type(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    return one != other and "f" not in (one.kind, other.kind)
+
+
+def _bits(scan: Found) -> str:
+    if scan.dtype.kind in "bf":
+        return f"values of {scan.dtype}"
+    return f"{8 * scan.dtype.itemsize} bits{'' if scan.dtype.kind == 'u' else ' with a sign'}"

@@ -1,9 +1,11 @@
 """Which images or volumes a run uses, and what is cut from them."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from revgan.data.intensity import IntensityConfig, Method
+from revgan.data.intensity import Choice, IntensityConfig, Limit
 from revgan.directions import DOMAINS, DomainName
 
 if TYPE_CHECKING:
@@ -39,17 +41,27 @@ class DataConfig:
         spacing: the voxel spacing that volumes are resampled to, in millimetres along these axes,
             such as [1, 1, 1]; null keeps their resolution.
         crops_per_volume: cubes cut from each volume of the larger domain in an epoch.
-        foreground: the share of cubes centred on the foreground (voxels brighter than Otsu's
-            threshold; for pairs, that of A). The others come from anywhere.
-        intensity_a: how low_a and high_a are given: "percentiles" of all training volumes of A,
-            "range" in the file's units, such as Hounsfield units, or "zscore" in standard
-            deviations from the mean.
-        low_a: the intensity that becomes -1; null takes percentile 0.5, or -4 standard deviations.
-        high_a: the intensity that becomes 1; null takes percentile 99.5, or 4 standard deviations.
-        intensity_b: the same for B.
-        low_b: the same for B.
-        high_b: the same for B.
-        clip: whether intensities beyond low and high become -1 and 1; for volumes.
+        foreground: the share of cubes whose centre is drawn from the foreground, which is brighter
+            than Otsu's threshold; of pairs, from that of A. The others come from anywhere.
+        intensity_a: what becomes -1 and 1 in A: "range" takes low and high as they are, in the
+            file's units, such as Hounsfield units; "percentiles" are those of all training scans,
+            "zscore" takes low and high in standard deviations from their mean, and
+            "percentiles-per-scan" and "zscore-per-scan" look at each scan for itself, such as at MR
+            scans of unlike scale; "type" is the full range of the files' type of integers. "auto"
+            is "type" for images of 8 bits, "percentiles" for volumes and where low or high is
+            given; for other images it is chosen by their values, and said.
+        low_a: what becomes -1; null takes percentile 0.5, or -4 standard deviations. A range may
+            have one for each channel.
+        high_a: what becomes 1; null takes percentile 99.5, or 4 standard deviations; as low_a.
+        per_channel_a: each channel of A has percentiles, or a mean and a deviation, of its own.
+        intensity_b: likewise for B.
+        low_b: likewise for B.
+        high_b: likewise for B.
+        per_channel_b: likewise for B.
+        clip: intensities beyond low and high become -1 and 1.
+        fill: what the networks see where nothing was measured, which is NaN and the value that a
+            file names for it: "low" is what becomes -1, a number is in the files' units. Such
+            pixels and voxels count in no statistics and no loss.
     """
 
     path: str = ""
@@ -66,13 +78,16 @@ class DataConfig:
     spacing: tuple[float, float, float] | None = None
     crops_per_volume: int = 1
     foreground: float = 0.0
-    intensity_a: Method = "percentiles"
-    low_a: float | None = None
-    high_a: float | None = None
-    intensity_b: Method = "percentiles"
-    low_b: float | None = None
-    high_b: float | None = None
+    intensity_a: Choice = "auto"
+    low_a: Limit | None = None
+    high_a: Limit | None = None
+    per_channel_a: bool = False
+    intensity_b: Choice = "auto"
+    low_b: Limit | None = None
+    high_b: Limit | None = None
+    per_channel_b: bool = False
     clip: bool = True
+    fill: float | Literal["low"] = "low"
 
     def __post_init__(self) -> None:
         if self.spatial_dims not in (2, 3):
@@ -84,6 +99,7 @@ class DataConfig:
             self._check_images()
         else:
             self._check_volumes()
+        self._check_intensities()
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """An image's height and width after `resize`."""
@@ -111,13 +127,23 @@ class DataConfig:
         """Where prepared scans are kept."""
         return self.cache if self.spatial_dims == 2 else "disk"
 
+    def choice(self, domain: DomainName) -> Choice:
+        """What a domain's option says."""
+        return self.intensity_a if domain == "a" else self.intensity_b
+
+    def per_channel(self, domain: DomainName) -> bool:
+        """Whether each channel of a domain has limits of its own."""
+        return self.per_channel_a if domain == "a" else self.per_channel_b
+
     def intensity(self, domain: DomainName) -> IntensityConfig | None:
-        """Which of a domain's intensities become -1 and 1; None for their type's full range."""
-        if self.spatial_dims == 2:
+        """Which of a domain's intensities become -1 and 1; None for its type's, and to choose."""
+        low, high = (self.low_a, self.high_a) if domain == "a" else (self.low_b, self.high_b)
+        choice, per_channel = self.choice(domain), self.per_channel(domain)
+        if choice == "auto" and (low is not None or high is not None):
+            choice = "percentiles"
+        if choice == "auto" or choice == "type":
             return None
-        if domain == "a":
-            return IntensityConfig(self.intensity_a, self.low_a, self.high_a, self.clip)
-        return IntensityConfig(self.intensity_b, self.low_b, self.high_b, self.clip)
+        return IntensityConfig(choice, low, high, self.clip, per_channel)
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")
@@ -127,6 +153,16 @@ class DataConfig:
                 raise ValueError(
                     f"{field.name} does nothing for {kind}; leave it out, or set data.spatial_dims "
                     f"{5 - self.spatial_dims}"
+                )
+
+    def _refuse_idle_limits(self, domain: DomainName) -> None:
+        if self.choice(domain) != "type":
+            return
+        given = {"low": None, "high": None, "per_channel": False}
+        for name, default in given.items():
+            if getattr(self, f"{name}_{domain}") != default:
+                raise ValueError(
+                    f"{name}_{domain} does nothing with intensity_{domain} type; leave it out"
                 )
 
     def _check_images(self) -> None:
@@ -147,13 +183,39 @@ class DataConfig:
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
         _ = self.grid  # checks its own values
+
+    def _check_intensities(self) -> None:
+        if self.fill != "low" and not (
+            isinstance(self.fill, int | float) and math.isfinite(self.fill)
+        ):
+            raise ValueError(f"fill must be low or a number, not {self.fill!r}")
         for domain in DOMAINS:
+            if self.choice(domain) not in get_args(Choice):
+                known = ", ".join(get_args(Choice))
+                raise ValueError(
+                    f"intensity_{domain} must be one of {known}, not {self.choice(domain)!r}"
+                )
+            self._refuse_idle_limits(domain)
             try:
                 self.intensity(domain)
             except ValueError as error:
                 raise ValueError(
                     f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
                 ) from error
+
+
+def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `data` of a config.yaml with today's meaning.
+
+    Images had no say in their intensities until `fill` came; all were mapped by their type, though
+    every configuration held the defaults of volumes.
+    """
+    content = dict(section)
+    if "fill" in content or "clip" not in content or content.get("spatial_dims") != 2:
+        return content
+    for domain in DOMAINS:
+        content |= {f"intensity_{domain}": "type", f"low_{domain}": None, f"high_{domain}": None}
+    return content
 
 
 FOR_IMAGES = ("resize", "channels_a", "channels_b", "cache")
@@ -165,11 +227,14 @@ LEARNT = (
     "intensity_a",
     "low_a",
     "high_a",
+    "per_channel_a",
     "intensity_b",
     "low_b",
     "high_b",
+    "per_channel_b",
     "clip",
+    "fill",
 )
 """Options that trained networks depend on: other values would need other networks."""
 
-FOR_VOLUMES = (*LEARNT[1:], "crops_per_volume", "foreground")
+FOR_VOLUMES = ("orientation", "spacing", "crops_per_volume", "foreground")

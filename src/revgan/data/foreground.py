@@ -11,14 +11,19 @@ def foreground_positions(values: NDArray[np.float32]) -> NDArray[np.int32]:
     """The positions whose mean over channels is above Otsu's threshold.
 
     Args:
-        values: (C, *spatial).
+        values: (C, *spatial), NaN where nothing was measured, which no such position is.
 
     Returns:
-        (N, D) for D spatial axes, with N at most `POSITIONS`, ordered. If the mean is the same
-        everywhere, all positions count as foreground.
+        (N, D) of D spatial axes, at most `POSITIONS` of them, ordered; all measured positions where
+        the mean is the same everywhere.
     """
     mean = values[0] if len(values) == 1 else values.mean(axis=0)  # large volumes: no copy
-    chosen = np.flatnonzero(mean > otsu_threshold(mean)) if np.ptp(mean) else np.arange(mean.size)
+    there = np.isfinite(mean)
+    measured = mean if there.all() else mean[there]
+    if measured.size and np.ptp(measured):
+        chosen = np.flatnonzero(mean > otsu_threshold(measured))
+    else:
+        chosen = np.flatnonzero(there) if measured.size else np.arange(mean.size)
     if len(chosen) > POSITIONS:
         draws = np.random.default_rng(0)
         chosen = np.sort(draws.choice(chosen, POSITIONS, replace=False))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,12 +15,18 @@ SLAB = 2**22
 """Voxels that are resampled at a time: each takes ten times its own memory while that runs."""
 
 
+MEASURED = 0.5
+"""The share of what a voxel is made of that has to be measured, or nothing of it is."""
+
+
 def resample(
     scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Resamples a scan's values onto another grid.
 
-    They are interpolated trilinearly; beyond the outermost voxels, the border's values continue.
+    They are interpolated trilinearly, and continued constantly beyond the outermost voxels. Where
+    NaN stands for nothing measured, they are those of the voxels that were; NaN where these are
+    less than half of what a voxel is made of.
 
     Args:
         scan: with values (C, X, Y, Z).
@@ -28,7 +36,20 @@ def resample(
     Returns:
         (C, *shape).
     """
-    from monai.data import MetaTensor  # importing MONAI takes seconds
+    if scan.values.dtype.kind == "f" and (missing := np.isnan(scan.values)).any():
+        share = _resampled(replace(scan, values=~missing), affine, shape)
+        there = replace(scan, values=np.nan_to_num(scan.values))
+        resampled = _resampled(there, affine, shape)
+        resampled /= np.maximum(share, MEASURED)
+        resampled[share < MEASURED] = np.nan
+        return resampled
+    return _resampled(scan, affine, shape)
+
+
+def _resampled(
+    scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    from monai.data import MetaTensor  # MONAI takes seconds
     from monai.transforms import SpatialResample
 
     image = MetaTensor(_tensor(scan.values), torch.from_numpy(scan.place))
@@ -76,5 +97,5 @@ def double(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.fl
     return np.ascontiguousarray(doubled[:, :x, :y, :z].numpy())
 
 
-def _tensor(values: NDArray[np.float32]) -> torch.Tensor:
+def _tensor(values: NDArray[np.generic]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

@@ -218,7 +218,7 @@ def class_map(ref: ScanRef, palette: Palette, size: tuple[int, ...] | None = Non
         UserError: the file can't be read, its colours or ids are unknown, or the two files differ
             in size.
     """
-    pixels = ref.read().values
+    pixels = ref.read(2).values
     ids = _ids_path(ref, palette)
     if ids.is_file():
         classes = _read_ids(ids, palette)

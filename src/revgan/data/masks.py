@@ -39,8 +39,10 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
     """
     shape = domain.shape(ref)
     file = read(path, len(shape))
-    recipe = replace(domain.store.recipe, channels=None, typed=True, flat=True)
-    inside = recipe.apply(replace(file, values=(file.values > 0).astype(np.uint8)), path).values
+    recipe = replace(domain.store.recipe, channels=None, flat=True)
+    inside = recipe.apply(
+        replace(file, values=(file.values > 0).astype(np.uint8), nodata=None), path
+    ).values
     if inside.shape != (1, *shape):
         raise UserError(
             f"{path} has the shape {inside.shape}, but as the mask of {ref} it must have "

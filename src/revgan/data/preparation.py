@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from revgan.data.formats import Scan
 from revgan.data.grids import resample
@@ -79,32 +80,61 @@ class Grid:
         return replace(turned, values=resample(turned, affine, shape), affine=affine)
 
 
+Fill = float | Literal["low"]
+
+
+def fill_in_unit(
+    mapping: IntensityMapping, fill: Fill, channels: int, spatial_dims: int
+) -> NDArray[np.float32]:
+    """What the networks see where nothing was measured: (1, *1) or (channels, *1).
+
+    Args:
+        mapping: of the scan's intensities.
+        fill: see `Preparation.fill`.
+        channels: of the scan.
+        spatial_dims: its spatial axes.
+    """
+    ones = [1] * spatial_dims
+    if fill == "low":
+        return np.full((1, *ones), -1, np.float32)
+    return mapping.to_unit(np.full((channels, *ones), fill, np.float32))
+
+
 @dataclass(frozen=True)
 class Preparation:
     """How a model's scans are prepared for the network.
 
     Attributes:
-        a: the intensity mapping of A.
-        b: the intensity mapping of B.
-        grid: the orientation and spacing of the scans.
+        a: intensities of A.
+        b: intensities of B.
+        grid: how the scans lie in their arrays.
+        fill: what the networks see where nothing was measured: "low" is what becomes -1, a number
+            is in the files' units.
     """
 
     a: IntensityMapping
     b: IntensityMapping
     grid: Grid = Grid()
+    fill: Fill = "low"
 
     def of(self, domain: DomainName) -> IntensityMapping:
         """The intensity mapping of a domain."""
         return self.a if domain == "a" else self.b
 
+    def with_intensity(self, domain: DomainName, mapping: IntensityMapping) -> Self:
+        """The same with other intensities of a domain."""
+        return replace(self, a=mapping) if domain == "a" else replace(self, b=mapping)
+
     def write(self, folder: Path) -> None:
-        """Writes it into a model folder, complete or not at all; makes the folder."""
-        content = {
+        """Writes it into a model folder, which is made, whole or not at all."""
+        content: dict[str, Any] = {
             "a": self.a.to_dict(),
             "b": self.b.to_dict(),
             "orientation": self.grid.orientation,
             "spacing": self.grid.spacing and list(self.grid.spacing),
         }
+        if self.fill != "low":
+            content["fill"] = self.fill
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / PREPARATION, yaml.safe_dump(content, sort_keys=False))
 
@@ -134,7 +164,10 @@ class Preparation:
         if spacing is not None:
             x, y, z = map(float, spacing)
             spacing = x, y, z
-        return cls(a, b, Grid(content["orientation"], spacing))
+        fill = content.get("fill", "low")
+        return cls(
+            a, b, Grid(content["orientation"], spacing), fill if fill == "low" else float(fill)
+        )
 
 
 WITHOUT_FILE = {2: Preparation(TypeRange(), TypeRange())}

@@ -9,16 +9,26 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from revgan.data.config import DataConfig
 from revgan.data.domains import DataSet, Domain
+from revgan.data.recipe import Prepared
 from revgan.data.refs import ScanRef
+
+ENOUGH = 0.25
+"""The share of a crop that has to be measured, for another one not to be drawn in its place."""
+
+DRAWS = 8
+"""Crops that are drawn at most for one that is measured enough."""
+
+Corner = NDArray[np.int64]
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Sample n of the sequence: a pair (C, *crop) of A and of B in [-1, 1].
+    """Sample n of the sequence: a pair (C, *crop) of A and of B in [-1, 1], NaN where missing.
 
     Paired, both come from the same place of aligned scans; unpaired, each from anywhere. In an
     epoch, each scan of the larger domain occurs `config.crops_per_volume` times, in a new order
@@ -78,12 +88,35 @@ def cut(
         centre = foreground[random.integers(len(foreground))]
         corner = np.clip(centre - config.crop // 2, 0, room)
     else:
-        corner = random.integers(room + 1)
-    box = [slice(start, start + config.crop) for start in corner.tolist()]
-    cuts = {key: sources[key][0].in_unit(scan.values[:, *box]) for key, scan in scans.items()}
+        corner = _measured_corner(scans, room, config.crop, random)
+    crops = {key: scan.cut(_box(corner, config.crop)) for key, scan in scans.items()}
+    cuts = {key: sources[key][0].in_unit(crop) for key, crop in crops.items()}
     if config.flip and random.random() < 0.5:
         return {key: crop.flip(1 + first.left_right) for key, crop in cuts.items()}
     return cuts
+
+
+def _box(corner: Corner, crop: int) -> list[slice]:
+    return [slice(start, start + crop) for start in corner.tolist()]
+
+
+def _measured_corner(
+    scans: Mapping[str, Prepared], room: Corner, crop: int, random: np.random.Generator
+) -> Corner:
+    """Of a crop from anywhere; of scans with gaps, the first drawn that is measured enough.
+
+    If none of `DRAWS` is, it is the one that is measured most.
+    """
+    best, most = room, -1.0
+    for _ in range(DRAWS):
+        corner = random.integers(room + 1)
+        missing = [scan.cut(_box(corner, crop)).missing for scan in scans.values()]
+        measured = min((1 - float(each.mean()) for each in missing if each is not None), default=1)
+        if measured >= ENOUGH:
+            return corner
+        if measured > most:
+            best, most = corner, measured
+    return best
 
 
 class Steps(Sampler[list[int]]):

@@ -81,9 +81,17 @@ class DiskStore(Store):
 
 def _to_arrays(prepared: Prepared) -> cache.Arrays:
     found = prepared.found
-    # An empty array that records the file's channels and type.
-    arrays = {"values": prepared.values, "file": np.empty((found.channels, 0), found.dtype)}
-    optional = {"affine": found.affine, "foreground": prepared.foreground}
+    # An empty array whose shape and type are those of the file.
+    arrays = {
+        "values": prepared.values,
+        "file": np.empty((found.channels, 0), found.dtype),
+        "missing": np.array([np.nan if found.nodata is None else found.nodata, found.missing]),
+    }
+    optional = {
+        "affine": found.affine,
+        "foreground": prepared.foreground,
+        "limits": prepared.limits,
+    }
     arrays |= {name: array for name, array in optional.items() if array is not None}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -91,8 +99,10 @@ def _to_arrays(prepared: Prepared) -> cache.Arrays:
 def _from_arrays(arrays: cache.Arrays) -> Prepared:
     values, file = arrays["values"], arrays["file"]
     affine = np.array(arrays["affine"]) if "affine" in arrays else None
-    found = Found(len(file), file.dtype, values.shape[1:], affine)
-    return Prepared(values, found, arrays.get("foreground"))
+    nodata, missing = arrays["missing"].tolist()
+    nodata = None if np.isnan(nodata) else nodata
+    found = Found(len(file), file.dtype, values.shape[1:], affine, nodata, missing)
+    return Prepared(values, found, arrays.get("foreground"), arrays.get("limits"))
 
 
 class Room:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data import formats
-from revgan.data.channels import convert_channels
+from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values
-from revgan.data.formats.contract import require_photo
-from revgan.data.intensity import IntensityMapping, TypeRange
-from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
+from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
+from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
+from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
 from revgan.inference.restoring import restore
@@ -28,6 +28,9 @@ _UNPREPARED = (
     f"the model has no {PREPARATION}, which says how volumes are prepared for the networks, so it "
     "takes only tensors"
 )
+
+WIDER = {"float16": "float32", "bool": "uint8"}
+"""Types that many formats don't have, and the next that holds all their values."""
 
 CHANNEL_AXIS = {2: -1, 3: 0}
 """The channel axis of arrays that users give: last for pixels, as is usual, first for volumes."""
@@ -99,18 +102,19 @@ class Translator:
         """Translates one image or volume; size and kind stay the same.
 
         Args:
-            image: a tensor (C, *spatial) or a batch (B, C, *spatial) in [-1, 1]. A model for images
-                also takes pixels (H, W) or (H, W, C), uint8 or uint16, as an array or anything
-                NumPy can convert, such as a PIL image; images with other channels than the model's
-                are converted. A model for volumes also takes an array (X, Y, Z) or (C, X, Y, Z) in
-                the units of the training volumes' files, with their orientation and spacing.
+            image: a tensor (C, *spatial) or a batch (B, C, *spatial) in [-1, 1]. For a model of
+                images also pixels (H, W) or (H, W, C) in the units of the training images' files,
+                as an array or anything NumPy takes for one, such as a PIL image; of photos, whose
+                type's range counts, in any type of integers, and other channels than the model's
+                are converted. For a model of volumes also an array (X, Y, Z) or (C, X, Y, Z) in the
+                units of the training volumes' files, at their orientation and spacing.
             direction: "AtoB" or "BtoA".
             progress: called after each window, if there are several.
 
         Returns:
-            For a tensor, a tensor: float64 for float64, else float32. For pixels, pixels (H, W, C)
-            of the same bit depth. For a volume, an array (C, X, Y, Z), float32, in the units of the
-            other domain's files.
+            A tensor for a tensor, of float64 for one of float64 and else of float32; pixels
+            (H, W, C) for pixels, an array (C, X, Y, Z) for a volume, in the units of the other
+            domain's files: of photos integers, in the type of what was given, else fractions.
 
         Raises:
             ValueError: the direction, shape or type isn't one of these.
@@ -131,7 +135,9 @@ class Translator:
                 f"{KINDS[dims].article} has shape ({names}) or one with channels, not {array.shape}"
             )
         values = np.moveaxis(array, axis, 0)
-        translated = self._translate_values(values, direction, progress)
+        translated = self._translate_values(values, array.dtype, None, direction, progress)
+        if isinstance(self._intensities(direction)[1], TypeRange):
+            translated = in_type(translated, self.output_type(direction, array.dtype))
         return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
     def channels(self, direction: Direction) -> tuple[int, int]:
@@ -158,19 +164,52 @@ class Translator:
         return translated[0] if single else translated
 
     def _translate_values(
-        self, values: Values, direction: Direction, progress: Progress | None
+        self,
+        values: Values,
+        dtype: np.dtype[Any],
+        nodata: float | None,
+        direction: Direction,
+        progress: Progress | None,
     ) -> Values:
-        """Translates values (C, *spatial) on the model's grid, in files' units on both sides."""
+        """Values (C, *spatial) on the model's grid, in the units of files, there and there.
+
+        What comes out is not rounded yet to what a type of integers has.
+
+        Args:
+            values: what is translated.
+            dtype: of the file that they come from.
+            nodata: see `missing_in`.
+            direction: "AtoB" or "BtoA".
+            progress: told about each window.
+        """
         before, after = self._intensities(direction)
+        channels = self.channels(direction)[0]
         if isinstance(before, TypeRange):
-            require_photo(Header(len(values), values.shape[1:], values.dtype))
-            values = convert_channels(values, self.channels(direction)[0])
-        dtype = values.dtype
-        unit = torch.from_numpy(np.ascontiguousarray(before.to_unit(values)))
-        translated = self._translate_tensor(unit, direction, progress)
-        del unit  # it is large, and so are the values to come
+            if dtype.kind not in "bui":
+                raise ValueError(f"an image for this model is of a type of integers, not {dtype}")
+            before = TypeRange(dtype.name)
+            if len(values) != channels:
+                values = convert_channels(values, channels)
+        unit = self._to_unit(values, nodata, before)
+        translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
+        del unit  # large, as are the values to be made
         _require_numbers(translated)
-        return after.to_file(translated.numpy(), dtype)
+        return after.from_unit(translated.numpy(), self.output_type(direction, dtype))
+
+    def _to_unit(
+        self, values: Values, nodata: float | None, intensity: IntensityMapping
+    ) -> NDArray[np.float32]:
+        """What the networks see of values, with `fill` where nothing was measured."""
+        missing = missing_in(values, nodata)
+        own = intensity
+        if isinstance(intensity, PerScan):
+            own = intensity.of_scan([with_nan(values, missing)])
+        unit = np.ascontiguousarray(own.to_unit(values))
+        if missing is not None:
+            assert self.preparation is not None
+            fill = fill_in_unit(own, self.preparation.fill, len(values), values.ndim - 1)
+            np.copyto(unit, fill, where=missing)
+        return unit
 
     def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
         """The mappings of inputs and of translations in a direction."""
@@ -190,18 +229,42 @@ class Translator:
             progress: called after each window, if there are several.
 
         Returns:
-            (C, *spatial) on the scan's own grid, in the units of the other domain's files.
+            (C, *spatial) on the scan's own grid, in the units of the other domain's files and in
+            their type, where that is known; else float32. Where no channel of the scan was
+            measured, it is what `nodata_for` says, or NaN.
 
         Raises:
             ValueError: the scan's channels aren't the model's.
         """
         if self.preparation is None:
             raise ValueError(_UNPREPARED)
-        prepared = self.preparation.grid.bring(scan)
-        values = self._translate_values(prepared.values, direction, progress)
-        if prepared is scan:
-            return values
-        return restore(replace(prepared, values=values), scan.header)
+        missing = missing_in(scan.values, scan.nodata)
+        prepared = scan
+        if self.preparation.grid != Grid():
+            known = replace(scan, values=with_nan(scan.values, missing))
+            prepared = self.preparation.grid.bring(known)
+        values = self._translate_values(
+            prepared.values, scan.dtype, scan.nodata, direction, progress
+        )
+        if prepared is not scan:
+            values = restore(replace(prepared, values=values), scan.header)
+        wanted = self.output_type(direction, scan.dtype)
+        values = in_type(values, wanted)
+        if missing is not None:
+            nowhere: Missing = np.logical_and.reduce(missing, axis=0)
+            if nowhere.any():
+                return mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
+        return values
+
+    def output_type(self, direction: Direction, source: np.dtype[Any]) -> np.dtype[Any] | None:
+        """The type of the file that a translation is written to; None where no one has said it.
+
+        Args:
+            direction: "AtoB" or "BtoA".
+            source: the type of the file that is translated.
+        """
+        before, after = self._intensities(direction)
+        return after.output_type(source if isinstance(before, TypeRange) else None)
 
     def translate_file(
         self,
@@ -219,7 +282,7 @@ class Translator:
             source: a file, or a folder that is a scan.
             target: likewise.
             direction: "AtoB" or "BtoA".
-            progress: called after each window, if there are several.
+            progress: told about each window, where there are several.
             selection: which part of the source is meant.
 
         Raises:
@@ -232,17 +295,40 @@ class Translator:
         with formats.open(source, dims, selection) as file:
             before, after = self.channels(direction)
             found = file.header.channels
-            convertible = isinstance(self._intensities(direction)[0], TypeRange)
-            if found != before and not convertible:
+            photo = isinstance(self._intensities(direction)[0], TypeRange)
+            if found != before and not (photo and max(found, before) <= COLOURS):
                 raise UserError(
                     f"{source} has {_channels(found)}, but for {direction} the model takes "
                     f"{KINDS[dims].many} with {_channels(before)}; give one of these"
                 )
-            # Checked before the work rather than after it; floats are stored as float32.
-            dtype = file.header.dtype if file.header.dtype.kind in "iu" else np.dtype(np.float32)
-            formats.require_holds(target, replace(file.header, channels=after, dtype=dtype))
+            if photo and file.header.dtype.kind not in "bui":
+                raise UserError(
+                    f"{source} has values of {file.header.dtype}, but the model translates "
+                    f"{KINDS[dims].many} by the full range of a type of integers; give one of these"
+                )
+            # Before the work, not after it; fractions are stored as float32.
+            dtype = self.output_type(direction, file.header.dtype)
+            if dtype is None:
+                stored = file.header.dtype
+                dtype = stored if stored.kind in "iu" else np.dtype(np.float32)
+            made = replace(file.header, channels=after, dtype=dtype)
+            wider = WIDER.get(dtype.name)
+            if wider is not None and not formats.holds(target, made):
+                made = replace(made, dtype=np.dtype(wider))
+            formats.require_holds(target, made)
             scan = file.scan()
-        formats.write(target, self.translate_scan(scan, direction, progress), scan.header)
+        values = self.translate_scan(scan, direction, progress)
+        if wider is not None and made.dtype != dtype:
+            values = values.astype(wider)
+        formats.write(target, values, _like(scan.header, values.dtype, made.dtype))
+
+
+def _like(header: Header, made: np.dtype[Any], dtype: np.dtype[Any]) -> Header:
+    """The header of a file like another, but of its own type."""
+    nodata = None
+    if header.nodata is not None or header.dtype.kind == "f":
+        nodata = nodata_for(made, header.nodata)
+    return replace(header, dtype=dtype, nodata=nodata)
 
 
 def _require_numbers(translated: Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from revgan.errors import UsageError, one_line
+from revgan.errors import LARGEST, UsageError, one_line, short
 
 LISTED_IN_USAGE = 20
 """Options of a command that its usage line still names one by one."""
@@ -105,11 +105,15 @@ class Parser(ArgumentParser):
         Raises:
             UsageError: something is wrong with them.
         """
-        options = super().parse_args(args, namespace, **how)
-        if self.start is _leave_defaults:
-            return options
-        self.start(options)
-        return super().parse_args(args, namespace, **how)
+        try:
+            options = super().parse_args(args, namespace, **how)
+            if self.start is not _leave_defaults:
+                self.start(options)
+                options = super().parse_args(args, namespace, **how)
+        except RecursionError as error:
+            raise UsageError(f"an option's value is nested too deep; {self._remedy()}") from error
+        _check_finite(options)
+        return options
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raises `UsageError`; called by jsonargparse with its report of several lines."""
@@ -130,6 +134,18 @@ class Parser(ArgumentParser):
 
 def _leave_defaults(options: Namespace) -> None:
     """No option chooses defaults."""
+
+
+def _check_finite(options: Namespace) -> None:
+    """Refuses numbers that no computation gets on with.
+
+    Raises:
+        UsageError: names the first.
+    """
+    for name, value in vars(options.as_flat()).items():
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, int | float) and not -LARGEST <= number <= LARGEST:
+                raise UsageError(f"--{name} must be a finite number, not {short(number)}")
 
 
 def _accepted(option: Action) -> str:

@@ -1,4 +1,4 @@
-"""Tells a volume file's spatial axes from its channels."""
+"""Which axes of a file are in space, and which are channels."""
 
 import math
 from pathlib import Path
@@ -11,6 +11,20 @@ from revgan.errors import UserError
 MAX_CHANNELS = 512
 """Enough for diffusion-weighted volumes (288 in the Human Connectome Project), but not for a long
 time series, whose frames would become channels."""
+
+
+def channel_axis(shape: tuple[int, ...]) -> int:
+    """The axis of channels of an image whose file has three axes and doesn't say which: 0 or 2.
+
+    Two equal sizes beside another are those of a square; else the smaller of the first and the
+    last is that of the channels, which come last if these are equal, too.
+    """
+    first, middle, last = shape
+    if first == middle != last:
+        return 2
+    if middle == last != first:
+        return 0
+    return 0 if first < last else 2
 
 
 def volume_channels(

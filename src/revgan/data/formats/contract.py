@@ -41,6 +41,8 @@ class Kind:
         scale: the option that sets how many elements they have.
         preset: the preset to start from.
         halved: whether A and B may be side by side in one file, as in pix2pix.
+        photos: they may be photos, in which the full range of their type of integers counts, and
+            which may be even.
     """
 
     one: str
@@ -50,6 +52,7 @@ class Kind:
     scale: str
     preset: str
     halved: bool
+    photos: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
         """The size in words: width before height for images, X, Y, Z for volumes."""
@@ -58,8 +61,19 @@ class Kind:
 
 
 KINDS = {
-    2: Kind("image", "an image", "images", "pixels", "data.resize", "default", halved=True),
-    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes", halved=False),
+    2: Kind(
+        "image", "an image", "images", "pixels", "data.resize", "default", halved=True, photos=True
+    ),
+    3: Kind(
+        "volume",
+        "a volume",
+        "volumes",
+        "voxels",
+        "data.spacing",
+        "volumes",
+        halved=False,
+        photos=False,
+    ),
 }
 """By the number of spatial axes."""
 
@@ -388,6 +402,14 @@ class Family(ABC):
     def beyond(self, header: Header) -> list[str]:
         """What this family can't hold of a scan, in words; empty if it can hold everything."""
         return []
+
+
+def beyond_photo(header: Header) -> list[str]:
+    """What of a scan no photo has, in words: more than 4 channels, or other types than these."""
+    beyond = [] if header.channels <= 4 else [f"{header.channels} channels"]
+    if header.dtype not in (np.uint8, np.uint16):
+        beyond.append(f"values of {header.dtype}")
+    return beyond
 
 
 def require_photo(header: Header) -> None:

@@ -30,6 +30,7 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.registry import reading_family, suffix_of, writing_family
+from revgan.data.formats.selecting import channels
 from revgan.errors import UserError
 from revgan.files import replacing
 
@@ -56,20 +57,25 @@ class OpenScan:
     def read(self, window: Window | None = None) -> Values:
         """Reads the values (C, *window) of a part of the scan, by default all, in the file's units.
 
-        They have the file's type in native byte order, or float32 if the file scales integers.
-        Formats with tiles, strips or no compression read only what the window needs.
+        They have the file's type, in the machine's byte order; float32 where the file scales
+        integers, and where a mask beside the values says that some were not measured: these are NaN
+        then. Formats with tiles, strips or no compression read only what the window needs.
 
         Raises:
-            UserError: the file is damaged, or values are NaN, infinite or beyond float32's range.
+            UserError: the file is damaged, or values are infinite or beyond float32.
         """
+        window = window or (slice(None),) * len(self.header.shape)
         with _blaming(self._path):
-            values = self._reader.values(window or (slice(None),) * len(self.header.shape))
-        wrong = values.size - _count_finite(values)
+            values = self._reader.values(window)
+            measured = self._reader.measured(window)
+        wrong = _count_infinite(values, self.header.nodata)
         if wrong:
             raise UserError(
-                f"{self._path} has {wrong} NaN or infinite values (as float32); replace them, for "
-                "example with the background's value"
+                f"{self._path} has {wrong} infinite values (of float32); replace them by NaN where "
+                "nothing was measured"
             )
+        if measured is not None and not measured.all():
+            values = np.where(measured, values.astype(np.float32), np.float32(np.nan))
         return values
 
     def scan(self) -> Scan:
@@ -90,6 +96,26 @@ class OpenScan:
         )
 
 
+class _Picked(Reader):
+    """Some of a file's channels, of a family that reads all."""
+
+    def __init__(self, path: Path, reader: Reader, wanted: tuple[str, ...]) -> None:
+        self._reader, header = reader, reader.header
+        self._numbers = channels(path, wanted, header.names, header.channels)
+        names = tuple(header.names[number] for number in self._numbers) if header.names else ()
+        self.header = replace(header, channels=len(self._numbers), names=names)
+
+    def values(self, window: Window) -> Values:
+        read: Values = self._reader.values(window)[self._numbers]
+        return read
+
+    def measured(self, window: Window) -> NDArray[np.bool_] | None:
+        return self._reader.measured(window)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
 @contextmanager
 def open(
     path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
@@ -107,6 +133,9 @@ def open(
     """
     path = Path(path)
     family = reading_family(path, spatial_dims)
+    picked = None if "channels" in family.selects else selection.channels
+    if picked is not None:  # of any format, though all are read
+        selection = replace(selection, channels=None)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
@@ -121,6 +150,8 @@ def open(
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
+        if picked is not None:
+            reader = _Picked(path, reader, picked)
         if reader.header.affine is not None:
             _require_place(reader.header.affine, path)
         yield OpenScan(path, reader)
@@ -290,7 +321,7 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
         values: of any shape.
         dtype: the wanted type.
     """
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "biu" or values.dtype == dtype:
         return values
     values = values.astype(np.float32, copy=False)
     if dtype.kind not in "iu":
@@ -386,9 +417,15 @@ def _require_place(affine: Affine, path: Path) -> None:
         )
 
 
-def _count_finite(values: Values) -> int:
-    """How many values are finite as float32, which networks use."""
+def _count_infinite(values: Values, nodata: float | None) -> int:
+    """How many values float32 doesn't hold; networks know no larger ones.
+
+    NaN stands for nothing measured, as does `nodata`, however large it is.
+    """
     if values.dtype.kind != "f":
-        return values.size
+        return 0
     with np.errstate(over="ignore"):
-        return int(np.count_nonzero(np.isfinite(values.astype(np.float32, copy=False))))
+        infinite = np.isinf(values.astype(np.float32, copy=False))
+        if nodata is not None and infinite.any():
+            infinite &= values != values.dtype.type(nodata)
+    return int(np.count_nonzero(infinite))

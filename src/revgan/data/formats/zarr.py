@@ -105,7 +105,8 @@ class _Axes:
         """The opposite of `to_scan`."""
         left = [axis for axis in self.names if axis in "c" + self.order]
         if "c" not in left:
-            return values[0].transpose([self.order.index(axis) for axis in left])
+            plain: Values = values[0].transpose([self.order.index(axis) for axis in left])
+            return plain
         return values.transpose([("c" + self.order).index(axis) for axis in left])
 
     def spatial(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
@@ -355,7 +356,7 @@ def _array(path: Path, group: Any, name: str, axes: str) -> Any:
             f"{path} uses the codecs {', '.join(sorted(unknown))}, which revgan doesn't decode; "
             "write it again with zstd or blosc"
         )
-    if array.dtype.kind not in "buif" or array.ndim != len(axes) or 0 in array.shape:
+    if array.dtype.kind not in "buif" or len(array.shape) != len(axes) or 0 in array.shape:
         size = " x ".join(map(str, array.shape))
         raise UserError(
             f"{path} holds an array of {array.dtype} and size {size} as {axes}; give an image of "
