@@ -131,8 +131,7 @@ class Intensity:
         """
         middle, half = self._middle_and_half(values.ndim)
         if self.dtype and np.dtype(self.dtype).itemsize > 2 and self.dtype != "float32":
-            intensities: Values = values * np.float64(half) + np.float64(middle)
-            return intensities
+            return values * np.float64(half) + np.float64(middle)
         intensities = values * half
         intensities += middle
         return intensities
@@ -212,8 +211,7 @@ class TypeRange:
     ) -> NDArray[np.float32]:
         """The values of a type of integers, not rounded yet."""
         low, half = _range(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
-        scaled: NDArray[np.float32] = (values + np.float32(1 + low / half)) * half
-        return scaled
+        return (values + np.float32(1 + low / half)) * half
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any]:
         """That of the file translated, so that photos keep their depth; else that of the domain."""

@@ -387,5 +387,4 @@ def translate_padded(
 
 def _on_device(generator: TwoWayGenerator, direction: Direction, batch: Tensor) -> Tensor:
     weight = next(generator.parameters())
-    translated: Tensor = generator(batch.to(weight.device, weight.dtype), direction)
-    return translated
+    return generator(batch.to(weight.device, weight.dtype), direction)

@@ -106,8 +106,7 @@ class _Picked(Reader):
         self.header = replace(header, channels=len(self._numbers), names=names)
 
     def values(self, window: Window) -> Values:
-        read: Values = self._reader.values(window)[self._numbers]
-        return read
+        return self._reader.values(window)[self._numbers]
 
     def measured(self, window: Window) -> NDArray[np.bool_] | None:
         return self._reader.measured(window)

@@ -98,15 +98,13 @@ class _Axes:
         left = [axis for axis in self.names if axis in "c" + self.order]
         if "c" not in left:
             data, left = data[np.newaxis], ["c", *left]
-        scan: Values = data.transpose([left.index(axis) for axis in "c" + self.order])
-        return scan
+        return data.transpose([left.index(axis) for axis in "c" + self.order])
 
     def to_array(self, values: Values) -> Values:
         """The opposite of `to_scan`."""
         left = [axis for axis in self.names if axis in "c" + self.order]
         if "c" not in left:
-            plain: Values = values[0].transpose([self.order.index(axis) for axis in left])
-            return plain
+            return values[0].transpose([self.order.index(axis) for axis in left])
         return values.transpose([("c" + self.order).index(axis) for axis in left])
 
     def spatial(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
@@ -175,8 +173,7 @@ class _ZarrReader(Reader):
         chosen = [number - first for number in self._channels]
         if chosen != list(range(len(values))):
             values = values[chosen]
-        read: Values = values.astype(self.header.dtype, copy=False)
-        return read
+        return values.astype(self.header.dtype, copy=False)
 
 
 class _ZarrWriter(Writer):
