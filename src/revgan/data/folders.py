@@ -86,15 +86,15 @@ def open_folder(
 ) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 
-    Either `trainA` and `trainB` with scans of A and B, or, of images alone, `train` with files that
-    show A on the left and B on the right. Those for the test are in folders called `test` in place
-    of `train`, those for validation in `val`. Both may be missing; without `test`, `val` is for the
-    test. The user is told what is passed over.
+    Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
+    show A on the left and B on the right. Test scans are in folders called `test` instead of
+    `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
+    testing. The user is told what is passed over.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
-        paired: scans of A and B are pairs: in two folders, they go by the same names.
+        paired: scans of A and B are pairs; in two folders, partners have the same name.
         recursive: looks into folders inside these, too.
         selection: which part of each file is meant.
 
@@ -258,8 +258,8 @@ def _require_aligned(split: Split, many: str) -> None:
     alone = _names_without_partner(split.a, split.b)
     more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
     raise UserError(
-        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} "
-        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
+        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} {len(split.b)}, "
+        "but for pairs each name must occur exactly once in both, unlike "
         f"{', '.join(alone[:3])}{more}"
     )
 

@@ -82,8 +82,7 @@ def halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         (C, ceil(X / 2), ceil(Y / 2), ceil(Z / 2)).
     """
-    halved: NDArray[np.float32] = F.avg_pool3d(_tensor(values), 2, ceil_mode=True).numpy()
-    return halved
+    return F.avg_pool3d(_tensor(values), 2, ceil_mode=True).numpy()
 
 
 def double(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
