@@ -16,11 +16,12 @@ from accelerate import Accelerator
 
 from revgan.cli import COMMANDS, main
 from revgan.data import refs as files_read
+from revgan.data.sampling import TrainingSamples
 from revgan.errors import notice
 from revgan.inference.planning import WindowOptions
 from revgan.networks import pretrained
 from revgan.options import Parser, add_window_options, window_options
-from revgan.training import checkpoint, journal, loop
+from revgan.training import Trainer, checkpoint, journal, loop, session
 from scans import read_image, write_image
 
 TINY = {
@@ -306,8 +307,8 @@ def spoil_one_test_folder(root):
         (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png has 40 x 31 pixels"),
         (lambda root: save(root / "trainB" / "1.png", channels=1), "data.channels_b"),
         (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
-        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "both need the same size"),
-        (lambda root: save(root / "testB" / "1.png", (36, 44)), "both need the same size"),
+        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "must have the same size"),
+        (lambda root: save(root / "testB" / "1.png", (36, 44)), "must have the same size"),
     ],
 )
 def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil, expected):
@@ -320,10 +321,11 @@ def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil,
 def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsys, tmp_path):
     images = make_images(tmp_path / "images", channels=(1, 3), dtype=np.uint16)
     run = tmp_path / "run"
-    message = sentence(capsys, train(images, run))
+    by_type = {"data__intensity_a": "type", "data__intensity_b": "type"}
+    message = sentence(capsys, train(images, run, **by_type))
     assert "--losses.identity_weight 0" in message
     assert not run.exists()
-    assert train(images, run, losses__identity_weight=0) == 0
+    assert train(images, run, losses__identity_weight=0, **by_type) == 0
     assert "method: type" in (run / "model" / "intensity.yaml").read_text()
     target = tmp_path / "out.png"
     assert main(["translate", str(run), str(images / "testA" / "0.png"), str(target)]) == 0
@@ -333,7 +335,7 @@ def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsy
 
 
 def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path, monkeypatch):
-    def interrupt(path):
+    def interrupt(path, dims):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(files_read, "read", interrupt)
@@ -341,16 +343,33 @@ def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_before_the_first_step_leaves_nothing(capsys, images, tmp_path, monkeypatch):
-    forget_after = loop.RunFolder.forget_after
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (session, "checked_data"),
+        (loop, "decide_memory"),
+        (loop.RunFolder, "forget_after"),
+        (TrainingSamples, "__getitem__"),
+    ],
+)
+def test_a_signal_before_the_first_step_leaves_nothing(
+    capsys, images, tmp_path, monkeypatch, number, status, told, owner, name
+):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    function = getattr(owner, name)
 
-    def interrupted(self, step):
-        os.kill(os.getpid(), signal.SIGINT)
-        forget_after(self, step)
+    def signalled(*arguments, **options):
+        os.kill(os.getpid(), number)
+        return function(*arguments, **options)
 
-    monkeypatch.setattr(loop.RunFolder, "forget_after", interrupted)
-    assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
+    monkeypatch.setattr(owner, name, signalled)
+    assert sentence(capsys, train(images, tmp_path / "run"), status) == told
     assert not (tmp_path / "run").exists()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 # Run folders
@@ -463,7 +482,7 @@ def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkey
     ("owner", "name", "calls", "named"),
     [
         (journal, "save_generator", 0, "model"),
-        (journal.json, "dumps", 2, "metrics.jsonl"),  # the first rewrite the lines that are there
+        (journal, "json_line", 0, "metrics.jsonl"),
         (journal.BestModel, "offer", 0, "best"),
         (Accelerator, "log", 0, "tensorboard"),
         (Accelerator, "end_training", 0, "tensorboard"),
@@ -557,7 +576,7 @@ def test_memory_that_is_not_enough_is_told_and_nothing_else_taken_for_it(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(loop.Trainer, "step", fail)
+    monkeypatch.setattr(Trainer, "step", fail)
     if told:
         assert "memory is not enough" in sentence(capsys, train(images, tmp_path / "run"), 1)
     else:

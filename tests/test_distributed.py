@@ -1,7 +1,10 @@
 """Two processes train as one with the joined batch."""
 
+import errno
 import os
+import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,10 +13,13 @@ import torch
 import torch.multiprocessing as mp
 from accelerate import Accelerator
 
+from revgan.data.sampling import TrainingSamples
+from revgan.errors import UserError
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training.config import OptimizerConfig
 from revgan.training.objectives import Batch, LossConfig, Players, build_objective
 from revgan.training.step import Trainer
+from small_runs import configuration, run, write_images
 
 
 def batch() -> Batch:
@@ -45,11 +51,16 @@ def gradients_of_a_step(kind: str, batch: Batch) -> dict[str, torch.Tensor]:
 KINDS = "unpaired", "paired"
 
 
-def process(rank: int, port: str, folder: str) -> None:
+def become(rank: int, port: str) -> None:
+    """Makes this process one of two that train."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ["ACCELERATE_USE_CPU"] = "true"
     torch.set_num_threads(1)
+
+
+def process(rank: int, port: str, folder: str) -> None:
+    become(rank, port)
     whole = batch()
     share = Batch(whole.a[rank : rank + 1], whole.b[rank : rank + 1])
     gradients = {kind: gradients_of_a_step(kind, share) for kind in KINDS}
@@ -85,3 +96,49 @@ def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, shares):
         # In float64, so that nothing but the order of sums differs. In float32 a convolution over
         # two images differs from two over one in its last bits, which fresh networks amplify.
         assert torch.allclose(ours[name], grad, rtol=1e-6, atol=1e-8), name
+
+
+def killed(self, number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def gone(self, number):
+    raise FileNotFoundError(errno.ENOENT, "Gone", "x.png")
+
+
+def training(rank: int, port: str, folder: Path, fail) -> None:
+    """Trains in its share; process 1 fails after three steps of two samples."""
+    become(rank, port)
+    get = TrainingSamples.__getitem__
+    if rank == 1:
+        TrainingSamples.__getitem__ = lambda self, n: (fail if n >= 6 else get)(self, n)
+    try:
+        run(configuration(folder, checkpoint_every=100, validate_every=None), folder / "run")
+    except UserError as error:
+        (folder / f"{rank}.txt").write_text(str(error))
+        sys.exit(1)
+
+
+@pytest.mark.parametrize(
+    ("fail", "statuses", "told"),
+    [
+        (killed, [1, -signal.SIGKILL], ["has lost another, which says itself why it ended"]),
+        (gone, [1, 1], ["x.png can't be read or written: Gone"] * 2),
+    ],
+)
+def test_a_process_that_fails_ends_all_with_a_checkpoint(tmp_path, fail, statuses, told):
+    write_images(tmp_path)
+    context, port = mp.get_context("spawn"), free_port()
+    processes = [
+        context.Process(target=training, args=(rank, port, tmp_path, fail)) for rank in range(2)
+    ]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join()
+    assert [each.exitcode for each in processes] == statuses
+    for rank, expected in enumerate(told):
+        message = (tmp_path / f"{rank}.txt").read_text()
+        assert expected in message
+        assert "go on from step 3 with revgan train --resume" in message
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-3"]

@@ -19,12 +19,12 @@ from revgan.training.objectives import Batch, Objective, Players, build_objectiv
 from revgan.training.step import Trainer, decay, frozen
 
 
-def make(kind="unpaired", precision="no", memory="reversible", seed=0) -> Trainer:
+def make(kind="unpaired", precision="no", memory="reversible", seed=0, norm="instance") -> Trainer:
     torch.manual_seed(1)
     objective = build_objective(kind, LossConfig(pool_size=2))
     judged = objective.judged_channels(3, 3)
-    judges = [PatchDiscriminator(in_channels=judged, width=4) for _ in range(2)]
-    players = Players(RevGenerator(width=4, depth=2, memory=memory), *judges)
+    judges = [PatchDiscriminator(in_channels=judged, width=4, norm=norm) for _ in range(2)]
+    players = Players(RevGenerator(width=4, depth=2, memory=memory, norm=norm), *judges)
     AcceleratorState._reset_state()  # of another precision
     accelerator = Accelerator(cpu=True, mixed_precision=precision)
     return Trainer(players, objective, OptimizerConfig(), 20, seed, accelerator)

@@ -4,14 +4,24 @@ Each command is imported when it is called, and PyTorch when it runs, so that no
 """
 
 import shlex
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TextIO
 
 from revgan import __version__
-from revgan.errors import Notice, UserError, out_of_memory, solver_failed
+from revgan.errors import (
+    Notice,
+    Stopped,
+    UserError,
+    io_sentence,
+    out_of_memory,
+    solver_failed,
+)
 
 COMMANDS = {
     "demo": "train on a real sample set, translate what was held out, write a report",
@@ -58,15 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = ", ".join(COMMANDS)
         return _fail(f"there is no command {name}; the commands are {known}", USAGE_ERROR)
     try:
-        with warnings.catch_warnings():
+        with _terminable(), warnings.catch_warnings():
             warnings.showwarning = _show
             warnings.simplefilter("once", Notice)
             return _run(name, rest)
     except UserError as error:
         return _fail(str(error), error.status)
     except OSError as error:
-        reason = error.strerror or str(error)
-        return _fail(f"{error.filename or 'a file'} can't be read or written: {reason}", 1)
+        return _fail(io_sentence(error), 1)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -75,8 +84,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not solver_failed(error):
             raise
         return _fail(_SOLVER_FAILED, 1)
+    except Stopped as stopped:
+        how = "interrupted" if stopped.signal == signal.SIGINT else "terminated"
+        return _fail(how, 128 + stopped.signal)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within, SIGTERM ends the command as Ctrl-C does, so that unfinished files are removed."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    known = signal.getsignal(signal.SIGTERM)
+    if known is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield  # somebody else decides
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, known)
 
 
 def _run(name: str, arguments: list[str]) -> int:
@@ -93,8 +123,7 @@ def _run(name: str, arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     options.command_line = shlex.join(["revgan", name, *arguments])
     load.yield_when_busy()
-    status: int = command.run(options, Console())
-    return status
+    return command.run(options, Console())
 
 
 def _overview() -> str:

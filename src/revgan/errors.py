@@ -35,6 +35,23 @@ def notice(message: str) -> None:
     warnings.warn(message, Notice, stacklevel=2)
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal came where nothing is to be kept.
+
+    Args:
+        signal: its number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__()
+        self.signal = signal
+
+
+def io_sentence(error: OSError) -> str:
+    """What is wrong with which file, in one sentence."""
+    return f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}"
+
+
 def one_line(error: object, at_most: int | None = None) -> str:
     """What an error of a library says, on one line, for a sentence of ours to quote.
 
@@ -60,6 +77,38 @@ def check_choices(config: "DataclassInstance") -> None:
         if get_origin(types[field.name]) is Literal and value not in known:
             listed = ", ".join(map(str, known))
             raise ValueError(f"{field.name} must be one of {listed}, not {value!r}")
+
+
+LARGEST = 1e38
+"""Of a number of an option: float32 ends soon beyond."""
+
+
+def check_numbers(config: "DataclassInstance", **ranges: tuple[float, float]) -> None:
+    """Checks the fields of a dataclass that hold numbers, alone or in tuples.
+
+    Args:
+        config: the dataclass.
+        **ranges: the least and the largest value of fields; of others, both ends of what is finite
+            in float32.
+
+    Raises:
+        ValueError: a number is out of its range, infinite or NaN.
+    """
+    for field in fields(config):
+        value = getattr(config, field.name)
+        least, most = ranges.get(field.name, (-LARGEST, LARGEST))
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if not least <= number <= most:
+                wanted = f"{least} or more" if number < least else f"{most} or less"
+                raise ValueError(f"{field.name} must be {wanted}, not {short(number)}")
+
+
+def short(value: object, length: int = 40) -> str:
+    """A value in words, cut where it would fill lines."""
+    text = one_line(value)
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def solver_failed(error: AssertionError) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from revgan.errors import check_choices
+from revgan.errors import check_choices, check_numbers
 
 Memory = Literal["naive", "reversible", "lean"]
 MemoryChoice = Literal["auto", Memory]
@@ -19,6 +19,9 @@ AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heu
 FixedStepSolver = Literal["euler", "midpoint", "rk4"]
 Solver = Literal[AdaptiveSolver, FixedStepSolver]
 DiscriminatorForm = Literal["paper", "patch70"]
+
+LARGEST_WIDTH, LARGEST_DEPTH, LARGEST_KERNEL, LARGEST_STEPS = 16384, 1024, 255, 100_000
+"""Beyond, no machine has the memory, and planning would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,17 @@ class GeneratorConfig:
 
     def _check_ranges(self) -> None:
         check_choices(self)
-        if self.width < 1:
-            raise ValueError(f"width must be 1 or more, not {self.width}")
-        if self.depth < 0:
-            raise ValueError(f"depth must be 0 or more, not {self.depth}")
+        for name in ("ode_rtol", "ode_atol", "ode_step"):
+            if not getattr(self, name) > 0:  # which refuses NaN too
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        check_numbers(
+            self,
+            width=(1, LARGEST_WIDTH),
+            depth=(0, LARGEST_DEPTH),
+            first_kernel=(1, LARGEST_KERNEL),
+            last_kernel=(1, LARGEST_KERNEL),
+            slabs=(0, LARGEST_WIDTH),
+        )
         if not 0 <= self.downsamplings <= 4:
             raise ValueError(f"downsamplings must be from 0 to 4, not {self.downsamplings}")
         if self.downsamplings == 0 and self.width % 2:
@@ -131,12 +141,14 @@ class GeneratorConfig:
                 raise ValueError(f"{name} must be odd, 1 or more, not {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
-        for name in ("ode_rtol", "ode_atol", "ode_step"):
-            if not getattr(self, name) > 0:  # which refuses NaN too
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
     def _check_ode(self) -> None:
         """Refuses what would make the field differ from one evaluation to the next."""
+        if self.ode_solver in _FIXED_STEP and self.depth / self.ode_step > LARGEST_STEPS:
+            raise ValueError(
+                f"ode_step must be depth / {LARGEST_STEPS} or more, not {self.ode_step} with depth "
+                f"{self.depth}"
+            )
         if self.dropout:
             raise ValueError(f"dropout must be 0 with core ode, not {self.dropout}")
         if self.norm == "batch":
@@ -157,8 +169,6 @@ class GeneratorConfig:
                 f"stored_blocks must be 0 with memory {self.memory}, not {self.stored_blocks}; "
                 "only reversible and lean take such a number"
             )
-        if self.slabs < 0:
-            raise ValueError(f"slabs must be 0 or more, not {self.slabs}")
         if self.slabs and self.memory != "lean":
             raise ValueError(
                 f"slabs must be 0 with memory {self.memory}, not {self.slabs}; only lean cuts "
@@ -179,14 +189,12 @@ class GeneratorConfig:
     @property
     def core_channels(self) -> int:
         """Channels between encoder and decoder."""
-        channels: int = self.width * 2**self.downsamplings
-        return channels
+        return self.width * 2**self.downsamplings
 
     @property
     def size_multiple(self) -> int:
         """Every spatial size must be a multiple of this."""
-        multiple: int = 2**self.downsamplings
-        return multiple
+        return 2**self.downsamplings
 
     @property
     def min_size(self) -> int:
@@ -226,8 +234,7 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.width < 1:
-            raise ValueError(f"width must be 1 or more, not {self.width}")
+        check_numbers(self, width=(1, LARGEST_WIDTH))
 
 
 _ADAPTIVE, _FIXED_STEP = get_args(AdaptiveSolver), get_args(FixedStepSolver)

@@ -18,6 +18,7 @@ from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
+from revgan.plain_yaml import read_yaml
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURE = "config.yaml"
@@ -92,7 +93,7 @@ def load_generator(folder: Path) -> TwoWayGenerator:
         kind, arguments = read_architecture(folder / ARCHITECTURE)
         generator = MODELS[kind](**arguments)
         generator.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"the model in {folder} can't be loaded: {one_line(error, 200)}") from error
     return generator
 
@@ -101,10 +102,12 @@ def read_architecture(path: Path) -> tuple[str, dict[str, Any]]:
     """The kind of generator in a model folder's config.yaml, a key of `MODELS`, and its arguments.
 
     Raises:
-        ValueError: it describes no generator that this version knows.
-        yaml.YAMLError: it isn't YAML.
+        ValueError: it isn't YAML, or describes no generator that this version knows.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = read_yaml(path)
+    except ValueError as error:
+        raise ValueError(f"{path.name} {error}") from error
     kind = content.pop("model", None) if isinstance(content, dict) else None
     if kind not in MODELS:
         raise ValueError(f"{path.name} doesn't describe a {' or '.join(MODELS)}")

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from revgan.errors import UsageError, one_line
+from revgan.errors import LARGEST, UsageError, one_line, short
 
 LISTED_IN_USAGE = 20
 """Options of a command that its usage line still names one by one."""
@@ -105,11 +105,15 @@ class Parser(ArgumentParser):
         Raises:
             UsageError: something is wrong with them.
         """
-        options = super().parse_args(args, namespace, **how)
-        if self.start is _leave_defaults:
-            return options
-        self.start(options)
-        return super().parse_args(args, namespace, **how)
+        try:
+            options = super().parse_args(args, namespace, **how)
+            if self.start is not _leave_defaults:
+                self.start(options)
+                options = super().parse_args(args, namespace, **how)
+        except RecursionError as error:
+            raise UsageError(f"an option's value is nested too deep; {self._remedy()}") from error
+        _check_finite(options)
+        return options
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raises `UsageError`; called by jsonargparse with its report of several lines."""
@@ -122,7 +126,9 @@ class Parser(ArgumentParser):
         for argument in self.args:
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
-                if near := get_close_matches(name, known, n=1):
+                # A section alone, such as --data, means its first option.
+                within = [option for option in known if option.startswith(f"{name}.")]
+                if near := within or get_close_matches(name, known, n=1):
                     return f"did you mean {near[0]}"
                 break
         return f"see {self.prog} --help"
@@ -132,12 +138,30 @@ def _leave_defaults(options: Namespace) -> None:
     """No option chooses defaults."""
 
 
+def _check_finite(options: Namespace) -> None:
+    """Refuses numbers that no computation gets on with.
+
+    Raises:
+        UsageError: names the first.
+    """
+    for name, value in vars(options.as_flat()).items():
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, int | float) and not -LARGEST <= number <= LARGEST:
+                raise UsageError(f"--{name} must be a finite number, not {short(number)}")
+
+
 def _accepted(option: Action) -> str:
     """What an option's value may be, in words."""
     hint = getattr(option, "_typehint", str)
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    return " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
+    kinds = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    return " or ".join(map(_kind, kinds))
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is not Literal:
+        return _KINDS[hint]
+    values = get_args(hint)
+    return f"one of {', '.join(map(str, values))}" if len(values) > 1 else str(values[0])
 
 
 _KINDS: dict[Any, str] = {
@@ -146,5 +170,8 @@ _KINDS: dict[Any, str] = {
     bool: "true or false",
     NoneType: "null",
     str: "text",
+    tuple[str, ...]: "a list of texts such as [x, y]",
+    tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
+    tuple[float, ...]: "several such as [0, -25]",
 }

@@ -14,9 +14,11 @@ from jsonargparse import (  # type: ignore[attr-defined]  # handed out on first 
     Namespace,
 )
 
+from revgan.data.config import upgraded
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
 from revgan.options.parser import Parser
+from revgan.plain_yaml import read_yaml
 from revgan.training.config import RunConfig, preset_names, preset_path
 
 SECTIONS: dict[str, Any] = {f.name: f.type for f in fields(RunConfig) if is_dataclass(f.type)}
@@ -27,10 +29,11 @@ class _ConfigFile(ActionConfigFile):
     """``--config``, which refuses a file that holds anything but options of a run."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        _read(Path(values))
+        # As today's options, and not as the file has them, which may be an earlier version's.
+        content = yaml.safe_dump(_read(Path(values)))
         try:
             # jsonargparse has no types here.
-            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+            super().__call__(parser, cfg, content, option_string)  # type: ignore[no-untyped-call]
         except UsageError as error:
             raise UsageError(f"{values}: {error}") from error
 
@@ -156,6 +159,8 @@ def check_startable(config: RunConfig) -> RunConfig:
     """
     from revgan.data.sets import BUILT_IN
 
+    if not config.data.path and config.data.a is not None:
+        config = replace(config, data=replace(config.data, path="."))
     if not config.data.path:
         sets = ", ".join(BUILT_IN)
         raise UsageError(f"give a folder of images or volumes to train on, or a sample set: {sets}")
@@ -199,22 +204,20 @@ def _read(path: Path) -> dict[str, Any]:
         UsageError: it can't be read, isn't YAML, or has unknown keys.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise UsageError(
             f"the configuration {path} can't be read ({error.strerror}); give a YAML file"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" from line {mark.line + 1} on" if mark else ""
-        raise UsageError(
-            f"{path} isn't YAML{where}; write it like the config.yaml of a run"
-        ) from error
+    except ValueError as error:
+        raise UsageError(f"{path} {error}; write it like the config.yaml of a run") from error
     _check_keys(path, content, [field.name for field in fields(RunConfig)])
     for name, section in SECTIONS.items():
         if name in content:
             _check_keys(path, content[name], [field.name for field in fields(section)], f"{name}.")
     checked: dict[str, Any] = content
+    if "data" in checked:
+        checked["data"] = upgraded(checked["data"])
     return checked
 
 

@@ -94,8 +94,10 @@ class BestModel:
     def _is_better(self, offered: Best) -> bool:
         # Options may change: the best was perhaps chosen by another score, or on another split.
         score, best = getattr(offered, self.by), getattr(self._best, self.by, None)
+        if not all(map(math.isfinite, (offered.mae, offered.psnr, offered.ssim))):
+            return False
         if best is None:
-            return not math.isnan(score)
+            return True
         return bool(score < best if self.by == "mae" else score > best)
 
 

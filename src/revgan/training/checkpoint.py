@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,9 +19,11 @@ from revgan.networks.pretrained import save_tensors
 TENSORS = "state.safetensors"
 PROGRESS = "progress.json"
 
+Counts = dict[str, dict[str, float]]
+
 
 def save_checkpoint(
-    folder: Path, step: int, tensors: dict[str, Tensor], scaler: dict[str, float], keep: int
+    folder: Path, step: int, tensors: dict[str, Tensor], counts: Counts, keep: int
 ) -> Path:
     """Writes ``folder/step-N`` as a whole or not at all, then drops all but the latest `keep`.
 
@@ -28,7 +31,7 @@ def save_checkpoint(
         folder: the run's checkpoints.
         step: steps done.
         tensors: weights, moments and pools.
-        scaler: state of the fp16 gradient scaler; empty without one.
+        counts: what a resumed run needs besides, by name.
         keep: how many checkpoints stay.
 
     Raises:
@@ -42,7 +45,7 @@ def save_checkpoint(
         folder.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".step-", dir=folder))
         save_tensors(building / TENSORS, tensors)
-        write_text(building / PROGRESS, json.dumps({"step": step, "scaler": scaler}))
+        write_text(building / PROGRESS, json.dumps({"step": step, **counts}, allow_nan=False))
         building.chmod(0o755)
         building.rename(final)
         _flush(folder)
@@ -64,7 +67,7 @@ def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
     remedy = "make room" if full else "make the place writable"
     if not whole:
         return UserError(
-            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train anew"
+            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train again"
         )
     return UserError(
         f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
@@ -72,8 +75,17 @@ def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
     )
 
 
-def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, float]]:
-    """The latest checkpoint: steps done, tensors on the CPU, the scaler's state.
+def how_to_go_on(checkpoints: Path) -> str:
+    """How to go on with a run that has ended in an error, from its folder of checkpoints."""
+    whole = _steps(checkpoints)
+    if not whole:
+        return "no checkpoint was written yet, so train anew"
+    run = shlex.quote(str(checkpoints.parent))
+    return f"go on from step {whole[-1]} with revgan train --resume {run}"
+
+
+def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:
+    """The latest checkpoint: steps done, tensors on the CPU, and the counts given with them.
 
     Raises:
         UserError: there is none, or it can't be read.
@@ -81,14 +93,15 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, flo
     steps = _steps(folder)
     if not steps:
         raise UserError(
-            f"{folder} holds no checkpoint to resume from; train anew in another run folder"
+            f"{folder} holds no checkpoint to resume from; train again in another run folder"
         )
     latest = folder / f"step-{steps[-1]}"
     try:
         progress = json.loads((latest / PROGRESS).read_text(encoding="utf-8"))
-        return int(progress["step"]), load_file(latest / TENSORS), progress["scaler"]
+        step = int(progress.pop("step"))
+        return step, load_file(latest / TENSORS), progress
     except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
-        remedy = "remove it to resume from the one before" if len(steps) > 1 else "train anew"
+        remedy = "remove it to resume from the one before" if len(steps) > 1 else "train again"
         raise UserError(
             f"the checkpoint {latest} can't be read ({one_line(error)}); {remedy}"
         ) from error

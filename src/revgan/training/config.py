@@ -1,13 +1,14 @@
 """The whole configuration of a run, as it stands in a run folder's config.yaml."""
 
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
 from revgan.data.config import LEARNT, DataConfig
-from revgan.errors import check_choices
+from revgan.errors import LARGEST, check_choices, check_numbers
 from revgan.memory.sizes import parse_bytes
 from revgan.networks.config import DiscriminatorConfig, GeneratorConfig, Memory
 
@@ -16,6 +17,9 @@ AdversarialForm = Literal["least-squares", "least-squares-sigmoid", "cross-entro
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScoreName = Literal["mae", "psnr", "ssim"]
+
+MANY, MOST_STEPS = 2**16, 10**12
+"""The largest crop, batch or pool, and the largest number of steps: beyond, it was a slip."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        for name, value in asdict(self).items():
-            if name != "adversarial" and not value >= 0:
-                raise ValueError(f"{name} must be 0 or more, not {value}")
+        names = [field.name for field in fields(self) if field.name != "adversarial"]
+        most = {"pool_size": MANY}
+        check_numbers(self, **{name: (0, most.get(name, LARGEST)) for name in names})
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class OptimizerConfig:
     beta2: float = 0.999
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.lr <= 0:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         for name in ("beta1", "beta2"):
@@ -90,6 +95,9 @@ class TrainingConfig:
             the truth is known. Lower is better for MAE, higher for PSNR and SSIM.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the latest checkpoints stay on disk.
+        on_nan: what becomes of a step whose losses or gradients are infinite or not numbers: "stop"
+            ends the run with the last checkpoint; "skip N", such as skip 10, leaves the step out,
+            up to N in a row, and counts it. No such weights are ever saved.
         ema: the decay, such as 0.999, of an exponential moving average of the generator's weights;
             the average is then shown, scored and saved. null saves the weights as they are.
     """
@@ -105,16 +113,30 @@ class TrainingConfig:
     best_by: ScoreName = "psnr"
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    on_nan: str = "stop"
     ema: float | None = None
 
     def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            value, least = getattr(self, name), 0 if name == "seed" else 1
-            if isinstance(value, int) and value < least:
-                raise ValueError(f"{name} must be {least} or more, not {value}")
         check_choices(self)
+        most = {"batch_size": MANY, "seed": 2**64 - 1}  # PyTorch's seeds end there
+        check_numbers(
+            self,
+            **{
+                field.name: (0 if field.name == "seed" else 1, most.get(field.name, MOST_STEPS))
+                for field in fields(self)
+                if field.name != "ema"
+            },
+        )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must be null, or above 0 and below 1, not {self.ema}")
+        if self.on_nan != "stop" and not self.skips:
+            raise ValueError(f"on_nan must be stop, or skip N such as skip 10, not {self.on_nan!r}")
+
+    @property
+    def skips(self) -> int:
+        """How many steps in a row may be left out because they diverge."""
+        match = re.fullmatch(r"skip +([1-9]\d{0,8})", self.on_nan)
+        return int(match[1]) if match else 0
 
 
 @dataclass(frozen=True)
@@ -144,8 +166,7 @@ class RuntimeConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers must be null, or 0 or more, not {self.workers}")
+        check_numbers(self, workers=(0, 1024))
         if self.memory_budget is not None and parse_bytes(self.memory_budget) is None:
             raise ValueError(
                 f"memory_budget must be a size such as 8GiB or 500MB, not {self.memory_budget!r}"
@@ -179,6 +200,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        try:
+            check_numbers(
+                self.data, crop=(1, MANY), resize=(1, MANY), crops_per_volume=(1, MOST_STEPS)
+            )
+        except ValueError as error:
+            raise ValueError(f"data.{error}") from error
         if self.data.crop % self.size_multiple or self.data.crop < self.min_size:
             raise ValueError(
                 f"data.crop must be a multiple of {self.size_multiple} from {self.min_size} up, "

@@ -54,9 +54,17 @@ class Display:
         """Moves the bar to `done` steps."""
         self._bar.update(self._task, completed=done)
 
-    def show(self, done: int, losses: Mapping[str, float], images_per_second: float) -> None:
-        """Shows the losses, both directions and both discriminators summed."""
+    def show(
+        self,
+        done: int,
+        losses: Mapping[str, float | None],
+        images_per_second: float,
+        skipped: int = 0,
+    ) -> None:
+        """Shows the losses, both directions and both discriminators summed, and skipped steps."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in summary(losses).items())
+        if skipped:
+            text = f"{text}  skipped {skipped}".strip()
         speed = f"{images_per_second:.1f} images/s"
         self._bar.update(self._task, losses=text, speed=speed)
         due = done - self._last_line >= self._line_every or done == self._total
@@ -74,10 +82,15 @@ class Display:
         self._console.print(line, soft_wrap=True)
 
 
-def summary(losses: Mapping[str, float]) -> dict[str, float]:
-    """The losses summed by kind: gan, cycle or l1, identity, and the discriminators' as d."""
+def summary(losses: Mapping[str, float | None]) -> dict[str, float]:
+    """The losses summed by kind: gan, cycle or l1, identity, and the discriminators' as d.
+
+    Those of a step that was left out, None, are left out too.
+    """
     sums: dict[str, float] = {}
     for name, value in losses.items():
+        if value is None:
+            continue
         kind = name.split("_")[0]
         sums[kind] = sums.get(kind, 0.0) + value
     return sums

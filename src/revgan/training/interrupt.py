@@ -6,20 +6,28 @@ from types import FrameType, TracebackType
 import torch
 from accelerate import Accelerator
 
+from revgan.errors import Stopped
+from revgan.training.processes import together
+
 
 class StopRequest:
     """Within the context, the first SIGINT or SIGTERM is noted; a second Ctrl-C acts at once.
 
-    A repeated SIGTERM doesn't: launchers pass on what their whole group received already.
+    A repeated SIGTERM doesn't: launchers pass on what their whole group received already. Before
+    `begin`, there is nothing to keep, and the first acts at once too.
 
     Attributes:
         signal: what was received, or None.
+
+    Raises:
+        Stopped: wherever the process is, where a signal acts at once.
     """
 
     watched = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._begun = False
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._note) for number in self.watched}
@@ -34,20 +42,32 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def agreed(self, accelerator: Accelerator) -> bool:
-        """Whether any process was asked to stop: then all do, after the same step.
+    def begin(self) -> None:
+        """From now on, a signal waits for the end of a step."""
+        self._begun = True
 
-        Every process calls this, after every step.
+    def agreed(self, accelerator: Accelerator, *, failed: bool) -> bool:
+        """Whether any process was asked to stop, or has to: then all do, after the same step.
+
+        Every process calls this, before the first step and after every one.
+
+        Args:
+            accelerator: of the training.
+            failed: whether this process can't go on.
+
+        Raises:
+            LostProcessError: another process is gone.
         """
-        stop = self.signal is not None
+        stop = failed or self.signal is not None
         if accelerator.num_processes == 1:
             return stop
         flag = torch.tensor(float(stop), device=accelerator.device)
-        return bool(accelerator.reduce(flag) > 0)
+        with together():
+            return bool(accelerator.reduce(flag) > 0)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if not self._begun or (self.signal is not None and number == signal.SIGINT):
+            raise Stopped(number)
         self.signal = self.signal or signal.Signals(number)
 
 

@@ -4,7 +4,6 @@ Files go into the run folder, scalars and pictures to the trackers, and a line t
 several processes, the main one writes.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -21,11 +20,13 @@ from revgan.errors import UserError
 from revgan.files import write_text, writing
 from revgan.networks.pretrained import save_generator
 from revgan.training.best import BestModel, forget_best_after
-from revgan.training.checkpoint import not_written, save_checkpoint
+from revgan.training.checkpoint import how_to_go_on, not_written, save_checkpoint
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display
+from revgan.training.objectives import Batch
 from revgan.training.previews import save_pictures
-from revgan.training.runs import RunFolder
+from revgan.training.processes import together
+from revgan.training.runs import RunFolder, json_line
 from revgan.training.step import Trainer
 from revgan.training.trackers import log_configuration
 from revgan.training.validation import flat, means, validate
@@ -51,6 +52,7 @@ class Journal:
         self.trainer = trainer
         self.accelerator = trainer.accelerator
         self.console = console
+        self._good: Batch | None = None  # of the last step that was not left out
 
     @contextmanager
     def opened(self, first: int) -> Iterator[None]:
@@ -72,6 +74,7 @@ class Journal:
             log_configuration(accelerator, self.config)
             split: Literal["val", "test"] = "test" if self.data.a.val == self.data.a.test else "val"
             self._best = BestModel(run.best, every.best_by, split, self.data.preparation)
+            self._first = first
             self._clock = Clock(every.batch_size * accelerator.num_processes, first)
             total = self.trainer.total_steps
             try:
@@ -95,18 +98,20 @@ class Journal:
         run.forget_after(first)
         forget_best_after(run.best, first)
 
-    def write(self, step: int, losses: dict[str, Tensor], *, stopping: bool) -> None:
+    def write(self, step: int, losses: dict[str, Tensor], batch: Batch, *, stopping: bool) -> None:
         """Writes what is due.
 
         Every process calls this, after every step.
 
         Args:
             step: steps done.
-            losses: of the step, by name.
+            losses: of the step, by name, before it moved the weights.
+            batch: of the step.
             stopping: whether it was the last one, though others were planned.
 
         Raises:
-            UserError: a loss is infinite or not a number, where anything of the step would be kept.
+            UserError: training diverged; nothing of this step is kept.
+            LostProcessError: another process of the training is gone.
             OSError: a file can't be written.
         """
         every, last = self.config.training, step == self.trainer.total_steps
@@ -115,7 +120,11 @@ class Journal:
         score = scored and (last or step % (every.validate_every or 1) == 0)
         save = last or stopping or step % every.checkpoint_every == 0
         show = step % every.sample_every == 0
-        values = self._finite(losses, step) if log or score or save else {}
+        values: dict[str, float | None] = {}
+        if not self.trainer.skips.now:
+            self._good = batch
+        if log or score or show or save:
+            values = self._checked(step, losses, batch, weights=score or show or save, kept=save)
         self._display.advance(step)
         if not self.accelerator.is_main_process:
             return
@@ -128,27 +137,68 @@ class Journal:
         if save:
             self._save(step)
 
-    def _finite(self, losses: dict[str, Tensor], step: int) -> dict[str, float]:
-        """The losses as numbers, averaged over processes."""
-        averages = self.accelerator.reduce(torch.stack(list(losses.values())), reduction="mean")
-        values = dict(zip(losses, averages.tolist(), strict=True))
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise UserError(
-                    f"the loss {name} is {value} at step {step}; lower --optimizer.lr or use "
-                    "--runtime.precision float32, and resume from the last checkpoint"
-                )
-        return values
+    def _checked(
+        self, step: int, losses: dict[str, Tensor], batch: Batch, *, weights: bool, kept: bool
+    ) -> dict[str, float | None]:
+        """The losses as numbers, averaged over processes; None of a step that was left out.
 
-    def _log(self, step: int, losses: dict[str, float]) -> None:
-        speed = self._clock.images_per_second(step)
-        self._display.show(step, losses, speed)
-        learning_rate = self.trainer.learning_rate(step - 1)
-        scalars = {f"losses/{name}": value for name, value in losses.items()}
-        self._record(
-            {"step": step, **losses, "lr": learning_rate, "images_per_s": round(speed, 3)},
-            scalars | {"lr": learning_rate, "images_per_s": speed},
+        Args:
+            step: steps done.
+            losses: of the step, before it moved the weights.
+            batch: of the step.
+            weights: whether what the step made of the weights has to be finite too, and moments,
+                averages and pools.
+            kept: whether the losses after it have to be, since weights may be finite and useless.
+
+        Raises:
+            UserError: something isn't finite.
+        """
+        skipped = self.trainer.skips.now
+        numbers = {} if skipped else {f"the loss {name}": loss for name, loss in losses.items()}
+        if weights:
+            numbers["the norm of weights and moments"] = self.trainer.norm()
+        if kept and self._good is not None:
+            after = self.trainer.losses(self._good)
+            numbers |= {f"the loss {name} after the step": loss for name, loss in after.items()}
+        if numbers:
+            with together():
+                averages = self.accelerator.reduce(torch.stack(list(numbers.values())), "mean")
+            values = averages.tolist()
+            for what, value in zip(numbers, values, strict=True):
+                if not math.isfinite(value):
+                    raise self._diverged(step, f"{what} is {value}", batch)
+        return dict.fromkeys(losses) if skipped else dict(zip(losses, values, strict=False))
+
+    def _diverged(self, step: int, what: str, batch: Batch) -> UserError:
+        if not all(images.isfinite().all() for images in (batch.a, batch.b)):
+            return UserError(
+                f"the images of step {step} hold infinite values or NaN; mend their files, or "
+                f"leave such steps out by --training.on_nan 'skip 10'; {self.remedy}"
+            )
+        return UserError(
+            f"{what} at step {step}; lower --optimizer.lr, or use --runtime.precision float32; "
+            f"{self.remedy}"
         )
+
+    @property
+    def remedy(self) -> str:
+        """How to go on with the run, which has ended in an error."""
+        return how_to_go_on(self.folder.checkpoints)
+
+    def rescue(self, step: int) -> None:
+        """Saves what `step` steps came to, after another process was lost, where it is whole."""
+        whole = self.trainer.between_steps and step > self._first
+        if self.accelerator.is_main_process and whole and bool(self.trainer.norm().isfinite()):
+            self._save(step)
+
+    def _log(self, step: int, losses: dict[str, float | None]) -> None:
+        speed, skips = self._clock.images_per_second(step), self.trainer.skips
+        self._display.show(step, losses, speed, skips.total)
+        learning_rate = self.trainer.learning_rate(step - 1)
+        told: dict[str, float] = {"skipped": skips.total} if skips.limit else {}
+        told |= {"lr": learning_rate, "images_per_s": round(speed, 3)}
+        scalars = {f"losses/{name}": value for name, value in losses.items() if value is not None}
+        self._record({"step": step, **losses, **told}, scalars | told)
 
     def _score(self, step: int) -> None:
         model = self.trainer.model
@@ -167,7 +217,7 @@ class Journal:
         """Adds a line to metrics.jsonl, and tells the trackers its scalars."""
         metrics = self.folder.metrics
         with writing(metrics), metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json_line(line))
         with writing(self.folder.tensorboard):
             self.accelerator.log(scalars, step=line["step"])
 
@@ -176,12 +226,11 @@ class Journal:
         save_pictures(model, data, self.config.data, folder, self.accelerator, step)
 
     def _save(self, step: int) -> None:
-        scaler = self.accelerator.scaler
         save_checkpoint(
             self.folder.checkpoints,
             step,
             self.trainer.state(),
-            scaler.state_dict() if scaler is not None else {},
+            self.trainer.counts(),
             self.config.training.keep_checkpoints,
         )
         self.save_model()

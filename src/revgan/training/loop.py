@@ -1,23 +1,21 @@
 """The training loop: from a configuration and a data set to a trained model in a run folder."""
 
 import math
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
-from torch.utils.data import DataLoader
 
-from revgan.data.sampling import Steps, TrainingSamples
+from revgan.data.sampling import TrainingSamples
 from revgan.data.sets import DataSet
+from revgan.errors import Stopped, UserError
+from revgan.training.batches import Batches
 from revgan.training.choosing import decide_memory
 from revgan.training.config import RunConfig
-from revgan.training.interrupt import StopRequest, leave_signals_to_parent
+from revgan.training.interrupt import StopRequest
 from revgan.training.journal import Journal
-from revgan.training.objectives import Batch
+from revgan.training.processes import LostProcessError, first_told
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer
-from revgan.training.step import Trainer
 from revgan.training.trackers import quiet_writers
 
 
@@ -46,13 +44,14 @@ def train(
 ) -> Outcome:
     """Trains, or goes on from the latest checkpoint, until done or asked to stop.
 
-    Either way the run folder ends with a checkpoint and the model of the last step.
+    Either way the run folder ends with a checkpoint and the model of the last step; after an error
+    of the data or of another process too.
 
     Raises:
-        UserError: the device is missing, the disk is full, a loss is not finite, or the checkpoint
-            belongs to other networks.
-        KeyboardInterrupt: a signal came before the first step, which leaves no folder of a new run,
-            or a second Ctrl-C came.
+        UserError: the device is missing, the disk is full, training diverged, an image or another
+            process is lost, or the checkpoint belongs to other networks.
+        Stopped: a signal came before the first step, which leaves no folder of a new run; or a
+            second Ctrl-C came.
     """
     with StopRequest() as stop, quiet_writers():
         accelerator = make_accelerator(config.runtime, run)
@@ -69,16 +68,28 @@ def train(
             journal.save_model()  # in case no space was left for it
             return Outcome(step, total, None)
 
-        with journal.opened(step):
-            if stop.signal is not None:
-                raise KeyboardInterrupt  # before the first step, there is nothing to keep
-            for batch in _batches(samples, config, trainer, step):
-                losses = trainer.step(batch, step)
-                step += 1
-                stopping = stop.agreed(accelerator)
-                journal.write(step, losses, stopping=stopping)
+        first = step
+        with journal.opened(first), Batches(samples, config, trainer, first) as batches:
+            batch, failure = batches.next(), batches.failure
+            stop.begin()
+            try:
+                stopping = stop.agreed(accelerator, failed=failure is not None)
+                while batch is not None and not stopping:
+                    losses = trainer.step(batch, step)
+                    step += 1
+                    done, batch = batch, batches.next()
+                    failure = batches.failure or trainer.skips.excess
+                    stopping = stop.agreed(accelerator, failed=failure is not None)
+                    journal.write(step, losses, done, stopping=stopping)
                 if stopping:
-                    break
+                    failure = first_told(failure)
+            except LostProcessError as error:
+                journal.rescue(step)
+                raise UserError(f"{error}; {journal.remedy}") from error
+            if failure is not None:
+                raise UserError(f"{failure}; {journal.remedy}")
+            if stop.signal is not None and step == first:
+                raise Stopped(stop.signal)
         return Outcome(step, total, stop.signal)
 
 
@@ -88,29 +99,3 @@ def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:
         return config.training.steps
     images = config.training.epochs * epoch_length
     return math.ceil(images / (config.training.batch_size * processes))
-
-
-def _batches(
-    samples: TrainingSamples, config: RunConfig, trainer: Trainer, first: int
-) -> Iterator[Batch]:
-    """This process's share of the batches from step `first` to the last, on its device."""
-    accelerator, workers = trainer.accelerator, config.runtime.workers
-    device = accelerator.device
-    if workers is None:
-        workers = 0 if device.type == "cpu" else min(4, os.cpu_count() or 1)
-    steps = Steps(
-        first,
-        trainer.total_steps,
-        config.training.batch_size,
-        accelerator.process_index,
-        accelerator.num_processes,
-    )
-    loader = DataLoader(
-        samples,
-        batch_sampler=steps,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=leave_signals_to_parent,
-    )
-    for a, b in loader:
-        yield Batch(a.to(device, non_blocking=True), b.to(device, non_blocking=True))

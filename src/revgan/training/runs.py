@@ -1,7 +1,8 @@
 """A run's folder: what lies where."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drops lines of metrics.jsonl after `step`, which a resumed run will write again."""
-        kept = [json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step]
+        kept = [json_line(line) for line in self._lines() if line["step"] <= step]
         write_text(self.metrics, "".join(kept))
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -85,6 +86,15 @@ class RunFolder:
                 yield json.loads(line)
             except json.JSONDecodeError:  # the last line of a run that was killed
                 return
+
+
+def json_line(values: Mapping[str, Any]) -> str:
+    """A line of metrics.jsonl; numbers that JSON doesn't have, NaN and infinity, become null."""
+    known = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+    return json.dumps(known, allow_nan=False) + "\n"
 
 
 def new_run(config: RunConfig, root: Path | None) -> RunFolder:

@@ -16,6 +16,7 @@ from revgan.training.checkpoint import load_checkpoint
 from revgan.training.config import Precision, RunConfig, RuntimeConfig
 from revgan.training.objectives import Objective, Players, build_objective
 from revgan.training.runs import RunFolder
+from revgan.training.skips import Skips
 from revgan.training.step import Trainer
 from revgan.training.trackers import make_trackers
 
@@ -99,7 +100,8 @@ def make_trainer(
         for network in networks:
             network.to(accelerator.device)
     seed = config.training.seed
-    return Trainer(players, objective, config.optimizer, total, seed, accelerator, average)
+    skips = Skips(config.training.skips)
+    return Trainer(players, objective, config.optimizer, total, seed, accelerator, average, skips)
 
 
 def _refuse_identity_loss(config: RunConfig, channels_a: int, channels_b: int) -> None:
@@ -123,7 +125,7 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
     Raises:
         UserError: there is none, it can't be read, or it belongs to other networks.
     """
-    step, tensors, scaler = load_checkpoint(run.checkpoints)
+    step, tensors, counts = load_checkpoint(run.checkpoints)
     try:
         trainer.load_state(tensors)
     except (RuntimeError, KeyError) as error:
@@ -133,6 +135,5 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
         ) from error
     for pool in trainer.objective.pools.values():  # images of another crop don't fit
         pool.images = [image for image in pool.images if image.shape[-1] == config.data.crop]
-    if scaler and trainer.accelerator.scaler is not None:
-        trainer.accelerator.scaler.load_state_dict(scaler)
+    trainer.load_counts(counts)
     return step

@@ -12,14 +12,18 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 
 from revgan.directions import DOMAINS
 from revgan.networks import TwoWayGenerator
+from revgan.networks.recomputing import FrozenStatistics
 from revgan.training.average import WeightAverage
 from revgan.training.config import OptimizerConfig
 from revgan.training.consensus import consensus_term
 from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms, total
+from revgan.training.processes import together
+from revgan.training.skips import Skips
 
 _NETWORKS, _POOLS = 0, 1
 """The streams of a step's draws: within the networks (dropout), and of the image pools."""
@@ -36,6 +40,10 @@ class Trainer:
         seed: of every random draw; a step's draws depend on (seed, step, rank) alone.
         accelerator: precision and processes.
         average: follows the generator, from its weights now; none is kept without it.
+        skips: whether steps that diverge are left out.
+
+    Attributes:
+        between_steps: whether all weights are those of the end of a step, even after an error.
     """
 
     def __init__(
@@ -47,6 +55,7 @@ class Trainer:
         seed: int,
         accelerator: Accelerator,
         average: WeightAverage | None = None,
+        skips: Skips | None = None,
     ) -> None:
         self.players = players
         self.objective = objective
@@ -55,6 +64,8 @@ class Trainer:
         self.seed = seed
         self.accelerator = accelerator
         self.average = average
+        self.skips = skips or Skips()
+        self.between_steps = True
         if average is not None:
             average.start(players.generator.state_dict())
         self._optimizers = {
@@ -65,10 +76,9 @@ class Trainer:
         betas = (self.config.beta1, self.config.beta2)
         # Fused: one pass over the weights, without temporaries of their size.
         fused = self.accelerator.device.type in ("cpu", "cuda")
-        optimizer: Optimizer = self.accelerator.prepare_optimizer(
+        return self.accelerator.prepare_optimizer(
             Adam(parameters, self.config.lr, betas, fused=fused)
         )
-        return optimizer
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Trains on one batch; returns the losses, detached, by name.
@@ -76,6 +86,9 @@ class Trainer:
         Args:
             batch: images of both domains on the device.
             step: number of the step, from 0.
+
+        Raises:
+            LostProcessError: another process of the training has ended.
         """
         torch.manual_seed(self._seed_of(step, _NETWORKS))
         pool_draws = torch.Generator().manual_seed(self._seed_of(step, _POOLS))
@@ -83,44 +96,107 @@ class Trainer:
         fakes = Fakes()
         losses: dict[str, Tensor] = {}
 
-        if self.objective.config.consensus_weight > 0:
-            # Mescheder et al., 2017. Its gradients reach all networks; the judges' wait there.
-            losses |= self._backpropagate(consensus_term(self.objective, self.players, batch))
+        with self._traceless():
+            if self.objective.config.consensus_weight > 0:
+                # Mescheder et al., 2017. Its gradients reach all networks; the judges' wait there.
+                losses |= self._backpropagate(consensus_term(self.objective, self.players, batch))
 
-        # Identity, GAN and cycle losses (Zhu et al., 2017), or GAN and L1 (Isola et al., 2017).
-        with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
-            terms = self.objective.generator_terms(self.players, batch, fakes)
-            losses |= self._minimise(terms, "generator", learning_rate)
-        if self.average is not None:
-            self.average.update(self.players.generator, step)
+            # Identity, GAN and cycle losses (Zhu et al., 2017), or GAN and L1 (Isola et al., 2017).
+            with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
+                terms = self.objective.generator_terms(self.players, batch, fakes)
+                self._minimise(terms, "generator", learning_rate, losses)
+            if self.skips.now:  # nothing came of it that the judges may see
+                return losses
+            if self.average is not None:
+                self.average.update(self.players.generator, step)
 
-        # The other side of the GAN loss, one judge after the other, so that the gradients of only
-        # one network are alive at a time.
-        for domain in DOMAINS:
-            terms = self.objective.discriminator_terms(
-                domain, self.players, batch, fakes, pool_draws
-            )
-            losses |= self._minimise(terms, domain, learning_rate)
+            # The other side of the GAN loss, one judge after the other, so that the gradients of
+            # only one network are alive at a time.
+            for domain in DOMAINS:
+                terms = self.objective.discriminator_terms(
+                    domain, self.players, batch, fakes, pool_draws
+                )
+                self._minimise(terms, domain, learning_rate, losses)
         return losses
 
     def learning_rate(self, step: int) -> float:
         """Adam's learning rate in a step."""
         return self.config.lr * decay(step, self.total_steps)
 
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses as the weights are now, without images of the pools; nothing moves."""
+        networks = nn.ModuleList(self._networks().values())
+        with torch.no_grad(), FrozenStatistics(networks), self.accelerator.autocast():
+            losses, fakes = self.objective.joint_terms(self.players, batch)
+            for domain in DOMAINS:
+                fake = fakes.of(domain)
+                losses |= self.objective.tell_apart(domain, self.players, batch, fake)
+        return losses
+
+    def norm(self) -> Tensor:
+        """The norm of all that `state` has: finite if every number is, and its square too."""
+        return get_total_norm(x for x in self.state().values() if x.is_floating_point())
+
+    @contextmanager
+    def _traceless(self) -> Iterator[None]:
+        """Within, a step, which leaves no trace if no weight moves, since it fails or is left out.
+
+        Apart from gradients, the trace would be running statistics of batch norms.
+        """
+        statistics = [buffer for net in self._networks().values() for buffer in net.buffers()]
+        before = [buffer.clone() for buffer in statistics]
+        self.skips.now = False
+        try:
+            yield
+        finally:
+            if self.between_steps or self.skips.now:
+                for buffer, value in zip(statistics, before, strict=True):
+                    buffer.copy_(value)
+        self.between_steps = True
+        self.skips.count()
+
     def _minimise(
-        self, terms: Iterator[Terms], network: str, learning_rate: float
-    ) -> dict[str, Tensor]:
-        """Backpropagates each term before the next is computed, then moves the weights once."""
+        self,
+        terms: Iterator[Terms],
+        network: str,
+        learning_rate: float,
+        losses: dict[str, Tensor],
+    ) -> None:
+        """Backpropagates each term before the next is computed, then moves the weights once.
+
+        Args:
+            terms: of the network, to be minimised.
+            network: its name.
+            learning_rate: of this step.
+            losses: of the step so far, to which those of the terms are added.
+        """
         optimizer = self._optimizers[network]
-        losses: dict[str, Tensor] = {}
+        own: dict[str, Tensor] = {}
         for term in self._in_precision(terms):
-            losses |= self._backpropagate(term)
+            own |= self._backpropagate(term)
+        losses |= own
         self._average_gradients(optimizer)
+        if self.skips.limit and self._diverges(optimizer, own):
+            self.skips.now = True
+            everyone = self._optimizers.values() if network == "generator" else [optimizer]
+            for each in everyone:
+                each.zero_grad()
+            return
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
+        self.between_steps = False
         optimizer.step()
         optimizer.zero_grad()
-        return losses
+
+    def _diverges(self, optimizer: Optimizer, losses: dict[str, Tensor]) -> bool:
+        """Whether, in any process, a loss or a gradient is infinite or not a number."""
+        values = list(losses.values())
+        if self.accelerator.scaler is None:  # it looks at its scaled gradients by itself
+            weights = (weight for group in optimizer.param_groups for weight in group["params"])
+            values.append(get_total_norm(w.grad for w in weights if w.grad is not None))
+        with together():
+            # What is infinite or not a number stays so in the sum.
+            return not self.accelerator.reduce(torch.stack(values)).isfinite().all()
 
     def _backpropagate(self, term: Terms) -> dict[str, Tensor]:
         self.accelerator.backward(total(term))
@@ -147,7 +223,8 @@ class Trainer:
             for weight in group["params"]:
                 if weight.grad is None:
                     weight.grad = torch.zeros_like(weight)
-                torch.distributed.all_reduce(weight.grad)
+                with together():
+                    torch.distributed.all_reduce(weight.grad)
                 weight.grad /= self.accelerator.num_processes
 
     def _seed_of(self, step: int, stream: int) -> int:
@@ -202,6 +279,21 @@ class Trainer:
         for name, pool in self.objective.pools.items():
             images = _below(f"pool_{name}", tensors)
             pool.images = [images[str(i)] for i in range(len(images))]
+
+    def counts(self) -> dict[str, dict[str, float]]:
+        """Every number that a resumed run needs besides: of the fp16 scaler, of skipped steps."""
+        scaler = self.accelerator.scaler
+        return {
+            "scaler": {} if scaler is None else scaler.state_dict(),
+            "skipped": {"total": self.skips.total, "row": self.skips.row},
+        }
+
+    def load_counts(self, counts: dict[str, dict[str, float]]) -> None:
+        """Takes over what `counts` returned; what is missing stays as it is."""
+        if counts.get("scaler") and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(counts["scaler"])
+        skipped = counts.get("skipped", {})
+        self.skips.total, self.skips.row = (int(skipped.get(name, 0)) for name in ("total", "row"))
 
     def _networks(self) -> dict[str, nn.Module]:
         players = self.players
