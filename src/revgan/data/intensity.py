@@ -218,8 +218,7 @@ class TypeRange:
     ) -> NDArray[np.float32]:
         """The values of a type of integers, not rounded yet."""
         low, half = _range(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
-        scaled: NDArray[np.float32] = (values + np.float32(1 + low / half)) * half
-        return scaled
+        return (values + np.float32(1 + low / half)) * half
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any]:
         """That of the file translated, so that photos keep their depth; else that of the domain."""

@@ -126,7 +126,9 @@ class Parser(ArgumentParser):
         for argument in self.args:
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
-                if near := get_close_matches(name, known, n=1):
+                # A section alone, such as --data, means its first option.
+                within = [option for option in known if option.startswith(f"{name}.")]
+                if near := within or get_close_matches(name, known, n=1):
                     return f"did you mean {near[0]}"
                 break
         return f"see {self.prog} --help"
@@ -168,6 +170,8 @@ _KINDS: dict[Any, str] = {
     bool: "true or false",
     NoneType: "null",
     str: "text",
+    tuple[str, ...]: "a list of texts such as [x, y]",
+    tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
     tuple[float, ...]: "several such as [0, -25]",
 }
