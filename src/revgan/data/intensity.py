@@ -136,7 +136,7 @@ class Intensity:
         if wide:
             exact: Values = values.astype(np.float64) * half + middle
             return exact
-        intensities = values * half
+        intensities: Values = values * half
         intensities += middle
         return intensities
 

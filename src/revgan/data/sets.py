@@ -111,6 +111,8 @@ def open_data_set(
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
         parts = (learnt_part(config.part(name)) for name in DOMAINS)
         preparation = Preparation(a, b, config.grid, config.fill, *parts)
+        for name in DOMAINS:
+            _tell_of_gaps(name, train.of(name), found, config)
     for name in DOMAINS:
         if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
@@ -204,6 +206,20 @@ def _fitted(
     except UserError as error:
         raise UserError(f"in domain {domain.upper()}, {error}") from error
     return of_type(mapping, dtype)
+
+
+def _tell_of_gaps(
+    domain: DomainName, train: tuple[ScanRef, ...], found: FoundScans, config: DataConfig
+) -> None:
+    """Says how much of a domain's training scans stands for nothing measured."""
+    shares = [found[ref].missing for ref in train]
+    if count := sum(share > 0 for share in shares):
+        kind = KINDS[config.spatial_dims]
+        notice(
+            f"{count} of {len(train)} {kind.many} of {domain.upper()} have gaps (NaN or nodata), "
+            f"{np.mean(shares):.1%} of all {kind.elements}: they count in no statistics and no "
+            f"loss, and the networks see data.fill {config.fill}"
+        )
 
 
 def _by_type(config: DataConfig, domain: DomainName, recipe: Recipe, dtype: np.dtype[Any]) -> bool:
