@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Cache = Literal["none", "memory", "disk"]
 
+Patterns = tuple[str, ...] | str
+
+SplitName = Literal["train", "test", "val"]
+
 
 def scaled_sizes(sizes: Sequence[int], shorter: int) -> tuple[int, ...]:
     """Sizes in the same proportions, with a given shortest one."""
@@ -28,9 +32,23 @@ class DataConfig:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
+        a: patterns of the paths of A's scans in `path`, such as sub-*/anat/*_T1w.nii.gz, for
+            folders without trainA and trainB. What * stands for says which scans belong together,
+            the first of them whom they show. Of several patterns, the scans that belong together
+            are channels of one.
+        b: likewise for B.
+        test_a: likewise for A's scans of the test.
+        test_b: likewise for B.
+        val_a: likewise for A's scans of validation.
+        val_b: likewise for B.
+        test_share: the share of subjects that are taken from training for the test, where there is
+            none; which, follows from their names.
+        val_share: likewise for validation.
         recursive: scans in folders inside those of `path` count, too.
         series: which of several scans in a file or folder is meant: of DICOM, by the number of the
             series, its description or its UID; null takes all series of a folder.
+        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
+            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -71,8 +89,17 @@ class DataConfig:
 
     path: str = ""
     spatial_dims: Literal[2, 3] = 2
+    a: Patterns | None = None
+    b: Patterns | None = None
+    test_a: Patterns | None = None
+    test_b: Patterns | None = None
+    val_a: Patterns | None = None
+    val_b: Patterns | None = None
+    test_share: float = 0.0
+    val_share: float = 0.0
     recursive: bool = False
     series: str | None = None
+    align: bool = False
     resize: int | None = None
     crop: int = 256
     flip: bool = True
@@ -99,6 +126,7 @@ class DataConfig:
             raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
         if self.crop < 1:
             raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        self._check_patterns()
         self._refuse_idle_options()
         if self.spatial_dims == 2:
             self._check_images()
@@ -119,6 +147,20 @@ class DataConfig:
         from revgan.data.preparation import Grid  # imports PyTorch, which `--help` must not
 
         return Grid(self.orientation, self.spacing)
+
+    @property
+    def patterns(self) -> dict[SplitName, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Those of A and B, for training and for what is held out; none where folders say it."""
+        given: dict[SplitName, tuple[Patterns | None, Patterns | None]] = {
+            "train": (self.a, self.b),
+            "test": (self.test_a, self.test_b),
+            "val": (self.val_a, self.val_b),
+        }
+        return {
+            name: (_several(a), _several(b))
+            for name, (a, b) in given.items()
+            if a is not None and b is not None
+        }
 
     @property
     def selection(self) -> "Selection":
@@ -149,6 +191,20 @@ class DataConfig:
         if choice == "auto" or choice == "type":
             return None
         return IntensityConfig(choice, low, high, self.clip, per_channel)
+
+    def _check_patterns(self) -> None:
+        for prefix in ("", "test_", "val_"):
+            a, b = getattr(self, f"{prefix}a"), getattr(self, f"{prefix}b")
+            if (a is None) != (b is None):
+                missing = f"{prefix}{'a' if a is None else 'b'}"
+                raise ValueError(f"{missing} must be given with its counterpart, or neither")
+            if prefix and a is not None and self.a is None:
+                raise ValueError(f"{prefix}a and {prefix}b do nothing without a and b")
+            if () in (a, b) or "" in (a, b):
+                raise ValueError(f"{prefix}a and {prefix}b must not be empty")
+        for name in ("test_share", "val_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")
@@ -207,6 +263,10 @@ class DataConfig:
                 raise ValueError(
                     f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
                 ) from error
+
+
+def _several(patterns: Patterns) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else patterns
 
 
 def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Kind:
         halved: A and B may come side by side in one file, as pix2pix has them.
         photos: they may be photos, in which the full range of their type of integers counts, and
             which may be even.
+        thin: they may have fewer elements along an axis than training cuts out, as scans of few
+            slices do.
     """
 
     one: str
@@ -55,6 +57,7 @@ class Kind:
     preset: str
     halved: bool
     photos: bool
+    thin: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
         """The size in words: width before height for images, X, Y, Z for volumes."""
@@ -64,7 +67,15 @@ class Kind:
 
 KINDS = {
     2: Kind(
-        "image", "an image", "images", "pixels", "data.resize", "default", halved=True, photos=True
+        "image",
+        "an image",
+        "images",
+        "pixels",
+        "data.resize",
+        "default",
+        halved=True,
+        photos=True,
+        thin=False,
     ),
     3: Kind(
         "volume",
@@ -75,6 +86,7 @@ KINDS = {
         "volumes",
         halved=False,
         photos=False,
+        thin=True,
     ),
 }
 """By the number of spatial axes."""
