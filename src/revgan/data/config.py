@@ -1,7 +1,7 @@
 """Which images or volumes a run uses, and what is cut from them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 Cache = Literal["none", "memory", "disk"]
 
+Patterns = tuple[str, ...] | str
+
+SplitName = Literal["train", "test", "val"]
+
+
+def scaled_sizes(sizes: Sequence[int], shorter: int) -> tuple[int, ...]:
+    """Sizes in the same proportions, with a given shortest one."""
+    return tuple(round(size * shorter / min(sizes)) for size in sizes)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -23,6 +32,18 @@ class DataConfig:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
+        a: patterns of the paths of A's scans in `path`, such as sub-*/anat/*_T1w.nii.gz, for
+            folders without trainA and trainB. What * stands for says which scans belong together,
+            the first of them whom they show. Of several patterns, the scans that belong together
+            are channels of one.
+        b: likewise for B.
+        test_a: likewise for A's scans of the test.
+        test_b: likewise for B.
+        val_a: likewise for A's scans of validation.
+        val_b: likewise for B.
+        test_share: the share of subjects that are taken from training for the test, where there is
+            none; which, follows from their names.
+        val_share: likewise for validation.
         recursive: scans in folders inside those of `path` count, too.
         series: which of several scans in a file or folder is meant: of DICOM, by the number of the
             series, its description or its UID; of OME-TIFF and OME-Zarr by the image's number or
@@ -40,6 +61,8 @@ class DataConfig:
         z_b: the same for B.
         t_a: point in time, from 0, of time series of A.
         t_b: the same for B.
+        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
+            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -82,8 +105,17 @@ class DataConfig:
 
     path: str = ""
     spatial_dims: Literal[2, 3] = 2
+    a: Patterns | None = None
+    b: Patterns | None = None
+    test_a: Patterns | None = None
+    test_b: Patterns | None = None
+    val_a: Patterns | None = None
+    val_b: Patterns | None = None
+    test_share: float = 0.0
+    val_share: float = 0.0
     recursive: bool = False
     series: str | None = None
+    align: bool = False
     level_a: int | None = None
     level_b: int | None = None
     pixel_size_a: float | None = None
@@ -120,6 +152,7 @@ class DataConfig:
             raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
         if self.crop < 1:
             raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        self._check_patterns()
         self._refuse_idle_options()
         if self.spatial_dims == 2:
             self._check_images()
@@ -133,8 +166,8 @@ class DataConfig:
         """An image's height and width after `resize`."""
         if self.resize is None:
             return height, width
-        shorter = min(height, width)
-        return round(height * self.resize / shorter), round(width * self.resize / shorter)
+        height, width = scaled_sizes((height, width), self.resize)
+        return height, width
 
     @property
     def grid(self) -> "Grid":
@@ -142,6 +175,20 @@ class DataConfig:
         from revgan.data.preparation import Grid  # imports PyTorch, which `--help` must not
 
         return Grid(self.orientation, self.spacing)
+
+    @property
+    def patterns(self) -> dict[SplitName, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Those of A and B, for training and for what is held out; none where folders say it."""
+        given: dict[SplitName, tuple[Patterns | None, Patterns | None]] = {
+            "train": (self.a, self.b),
+            "test": (self.test_a, self.test_b),
+            "val": (self.val_a, self.val_b),
+        }
+        return {
+            name: (_several(a), _several(b))
+            for name, (a, b) in given.items()
+            if a is not None and b is not None
+        }
 
     @property
     def selection(self) -> "Selection":
@@ -185,6 +232,20 @@ class DataConfig:
         if choice == "auto" or choice == "type":
             return None
         return IntensityConfig(choice, low, high, self.clip, per_channel)
+
+    def _check_patterns(self) -> None:
+        for prefix in ("", "test_", "val_"):
+            a, b = getattr(self, f"{prefix}a"), getattr(self, f"{prefix}b")
+            if (a is None) != (b is None):
+                missing = f"{prefix}{'a' if a is None else 'b'}"
+                raise ValueError(f"{missing} must be given with its counterpart, or neither")
+            if prefix and a is not None and self.a is None:
+                raise ValueError(f"{prefix}a and {prefix}b do nothing without a and b")
+            if () in (a, b) or "" in (a, b):
+                raise ValueError(f"{prefix}a and {prefix}b must not be empty")
+        for name in ("test_share", "val_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")
@@ -257,6 +318,10 @@ class DataConfig:
                 raise ValueError(
                     f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
                 ) from error
+
+
+def _several(patterns: Patterns) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else patterns
 
 
 def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Finds scans in the usual folder layouts of image translation, without reading them."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from revgan.data.formats import KINDS, WHOLE, Selection
+from revgan.data.config import SplitName
+from revgan.data.formats import KINDS, WHOLE, Passed, Selection
+from revgan.data.patterns import Found, domain_scans, matched
 from revgan.data.refs import ScanRef, Scans, existing_folder, find_scans
 from revgan.directions import DomainName
 from revgan.errors import UserError
@@ -30,6 +33,14 @@ class Split:
     a: tuple[ScanRef, ...] = ()
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
+
+    @property
+    def onto_a(self) -> "Split":
+        """The split with each scan of B brought onto the grid of its partner in A."""
+        if not self.aligned:
+            return self
+        pairs = zip(self.a, self.b, strict=True)
+        return replace(self, b=tuple(replace(b, onto=a) for a, b in pairs))
 
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
         """The scans of a domain."""
@@ -75,15 +86,15 @@ def open_folder(
 ) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 
-    Either `trainA` and `trainB` with scans of A and B, or, of images alone, `train` with files that
-    show A on the left and B on the right. Those for the test are in folders called `test` in place
-    of `train`, those for validation in `val`. Both may be missing; without `test`, `val` is for the
-    test. The user is told what is passed over.
+    Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
+    show A on the left and B on the right. Test scans are in folders called `test` instead of
+    `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
+    testing. The user is told what is passed over.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
-        paired: scans of A and B are pairs: in two folders, they go by the same names.
+        paired: scans of A and B are pairs; in two folders, partners have the same name.
         recursive: looks into folders inside these, too.
         selection: which part of each file is meant.
 
@@ -144,14 +155,111 @@ def _open_side_by_side(root: Path, name: str, find: Finder) -> Split | None:
     return Split(a, b, aligned=True)
 
 
+def open_patterns(
+    root: Path,
+    patterns: Mapping[SplitName, tuple[Sequence[str], Sequence[str]]],
+    spatial_dims: int,
+    *,
+    paired: bool,
+    recursive: bool = False,
+    selection: Selection = WHOLE,
+) -> Folder:
+    """Finds the scans of both domains by patterns of their paths, see `revgan.data.patterns`.
+
+    The user is told what is passed over; of pairs, that is also what has no partner.
+
+    Args:
+        root: the folder that patterns begin in.
+        patterns: of A and B, of each several whose scans are channels of one; at least "train".
+        spatial_dims: as of `open_folder`.
+        paired: scans of A and B are pairs: their wildcards stand for the same.
+        recursive: as of `open_folder`.
+        selection: likewise.
+
+    Raises:
+        UserError: a pattern finds nothing, or nothing that belongs together.
+    """
+    splits: dict[str, Split] = {}
+    for name, both in patterns.items():
+        found: dict[str, Found] = {}
+        for domain, several in zip("AB", both, strict=True):
+            found[domain], scans = domain_scans(
+                root, several, spatial_dims, recursive=recursive, selection=selection
+            )
+            scans.tell()
+        splits[name] = _matched_split(root, found, paired=paired)
+    return Folder(root, splits["train"], splits.get("test"), splits.get("val"))
+
+
+def _matched_split(root: Path, found: Mapping[str, Found], *, paired: bool) -> Split:
+    try:
+        together, alone = matched(found)
+    except UserError:
+        if paired:
+            raise
+        together, alone = {}, {"A": list(found["A"].values())}
+    if paired:
+        for domain, other in ("AB", "BA"):
+            reason = f"nothing of {other} belongs to it"
+            Scans((), tuple(Passed(ref.path, reason) for ref in alone[domain]), root).tell()
+    aligned = paired or not any(alone.values())
+    a, b = (tuple((together if aligned else found)[domain].values()) for domain in "AB")
+    if aligned:  # their wildcards may stand for more than the subject
+        b = tuple(replace(theirs, subject=own.group) for own, theirs in zip(a, b, strict=True))
+    return Split(a, b, aligned=aligned)
+
+
+def hold_out(folder: Folder, test: float, val: float) -> Folder:
+    """Takes a share of the training scans for the test and for validation.
+
+    What shows one subject stays together, in A and B. Which subjects are taken follows from their
+    names alone: others that come to them later change little.
+
+    Args:
+        folder: of both domains.
+        test: the share of subjects for the test; nothing is taken if there is one already.
+        val: likewise for validation.
+
+    Raises:
+        UserError: nothing would be left for training.
+    """
+    train = folder.train
+    subjects = sorted({ref.group for ref in train.a + train.b}, key=_shuffled)
+    taken: list[Split | None] = []
+    for share, own in ((test, folder.test), (val, folder.val)):
+        if own is not None or not share:
+            taken.append(own)
+            continue
+        count = max(1, round(share * len(subjects)))
+        chosen, subjects = set(subjects[:count]), subjects[count:]
+        taken.append(_of_subjects(train, chosen))
+    rest = _of_subjects(train, set(subjects))
+    for split in (rest, *taken):
+        if split is not None and not (split.a and split.b):
+            raise UserError(
+                f"{folder.root} has too few subjects to hold {test:g} of them out for the test and "
+                f"{val:g} for validation; lower data.test_share or data.val_share"
+            )
+    return Folder(folder.root, rest, *taken)
+
+
+def _of_subjects(split: Split, subjects: Container[str]) -> Split:
+    a, b = (tuple(ref for ref in refs if ref.group in subjects) for refs in (split.a, split.b))
+    return Split(a, b, aligned=split.aligned)
+
+
+def _shuffled(subject: str) -> str:
+    return hashlib.sha256(subject.encode()).hexdigest()
+
+
 def _require_aligned(split: Split, many: str) -> None:
     if split.aligned:
         return
     alone = _names_without_partner(split.a, split.b)
     more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
     raise UserError(
-        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} "
-        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
+        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} {len(split.b)}, "
+        "but for pairs each name must occur exactly once in both, unlike "
         f"{', '.join(alone[:3])}{more}"
     )
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.scratch import Scratch
+
 Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
@@ -34,15 +36,17 @@ class Kind:
     """The words for scans with a given number of spatial axes.
 
     Attributes:
-        one: such a scan.
-        article: with its article.
-        many: several of them.
-        elements: what they are made of.
-        scale: the option that decides how many of these they have.
-        preset: a configuration to start from.
-        halved: A and B may come side by side in one file, as pix2pix has them.
+        one: the word for one scan.
+        article: the same with its article.
+        many: the plural.
+        elements: the word for their elements.
+        scale: the option that sets how many elements they have.
+        preset: the preset to start from.
+        halved: whether A and B may be side by side in one file, as in pix2pix.
         photos: they may be photos, in which the full range of their type of integers counts, and
             which may be even.
+        thin: they may have fewer elements along an axis than training cuts out, as scans of few
+            slices do.
     """
 
     one: str
@@ -53,6 +57,7 @@ class Kind:
     preset: str
     halved: bool
     photos: bool
+    thin: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
         """The size in words: width before height for images, X, Y, Z for volumes."""
@@ -62,7 +67,15 @@ class Kind:
 
 KINDS = {
     2: Kind(
-        "image", "an image", "images", "pixels", "data.resize", "default", halved=True, photos=True
+        "image",
+        "an image",
+        "images",
+        "pixels",
+        "data.resize",
+        "default",
+        halved=True,
+        photos=True,
+        thin=False,
     ),
     3: Kind(
         "volume",
@@ -73,6 +86,7 @@ KINDS = {
         "volumes",
         halved=False,
         photos=False,
+        thin=True,
     ),
 }
 """By the number of spatial axes."""
@@ -219,9 +233,11 @@ class Reader(ABC):
 
     Attributes:
         header: what the file says about its scan.
+        windowed: whether `values` reads little more than the window.
     """
 
     header: Header
+    windowed: bool = False
 
     @abstractmethod
     def values(self, window: Window) -> Values:
@@ -259,17 +275,22 @@ class Writer(ABC):
 
 
 class _Gathered(Writer):
-    """Collects all values, for families that write a file in one go."""
+    """Collects all values, for families that write a file in one go; many of them on the disk."""
 
     def __init__(self, family: "Family", path: Path, header: Header) -> None:
         self._family, self._path, self._header = family, path, header
-        self._values = np.zeros((header.channels, *header.shape), header.dtype)
+        self._scratch = Scratch()
+        self._values = self._scratch.array((header.channels, *header.shape), header.dtype)
 
     def write(self, window: Window, values: Values) -> None:
-        self._values[:, *window] = values
+        self._values.write(window, values)
 
     def finish(self) -> None:
-        self._family.write(self._path, self._values, self._header)
+        with self._scratch:
+            self._family.write(self._path, self._values.whole, self._header)
+
+    def abandon(self) -> None:
+        self._scratch.close()
 
 
 class Place(NamedTuple):
@@ -310,21 +331,21 @@ class Family(ABC):
     """A family of formats.
 
     Attributes:
-        suffixes: of its files, in lower case.
+        suffixes: those of its files, in lower case.
         parts: suffixes of files that only hold the values of one beside them, which has the same
             name and one of the other `suffixes`.
-        spatial_dims: how many spatial axes its scans can have.
-        selects: fields of `Selection` that it understands.
-        magic: first bytes that its files start with, whatever they are called; none for a family
-            that goes by its suffixes.
-        special: it goes before other families of the same suffix, for the files that it `claims`
-            and the headers that it `suits`.
-        folder: its "files" are folders.
+        spatial_dims: the numbers of spatial axes that its scans can have.
+        selects: the fields of `Selection` that it understands.
+        magic: what its files start with, whatever they are called; () for a family that goes by
+            suffix.
+        special: whether it takes precedence over other families with the same suffix, for files
+            that it `claims` and headers that it `suits`.
+        folder: whether its "files" are folders.
         nameless: its files need no suffix.
         gathers: with so many spatial axes, its files make scans together, see `gather`; a folder of
             them can be one.
-        reads_only: it writes nothing.
-        instead: a suffix for what this family can't hold.
+        reads_only: whether it only reads.
+        instead: a suffix for scans that this family can't hold.
     """
 
     suffixes: tuple[str, ...]
@@ -398,8 +419,7 @@ class Family(ABC):
     def create(self, path: Path, header: Header) -> Writer:
         """Starts a file that is written window by window.
 
-        By default, all values are collected in memory first; families that can do better override
-        this.
+        By default, all values are collected first; families that can do better override this.
         """
         return _Gathered(self, path, header)
 
