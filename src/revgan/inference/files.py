@@ -103,7 +103,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
         outputs = _outputs(found.refs, target, channels, dims, console)
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
-            raise UserError(f"{ref} is input and output at once; name another output")
+            raise UserError(f"{ref} is both input and output; name another output")
     translator.windows = wishes.windows(translator)
     dtype = _common_type(translator, found.refs, wishes)
     pairs = list(zip(found.refs, outputs, strict=True))
