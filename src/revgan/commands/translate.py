@@ -7,6 +7,7 @@ from rich.console import Console
 
 from revgan.directions import Direction
 from revgan.environment import require_device
+from revgan.errors import visible
 from revgan.options import Parser, add_window_options, window_options
 from revgan.training.config import Device
 
@@ -60,5 +61,5 @@ def run(options: Namespace, console: Console) -> int:
         series=options.series,
     )
     what = f"{len(written)} files in {options.output}" if len(written) > 1 else str(written[0])
-    console.print(f"Wrote {what}", soft_wrap=True)
+    console.print(f"Wrote {visible(what)}", soft_wrap=True)
     return 0
