@@ -8,7 +8,7 @@ from rich.console import Console
 
 from revgan.directions import Direction
 from revgan.environment import require_device
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import Parser, add_window_options, window_options
 from revgan.training.config import Device
 
@@ -125,5 +125,5 @@ def run(options: Namespace, console: Console) -> int:
     output = Path(options.output)
     written = run_translation(Path(options.run), Path(options.input), output, wishes, console)
     files = "1 file" if written == 1 else f"{written} files"
-    console.print(f"Wrote {files} to {output}", soft_wrap=True)
+    console.print(f"Wrote {files} to {visible(str(output))}", soft_wrap=True)
     return 0
