@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from revgan.data.intensity import Choice, IntensityConfig, Limit
+from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class DataConfig:
         recursive: scans in folders inside those of `path` count, too.
         series: which of several scans in a file or folder is meant: of DICOM, by the number of the
             series, its description or its UID; null takes all series of a folder.
+        slices: takes volumes for images, slice by slice: axial, coronal or sagittal ones, turned as
+            radiologists see them. A model trained so translates volumes, slice by slice. `flip`
+            then mirrors along the rows, which is front to back in sagittal slices.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -97,6 +101,7 @@ class DataConfig:
     val_share: float = 0.0
     recursive: bool = False
     series: str | None = None
+    slices: View | None = None
     resize: int | None = None
     crop: int = 256
     flip: bool = True
@@ -167,9 +172,16 @@ class DataConfig:
         return Selection(series=self.series)
 
     @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files, of which images may be slices."""
+        return self.spatial_dims if self.slices is None else 3
+
+    @property
     def kept(self) -> Cache:
         """Where prepared scans are kept."""
-        return self.cache if self.spatial_dims == 2 else "disk"
+        if self.file_dims == 2:
+            return self.cache
+        return "disk" if self.cache == "none" else self.cache
 
     def choice(self, domain: DomainName) -> Choice:
         """What a domain's option says."""
@@ -231,6 +243,9 @@ class DataConfig:
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (None, 1, 2, 3, 4):
                 raise ValueError(f"{name} must be null or 1 to 4, not {getattr(self, name)}")
+        if self.slices not in (None, *get_args(View)):
+            known = ", ".join(get_args(View))
+            raise ValueError(f"slices must be null or one of {known}, not {self.slices!r}")
         if self.cache not in get_args(Cache):
             known = ", ".join(get_args(Cache))
             raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
@@ -280,10 +295,11 @@ def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-FOR_IMAGES = ("resize", "channels_a", "channels_b", "cache")
+FOR_IMAGES = ("slices", "resize", "channels_a", "channels_b", "cache")
 
 LEARNT = (
     "spatial_dims",
+    "slices",
     "orientation",
     "spacing",
     "intensity_a",

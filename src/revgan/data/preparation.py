@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from revgan.data.formats import Scan
 from revgan.data.grids import resample
 from revgan.data.intensity import IntensityMapping, TypeRange, mapping_from_dict
+from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError
 from revgan.files import write_text
@@ -110,12 +111,14 @@ class Preparation:
         grid: how the scans lie in their arrays.
         fill: what the networks see where nothing was measured: "low" is what becomes -1, a number
             is in the files' units.
+        slices: which slices of volumes its images are; None for images.
     """
 
     a: IntensityMapping
     b: IntensityMapping
     grid: Grid = Grid()
     fill: Fill = "low"
+    slices: View | None = None
 
     def of(self, domain: DomainName) -> IntensityMapping:
         """The intensity mapping of a domain."""
@@ -135,6 +138,8 @@ class Preparation:
         }
         if self.fill != "low":
             content["fill"] = self.fill
+        if self.slices is not None:
+            content["slices"] = self.slices
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / PREPARATION, yaml.safe_dump(content, sort_keys=False))
 
@@ -165,9 +170,11 @@ class Preparation:
             x, y, z = map(float, spacing)
             spacing = x, y, z
         fill = content.get("fill", "low")
-        return cls(
-            a, b, Grid(content["orientation"], spacing), fill if fill == "low" else float(fill)
-        )
+        slices = content.get("slices")
+        if slices not in (None, *get_args(View)):
+            raise ValueError(f"slices are {', '.join(get_args(View))}, not {slices!r}")
+        fill = fill if fill == "low" else float(fill)
+        return cls(a, b, Grid(content["orientation"], spacing), fill, slices)
 
 
 WITHOUT_FILE = {2: Preparation(TypeRange(), TypeRange())}

@@ -19,7 +19,7 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import Folder, Split, hold_out, open_folder, open_patterns
+from revgan.data.folders import Folder, Split, hold_out, open_folder, open_patterns, sliced
 from revgan.data.formats import KINDS
 from revgan.data.intensity import (
     IntensityMapping,
@@ -60,10 +60,11 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
         "selection": config.selection,
     }
     if patterns := config.patterns:
-        folder = open_patterns(root, patterns, config.spatial_dims, **looking)
+        folder = open_patterns(root, patterns, config.file_dims, **looking)
     else:
-        folder = open_folder(root, config.spatial_dims, **looking)
-    return hold_out(folder, config.test_share, config.val_share)
+        folder = open_folder(root, config.file_dims, **looking)
+    folder = hold_out(folder, config.test_share, config.val_share)
+    return folder if config.slices is None else sliced(folder, config.slices)
 
 
 def open_data_set(
@@ -105,7 +106,7 @@ def open_data_set(
         raise UserError(problem)
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
-        preparation = Preparation(a, b, config.grid, config.fill)
+        preparation = Preparation(a, b, config.grid, config.fill, config.slices)
     for name in DOMAINS:
         if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
@@ -232,17 +233,17 @@ def _domain(
 
 
 def _root(config: DataConfig, *, paired: bool) -> Path:
-    kind = KINDS[config.spatial_dims]
+    kind = KINDS[config.file_dims]
     dims = BUILT_IN.get(config.path)
     if dims is None:
         if not Path(config.path).exists():
-            fitting = [name for name, dims in BUILT_IN.items() if dims == config.spatial_dims]
+            fitting = [name for name, dims in BUILT_IN.items() if dims == config.file_dims]
             raise UserError(
                 f"{config.path} does not exist; give a folder of {kind.many} or one of the "
                 f"built-in sets: {', '.join(fitting)}"
             )
         return Path(config.path)
-    if dims != config.spatial_dims:
+    if dims != config.file_dims:
         other = KINDS[dims]
         raise UserError(
             f"{config.path} is a set of {other.many}; set data.spatial_dims {dims}, for example "
