@@ -206,12 +206,13 @@ def hold_out(folder: Folder, test: float, val: float) -> Folder:
     """
     train = folder.train
     subjects = sorted({ref.group for ref in train.a + train.b}, key=_shuffled)
+    total = len(subjects)
     taken: list[Split | None] = []
     for share, own in ((test, folder.test), (val, folder.val)):
         if own is not None or not share:
             taken.append(own)
             continue
-        count = max(1, round(share * len(subjects)))
+        count = max(1, round(share * total))
         chosen, subjects = set(subjects[:count]), subjects[count:]
         taken.append(_of_subjects(train, chosen))
     rest = _of_subjects(train, set(subjects))
