@@ -24,9 +24,10 @@ from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.batches import Outcome, translate_all
-from revgan.inference.jobs import FileJob, fitting_type
+from revgan.inference.jobs import fitting_type
 from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
+from revgan.inference.slicewise import file_job
 from revgan.inference.translator import Translator
 from revgan.inference.windows import Windows
 
@@ -89,7 +90,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
             f"{run} does not translate {wishes.direction}; give --direction "
             f"{' or '.join(directions)}"
         )
-    dims = translator.generator.spatial_dims
+    dims = translator.file_dims
     if wishes.resize is not None and not KINDS[dims].halved:
         raise UserError(f"--resize is for images, and {run} translates volumes; leave it out")
     found = given_scans(source, dims, recursive=wishes.recursive, selection=wishes.selection)
@@ -111,7 +112,9 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     left = [pair for pair in mine if not (wishes.skip_existing and pair[1].exists())]
     _make_folders([output for _, output in left])
     jobs = [
-        FileJob(translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize)
+        file_job(
+            translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize
+        )
         for ref, output in left
     ]
     outcome = translate_all(jobs, wishes.direction, console)
@@ -130,7 +133,7 @@ def _common_type(
     found = set()
     for ref in refs:
         with suppress(UserError):  # which the file's own translation tells
-            found.add(ref.header(translator.generator.spatial_dims).dtype)
+            found.add(ref.header(translator.file_dims).dtype)
     return fitting_type(translator, wishes.direction, found) if found else None
 
 

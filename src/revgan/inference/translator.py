@@ -16,9 +16,9 @@ from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
-from revgan.inference.jobs import FileJob
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
+from revgan.inference.slicewise import file_job
 from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
@@ -305,6 +305,12 @@ class Translator:
         return values
 
     @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files: volumes, if the images are their slices."""
+        sliced = self.preparation is not None and self.preparation.slices is not None
+        return 3 if sliced else self.generator.spatial_dims
+
+    @property
     def grid(self) -> Grid:
         """The grid that volumes are brought to."""
         if self.preparation is None:
@@ -373,7 +379,7 @@ class Translator:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        job = FileJob(self, source, target, direction, selection=selection)
+        job = file_job(self, source, target, direction, selection=selection)
         job.read()
         job.translate(progress)
         job.write()
