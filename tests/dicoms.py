@@ -65,10 +65,15 @@ def write_frames(path, stored, *, order=None, scale=(1, 0), step=2.5):
     """Writes an enhanced file of stored numbers (frames, rows, columns) of uint16."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
-    for name in (
-        "PixelPaddingValue ImagePositionPatient ImageOrientationPatient PixelSpacing RescaleSlope "
-        "RescaleIntercept SliceLocation"
-    ).split():
+    for name in [
+        "PixelPaddingValue",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "SliceLocation",
+    ]:
         if name in dataset:
             del dataset[name]
     dataset.SOPClassUID = pydicom.uid.EnhancedCTImageStorage

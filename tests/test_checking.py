@@ -20,7 +20,7 @@ from test_folders import refusal, save
 
 def check(refs, crop=1, channels=None, progress=None):
     return inspect_all(
-        FileStore(Recipe(DataConfig(crop=crop), channels)), refs, len(refs), progress
+        FileStore(Recipe(DataConfig(crop=crop), channels)), refs, len(refs), progress, True
     )
 
 

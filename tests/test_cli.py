@@ -336,8 +336,8 @@ def spoil_one_test_folder(root):
         (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png has 40 x 31 pixels"),
         (lambda root: save(root / "trainB" / "1.png", channels=1), "data.channels_b"),
         (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
-        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "both need the same size"),
-        (lambda root: save(root / "testB" / "1.png", (36, 44)), "both need the same size"),
+        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "must have the same size"),
+        (lambda root: save(root / "testB" / "1.png", (36, 44)), "must have the same size"),
     ],
 )
 def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil, expected):
@@ -350,10 +350,11 @@ def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil,
 def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsys, tmp_path):
     images = make_images(tmp_path / "images", channels=(1, 3), dtype=np.uint16)
     run = tmp_path / "run"
-    message = sentence(capsys, train(images, run))
+    by_type = {"data__intensity_a": "type", "data__intensity_b": "type"}
+    message = sentence(capsys, train(images, run, **by_type))
     assert "--losses.identity_weight 0" in message
     assert not run.exists()
-    assert train(images, run, losses__identity_weight=0) == 0
+    assert train(images, run, losses__identity_weight=0, **by_type) == 0
     assert "method: type" in (run / "model" / "intensity.yaml").read_text()
     target = tmp_path / "out.png"
     assert main(["translate", str(run), str(images / "testA" / "0.png"), str(target)]) == 0
@@ -363,7 +364,7 @@ def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsy
 
 
 def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path, monkeypatch):
-    def interrupt(path):
+    def interrupt(path, *what):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(files_read, "read", interrupt)

@@ -250,7 +250,7 @@ def test_what_is_no_slice_of_the_volume_is_named_with_its_reason(tmp_path):
         "reportsi.dcm": "DICOM without an image (SR)",
         "MR_truncated.dcm": "a single slice, which is no volume",
         "junk.dcm": "no DICOM in spite of its name",
-        "note.txt": ".txt is no format of volumes",
+        "note.txt": ".txt isn't a format for volumes",
     }
 
 
@@ -355,10 +355,18 @@ def test_derived_series_have_the_patient_and_place_and_uids_of_their_own(tmp_pat
     assert len({d.SeriesInstanceUID for d in after}) == 1
     assert len({d.SOPInstanceUID for d in after}) == len(after)
     for old, new in zip(before, after, strict=True):
-        for name in (
-            "PatientID PatientName StudyInstanceUID FrameOfReferenceUID ImagePositionPatient "
-            "ImageOrientationPatient PixelSpacing InstanceNumber SOPClassUID Modality"
-        ).split():
+        for name in [
+            "PatientID",
+            "PatientName",
+            "StudyInstanceUID",
+            "FrameOfReferenceUID",
+            "ImagePositionPatient",
+            "ImageOrientationPatient",
+            "PixelSpacing",
+            "InstanceNumber",
+            "SOPClassUID",
+            "Modality",
+        ]:
             assert new[name].value == old[name].value, name
         for name in ("SeriesInstanceUID", "SOPInstanceUID"):
             assert new[name].value != old[name].value

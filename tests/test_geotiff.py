@@ -195,7 +195,7 @@ def test_without_rasterio_pixels_are_read_and_what_is_lost_is_said(tmp_path, mon
     path = write_geotiff(tmp_path / "a.tif", values)
     monkeypatch.setattr(geotiff, "_has_rasterio", lambda: False)
 
-    with pytest.warns(Notice, match=r"lose their place on the ground.*install revgan\[geo\]"):
+    with pytest.warns(Notice, match=r"without their place on the ground.*install revgan\[geo\]"):
         scan = formats.read(path)
 
     np.testing.assert_array_equal(scan.values, values)

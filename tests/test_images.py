@@ -156,11 +156,11 @@ def test_transparent_colour_of_a_png_becomes_alpha(tmp_path, dtype, colour_type,
     assert np.array_equal(read_image(tmp_path / "image.png"), expected)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_black_and_white_becomes_0_and_255(tmp_path, suffix):
+def test_black_and_white_is_0_and_255_in_png_and_bool_in_tiff(tmp_path):
     white = noise(9, 10, 1) > 127
-    Image.fromarray(white[..., 0]).save(tmp_path / f"image{suffix}")
-    assert np.array_equal(read_image(tmp_path / f"image{suffix}"), white * np.uint8(255))
+    for suffix, values in ((".png", white * np.uint8(255)), (".tif", white)):
+        Image.fromarray(white[..., 0]).save(tmp_path / f"image{suffix}")
+        assert np.array_equal(read_image(tmp_path / f"image{suffix}"), values)
 
 
 def test_jpeg_is_turned_upright(tmp_path):
@@ -250,7 +250,7 @@ def test_a_folder_in_place_of_an_image_is_named(tmp_path):
     refusal(tmp_path / "folder.png")
 
 
-@pytest.mark.parametrize("name", ["image.bmp", "image"])
+@pytest.mark.parametrize("name", ["image.xyz", "image"])
 def test_another_suffix_is_refused_with_those_understood(tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
     assert ", ".join(suffixes(2)) in refusal(tmp_path / name)
@@ -262,8 +262,8 @@ def test_an_empty_file_and_another_kind_of_file_are_refused(tmp_path):
     path = tmp_path / "image.jpg"
     path.write_bytes(b"")
     assert "empty file" in refusal(path)
-    Image.new("RGB", (4, 4)).save(path, "BMP")
-    assert "JPEG, PNG, TIFF" in refusal(path)
+    Image.new("RGB", (4, 4)).save(path, "PPM")
+    assert "of the kinds JPEG" in refusal(path)
 
 
 def test_an_image_without_pixels_is_refused(tmp_path):
@@ -318,9 +318,10 @@ def test_a_damaged_png_is_read_or_refused_but_never_crashes(tmp_path_factory, pl
         refusal(folder / "image.png")
 
 
-def test_a_tiff_of_several_pages_is_refused(tmp_path):
+def test_a_tiff_of_several_images_or_of_a_stack_is_refused(tmp_path):
     path = tmp_path / "image.tif"
-    path.write_bytes(tiff(data=np.zeros((3, 20, 20), np.uint8), photometric="minisblack"))
+    stack = np.zeros((3, 20, 20), np.uint8)
+    tifffile.imwrite(path, stack, photometric="minisblack", metadata={"axes": "ZYX"})
     assert "3 pages" in refusal(path)
     with tifffile.TiffWriter(path) as tif:
         for size in (20, 30):
@@ -328,40 +329,15 @@ def test_a_tiff_of_several_pages_is_refused(tmp_path):
     assert "2 pages" in refusal(path)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.uint32, np.int16, np.int8])
-def test_a_tiff_of_other_samples_is_refused(tmp_path, dtype):
-    path = tmp_path / "image.tif"
-    tifffile.imwrite(path, np.zeros((8, 8), dtype))
-    assert "8 or 16 bits" in refusal(path)
-
-
-def test_a_tiff_of_twelve_bits_is_refused_as_it_would_look_dark(tmp_path):
-    path = tmp_path / "image.tif"
-    data = np.zeros((8, 8), np.uint16)
-    tifffile.imwrite(path, data, photometric="minisblack", bitspersample=12, metadata=None)
-    assert "12 bits" in refusal(path)
-
-
-def test_a_tiff_of_five_channels_is_refused(tmp_path):
-    path = tmp_path / "image.tif"
-    for planarconfig, shape in (("contig", (8, 9, 5)), ("separate", (5, 8, 9))):
-        path.write_bytes(
-            tiff(
-                data=np.zeros(shape, np.uint8),
-                photometric="minisblack",
-                planarconfig=planarconfig,
-            )
-        )
-        assert "5 channels" in refusal(path)
+def test_a_tiff_of_complex_numbers_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "image.tif", np.zeros((8, 8), np.complex64))
+    assert "values of complex64" in refusal(tmp_path / "image.tif")
 
 
 def test_a_tiff_of_colours_that_would_be_mistaken_is_refused(tmp_path):
     path = tmp_path / "image.tif"
     path.write_bytes(tiff(data=noise(8, 8, 4), photometric="separated"))
     assert "SEPARATED" in refusal(path)
-    palette = np.zeros((3, 256), np.uint16)
-    path.write_bytes(tiff(data=noise(8, 8, 1)[..., 0], photometric="palette", colormap=palette))
-    assert "PALETTE" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -400,18 +376,23 @@ def test_a_full_disk_leaves_the_old_image_and_nothing_half_written(tmp_path, suf
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize(
-    "array",
+    ("array", "beyond"),
     [
-        np.zeros((4, 4, 5), np.uint8),
-        np.zeros((0, 4, 3), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
+        (np.zeros((4, 4, 5), np.uint8), "5 channels"),
+        (np.zeros((4, 4, 3), np.float32), "values of float32"),
     ],
-    ids=["five channels", "no pixels", "float"],
 )
-def test_an_array_that_is_no_image_is_a_programming_error(tmp_path, array):
+def test_photos_refuse_what_only_tiff_holds(tmp_path, suffix, array, beyond):
+    message = refusal(tmp_path / f"image{suffix}", lambda path: write_image(path, array))
+    assert beyond in message
+    assert ".tif" in message
+
+
+def test_an_image_without_pixels_is_a_programming_error(tmp_path):
     with pytest.raises(ValueError, match="an image"):
-        write_image(tmp_path / "image.png", array)
+        write_image(tmp_path / "image.png", np.zeros((0, 4, 3), np.uint8))
 
 
 def test_a_damaged_tag_of_a_tiff_prints_nothing_besides_the_error(tmp_path):

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from revgan.data.intensity import (
-    SAMPLE,
     Intensity,
     IntensityConfig,
     TypeRange,
     fit_intensity,
+    in_type,
 )
+from revgan.data.survey import SAMPLE
 from revgan.errors import UserError
 
 PRECISION = 2**-24
@@ -80,18 +81,6 @@ def test_values_of_a_network_beyond_1_are_not_clipped_on_the_way_back():
     assert Intensity(0, 100).from_unit(np.float32([-1.5, 1.5])).tolist() == [-25, 125]
 
 
-@pytest.mark.parametrize("clip", [True, False])
-def test_tensors_become_what_arrays_become(clip):
-    intensity = Intensity(80, 130, clip)
-    values = volume()
-    unit = intensity.to_unit(torch.from_numpy(values))
-    assert unit.dtype == torch.float32
-    np.testing.assert_array_equal(unit.numpy(), intensity.to_unit(values))
-    np.testing.assert_array_equal(
-        intensity.from_unit(unit).numpy(), intensity.from_unit(unit.numpy())
-    )
-
-
 def test_the_input_is_left_alone():
     values = volume()
     before = values.copy()
@@ -118,7 +107,7 @@ def test_a_mapping_comes_back_from_a_model_folder(limits, clip):
     ],
 )
 def test_damaged_mappings_are_refused(content):
-    with pytest.raises(ValueError, match="numbers low and high"):
+    with pytest.raises(ValueError, match="two numbers, low and high"):
         Intensity.from_dict(content)
 
 
@@ -210,7 +199,7 @@ def test_volumes_without_contrast_are_refused(method):
 def test_mostly_empty_masks_are_refused_where_both_percentiles_are_the_background():
     mask = np.zeros((1, 20, 20, 20), np.float32)
     mask[0, 0, 0, :10] = 1
-    with pytest.raises(UserError, match=r"percentiles .* of the training volumes"):
+    with pytest.raises(UserError, match=r"percentiles .* of the training scans"):
         fit([mask])
     assert fit([mask], high=100.0) == Intensity(0, 1)
 
@@ -245,13 +234,17 @@ def test_wrong_configurations_are_refused(options, message):
 # The full range of a type
 
 
+def in_file(unit, dtype):
+    return in_type(TypeRange().from_unit(unit, dtype), dtype)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
 def test_every_value_survives_the_way_through_the_range_of_its_type(dtype):
     limits = np.iinfo(dtype)
     values = np.arange(limits.min, limits.max + 1, dtype=dtype).reshape(1, 16, -1)
     unit = TypeRange().to_unit(values)
     assert (unit.min(), unit.max()) == (-1, 1)
-    assert np.array_equal(TypeRange().to_file(unit, np.dtype(dtype)), values)
+    assert np.array_equal(in_file(unit, np.dtype(dtype)), values)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -263,16 +256,19 @@ def test_all_values_become_what_float32_arithmetic_gives(dtype):
 
 def test_what_a_type_holds_is_rounded_to_nearest_and_clamped():
     unit = np.array([-2.0, -1.0, -1 + 0.9 / 255, -1 + 1.1 / 255, 1.0, 5.0], np.float32)
-    bytes_, words = (TypeRange().to_file(unit, np.dtype(dtype)) for dtype in ("u1", "u2"))
+    bytes_, words = (in_file(unit, np.dtype(dtype)) for dtype in ("u1", "u2"))
     assert bytes_.tolist() == [0, 0, 0, 1, 255, 255]
     assert words.tolist() == [0, 0, 116, 141, 65535, 65535]
 
 
-def test_fractions_are_in_the_range_already_and_copied():
-    values = np.linspace(-1, 1, 5, dtype=np.float32)
-    unit = TypeRange().to_unit(values)
-    assert np.array_equal(unit, values)
+def test_fractions_between_values_are_mapped_as_these_and_copied():
+    values = np.linspace(0, 255, 511, dtype=np.float32)
+    unit = TypeRange("uint8").to_unit(values)
+    assert np.array_equal(unit[::2], TypeRange().to_unit(np.arange(256, dtype=np.uint8)))
+    assert np.allclose(unit, np.linspace(-1, 1, 511), rtol=0, atol=1e-6)
     assert not np.shares_memory(unit, values)
+    with pytest.raises(ValueError, match="fractions have no full range"):
+        TypeRange().to_unit(values)
 
 
 def test_integers_become_float32_by_a_linear_mapping():

@@ -80,7 +80,7 @@ def test_class_ids_that_only_some_label_maps_have_are_refused(tmp_path):
     refs = [write(tmp_path / "testB", name, label_map(ROAD, SKY)) for name in ("x", "y")]
     write(tmp_path / "testLabels", "x", np.zeros((8, 16), np.uint8))
     class_map(refs[0], PALETTE)
-    with pytest.raises(UserError, match=r"testLabels holds no class ids of .*y\.png; put y\.png"):
+    with pytest.raises(UserError, match=r"testLabels has no class ids for .*y\.png; put y\.png"):
         class_map(refs[1], PALETTE)
 
 
@@ -89,7 +89,7 @@ def test_class_ids_that_only_some_label_maps_have_are_refused(tmp_path):
     [
         (np.full((8, 16), 2, np.uint8), "holds the class 2 at 128 pixels.*classes 0 to 1"),
         (np.zeros((8, 15), np.uint8), "15 x 8 pixels, but .* 16 x 8"),
-        (np.zeros((8, 16, 3), np.uint8), "grey image of 8 bits"),
+        (np.zeros((8, 16, 3), np.uint8), "8-bit grey image"),
     ],
 )
 def test_class_ids_that_do_not_fit_are_refused(tmp_path, ids, message):
@@ -115,8 +115,8 @@ def test_the_file_says_what_was_written(tmp_path):
     [
         ("domain: C\nclasses: []", "domain must be A or B"),
         ("domain: B", "lacks 'classes'"),
-        ("domain: [", "not understood"),
-        ("just text", "not understood"),
+        ("domain: [", "can't be understood"),
+        ("just text", "can't be understood"),
         ("domain: B\nclasses: [{name: x, colour: [1, 2, 3]}]", "2 to 254 classes must count"),
         ("domain: B\nclasses: [{name: x, colour: [1, 2]}, {name: y, colour: [1, 1, 2]}]", "three"),
         (
@@ -134,7 +134,7 @@ def test_the_file_says_what_was_written(tmp_path):
 )
 def test_a_file_that_is_not_understood_is_refused_with_its_name(tmp_path, text, message):
     (tmp_path / "labels.yaml").write_text(text)
-    with pytest.raises(UserError, match=f"labels.yaml is not understood.*{message}|{message}"):
+    with pytest.raises(UserError, match=f"labels.yaml can't be understood.*{message}|{message}"):
         Palette.read(tmp_path)
 
 
@@ -156,5 +156,5 @@ def test_a_label_map_and_a_photo_of_different_size_are_no_pair(tmp_path):
         write(tmp_path / name, "x", label_map(ROAD, SKY, size=32))
     write(tmp_path / "trainB", "x", label_map(ROAD, SKY, size=40))
     PALETTE.write(tmp_path)
-    with pytest.raises(UserError, match="both need the same size"):
+    with pytest.raises(UserError, match="must have the same size"):
         open_data_set(DataConfig(path=str(tmp_path), crop=24), paired=True)

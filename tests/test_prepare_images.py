@@ -245,8 +245,8 @@ def test_unknown_colours_are_left_to_scoring(streets, target):
     [
         ("color", np.zeros((32, 62, 3), np.uint8), "is 62 x 32 pixels, but"),
         ("labelIds", np.zeros((30, 64), np.uint8), "is 64 x 30 pixels, but"),
-        ("labelIds", np.zeros((32, 64, 3), np.uint8), "must be a grey image of 8 bits"),
-        ("labelIds", np.zeros((32, 64), np.uint16), "must be a grey image of 8 bits"),
+        ("labelIds", np.zeros((32, 64, 3), np.uint8), "must be an 8-bit grey image"),
+        ("labelIds", np.zeros((32, 64), np.uint16), "must be an 8-bit grey image"),
         ("color", np.zeros((32, 64), np.uint16), "has 16 bits per sample"),
     ],
 )

@@ -175,8 +175,10 @@ def test_too_little_memory_is_refused_with_what_is_needed(tmp_path):
     root = make_folder(tmp_path / "set", size=(256, 256), channels=4)
     with pytest.raises(UserError) as caught:
         opened(root, "memory", memory=2**20)
-    expected = "data.cache memory needs about 3 MiB for 12 images, and there are 1; set data.cache "
-    assert str(caught.value) == expected + "to disk or none"
+    assert str(caught.value) == (
+        "data.cache memory needs about 3 MiB for 12 images, more than the 1 available; set "
+        "data.cache to disk or none"
+    )
     assert opened(root, "memory", memory=3 * 2**20)[0].kept == 3 * 2**20
 
 

@@ -56,7 +56,7 @@ def test_resuming_with_other_networks_is_refused_though_their_weights_would_fit(
     for option in ("--generator.upsampling=nearest", "--generator.exact=false"):
         name = option.split("=")[0]
         message = refusal(capsys, "train", "--resume", run, option)
-        assert message == f"--resume goes on with the run's networks; omit {name}, or train anew"
+        assert message == f"--resume goes on with the run's networks; omit {name}, or train again"
 
 
 def test_a_memory_budget_is_refused_with_an_ode(images, tmp_path, capsys):

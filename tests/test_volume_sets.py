@@ -1,6 +1,7 @@
 """Folders of volumes: checked, brought to their grid, cached, and cut into samples."""
 
 import errno
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ from skimage.filters import threshold_otsu
 from torch.utils.data import DataLoader
 
 from revgan.data import cache as disk
-from revgan.data import folders
+from revgan.data import refs
 from revgan.data.config import DataConfig
 from revgan.data.foreground import POSITIONS, foreground_positions, otsu_threshold
 from revgan.data.formats import Scan
@@ -85,9 +86,11 @@ def refusal(root, paired=True, **options):
         ({"spacing": (1, 1, 1)}, "spacing does nothing for images; leave it out, or set data.sp"),
         ({"orientation": "RAS"}, "orientation does nothing for images"),
         ({"foreground": 0.5}, "foreground does nothing for images"),
-        ({"intensity_b": "zscore"}, "intensity_b does nothing for images"),
-        ({"low_a": 0.0}, "low_a does nothing for images"),
-        ({"clip": False}, "clip does nothing for images"),
+        ({"intensity_b": "type", "low_b": 0.0}, "low_b does nothing with intensity_b type"),
+        ({"intensity_b": "type", "per_channel_b": True}, "per_channel_b does nothing with"),
+        ({"intensity_a": "gamma"}, "intensity_a must be one of auto, type, range, percentiles,"),
+        ({"low_a": (1.0, 2.0)}, "only method range has a low and a high for each channel"),
+        ({"fill": math.inf}, "fill must be low or a number, not inf"),
         ({"crops_per_volume": 2}, "crops_per_volume does nothing for images"),
         ({"spatial_dims": 3, "resize": 300}, "resize does nothing for volumes"),
         ({"spatial_dims": 3, "channels_a": 1}, "channels_a does nothing for volumes"),
@@ -96,7 +99,7 @@ def refusal(root, paired=True, **options):
         ({"spatial_dims": 3, "spacing": (1, 0, 1)}, "spacing must be null or three numbers above"),
         ({"spatial_dims": 3, "foreground": 1.5}, "foreground must be from 0 to 1, not 1.5"),
         ({"spatial_dims": 3, "crops_per_volume": 0}, "crops_per_volume must be 1 or more, not 0"),
-        ({"spatial_dims": 3, "intensity_a": "range"}, "intensity_a, low_a and high_a do not go"),
+        ({"spatial_dims": 3, "intensity_a": "range"}, "intensity_a, low_a and high_a don't go"),
         ({"spatial_dims": 3, "low_b": 60.0, "high_b": 40.0}, "low must be below high"),
     ],
 )
@@ -182,12 +185,14 @@ def test_a_run_on_images_is_told_of_volumes(tmp_path):
         open_data_set(DataConfig(path=str(tmp_path)), paired=True)
 
 
-def test_values_that_are_no_numbers_are_refused(tmp_path):
+def test_infinite_values_and_nothing_but_nan_are_refused(tmp_path):
     path = broken(tmp_path)
     values = noise(0).astype(float)
-    values[0, 0, 0] = np.nan
+    values[0, 0, 0] = np.inf
     save(path, values)
-    assert f"{path} has 1 NaN or infinite values" in refusal(tmp_path)
+    assert f"{path} has 1 infinite values" in refusal(tmp_path)
+    save(path, np.full_like(values, np.nan))
+    assert f"nothing in {path} was measured" in refusal(tmp_path)
 
 
 def test_a_constant_volume_is_refused(tmp_path):
@@ -218,7 +223,7 @@ def test_pairs_of_other_shape_or_place_are_refused(tmp_path, split):
     moved = RAS.copy()
     moved[1, 3] = 0.5
     save(path, noise(0), affine=moved)
-    assert f"{other} and {path} are up to 0.5 mm apart in space" in refusal(tmp_path)
+    assert f"{other} and {path} are up to 0.5 mm apart according" in refusal(tmp_path)
     moved[1, 3] = 0.05  # less than a tenth of a voxel: another program's rounding
     save(path, noise(0), affine=moved)
     assert opened(tmp_path).test_aligned
@@ -245,16 +250,16 @@ def test_names_without_partner_are_refused_in_pairs_only(tmp_path):
 
 
 def test_a_folder_without_training_volumes_is_refused(tmp_path):
-    assert refusal(tmp_path).endswith("it needs the folders trainA and trainB")
+    assert "it needs the folders trainA and trainB" in refusal(tmp_path)
     (tmp_path / "trainA").mkdir()
     (tmp_path / "trainB").mkdir()
-    assert "holds no volumes; put files in it that end in" in refusal(tmp_path)
+    assert "holds no volumes; put files there that end in" in refusal(tmp_path)
 
 
 def test_volumes_turned_otherwise_must_be_turned_alike(tmp_path):
     path = save(broken(tmp_path), noise(0), affine=LAS)
     message = refusal(tmp_path, paired=False)
-    assert "run to RAS, but those of" in message
+    assert "point to RAS, but those of" in message
     assert f"{path} to LAS; set data.orientation" in message
     data = opened(tmp_path, paired=False, orientation="RAS", intensity_b="range", low_b=0.0,
                   high_b=1000.0)  # fmt: skip
@@ -364,14 +369,14 @@ def test_intensities_that_can_not_be_told_apart_name_their_domain(tmp_path):
 def test_a_prepared_volume_is_not_read_again(tmp_path, monkeypatch):
     make_volumes(tmp_path)
     first = opened(tmp_path)
-    monkeypatch.setattr(folders, "read", None)
+    monkeypatch.setattr(refs, "read", None)
     second = opened(tmp_path)
     assert second.a.train == first.a.train
     assert torch.equal(second.b.load(second.b.test[1]), first.b.load(first.b.test[1]))
 
 
 def store(**options):
-    return DiskStore(Recipe(DataConfig(spatial_dims=3, **options), typed=False))
+    return DiskStore(Recipe(DataConfig(spatial_dims=3, **options)))
 
 
 def prepared(path, **options):
@@ -396,7 +401,8 @@ def test_a_changed_file_or_grid_is_prepared_anew(tmp_path):
         (np.int16, noise(0) - 500, np.int16),
         (np.uint8, noise(0) % 256, np.uint8),
         (np.float32, noise(0) / 7, np.float32),
-        (np.int32, noise(0), np.float32),
+        (np.int32, noise(0), np.int32),
+        (np.float64, noise(0) / 7, np.float32),
     ],
 )
 def test_small_integers_stay_small_on_the_disk(tmp_path, dtype, values, kept):
@@ -422,7 +428,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path, monkeyp
     make_volumes(tmp_path, count=1)
     monkeypatch.setattr(np, "save", save_nothing)
     message = refusal(tmp_path)
-    assert "(No space left on device); make room there, or set XDG_CACHE_HOME" in message
+    assert "(No space left on device); free some space there, or set XDG_CACHE_HOME" in message
     assert list(disk.folder().iterdir()) == []
 
 
@@ -600,5 +606,7 @@ def test_a_middle_is_no_larger_than_asked_for(folder):
 def test_a_cube_is_the_same_part_of_the_whole(folder):
     domain = samples(folder).data.a
     whole = domain.load(domain.train[1])
-    cut = domain.in_unit(domain.prepared(domain.train[1]).values[:, 1:5, 2:7, 3:9])
+    cut = domain.in_unit(
+        domain.prepared(domain.train[1]).cut([slice(1, 5), slice(2, 7), slice(3, 9)])
+    )
     assert torch.equal(cut, whole[:, 1:5, 2:7, 3:9])

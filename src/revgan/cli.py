@@ -126,8 +126,7 @@ def _run(name: str, arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     options.command_line = " ".join(map(shell_word, ["revgan", name, *arguments]))
     load.yield_when_busy()
-    status: int = command.run(options, PlainConsole())
-    return status
+    return command.run(options, PlainConsole())
 
 
 def _overview() -> str:

@@ -100,7 +100,7 @@ def _resumed_config(options: Namespace, folder: "RunFolder") -> "RunConfig":
     config = check_startable(run_config(options))
     if changed := stored_config(folder.config).changed_networks(config):
         raise UsageError(
-            f"--resume goes on with the run's networks; omit --{changed[0]}, or train anew"
+            f"--resume goes on with the run's networks; omit --{changed[0]}, or train again"
         )
     require_images(config, folder.root, "give the new place as --data.path")
     return config

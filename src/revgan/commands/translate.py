@@ -1,15 +1,18 @@
 """`revgan translate`: images or volumes through a trained model, from files to files."""
 
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.directions import Direction
 from revgan.environment import require_device
-from revgan.errors import visible
+from revgan.errors import UsageError, visible
 from revgan.options import Parser, add_window_options, window_options
 from revgan.training.config import Device
+
+OutputType = Literal["auto", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32"]
 
 
 def add_options(parser: Parser) -> None:
@@ -18,8 +21,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("run", help="a run folder or a model folder")
     parser.add_argument(
         "input",
-        help="an image (PNG, JPEG, TIFF) or a volume (NIfTI, MHA, NRRD, NPY, a DICOM series), "
-        "whichever the model is for, or a folder of them",
+        help="an image (PNG, JPEG, TIFF, OME-TIFF, OME-Zarr, a whole slide) or a volume (NIfTI, "
+        "MHA, NRRD, NPY, OME-Zarr, a DICOM series), whichever the model is for, or a folder of "
+        "them",
     )
     parser.add_argument(
         "output",
@@ -33,33 +37,93 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--series",
         type=str | None,
-        help="which DICOM series of a folder is meant, by its number, description or UID; without "
-        "it, each of them is translated",
+        help="which of several scans in a file or folder is meant: DICOM series by number, "
+        "description or UID, without it each of them; images of OME-TIFF and OME-Zarr by number or "
+        "name",
     )
+    parser.add_argument(
+        "--level",
+        type=int | None,
+        help="level of pyramids to translate, 0 the finest; by default that of training",
+    )
+    parser.add_argument(
+        "--pixel-size",
+        metavar="MICROMETRES",
+        type=float | None,
+        help="micrometres from pixel to pixel that images are resampled to as they are read; by "
+        "default those of training",
+    )
+    parser.add_argument(
+        "--select",
+        metavar="CHANNELS",
+        type=tuple[str | int, ...] | None,
+        help="channels of the files to translate, by number from 0 or by name; by default those of "
+        "training",
+    )
+    parser.add_argument("--z", type=int | None, help="plane, from 0, of stacks for a 2D model")
+    parser.add_argument("--t", type=int | None, help="point in time, from 0, of time series")
     parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
     parser.add_argument(
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
     )
     add_window_options(parser)
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out files whose translations are there, such as those of an interrupted run",
+    )
+    parser.add_argument(
+        "--part",
+        metavar="NUMBER/COUNT|auto",
+        type=str | None,
+        help="translate one of several parts of a folder, such as 3/64; auto takes it from the "
+        "environment of a Slurm array job or of torchrun",
+    )
+    parser.add_argument(
+        "--dtype",
+        type=OutputType,
+        default="auto",
+        help="type of the values to write, of all files; auto takes that of the input, if it has "
+        "the numbers of the output's range, else float32; photos keep their depth",
+    )
+    parser.add_argument(
+        "--resize",
+        metavar="PIXELS",
+        type=int | None,
+        help="scale the shorter side of images to so many pixels first, as data.resize in training",
+    )
 
 
 def run(options: Namespace, console: Console) -> int:
     """Translates, and tells what was written."""
-    from revgan.inference.files import run_translation
+    from revgan.data.formats import Selection
+    from revgan.inference.files import Wishes, run_translation
+    from revgan.inference.shares import share
 
     require_device(options.device, "--device")
-    written = run_translation(
-        Path(options.run),
-        Path(options.input),
-        Path(options.output),
+    if options.resize is not None and options.resize < 1:
+        raise UsageError(f"--resize must be 1 or more, not {options.resize}")
+    wishes = Wishes(
         options.direction,
         options.device,
         window_options(options).decide,
-        console,
         into_folder=options.output.endswith("/"),
         recursive=options.recursive,
-        series=options.series,
+        selection=Selection(
+            options.series,
+            options.level,
+            options.pixel_size,
+            None if options.select is None else tuple(map(str, options.select)),
+            options.z,
+            options.t,
+        ),
+        skip_existing=options.skip_existing,
+        part=share(options.part),
+        dtype=None if options.dtype == "auto" else options.dtype,
+        resize=options.resize,
     )
-    what = f"{len(written)} files in {options.output}" if len(written) > 1 else str(written[0])
-    console.print(f"Wrote {visible(what)}", soft_wrap=True)
+    output = Path(options.output)
+    written = run_translation(Path(options.run), Path(options.input), output, wishes, console)
+    files = "1 file" if written == 1 else f"{written} files"
+    console.print(f"Wrote {files} to {visible(str(output))}", soft_wrap=True)
     return 0

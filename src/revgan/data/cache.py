@@ -1,11 +1,11 @@
-"""Arrays that come of files, kept on the disk until the files change.
+"""Arrays made from files, kept on disk until the files change.
 
-An entry is a folder of plain NumPy files, memory-mapped, so that a crop reads no more than itself.
-Its name depends on the file (path, size, time of change) and on what was made of it, so that a
-changed file gets an entry anew. Entries appear whole, and several processes may write the same one
-at once. Entries that were used longest ago make room for new ones, but never those that the process
-itself uses; one that another process removed is simply made again. So the whole folder can be
-removed at any time.
+An entry is a folder of plain NumPy files, memory-mapped, so that reading a crop reads only the
+crop. Its name depends on the file (path, size, modification time) and on how it was processed, so a
+changed file gets a new entry. An entry appears complete or not at all, and several processes may
+write the same one at once. The least recently used entries make room for new ones, but never those
+that this process uses. An entry that another process removed is made again, so the whole folder can
+be deleted at any time.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from revgan.errors import UserError
 from revgan.files import making_folder
 
 LIMIT = "REVGAN_CACHE_GB"
-"""The environment variable of the bound, in GB (10^9 bytes)."""
+"""The environment variable that sets the cache's limit, in GB (10^9 bytes)."""
 
 DEFAULT_GB = 100.0
-"""1,200 scans of 512 x 512 x 160 voxels, 16 bits each."""
+"""Enough for 1,200 scans of 512 x 512 x 160 voxels of 16 bits."""
 
 ABANDONED = 24 * 3600.0
-"""Seconds without a change after which an unfinished entry is that of a process that was killed."""
+"""Seconds without a change after which an unfinished entry counts as left by a killed process."""
 
-VERSION = 2
-"""Of what entries hold; another one makes old entries unused."""
+VERSION = 3
+"""Version of the entries' content; entries of other versions are ignored."""
 
 OVERRUN = 0.01
-"""The share of the bound that is written before room is made again."""
+"""The share of the limit that may be written before room is made again."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -48,7 +48,7 @@ _used: set[Path] = set()
 """Entries that this process has asked for."""
 
 _since = 0
-"""Bytes that this process has written since it made room."""
+"""Bytes that this process has written since it last made room."""
 
 
 def folder() -> Path:
@@ -57,15 +57,15 @@ def folder() -> Path:
 
 
 def size() -> int:
-    """Bytes that all entries take together."""
+    """Total size of all entries in bytes."""
     return sum(_size(entry) for entry in _entries())
 
 
 def limit() -> int:
-    """The bound in bytes.
+    """The limit in bytes.
 
     Raises:
-        UserError: the environment variable holds no number from 0 up.
+        UserError: the environment variable isn't a number of at least 0.
     """
     text = os.environ.get(LIMIT) or str(DEFAULT_GB)
     try:
@@ -73,7 +73,7 @@ def limit() -> int:
     except ValueError:
         gigabytes = math.nan
     if not 0 <= gigabytes < math.inf:
-        raise UserError(f"{LIMIT} must be a number of GB from 0 up, not {text!r}")
+        raise UserError(f"{LIMIT} must be a number of GB of at least 0, not {text!r}")
     return int(gigabytes * 1e9)
 
 
@@ -82,7 +82,7 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
 
     Args:
         files: those that it is read from.
-        what: all else that decides what the entry holds, as JSON has it.
+        what: everything else that the entry's content depends on, as JSON values.
 
     Raises:
         UserError: one of the files isn't there.
@@ -93,7 +93,7 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
             status = path.stat()
         except OSError as error:
             raise UserError(
-                f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
+                f"{path} can't be opened ({error.strerror}); give an existing, readable file"
             ) from error
         seen.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     text = json.dumps([VERSION, seen, *what])
@@ -123,7 +123,7 @@ def save(place: Path, arrays: Arrays, path: Path) -> None:
     global _since
     count = sum(array.nbytes for array in arrays.values())
     _since += count
-    if _since >= limit() * OVERRUN:  # not each time, as it looks at all entries
+    if _since >= limit() * OVERRUN:  # not every time, as it looks at all entries
         make_room(count)
         _since = 0
     try:
@@ -135,14 +135,14 @@ def save(place: Path, arrays: Arrays, path: Path) -> None:
                     os.fsync(file.fileno())
     except OSError as error:
         raise UserError(
-            f"what was made of {path} can't be written to {place.parent} "
-            f"({error.strerror or error}); make room there, or set XDG_CACHE_HOME to a folder "
-            "on another disk"
+            f"the prepared form of {path} can't be written to {place.parent} "
+            f"({error.strerror or error}); free some space there, or set XDG_CACHE_HOME to a "
+            "folder on another disk"
         ) from error
 
 
 def make_room(count: int) -> None:
-    """Removes entries that this process doesn't use, until `count` bytes more are within the bound.
+    """Removes entries that this process doesn't use, until `count` more bytes fit within the limit.
 
     Raises:
         UserError: as `limit`.
@@ -165,7 +165,7 @@ def make_room(count: int) -> None:
 
 
 def _entries() -> list[Path]:
-    """All that are whole; others are being made or removed."""
+    """All complete entries; the others are being made or removed."""
     return [path for path in folder().glob("*") if not path.name.startswith(".")]
 
 
@@ -178,7 +178,7 @@ def _size(place: Path) -> int:
 
 
 def _remove(place: Path) -> None:
-    """Removes an entry, of which others see all or nothing meanwhile."""
+    """Removes an entry; other processes see all of it or nothing."""
     doomed = place.with_name(f".removing-{uuid4().hex}")
     with contextlib.suppress(OSError):  # another process was faster
         place.rename(doomed)

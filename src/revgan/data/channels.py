@@ -1,8 +1,11 @@
-"""Grey, RGB and alpha: from one number of channels to another."""
+"""Conversion between grey, RGB and alpha."""
 
 import numpy as np
 
 from revgan.data.formats import Values
+
+COLOURS = 4
+"""Channels that may be colours at most: red, green, blue and alpha."""
 
 
 def convert_channels(values: Values, channels: int) -> Values:
@@ -12,15 +15,15 @@ def convert_channels(values: Values, channels: int) -> Values:
     as opaque.
 
     Args:
-        values: of unsigned integers.
+        values: of any type; fractions are opaque at 1.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
 
     Raises:
-        ValueError: `channels` is not 1, 2, 3 or 4.
+        ValueError: the image has, or shall have, more than 4 channels.
     """
-    if not 1 <= channels <= 4:
-        raise ValueError(f"an image has 1 to 4 channels, not {channels}")
     present = len(values)
+    if not 1 <= channels <= COLOURS or present > COLOURS:
+        raise ValueError(f"colours are 1 to 4 channels, not {present} and {channels}")
     if present == channels:
         return values
     has_alpha = present in (2, 4)
@@ -31,13 +34,16 @@ def convert_channels(values: Values, channels: int) -> Values:
         colour = colour.repeat(3, axis=0)
     if channels in (1, 3):
         return colour
-    opaque = np.full_like(values[:1], np.iinfo(values.dtype).max)
+    integers = values.dtype.kind in "iu"
+    opaque = np.full_like(values[:1], np.iinfo(values.dtype).max if integers else 1)
     return np.concatenate((colour, values[-1:] if has_alpha else opaque))
 
 
 def _luma(rgb: Values) -> Values:
-    """Grey (1, *spatial), rounded to nearest, from RGB (3, *spatial)."""
-    red, green, blue = rgb.astype(np.uint32)
+    """Grey (1, *spatial), of integers rounded to nearest, from RGB (3, *spatial)."""
+    if rgb.dtype.kind == "f":
+        return np.tensordot(np.array([[0.299, 0.587, 0.114]], rgb.dtype), rgb, axes=1)
+    red, green, blue = rgb.astype(np.int64)
     thousandths = 299 * red + 587 * green + 114 * blue
     grey: Values = ((thousandths + 500) // 1000).astype(rgb.dtype)
     return grey[np.newaxis]

@@ -1,9 +1,12 @@
-"""Which images or volumes a run is about, and what is cut from them."""
+"""Which images or volumes a run uses, and what is cut from them."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from revgan.data.intensity import IntensityConfig, Method
+from revgan.data.intensity import Choice, IntensityConfig, Limit
+from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 
 if TYPE_CHECKING:
@@ -12,50 +15,122 @@ if TYPE_CHECKING:
 
 Cache = Literal["none", "memory", "disk"]
 
+Patterns = tuple[str, ...] | str
+
+SplitName = Literal["train", "test", "val"]
+
+
+def scaled_sizes(sizes: Sequence[int], shorter: int) -> tuple[int, ...]:
+    """Sizes in the same proportions, with a given shortest one."""
+    return tuple(round(size * shorter / min(sizes)) for size in sizes)
+
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images or volumes, and how they are brought to size.
+    """Which images or volumes a run uses, and how they are scaled and cropped.
 
     Attributes:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
+        a: patterns of the paths of A's scans in `path`, such as sub-*/anat/*_T1w.nii.gz, for
+            folders without trainA and trainB. What * stands for says which scans belong together,
+            the first of them whom they show. Of several patterns, the scans that belong together
+            are channels of one.
+        b: likewise for B.
+        test_a: likewise for A's scans of the test.
+        test_b: likewise for B.
+        val_a: likewise for A's scans of validation.
+        val_b: likewise for B.
+        test_share: the share of subjects that are taken from training for the test, where there is
+            none; which, follows from their names.
+        val_share: likewise for validation.
         recursive: scans in folders inside those of `path` count, too.
         series: which of several scans in a file or folder is meant: of DICOM, by the number of the
-            series, its description or its UID; null takes all series of a folder.
+            series, its description or its UID; of OME-TIFF and OME-Zarr by the image's number or
+            name; null takes all series of a folder, and the only image of a file.
+        level_a: level of a pyramid that A is read at, such as a whole slide's; 0 is the finest, and
+            null means it.
+        level_b: the same for B.
+        pixel_size_a: micrometres from pixel to pixel that images of A are resampled to as they are
+            read, from the next finer level of their pyramid; null leaves their resolution.
+        pixel_size_b: the same for B.
+        select_a: channels that are taken of A's files, by number from 0 or by name, such as [DAPI,
+            2]; null takes all.
+        select_b: the same for B.
+        z_a: plane, from 0, that is the image of a stack of A.
+        z_b: the same for B.
+        t_a: point in time, from 0, of time series of A.
+        t_b: the same for B.
+        slices: takes volumes for images, slice by slice: axial, coronal or sagittal ones, turned as
+            radiologists see them. A model trained so translates volumes, slice by slice. `flip`
+            then mirrors along the rows, which is front to back in sagittal slices.
+        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
+            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
-        crop: side of the random square or cube that training cuts out, in pixels or voxels.
-        flip: mirror half of the training samples left to right; in volumes that is the axis that
-            the file says runs so.
+        crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
+        flip: mirror half of the training samples left to right; in volumes, along the axis that
+            runs left to right according to the file.
         channels_a: channels that images of A are converted to; null takes them as they are.
             Volumes are always taken as they are.
-        channels_b: likewise for B.
-        cache: where decoded images are kept, so that later epochs need not decode them: "memory",
-            for this run alone, "disk", for later runs as well, or "none". For images; volumes are
-            always on the disk.
-        orientation: where the axes of volumes are made to run, such as RAS for towards right,
-            anterior and superior; null leaves them. Nothing is resampled for it.
-        spacing: millimetres between voxels that volumes are resampled to, along these axes, such as
-            [1, 1, 1]; null leaves their resolution.
-        crops_per_volume: cubes cut from each volume of the larger domain in an epoch.
-        foreground: the share of cubes whose centre is drawn from the foreground, which is brighter
-            than Otsu's threshold; of pairs, from that of A. The others come from anywhere.
-        intensity_a: what becomes -1 and 1 in volumes of A: "percentiles" are those of all training
-            volumes, "range" takes low and high as they are, in the file's units, such as Hounsfield
-            units, "zscore" takes them in standard deviations from the mean.
-        low_a: what becomes -1; null takes percentile 0.5, or -4 standard deviations.
-        high_a: what becomes 1; null takes percentile 99.5, or 4 standard deviations.
+        channels_b: the same for B.
+        cache: where decoded images are kept, so that later epochs needn't decode them again:
+            "memory" (for this run only), "disk" (for later runs too) or "none". For images; volumes
+            are always kept on disk.
+        orientation: the directions that volumes' axes are made to point to, such as RAS (right,
+            anterior, superior), without resampling; null leaves them.
+        spacing: the voxel spacing that volumes are resampled to, in millimetres along these axes,
+            such as [1, 1, 1]; null keeps their resolution.
+        crops_per_volume: squares or cubes cut from each image or volume of the larger domain in an
+            epoch.
+        foreground: the share of them whose centre is drawn from the foreground, which is brighter
+            than Otsu's threshold or, in colour images such as stained slides, more colourful; of
+            pairs, from that of A. The others come from anywhere.
+        intensity_a: what becomes -1 and 1 in A: "range" takes low and high as they are, in the
+            file's units, such as Hounsfield units; "percentiles" are those of all training scans,
+            "zscore" takes low and high in standard deviations from their mean, and
+            "percentiles-per-scan" and "zscore-per-scan" look at each scan for itself, such as at MR
+            scans of unlike scale; "type" is the full range of the files' type of integers. "auto"
+            is "type" for images of 8 bits, "percentiles" for volumes and where low or high is
+            given; for other images it is chosen by their values, and said.
+        low_a: what becomes -1; null takes percentile 0.5, or -4 standard deviations. A range may
+            have one for each channel.
+        high_a: what becomes 1; null takes percentile 99.5, or 4 standard deviations; as low_a.
+        per_channel_a: each channel of A has percentiles, or a mean and a deviation, of its own.
         intensity_b: likewise for B.
         low_b: likewise for B.
         high_b: likewise for B.
-        clip: intensities beyond low and high become -1 and 1; for volumes.
+        per_channel_b: likewise for B.
+        clip: intensities beyond low and high become -1 and 1.
+        fill: what the networks see where nothing was measured, which is NaN and the value that a
+            file names for it: "low" is what becomes -1, a number is in the files' units. Such
+            pixels and voxels count in no statistics and no loss.
     """
 
     path: str = ""
     spatial_dims: Literal[2, 3] = 2
+    a: Patterns | None = None
+    b: Patterns | None = None
+    test_a: Patterns | None = None
+    test_b: Patterns | None = None
+    val_a: Patterns | None = None
+    val_b: Patterns | None = None
+    test_share: float = 0.0
+    val_share: float = 0.0
     recursive: bool = False
     series: str | None = None
+    align: bool = False
+    level_a: int | None = None
+    level_b: int | None = None
+    pixel_size_a: float | None = None
+    pixel_size_b: float | None = None
+    select_a: tuple[str | int, ...] | None = None
+    select_b: tuple[str | int, ...] | None = None
+    z_a: int | None = None
+    z_b: int | None = None
+    t_a: int | None = None
+    t_b: int | None = None
+    slices: View | None = None
     resize: int | None = None
     crop: int = 256
     flip: bool = True
@@ -66,58 +141,123 @@ class DataConfig:
     spacing: tuple[float, float, float] | None = None
     crops_per_volume: int = 1
     foreground: float = 0.0
-    intensity_a: Method = "percentiles"
-    low_a: float | None = None
-    high_a: float | None = None
-    intensity_b: Method = "percentiles"
-    low_b: float | None = None
-    high_b: float | None = None
+    intensity_a: Choice = "auto"
+    low_a: Limit | None = None
+    high_a: Limit | None = None
+    per_channel_a: bool = False
+    intensity_b: Choice = "auto"
+    low_b: Limit | None = None
+    high_b: Limit | None = None
+    per_channel_b: bool = False
     clip: bool = True
+    fill: float | Literal["low"] = "low"
 
     def __post_init__(self) -> None:
         if self.spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
         if self.crop < 1:
             raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        self._check_patterns()
         self._refuse_idle_options()
         if self.spatial_dims == 2:
             self._check_images()
         else:
-            self._check_volumes()
+            _ = self.grid  # checks its own values
+        self._check_crops()
+        self._check_intensities()
+        self._check_parts()
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """An image's height and width after `resize`."""
         if self.resize is None:
             return height, width
-        shorter = min(height, width)
-        return round(height * self.resize / shorter), round(width * self.resize / shorter)
+        height, width = scaled_sizes((height, width), self.resize)
+        return height, width
 
     @property
     def grid(self) -> "Grid":
-        """How volumes are made to lie in their arrays."""
-        from revgan.data.preparation import Grid  # brings PyTorch, which `--help` does without
+        """The orientation and spacing that volumes are brought to."""
+        from revgan.data.preparation import Grid  # imports PyTorch, which `--help` must not
 
         return Grid(self.orientation, self.spacing)
 
     @property
+    def patterns(self) -> dict[SplitName, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Those of A and B, for training and for what is held out; none where folders say it."""
+        given: dict[SplitName, tuple[Patterns | None, Patterns | None]] = {
+            "train": (self.a, self.b),
+            "test": (self.test_a, self.test_b),
+            "val": (self.val_a, self.val_b),
+        }
+        return {
+            name: (_several(a), _several(b))
+            for name, (a, b) in given.items()
+            if a is not None and b is not None
+        }
+
+    @property
     def selection(self) -> "Selection":
-        """Which part of each file is meant."""
+        """Which of several scans in files and folders is meant."""
         from revgan.data.formats import Selection  # brings libraries that `--help` does without
 
         return Selection(series=self.series)
 
+    def part(self, domain: DomainName) -> "Selection":
+        """Which part of a domain's scans is meant."""
+        from revgan.data.formats import Selection
+
+        selected = getattr(self, f"select_{domain}")
+        return Selection(
+            level=getattr(self, f"level_{domain}"),
+            pixel_size=getattr(self, f"pixel_size_{domain}"),
+            channels=None if selected is None else tuple(map(str, selected)),
+            z=getattr(self, f"z_{domain}"),
+            t=getattr(self, f"t_{domain}"),
+        )
+
+    @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files, of which images may be slices."""
+        return self.spatial_dims if self.slices is None else 3
+
     @property
     def kept(self) -> Cache:
         """Where prepared scans are kept."""
-        return self.cache if self.spatial_dims == 2 else "disk"
+        if self.file_dims == 2:
+            return self.cache
+        return "disk" if self.cache == "none" else self.cache
+
+    def choice(self, domain: DomainName) -> Choice:
+        """What a domain's option says."""
+        return self.intensity_a if domain == "a" else self.intensity_b
+
+    def per_channel(self, domain: DomainName) -> bool:
+        """Whether each channel of a domain has limits of its own."""
+        return self.per_channel_a if domain == "a" else self.per_channel_b
 
     def intensity(self, domain: DomainName) -> IntensityConfig | None:
-        """Which of a domain's intensities become -1 and 1; None for its type's full range."""
-        if self.spatial_dims == 2:
+        """Which of a domain's intensities become -1 and 1; None for its type's, and to choose."""
+        low, high = (self.low_a, self.high_a) if domain == "a" else (self.low_b, self.high_b)
+        choice, per_channel = self.choice(domain), self.per_channel(domain)
+        if choice == "auto" and (low is not None or high is not None):
+            choice = "percentiles"
+        if choice == "auto" or choice == "type":
             return None
-        if domain == "a":
-            return IntensityConfig(self.intensity_a, self.low_a, self.high_a, self.clip)
-        return IntensityConfig(self.intensity_b, self.low_b, self.high_b, self.clip)
+        return IntensityConfig(choice, low, high, self.clip, per_channel)
+
+    def _check_patterns(self) -> None:
+        for prefix in ("", "test_", "val_"):
+            a, b = getattr(self, f"{prefix}a"), getattr(self, f"{prefix}b")
+            if (a is None) != (b is None):
+                missing = f"{prefix}{'a' if a is None else 'b'}"
+                raise ValueError(f"{missing} must be given with its counterpart, or neither")
+            if prefix and a is not None and self.a is None:
+                raise ValueError(f"{prefix}a and {prefix}b do nothing without a and b")
+            if () in (a, b) or "" in (a, b):
+                raise ValueError(f"{prefix}a and {prefix}b must not be empty")
+        for name in ("test_share", "val_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")
@@ -129,6 +269,16 @@ class DataConfig:
                     f"{5 - self.spatial_dims}"
                 )
 
+    def _refuse_idle_limits(self, domain: DomainName) -> None:
+        if self.choice(domain) != "type":
+            return
+        given = {"low": None, "high": None, "per_channel": False}
+        for name, default in given.items():
+            if getattr(self, f"{name}_{domain}") != default:
+                raise ValueError(
+                    f"{name}_{domain} does nothing with intensity_{domain} type; leave it out"
+                )
+
     def _check_images(self) -> None:
         if self.resize is not None and self.resize < self.crop:
             raise ValueError(
@@ -137,40 +287,99 @@ class DataConfig:
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (None, 1, 2, 3, 4):
                 raise ValueError(f"{name} must be null or 1 to 4, not {getattr(self, name)}")
+        if self.slices not in (None, *get_args(View)):
+            known = ", ".join(get_args(View))
+            raise ValueError(f"slices must be null or one of {known}, not {self.slices!r}")
         if self.cache not in get_args(Cache):
             known = ", ".join(get_args(Cache))
             raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
 
-    def _check_volumes(self) -> None:
+    def _check_crops(self) -> None:
         if self.crops_per_volume < 1:
             raise ValueError(f"crops_per_volume must be 1 or more, not {self.crops_per_volume}")
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
-        _ = self.grid  # checks its own values
+
+    def _check_parts(self) -> None:
         for domain in DOMAINS:
+            for name in (f"level_{domain}", f"z_{domain}", f"t_{domain}"):
+                if (getattr(self, name) or 0) < 0:
+                    raise ValueError(f"{name} must be null or from 0 up, not {getattr(self, name)}")
+            size = getattr(self, f"pixel_size_{domain}")
+            if size is not None and not 0 < size < math.inf:
+                raise ValueError(f"pixel_size_{domain} must be null or above 0, not {size:g}")
+            if size is not None and getattr(self, f"level_{domain}") is not None:
+                raise ValueError(
+                    f"pixel_size_{domain} finds the level itself; leave out level_{domain}"
+                )
+            if getattr(self, f"select_{domain}") == ():
+                raise ValueError(f"select_{domain} must be null or name a channel, not []")
+
+    def _check_intensities(self) -> None:
+        if self.fill != "low" and not (
+            isinstance(self.fill, int | float) and math.isfinite(self.fill)
+        ):
+            raise ValueError(f"fill must be low or a number, not {self.fill!r}")
+        for domain in DOMAINS:
+            if self.choice(domain) not in get_args(Choice):
+                known = ", ".join(get_args(Choice))
+                raise ValueError(
+                    f"intensity_{domain} must be one of {known}, not {self.choice(domain)!r}"
+                )
+            self._refuse_idle_limits(domain)
             try:
                 self.intensity(domain)
             except ValueError as error:
                 raise ValueError(
-                    f"intensity_{domain}, low_{domain} and high_{domain} do not go together: "
-                    f"{error}"
+                    f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
                 ) from error
 
 
-FOR_IMAGES = ("resize", "channels_a", "channels_b", "cache")
+def _several(patterns: Patterns) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else patterns
+
+
+def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `data` of a config.yaml with today's meaning.
+
+    Images had no say in their intensities until `fill` came; all were mapped by their type, though
+    every configuration held the defaults of volumes.
+    """
+    content = dict(section)
+    if "fill" in content or "clip" not in content or content.get("spatial_dims") != 2:
+        return content
+    for domain in DOMAINS:
+        content |= {f"intensity_{domain}": "type", f"low_{domain}": None, f"high_{domain}": None}
+    return content
+
+
+FOR_IMAGES = (
+    *("slices", "resize", "channels_a", "channels_b", "cache"),
+    *("pixel_size_a", "pixel_size_b", "z_a", "z_b"),
+)
 
 LEARNT = (
     "spatial_dims",
+    "slices",
+    "level_a",
+    "level_b",
+    "pixel_size_a",
+    "pixel_size_b",
+    "select_a",
+    "select_b",
     "orientation",
     "spacing",
     "intensity_a",
     "low_a",
     "high_a",
+    "per_channel_a",
     "intensity_b",
     "low_b",
     "high_b",
+    "per_channel_b",
     "clip",
+    "fill",
 )
-"""What networks have learnt: another value would need other networks."""
+"""Options that trained networks depend on: other values would need other networks."""
 
-FOR_VOLUMES = (*LEARNT[1:], "crops_per_volume", "foreground")
+FOR_VOLUMES = ("orientation", "spacing")

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.formats import Affine, Kind, Values
-from revgan.data.intensity import IntensityMapping
+from revgan.data.formats import Affine, Kind
+from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.labels import Palette
-from revgan.data.preparation import Preparation
+from revgan.data.preparation import Fill, Preparation, fill_in_unit
 from revgan.data.recipe import Found, Prepared
 from revgan.data.refs import ScanRef
 from revgan.data.store import Store
@@ -20,7 +20,7 @@ from revgan.directions import Direction, DomainName, ends
 _T = TypeVar("_T")
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and the total."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Domain:
         channels: what all of them have in common, as the networks take them.
         dtype: of the first of them, in its file.
         intensity: from the files' units to [-1, 1].
+        fill: what the networks see where nothing was measured, see `Preparation.fill`.
         store: where they come from.
         found: what reading each once has shown.
     """
@@ -46,25 +47,78 @@ class Domain:
     intensity: IntensityMapping = field(kw_only=True)
     store: Store = field(kw_only=True)
     found: Mapping[ScanRef, Found] = field(kw_only=True, repr=False)
+    fill: Fill = field(default="low", kw_only=True)
 
     def prepared(self, ref: ScanRef) -> Prepared:
-        """A scan on its grid and at its size; cut out of it what is needed, then `in_unit`."""
+        """A scan, brought to grid and size; cut out what you need, then call `in_unit`."""
         return self.store.get(ref)
 
-    def in_unit(self, values: Values) -> Tensor:
-        """Values (C, *spatial) of a scan in [-1, 1]; beyond that without `clip`."""
-        return torch.from_numpy(np.ascontiguousarray(self.intensity.to_unit(values)))
+    def in_unit(self, scan: Prepared) -> Tensor:
+        """A scan, or what is cut of it, in [-1, 1], beyond that without `clip`: (C, *spatial).
+
+        It is NaN where nothing was measured.
+        """
+        unit = self._mapping(scan).to_unit(scan.values)
+        missing = scan.missing
+        if missing is not None:
+            unit[missing] = np.nan
+        return torch.from_numpy(np.ascontiguousarray(unit))
 
     def load(self, ref: ScanRef) -> Tensor:
         """A scan as the networks take it, (channels, *spatial) in [-1, 1]."""
-        return self.in_unit(self.prepared(ref).values)
+        return self._filled(self.prepared(ref))
 
     def load_middle(self, ref: ScanRef, largest: int) -> Tensor:
         """The middle of a scan, no side of it above `largest`."""
-        values = self.prepared(ref).values
-        starts = [max(0, (side - largest) // 2) for side in values.shape[1:]]
-        middle = [slice(start, start + largest) for start in starts]
-        return self.in_unit(values[:, *middle])
+        return self._filled(self._middle(ref, largest))
+
+    def missing(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:
+        """Where nothing was measured in a scan, or in its middle: (C, *spatial) of bool.
+
+        None where everything was measured.
+        """
+        scan = self.prepared(ref) if largest is None else self._middle(ref, largest)
+        missing = scan.missing
+        return None if missing is None else torch.from_numpy(missing)
+
+    def measured(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:
+        """Where every channel of a scan, or of its middle, was measured: (*spatial) of bool.
+
+        None where everything was.
+        """
+        missing = self.missing(ref, largest)
+        return None if missing is None else ~missing.any(dim=0)
+
+    @property
+    def gaps(self) -> bool:
+        """Whether nothing was measured at some place of some scan for training."""
+        return any(self.found[ref].missing for ref in self.train)
+
+    @property
+    def fill_in_unit(self) -> Tensor:
+        """What the networks see where nothing was measured, see `fill_in_unit`."""
+        return self._fill_of(self.intensity)
+
+    def _middle(self, ref: ScanRef, largest: int) -> Prepared:
+        scan = self.prepared(ref)
+        starts = [max(0, (side - largest) // 2) for side in scan.shape]
+        return scan.cut([slice(start, start + largest) for start in starts])
+
+    def _filled(self, scan: Prepared) -> Tensor:
+        unit = self.in_unit(scan)
+        if not scan.found.missing:
+            return unit
+        return fill_gaps(unit, self._fill_of(self._mapping(scan)))
+
+    def _fill_of(self, mapping: IntensityMapping) -> Tensor:
+        dims = len(self.shape(self.train[0]))
+        return torch.from_numpy(fill_in_unit(mapping, self.fill, self.channels, dims))
+
+    def _mapping(self, scan: Prepared) -> IntensityMapping:
+        """That of the domain, or the scan's own."""
+        if scan.limits is None or not isinstance(self.intensity, PerScan):
+            return self.intensity
+        return self.intensity.by_limits(scan.limits)
 
     def affine(self, ref: ScanRef) -> Affine | None:
         """Where the voxels of a prepared volume are, see `Header.affine`; None for images."""
@@ -78,17 +132,17 @@ class Domain:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Scans of both domains, read once and found good.
+    """The scans of both domains, read once and found usable.
 
     Attributes:
         a: domain A.
         b: domain B.
-        test_aligned: a.test[i] and b.test[i] show the same.
-        val_aligned: a.val[i] and b.val[i] show the same.
-        preparation: what they go through, for the model folder.
+        test_aligned: a.test[i] and b.test[i] show the same thing.
+        val_aligned: a.val[i] and b.val[i] show the same thing.
+        preparation: how scans are prepared, for the model folder.
         kind: images or volumes, in words.
         palette: what the colours of label maps mean, where one of the domains has them.
-        kept: bytes of main memory that they take.
+        kept: bytes of main memory that the scans take.
     """
 
     a: Domain
@@ -111,8 +165,25 @@ class DataSet:
 
     @property
     def channels(self) -> tuple[int, int]:
-        """Of A and of B."""
+        """The channels of A and of B."""
         return self.a.channels, self.b.channels
+
+
+def both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Where two masks are true; None, which is true everywhere, if both are that."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def fill_gaps(unit: Tensor, fill: Tensor) -> Tensor:
+    """Values in [-1, 1] without NaN.
+
+    Args:
+        unit: (C, *spatial) or (B, C, *spatial).
+        fill: (1 or C, *1), what takes the place of NaN.
+    """
+    return torch.where(unit.isnan(), fill.to(unit), unit)
 
 
 def spread(items: Sequence[_T], count: int) -> list[_T]:

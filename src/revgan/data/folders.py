@@ -1,14 +1,21 @@
-"""Folders of scans as users of image translation have them, found without reading them."""
+"""Finds scans in the usual folder layouts of image translation, without reading them."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from revgan.data.formats import KINDS, WHOLE, Selection
+import numpy as np
+
+from revgan.data.config import SplitName
+from revgan.data.formats import KINDS, WHOLE, Passed, Selection
+from revgan.data.patterns import Found, domain_scans, matched
 from revgan.data.refs import ScanRef, Scans, existing_folder, find_scans
+from revgan.data.slices import Plane, Turn
+from revgan.data.views import View
 from revgan.directions import DomainName
 from revgan.errors import UserError
 
@@ -18,32 +25,54 @@ HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 @dataclass(frozen=True)
 class Split:
-    """The scans of both domains for training, or for testing.
+    """The scans of both domains for one purpose, such as training.
 
     Attributes:
         a: those of A, ordered by name.
         b: those of B, ordered by name.
         aligned: a[i] and b[i] show the same thing: they are halves of one file, or have the same
-            name, as all of them then do.
+            name. This holds for all of them or none.
     """
 
     a: tuple[ScanRef, ...] = ()
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
 
+    def onto_a(self, nearest: bool) -> "Split":
+        """Brings each scan of B onto the grid of its partner in A, if `nearest` without mixing."""
+        if not self.aligned:
+            return self
+        pairs = zip(self.a, self.b, strict=True)
+        return replace(self, b=tuple(replace(b, onto=a, nearest=nearest) for a, b in pairs))
+
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
-        """Those of a domain."""
+        """The scans of a domain."""
         return self.a if domain == "a" else self.b
+
+    def reading(self, a: Selection, b: Selection) -> "Split":
+        """The same scans, of which parts are read."""
+        return replace(
+            self,
+            a=tuple(replace(ref, selection=a.over(ref.selection)) for ref in self.a),
+            b=tuple(replace(ref, selection=b.over(ref.selection)) for ref in self.b),
+        )
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of scans for training and, where there are any, for the test and validation."""
+    """A folder of scans for training and, if there are any, for testing and validation."""
 
     root: Path
     train: Split
     test: Split | None
     val: Split | None
+
+    def reading(self, a: Selection, b: Selection) -> "Folder":
+        """The same scans, of which parts are read: of A's and of B's."""
+        train, test, val = (
+            split and split.reading(a, b) for split in (self.train, self.test, self.val)
+        )
+        return Folder(self.root, train or self.train, test, val)
 
 
 Finder = Callable[[Path], Scans]
@@ -60,20 +89,21 @@ def open_folder(
 ) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 
-    Either `trainA` and `trainB` with scans of A and B, or, of images alone, `train` with files that
-    show A on the left and B on the right. Those for the test are in folders called `test` in place
-    of `train`, those for validation in `val`. Both may be missing; without `test`, `val` is for the
-    test. The user is told what is passed over.
+    Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
+    show A on the left and B on the right. Test scans are in folders called `test` instead of
+    `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
+    testing. The user is told what is passed over.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
-        paired: scans of A and B are pairs: in two folders, they go by the same names.
+        paired: scans of A and B are pairs; in two folders, partners have the same name.
         recursive: looks into folders inside these, too.
         selection: which part of each file is meant.
 
     Raises:
-        UserError: no such folder, neither layout, no scans, or some without partner if paired.
+        UserError: the folder doesn't exist, has neither layout or no scans, or a paired scan has no
+            partner.
     """
     kind = KINDS[spatial_dims]
     find: Finder = partial(
@@ -108,7 +138,7 @@ def _open_two_folders(root: Path, name: str, find: Finder) -> Split | None:
     if not present:
         return None
     if missing := [folder for folder in folders if not folder.exists()]:
-        remedy = "" if name == "train" else f", or remove {present[0]}"  # tests may be missing
+        remedy = "" if name == "train" else f", or remove {present[0]}"  # test scans may be missing
         raise UserError(
             f"{missing[0]} does not exist, though {present[0]} does; give both folders{remedy}"
         )
@@ -128,14 +158,148 @@ def _open_side_by_side(root: Path, name: str, find: Finder) -> Split | None:
     return Split(a, b, aligned=True)
 
 
+def open_patterns(
+    root: Path,
+    patterns: Mapping[SplitName, tuple[Sequence[str], Sequence[str]]],
+    spatial_dims: int,
+    *,
+    paired: bool,
+    recursive: bool = False,
+    selection: Selection = WHOLE,
+) -> Folder:
+    """Finds the scans of both domains by patterns of their paths, see `revgan.data.patterns`.
+
+    The user is told what is passed over; of pairs, that is also what has no partner.
+
+    Args:
+        root: the folder that patterns begin in.
+        patterns: of A and B, of each several whose scans are channels of one; at least "train".
+        spatial_dims: as of `open_folder`.
+        paired: scans of A and B are pairs: their wildcards stand for the same.
+        recursive: as of `open_folder`.
+        selection: likewise.
+
+    Raises:
+        UserError: a pattern finds nothing, or nothing that belongs together.
+    """
+    splits: dict[str, Split] = {}
+    for name, both in patterns.items():
+        found: dict[str, Found] = {}
+        for domain, several in zip("AB", both, strict=True):
+            found[domain], scans = domain_scans(
+                root, several, spatial_dims, recursive=recursive, selection=selection
+            )
+            scans.tell()
+        splits[name] = _matched_split(root, found, paired=paired)
+    return Folder(root, splits["train"], splits.get("test"), splits.get("val"))
+
+
+def _matched_split(root: Path, found: Mapping[str, Found], *, paired: bool) -> Split:
+    try:
+        together, alone = matched(found)
+    except UserError:
+        if paired:
+            raise
+        together, alone = {}, {"A": list(found["A"].values())}
+    if paired:
+        for domain, other in ("AB", "BA"):
+            reason = f"nothing of {other} belongs to it"
+            Scans((), tuple(Passed(ref.path, reason) for ref in alone[domain]), root).tell()
+    aligned = paired or not any(alone.values())
+    a, b = (tuple((together if aligned else found)[domain].values()) for domain in "AB")
+    if aligned:  # their wildcards may stand for more than the subject
+        b = tuple(replace(theirs, subject=own.group) for own, theirs in zip(a, b, strict=True))
+    return Split(a, b, aligned=aligned)
+
+
+def hold_out(folder: Folder, test: float, val: float) -> Folder:
+    """Takes a share of the training scans for the test and for validation.
+
+    What shows one subject stays together, in A and B. Which subjects are taken follows from their
+    names alone: others that come to them later change little.
+
+    Args:
+        folder: of both domains.
+        test: the share of subjects for the test; nothing is taken if there is one already.
+        val: likewise for validation.
+
+    Raises:
+        UserError: nothing would be left for training.
+    """
+    train = folder.train
+    subjects = sorted({ref.group for ref in train.a + train.b}, key=_shuffled)
+    total = len(subjects)
+    taken: list[Split | None] = []
+    for share, own in ((test, folder.test), (val, folder.val)):
+        if own is not None or not share:
+            taken.append(own)
+            continue
+        count = max(1, round(share * total))
+        chosen, subjects = set(subjects[:count]), subjects[count:]
+        taken.append(_of_subjects(train, chosen))
+    rest = _of_subjects(train, set(subjects))
+    for split in (rest, *taken):
+        if split is not None and not (split.a and split.b):
+            raise UserError(
+                f"{folder.root} has too few subjects to hold {test:g} of them out for the test and "
+                f"{val:g} for validation; lower data.test_share or data.val_share"
+            )
+    return Folder(folder.root, rest, *taken)
+
+
+def sliced(folder: Folder, view: View) -> Folder:
+    """The slices of volumes, in the place of these; pairs of volumes become pairs of slices.
+
+    Raises:
+        UserError: a volume can't be read, or a pair has unlike numbers of slices.
+    """
+    return Folder(
+        folder.root,
+        _sliced(folder.train, view),
+        folder.test and _sliced(folder.test, view),
+        folder.val and _sliced(folder.val, view),
+    )
+
+
+def _sliced(split: Split, view: View) -> Split:
+    a, b = ([_planes(ref, view) for ref in refs] for refs in (split.a, split.b))
+    for ours, theirs in zip(a, b, strict=True) if split.aligned else ():
+        if len(ours) != len(theirs):
+            raise UserError(
+                f"{ours[0].path} has {len(ours)} {view} slices and {theirs[0].path} {len(theirs)}; "
+                "to be paired, both need the same grid: resample one onto that of the other"
+            )
+    return Split(
+        tuple(ref for refs in a for ref in refs),
+        tuple(ref for refs in b for ref in refs),
+        aligned=split.aligned,
+    )
+
+
+def _planes(ref: ScanRef, view: View) -> list[ScanRef]:
+    header = ref.header(3)
+    affine = np.eye(4) if header.affine is None else header.affine
+    count = Turn.of(affine, view).count(header.shape)
+    return [replace(ref, plane=Plane(view, number)) for number in range(count)]
+
+
+def _of_subjects(split: Split, subjects: Container[str]) -> Split:
+    a, b = (tuple(ref for ref in refs if ref.group in subjects) for refs in (split.a, split.b))
+    return Split(a, b, aligned=split.aligned)
+
+
+def _shuffled(subject: str) -> str:
+    return hashlib.sha256(subject.encode()).hexdigest()
+
+
 def _require_aligned(split: Split, many: str) -> None:
     if split.aligned:
         return
     alone = _names_without_partner(split.a, split.b)
     more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
     raise UserError(
-        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} "
-        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
+        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} {len(split.b)}, "
+        "but for pairs each name must occur exactly once in both, unlike "
         f"{', '.join(alone[:3])}{more}"
     )
 

@@ -1,13 +1,13 @@
-"""Label maps: images that show classes by flat colours, and what their colours mean.
+"""Label maps: images that show classes as flat colours, and what the colours mean.
 
-A data folder says so by a file `labels.yaml`:
+A data folder describes them in a file `labels.yaml`:
 
     domain: B
     classes:
     - {name: road, colour: [128, 64, 128]}
     - {name: unlabeled, colour: [0, 0, 0], void: true}
 
-Void classes are no part of any score, as the Cityscapes benchmark has it.
+Void classes are left out of every score, as in the Cityscapes benchmark.
 """
 
 from dataclasses import asdict, dataclass
@@ -32,7 +32,7 @@ from revgan.files import write_text
 FILE = "labels.yaml"
 
 IGNORED = 255
-"""What a class map holds where no class counts."""
+"""The value of a class map where no class counts."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class LabelClass:
     """A class of label maps.
 
     Attributes:
-        name: what it is called.
+        name: the class's name.
         colour: red, green and blue, 0 to 255.
-        void: left out of scores.
+        void: whether it is left out of scores.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Palette:
     """What the colours of a data set's label maps mean.
 
     Attributes:
-        domain: the one whose images are label maps.
-        classes: all of them, void ones too. A class map holds positions among those that count.
+        domain: "A" or "B", whichever has label maps.
+        classes: all classes, including void ones. A class map holds indices into those that count.
 
     Raises:
-        ValueError: a name or colour comes twice or is none, fewer than two classes count, or the
-            domain is neither.
+        ValueError: a name or colour occurs twice or is invalid, fewer than two classes count, or
+            the domain is neither "A" nor "B".
     """
 
     domain: Literal["A", "B"]
@@ -90,15 +90,15 @@ class Palette:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the classes that count."""
+        """The names of the classes that count."""
         return tuple(label.name for label in self.counting)
 
     def nearest(self, image: Tensor) -> Tensor:
-        """The class that counts whose colour is nearest to each pixel's.
+        """The counting class whose colour is nearest to each pixel's.
 
         Args:
-            image: (C, H, W) in [-1, 1]. Of three or more channels the first three are red, green
-                and blue; of fewer the first is grey, which colours are compared as.
+            image: (C, H, W) in [-1, 1]. With three or more channels, the first three are red, green
+                and blue; with fewer, the first is grey, and colours are compared as grey.
 
         Returns:
             (H, W), int64.
@@ -111,17 +111,17 @@ class Palette:
         return torch.stack(distances).argmin(0)
 
     def exact(self, pixels: NDArray[np.uint8], source: str) -> Tensor:
-        """The class of each pixel of a label map; void ones as `IGNORED`.
+        """The class of each pixel of a label map; void classes become `IGNORED`.
 
         Args:
             pixels: (3, H, W).
-            source: what the label map is called in errors.
+            source: the label map's name in errors.
 
         Returns:
             (H, W), int64.
 
         Raises:
-            UserError: there are other colours than the classes'.
+            UserError: a colour belongs to no class.
         """
         codes = _codes(pixels)
         classes = np.full(codes.shape, -1, dtype=np.int64)
@@ -141,16 +141,16 @@ class Palette:
             )
             more = ", ..." if len(colours) > len(order) else ""
             raise UserError(
-                f"{source} has {_count(len(colours), 'colour')} that no class of {FILE} has: "
-                f"{named}{more}; add the classes to {FILE}, or save label maps without smoothing "
-                "or JPEG"
+                f"{source} has {_count(len(colours), 'colour')} that don't belong to any class in "
+                f"{FILE}: {named}{more}; add the classes to {FILE}, or save label maps without "
+                "smoothing or JPEG compression"
             )
         return torch.from_numpy(classes)
 
     def paint(self, classes: Tensor) -> Tensor:
-        """A label map (3, H, W) in [-1, 1] of a class map (H, W); `IGNORED` is a void colour.
+        """The label map (3, H, W), in [-1, 1], of a class map (H, W).
 
-        Void is the first void class's colour, or black where there is none.
+        `IGNORED` gets the colour of the first void class, or black if no class is void.
         """
         void = next((label.colour for label in self.classes if label.void), (0, 0, 0))
         colours = [*self._colours(), _unit_colour(void)]
@@ -165,7 +165,7 @@ class Palette:
         """What a data folder's labels.yaml says; None without one.
 
         Raises:
-            UserError: it is not understood.
+            UserError: it can't be understood.
         """
         path = folder / FILE
         if not path.is_file():
@@ -179,8 +179,8 @@ class Palette:
                 f"lacks {error}" if isinstance(error, KeyError) else " ".join(f"{error}".split())
             )
             raise UserError(
-                f"{path} is not understood ({reason}); it needs domain: A or B, and classes: a "
-                "list of {name: NAME, colour: [R, G, B]}, with void: true for those without score"
+                f"{path} can't be understood ({reason}); it needs domain: A or B, and classes: a "
+                "list of {name: NAME, colour: [R, G, B]}, with void: true if scores leave them out"
             ) from error
 
     def write(self, folder: Path) -> None:
@@ -202,23 +202,23 @@ class Palette:
 def class_map(ref: ScanRef, palette: Palette, size: tuple[int, ...] | None = None) -> Tensor:
     """The true classes of a label map.
 
-    They are in a PNG of class ids (8 bits, `IGNORED` where none counts) of the same name in a
-    folder called `testLabels` beside `testB`, and so on; without one, they follow from the label
-    map's own colours.
+    They come from a PNG of class ids (8 bits, `IGNORED` where none counts) with the same name in a
+    folder `testLabels` beside `testB`, and so on; without that folder, from the label map's
+    colours.
 
     Args:
         ref: an image of the domain of label maps.
-        palette: of the data set.
-        size: height and width to bring it to, by the nearest neighbour; by default its own.
+        palette: the data set's.
+        size: height and width to scale it to, by nearest neighbour; by default its own.
 
     Returns:
         (H, W), int64.
 
     Raises:
-        UserError: the file can't be read, its colours or ids are unknown, or both are of different
-            size.
+        UserError: the file can't be read, its colours or ids are unknown, or the two files differ
+            in size.
     """
-    pixels = ref.read().values
+    pixels = ref.read(2).values
     ids = _ids_path(ref, palette)
     if ids.is_file():
         classes = _read_ids(ids, palette)
@@ -226,12 +226,11 @@ def class_map(ref: ScanRef, palette: Palette, size: tuple[int, ...] | None = Non
             kind = KINDS[2]
             raise UserError(
                 f"{ids} is {kind.size(classes.shape)}, but {ref} {kind.size(pixels.shape[1:])}; "
-                "both need the same size"
+                "both must have the same size"
             )
-    elif ids.parent.is_dir():  # colours would tell less than the ids of the other label maps
+    elif ids.parent.is_dir():  # colours would say less than the other label maps' ids
         raise UserError(
-            f"{ids.parent} holds no class ids of {ref}; put {ids.name} there, or take the folder "
-            "away"
+            f"{ids.parent} has no class ids for {ref}; put {ids.name} there, or remove the folder"
         )
     elif pixels.dtype != np.uint8:
         raise UserError(f"{ref} has 16 bits per sample; save label maps with 8")
@@ -244,7 +243,7 @@ def class_map(ref: ScanRef, palette: Palette, size: tuple[int, ...] | None = Non
 
 
 def class_map_files(ref: ScanRef, palette: Palette) -> list[Path]:
-    """The files that decide what `class_map` gives."""
+    """The files that the result of `class_map` depends on."""
     ids = _ids_path(ref, palette)
     return [ref.path, ids] if ids.is_file() else [ref.path]
 
@@ -259,14 +258,14 @@ def _read_ids(path: Path, palette: Palette) -> Tensor:
     ids = read(path, spatial_dims=2).values
     count = len(palette.names)
     if len(ids) != 1 or ids.dtype != np.uint8:
-        raise UserError(f"{path} must be a grey image of 8 bits that holds class ids")
+        raise UserError(f"{path} must be an 8-bit grey image of class ids")
     unknown = ids[(ids >= count) & (ids != IGNORED)]
     if unknown.size:
         first = int(unknown[0])
         pixels = _count(int(np.count_nonzero(unknown == first)), "pixel")
         raise UserError(
             f"{path} holds the class {first} at {pixels}, but {FILE} has classes 0 to {count - 1}, "
-            f"and {IGNORED} for what is ignored"
+            f"and {IGNORED} for ignored pixels"
         )
     return torch.from_numpy(ids[0].astype(np.int64))
 
@@ -284,16 +283,15 @@ def _label_class(entry: dict[str, Any]) -> LabelClass:
 
 
 def _unit_colour(colour: tuple[int, int, int], channels: int = 3) -> Tensor:
-    """(channels,) in [-1, 1]; made as images are, so that colours of files are met exactly."""
+    """(channels,) in [-1, 1]; mapped as images are, to equal the files' colours exactly."""
     values = np.array(colour, np.uint8)[:, np.newaxis]
     return torch.from_numpy(TypeRange().to_unit(convert_channels(values, channels)))[:, 0]
 
 
 def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """A number (H, W) for each colour (3, H, W)."""
+    """One number (H, W) per colour (3, H, W)."""
     red, green, blue = pixels.astype(np.uint32)
-    code: NDArray[np.uint32] = (red << 16) | (green << 8) | blue
-    return code
+    return (red << 16) | (green << 8) | blue
 
 
 def _count(number: int, noun: str) -> str:

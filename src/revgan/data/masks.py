@@ -1,4 +1,4 @@
-"""Masks of scans: which pixels or voxels count when translations are scored."""
+"""Masks: which pixels or voxels of a scan count when translations are scored."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,55 +11,63 @@ from torch import Tensor
 from revgan.data.domains import Domain
 from revgan.data.formats import read, suffixes
 from revgan.data.refs import ScanRef
-from revgan.errors import UserError
+from revgan.errors import UserError, notice
 
 
 def find_masks(refs: Sequence[ScanRef]) -> list[Path] | None:
-    """The masks of scans: that of `testA/x.nii.gz` and `testB/x.nii.gz` is `testMask/x.nii.gz`.
+    """Finds scans' masks: that of `testA/x.nii.gz` and `testB/x.nii.gz` is `testMask/x.nii.gz`.
 
-    The mask's format may be another than the scan's. None if there is no folder of masks.
+    A mask's format may differ from its scan's. Returns None if there is no folder of masks.
 
     Raises:
-        UserError: there is one, but a scan has no mask in it.
+        UserError: the folder exists, but lacks a scan's mask.
     """
     folder = _mask_folder(refs[0])
+    if refs[0].plane is not None:
+        if folder.is_dir():
+            notice(f"the masks in {folder} are of volumes, and count in no score of slices")
+        return None
     return [_mask_of(ref) for ref in refs] if folder.is_dir() else None
 
 
 def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
-    """A scan's mask, (*spatial) of bool, on the grid and at the size that the scan was brought to.
+    """A scan's mask, bool of shape (*spatial), on the grid and at the size of the prepared scan.
 
     Args:
-        path: of a file with values above 0 inside the mask, on the grid of the scan's file.
-        domain: of the scan.
-        ref: what it is the mask of.
+        path: a file on the same grid as the scan's, with values above 0 inside the mask.
+        domain: the scan's.
+        ref: the scan.
 
     Raises:
         UserError: it can't be read, has another shape than the scan, or is empty.
     """
     shape = domain.shape(ref)
     file = read(path, len(shape))
-    recipe = replace(domain.store.recipe, channels=None, typed=True, flat=True)
-    inside = recipe.apply(replace(file, values=(file.values > 0).astype(np.uint8)), path).values
+    recipe = replace(domain.store.recipe, channels=None, flat=True)
+    inside = recipe.apply(
+        replace(file, values=(file.values > 0).astype(np.uint8), nodata=None), path
+    ).values
     if inside.shape != (1, *shape):
         raise UserError(
-            f"{path} is of shape {inside.shape}, but as the mask of {ref} it must be of shape "
+            f"{path} has the shape {inside.shape}, but as the mask of {ref} it must have "
             f"{(1, *shape)}"
         )
     mask = torch.from_numpy(inside[0] >= 0.5)
     if not mask.any():
-        raise UserError(f"{path} is empty; give a mask with values above 0 where it counts")
+        raise UserError(
+            f"{path} is empty; give a mask with values above 0 where pixels or voxels count"
+        )
     return mask
 
 
 def _mask_of(ref: ScanRef) -> Path:
     folder = _mask_folder(ref)
-    paths = (folder / f"{ref.name}{suffix}" for suffix in suffixes())
+    paths = (folder / f"{ref.whole}{suffix}" for suffix in suffixes())
     found = next((path for path in paths if path.is_file()), None)
     if found is None:
         raise UserError(
-            f"{folder} holds no mask of {ref}; put it there under the same name, or take the "
-            "folder away"
+            f"{folder} has no mask for {ref}; put it there under the same name, or remove the "
+            "folder"
         )
     return found
 

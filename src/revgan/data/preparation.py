@@ -1,41 +1,43 @@
-"""What is done to scans before a network sees them, and what a model folder says of it."""
+"""How scans are prepared for a network, and how a model folder records it."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
-from revgan.data.formats import Scan
+from revgan.data.formats import WHOLE, Scan, Selection
 from revgan.data.grids import resample
 from revgan.data.intensity import IntensityMapping, TypeRange, mapping_from_dict
+from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError
 from revgan.files import write_text
 
 PREPARATION = "intensity.yaml"
-"""Its file in a model folder."""
+"""The file in a model folder that records it."""
 
 SIDES = (("L", "R"), ("P", "A"), ("I", "S"))
 ORIENTATIONS = frozenset(
     "".join(letters) for order in permutations(SIDES) for letters in product(*order)
 )
-"""The 48 ways in which the axes of an array can run through a patient."""
+"""The 48 orientations that an array's axes can have in a patient."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How all scans are made to lie in their arrays; images lie as they are.
+    """The orientation and spacing that all volumes are brought to; images stay as they are.
 
     Attributes:
-        orientation: where the three axes run to, such as RAS: towards right, anterior and
-            superior. Axes are swapped and reversed, nothing is resampled. None leaves them.
-        spacing: millimetres from voxel to voxel along these axes. None leaves the resolution.
+        orientation: the directions that the three axes point to, such as RAS (right, anterior,
+            superior). Axes are swapped and reversed without resampling; None leaves them.
+        spacing: millimetres from voxel to voxel along these axes; None keeps the resolution.
     """
 
     orientation: str | None = None
@@ -53,15 +55,15 @@ class Grid:
             )
 
     def bring(self, scan: Scan) -> Scan:
-        """The scan on this grid, by trilinear interpolation if its resolution is another.
+        """Brings a scan to this grid, by trilinear interpolation if its resolution differs.
 
         Returns:
-            Its values, (C, X, Y, Z), float32, and where they are in space; `source` and `dtype`
-            stay those of the file. A scan that lies so already is returned as it is.
+            The values (C, X, Y, Z), float32, with their place in space; `source` and `dtype` stay
+            those of the file. A scan that is on this grid already is returned as it is.
         """
         if self == Grid():
             return scan
-        from monai.data import MetaTensor  # MONAI takes seconds
+        from monai.data import MetaTensor  # importing MONAI takes seconds
         from monai.transforms import Orientation, Spacing
 
         values = np.ascontiguousarray(scan.values, dtype=np.float32)
@@ -72,45 +74,89 @@ class Grid:
         turned = replace(scan, values=values, affine=moved.affine.numpy())
         if self.spacing is None:
             return turned
-        placed = Spacing(self.spacing)(moved, lazy=True)  # tells the grid, and computes no voxel
+        placed = Spacing(self.spacing)(moved, lazy=True)  # computes the grid, but no voxels
         affine, shape = placed.peek_pending_affine().numpy(), placed.peek_pending_shape()
         if np.array_equal(affine, turned.place):
             return turned
         return replace(turned, values=resample(turned, affine, shape), affine=affine)
 
 
+Fill = float | Literal["low"]
+
+
+def fill_in_unit(
+    mapping: IntensityMapping, fill: Fill, channels: int, spatial_dims: int
+) -> NDArray[np.float32]:
+    """What the networks see where nothing was measured: (1, *1) or (channels, *1).
+
+    Args:
+        mapping: of the scan's intensities.
+        fill: see `Preparation.fill`.
+        channels: of the scan.
+        spatial_dims: its spatial axes.
+    """
+    ones = [1] * spatial_dims
+    if fill == "low":
+        return np.full((1, *ones), -1, np.float32)
+    return mapping.to_unit(np.full((channels, *ones), fill, np.float32))
+
+
 @dataclass(frozen=True)
 class Preparation:
-    """What a model's scans go through on their way into the network.
+    """How a model's scans are prepared for the network.
 
     Attributes:
         a: intensities of A.
         b: intensities of B.
         grid: how the scans lie in their arrays.
+        fill: what the networks see where nothing was measured: "low" is what becomes -1, a number
+            is in the files' units.
+        part_a: which channels and which resolution of A's files it was.
+        part_b: likewise for B.
+        slices: which slices of volumes its images are; None for images.
     """
 
     a: IntensityMapping
     b: IntensityMapping
     grid: Grid = Grid()
+    fill: Fill = "low"
+    part_a: Selection = WHOLE
+    part_b: Selection = WHOLE
+    slices: View | None = None
 
     def of(self, domain: DomainName) -> IntensityMapping:
-        """The intensities of a domain."""
+        """The intensity mapping of a domain."""
         return self.a if domain == "a" else self.b
+
+    def part(self, domain: DomainName) -> Selection:
+        """Which part of a domain's files it was."""
+        return self.part_a if domain == "a" else self.part_b
+
+    def with_intensity(self, domain: DomainName, mapping: IntensityMapping) -> Self:
+        """The same with other intensities of a domain."""
+        return replace(self, a=mapping) if domain == "a" else replace(self, b=mapping)
 
     def write(self, folder: Path) -> None:
         """Writes it into a model folder, which is made, whole or not at all."""
-        content = {
+        content: dict[str, Any] = {
             "a": self.a.to_dict(),
             "b": self.b.to_dict(),
             "orientation": self.grid.orientation,
             "spacing": self.grid.spacing and list(self.grid.spacing),
         }
+        if self.fill != "low":
+            content["fill"] = self.fill
+        parts = {domain: _part_to_dict(self.part(domain)) for domain in DOMAINS}
+        if any(parts.values()):
+            content["parts"] = parts
+        if self.slices is not None:
+            content["slices"] = self.slices
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / PREPARATION, yaml.safe_dump(content, sort_keys=False))
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """What `write` left in a model folder; None if nothing, as in older models of images.
+        """Reads what `write` wrote; None if there is no file, as in older models of images.
 
         Raises:
             UserError: the file can't be understood.
@@ -134,9 +180,44 @@ class Preparation:
         if spacing is not None:
             x, y, z = map(float, spacing)
             spacing = x, y, z
-        return cls(a, b, Grid(content["orientation"], spacing))
+        fill = content.get("fill", "low")
+        slices = content.get("slices")
+        if slices not in (None, *get_args(View)):
+            raise ValueError(f"slices are {', '.join(get_args(View))}, not {slices!r}")
+        parts = content.get("parts", {})
+        return cls(
+            a,
+            b,
+            Grid(content["orientation"], spacing),
+            fill if fill == "low" else float(fill),
+            *(_part_from_dict(parts.get(domain, {})) for domain in DOMAINS),
+            slices,
+        )
+
+
+def learnt_part(selection: Selection) -> Selection:
+    """What of a selection decides what networks see of a scan, not which scan of a file it is."""
+    return Selection(
+        level=selection.level, pixel_size=selection.pixel_size, channels=selection.channels
+    )
+
+
+def _part_to_dict(part: Selection) -> dict[str, Any]:
+    content = {name: getattr(part, name) for name in part.given}
+    if part.channels is not None:
+        content["channels"] = list(part.channels)
+    return content
+
+
+def _part_from_dict(content: Mapping[str, Any]) -> Selection:
+    channels, level, size = (content.get(name) for name in ("channels", "level", "pixel_size"))
+    return Selection(
+        level=None if level is None else int(level),
+        pixel_size=None if size is None else float(size),
+        channels=None if channels is None else tuple(map(str, channels)),
+    )
 
 
 WITHOUT_FILE = {2: Preparation(TypeRange(), TypeRange())}
-"""What models without the file take, by their spatial dimensions: images at the full range of their
-type; volumes can't be guessed."""
+"""The preparation of models without the file, by spatial dimensions: the full range of their type
+for images; for volumes, it can't be guessed."""

@@ -1,10 +1,11 @@
-"""From a scan's file to the values that training cuts.
+"""Prepares a scan: from its file to the values that training crops.
 
-Values stay in the file's own small integers as long as these can hold them, so that a crop is cut
-before the rest is made large.
+Values stay small integers, as in the file, as long as these can hold them, so that only crops are
+expanded to floats.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,45 +15,78 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from revgan.data.channels import convert_channels
+from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.config import DataConfig
 from revgan.data.foreground import foreground_positions
-from revgan.data.formats import Affine, Scan, Values
-from revgan.data.intensity import TypeRange
+from revgan.data.formats import KINDS, Affine, Ground, Scan, Values
+from revgan.data.grids import MEASURED
+from revgan.data.intensity import Intensity, IntensityConfig, PerScan
+from revgan.data.missing import Missing, missing_in, with_nan
+from revgan.data.preparation import Grid
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 
 class Found(NamedTuple):
-    """What reading and preparing a scan has shown.
+    """What was found when a scan was read and prepared.
 
     Attributes:
         channels: in the file.
         dtype: in the file.
         shape: sizes of the spatial axes, prepared.
         affine: of the prepared scan, from voxels to millimetres in RAS+; None without a place.
+        nodata: what stands for nothing measured in the prepared values, beside NaN.
+        missing: the share of the prepared values that stand for nothing measured.
+        ground: where the scan lies on the ground, before it was scaled to `data.resize`.
     """
 
     channels: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     affine: Affine | None
+    nodata: float | None = None
+    missing: float = 0.0
+    ground: Ground | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan as its domain has it.
+    """A scan, prepared as its domain needs it.
 
     Attributes:
-        values: (C, *spatial), not to be written to: small integers or float32, in the file's
-            units; what resizing has mixed of images is in [-1, 1].
+        values: (C, *spatial), not to be written to, in the file's units: integers or float32, NaN
+            or `found.nodata` where nothing was measured.
         found: what it was made of.
         foreground: (N, D) positions to centre samples on, where these are wanted.
+        limits: (2, 1) or (2, C), what becomes -1 and 1 in this scan, where each has its own.
     """
 
     values: Values
     found: Found
     foreground: NDArray[np.int32] | None = None
+    limits: NDArray[np.float64] | None = None
+
+    def cut(self, box: Sequence[slice]) -> "Prepared":
+        """A part of it, of which only the values differ."""
+        return replace(self, values=self.values[:, *box])
+
+    def continued(self, size: int) -> "Prepared":
+        """Itself, mirrored at its ends along axes shorter than `size`, as in translation."""
+        short = [max(0, size - side) for side in self.shape]
+        if not any(short):
+            return self
+        widths = [(0, 0), *((count // 2, count - count // 2) for count in short)]
+        return replace(self, values=np.pad(self.values, widths, mode="reflect"))
+
+    @property
+    def missing(self) -> Missing | None:
+        """Where nothing was measured; None where everything was."""
+        return missing_in(self.values, self.found.nodata) if self.found.missing else None
+
+    @property
+    def measured(self) -> Values:
+        """The values with NaN where nothing was measured."""
+        return with_nan(self.values, self.missing)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,7 +95,7 @@ class Prepared:
 
     @property
     def left_right(self) -> int:
-        """The spatial axis from left to right: by the affine the patient's, else the last."""
+        """The spatial axis from left to right, according to the affine; without one, the last."""
         if self.found.affine is None:
             return len(self.shape) - 1
         return int(np.flatnonzero(io_orientation(self.found.affine)[:, 0] == 0)[0])
@@ -69,84 +103,138 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What becomes of every scan of a domain.
+    """How every scan of a domain is prepared.
 
     Attributes:
         config: the grid, size and foreground.
         channels: what images are converted to (`convert_channels`); None takes them as they are.
-        typed: -1 to 1 are the full range of the file's type (`TypeRange`).
+        intensity: what becomes -1 and 1, where each scan is looked at for itself.
         flat: they are label maps, whose colours are not to be mixed.
     """
 
     config: DataConfig
     channels: int | None = None
-    typed: bool = True
+    intensity: IntensityConfig | None = None
     flat: bool = False
 
     @property
     def key(self) -> list[Any]:
-        """All that decides what `apply` gives, as JSON has it."""
+        """Everything that the result of `apply` depends on, as JSON values."""
         config = self.config
         grid = [config.grid.orientation, config.grid.spacing, config.resize]
-        return [*grid, self.channels, self.typed, self.flat, config.foreground > 0]
+        intensity = None if self.intensity is None else asdict(self.intensity)
+        return [*grid, self.channels, intensity, self.flat, config.foreground > 0]
 
     def read(self, ref: ScanRef) -> Prepared:
         """Reads a scan and prepares it.
 
         Raises:
-            UserError: it can't be read, or is constant where intensities are not those of a type.
+            UserError: it can't be read, nothing in it was measured, or it is constant, which a
+                volume must not be, nor any scan that intensities are to be found for.
         """
-        return self.apply(ref.read(self.config.spatial_dims), ref.path)
+        scan = ref.read(self.config.spatial_dims)
+        if not KINDS[self.config.spatial_dims].photos:
+            require_contrast(scan, ref.path)
+        prepared = self.apply(scan, ref.path)
+        if prepared.found.missing == 1:
+            raise UserError(
+                f"nothing in {ref} was measured: all of it is NaN or nodata; leave it out"
+            )
+        if self.intensity is None:
+            return prepared
+        try:
+            own = PerScan(self.intensity, Intensity(0, 1)).of_scan([prepared.measured])
+        except UserError as error:
+            raise UserError(f"in {ref}, {error}") from error
+        limits = np.array([np.atleast_1d(own.low), np.atleast_1d(own.high)], np.float64)
+        return replace(prepared, limits=limits)
 
     def apply(self, scan: Scan, path: Path) -> Prepared:
         """Brings a scan to its domain's channels, grid and size.
 
         Raises:
-            UserError: all values are equal, where intensities are not those of a type.
+            UserError: it can't be brought to the domain's channels.
         """
-        channels, dtype = len(scan.values), scan.dtype
-        if not self.typed:
-            _require_contrast(scan.values, path)
+        channels, dtype, nodata = len(scan.values), scan.dtype, scan.nodata
+        missing = missing_in(scan.values, nodata)
+        moves = self.channels not in (None, channels) or self.config.resize is not None
+        if missing is not None and (moves or self.config.grid != Grid() or dtype.kind == "f"):
+            scan, nodata = replace(scan, values=with_nan(scan.values, missing)), None
         if self.channels is not None:
-            scan = replace(scan, values=convert_channels(scan.values, self.channels))
+            scan = replace(scan, values=self._converted(scan.values, path))
         scan = self.config.grid.bring(scan)
         values = self._resized(scan.values)
+        if missing is not None:
+            missing = missing_in(values, nodata)
         foreground = None
         if self.config.foreground:
-            foreground = foreground_positions(np.ascontiguousarray(values, np.float32))
-        if not self.typed:
+            photo = KINDS[self.config.spatial_dims].photos and dtype in (np.uint8, np.uint16)
+            foreground = foreground_positions(
+                with_nan(values, missing), colour=photo and len(values) in (3, 4)
+            )
+        share = 0.0 if missing is None else float(missing.mean())
+        found = Found(channels, dtype, values.shape[1:], scan.affine, nodata, share, scan.ground)
+        if values is scan.values:  # what was resized has fractions
             values = _compact(values, dtype)
-        return Prepared(values, Found(channels, dtype, values.shape[1:], scan.affine), foreground)
+        return Prepared(values, found, foreground)
+
+    def _converted(self, values: Values, path: Path) -> Values:
+        assert self.channels is not None
+        if max(len(values), self.channels) > COLOURS and len(values) != self.channels:
+            raise UserError(
+                f"{path} has {len(values)} channels, which are no colours to make "
+                f"{self.channels} of; leave out data.channels_a (or data.channels_b)"
+            )
+        return convert_channels(values, self.channels)
 
     def _resized(self, values: Values) -> Values:
-        """An image (C, H, W) at the configuration's size; any scan where there is none."""
+        """An image (C, H, W) scaled to the configured size; without one, the scan as it is."""
         if self.config.resize is None:
             return values
         height, width = values.shape[1:]
         size = self.config.scaled(height, width)
         if size == (height, width):
             return values
+        floats = torch.from_numpy(values.astype(np.float32))
         if self.flat:
-            floats = torch.from_numpy(values.astype(np.float32))
             nearest = F.interpolate(floats[None], size, mode="nearest-exact")[0]
             return nearest.numpy().astype(values.dtype)
-        unit = torch.from_numpy(TypeRange().to_unit(values))[None]
-        resized = F.interpolate(unit, size, mode="bilinear", antialias=True)[0]
-        return resized.clamp_(-1, 1).numpy()
+        if not floats.isnan().any():
+            return _smoothed(floats, size).numpy()
+        # Each pixel is the mean of what was measured of those that it is made of.
+        there = floats.isfinite()
+        share = _smoothed(there.float(), size)
+        resized = _smoothed(floats.nan_to_num(), size) / share.clamp(min=MEASURED)
+        return resized.where(share >= MEASURED, torch.nan).numpy()
 
 
-def _require_contrast(values: Values, path: Path) -> None:
-    """Refuses a scan in which all values are equal: there is nothing to learn from it."""
-    value = values.flat[0]
-    if (values == value).all():
-        raise UserError(f"{path} is {value:g} everywhere; take it out or replace it by a real one")
+def _smoothed(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+    return resized.clamp_(image.min(), image.max())
+
+
+def require_contrast(scan: Scan, path: Path) -> None:
+    """Refuses a scan in which all values are equal: there is nothing to learn from it.
+
+    Raises:
+        UserError: names the file.
+    """
+    values, missing = scan.values, missing_in(scan.values, scan.nodata)
+    if missing is not None:
+        values = values[~missing]
+    if values.size and (values == values.flat[0]).all():
+        raise UserError(
+            f"{path} is {values.flat[0]:g} everywhere; take it out or replace it by a real one"
+        )
 
 
 def _compact(values: Values, dtype: np.dtype[Any]) -> Values:
     """Values in the file's own integers if these are small and hold what there is, or float32."""
-    if dtype.kind in "iu" and dtype.itemsize <= 2:
-        if values.dtype == dtype:
-            return values
+    if values.dtype == dtype and dtype.kind in "biu" and dtype.itemsize <= 4:
+        return values
+    if dtype.kind in "iu" and dtype.itemsize <= 2 and values.dtype.kind == "f":
+        if np.isnan(values).any():
+            return values.astype(np.float32, copy=False)
         limits = np.iinfo(dtype)
         if limits.min <= values.min() and values.max() <= limits.max:
             integers = values.astype(dtype)

@@ -1,10 +1,15 @@
-"""Scans that can be read, found in folders without reading them."""
+"""References to scans, found in folders without reading them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from revgan.data.aligning import align
 from revgan.data.formats import (
     KINDS,
     WHOLE,
@@ -14,7 +19,9 @@ from revgan.data.formats import (
     Place,
     Scan,
     Selection,
+    Values,
     gathered,
+    is_scan,
     probe,
     read,
     scans_in,
@@ -22,10 +29,14 @@ from revgan.data.formats import (
     suffix_of,
     suffixes,
 )
+from revgan.data.slices import Plane, Turn
 from revgan.errors import UserError, notice
 
+TOGETHER = 1e-2
+"""Millimetres that affines of scans on one grid may differ by: formats round them."""
+
 NAMED = 10
-"""Files passed over for one reason that are named; of more, the first."""
+"""How many of the files skipped for one reason are named."""
 
 
 @dataclass(frozen=True)
@@ -36,87 +47,197 @@ class ScanRef:
         path: the file or folder.
         half: the half of its width that is meant (left is A, right is B); None for all of it.
         selection: which part of it is meant, where it holds several scans.
+        more: other files on the same grid, whose channels follow upon its own.
+        plane: the slice of it, a volume, that is meant as an image; None for all of it.
         label: what it is called, where that isn't its file's name; "/" stands between folders.
         root: the folder whose scans it is one of; None for that which it lies in.
+        onto: the scan whose grid it is brought to; None leaves it on its own.
+        nearest: takes nearest values for that, as of labels, and mixes none.
+        subject: whom or what it shows, where its name says more than that.
     """
 
     path: Path
     half: Literal["left", "right"] | None = None
     selection: Selection = WHOLE
+    more: tuple[Path, ...] = ()
+    plane: Plane | None = None
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
+    onto: "ScanRef | None" = None
+    nearest: bool = False
+    subject: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
-        """By which it is matched with others: the file's name without its suffix, or `label`."""
+        """The name that partners share: the file's name without its suffix, or `label`.
+
+        Of a slice, with its number.
+        """
+        return self.whole if self.plane is None else f"{self.whole}-{self.plane.number:03d}"
+
+    @property
+    def whole(self) -> str:
+        """What all of it is called, of which it may be a slice."""
         return self.label or stem(self.path)
 
     @property
+    def group(self) -> str:
+        """What stays on one side when scans are held out: whom it shows."""
+        return self.subject or self.whole
+
+    @property
     def folder(self) -> Path:
-        """The folder whose scans it is one of."""
+        """The folder of scans that it belongs to."""
         return self.root or self.path.parent
 
     @property
     def file_name(self) -> str:
-        """What a file of the same format is called beside others."""
+        """The name of a file in the same format in an output folder."""
         return f"{self.name}{self.path.name[len(stem(self.path)) :]}"
 
     @property
     def files(self) -> list[Path]:
         """What is read for it, as far as its changes are looked for."""
-        if not self.path.is_dir():
-            return [self.path]
-        return sorted(path for path in self.path.iterdir() if path.is_file())
+        own = [file for path in (self.path, *self.more) for file in _files(path)]
+        return own if self.onto is None else own + self.onto.files
 
     @property
     def part(self) -> list[Any]:
         """What of its files it is, as JSON has it."""
-        return [self.half, *astuple(self.selection)]
+        others = [] if self.onto is None else self.onto.part
+        return [self.half, len(self.more), self.plane, *astuple(self.selection), *others]
 
     def __str__(self) -> str:
         if self.half is not None:
             return f"the {self.half} half of {self.path}"
-        return (
-            f"{self.path} (series {self.selection.series})"
-            if self.selection.series
-            else str(self.path)
-        )
+        series = f" (series {self.selection.series})" if self.selection.series else ""
+        more = f" (with {', '.join(path.name for path in self.more)})" if self.more else ""
+        plane = f" ({self.plane.view} slice {self.plane.number})" if self.plane else ""
+        return f"{self.path}{series}{more}{plane}"
 
     def header(self, spatial_dims: int | None = None) -> Header:
-        """What its file says of it; of a half, what it says of all.
+        """What its file says about it; for a half, about the whole.
 
         Raises:
-            UserError: the file can't be read.
+            UserError: a file can't be read, or files that belong together aren't on one grid.
         """
-        return probe(self.path, spatial_dims, self.selection)
+        if self.plane is not None:
+            return self.read().header
+        headers = [probe(path, spatial_dims, self.selection) for path in (self.path, *self.more)]
+        header = headers[0] if not self.more else joined(headers, (self.path, *self.more))
+        if self.onto is None:
+            return header
+        grid = self.onto.header(spatial_dims)
+        return replace(header, shape=grid.shape, affine=grid.affine, ground=grid.ground)
 
     def read(self, spatial_dims: int | None = None) -> Scan:
-        """The scan; of a half, its last axis is half as long as the file's.
+        """Reads the scan; a half's last axis is half as long as the file's.
 
         Args:
-            spatial_dims: how many spatial axes it has; None for what is usual in its format.
+            spatial_dims: how many spatial axes it has; None for its format's usual number.
 
         Raises:
-            UserError: the file can't be read, or is to be halved and has an odd width.
+            UserError: the file can't be read, is to be halved and has an odd width, or others that
+                belong to it aren't on its grid.
         """
+        if self.plane is not None:
+            changed = tuple(path.stat().st_mtime_ns for path in self.files)
+            return _slice(_volume(replace(self, plane=None), changed), self.plane)
+        scan = self._whole(spatial_dims)
+        if self.onto is None:
+            return scan
+        return align(scan, self.onto.header(spatial_dims), str(self), nearest=self.nearest)
+
+    def _whole(self, spatial_dims: int | None) -> Scan:
+        """The scan on its own grid, of all its files."""
         scan = read(self.path, spatial_dims, self.selection)
+        if self.more:
+            scans = [scan, *(read(path, spatial_dims, self.selection) for path in self.more)]
+            header = joined([each.header for each in scans], (self.path, *self.more))
+            values = [_with_nodata(each, header) for each in scans]
+            return replace(
+                scan,
+                values=np.concatenate(values),
+                dtype=header.dtype,
+                source=None,
+                names=header.names,
+                nodata=header.nodata,
+            )
         if self.half is None:
             return scan
         width = scan.shape[-1]
         if width % 2:
             raise UserError(
-                f"{self.path} has the odd width {width}; an image with A on the left and B on the "
-                "right needs two halves of equal width"
+                f"{self.path} has an odd width of {width}; an image with A on the left and B on "
+                "the right must have two halves of equal width"
             )
         left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
         return replace(scan, values=left if self.half == "left" else right)
 
 
-def existing_folder(folder: Path | str, what: str = "images") -> Path:
-    """The folder, which is there.
+@lru_cache(maxsize=2)
+def _volume(ref: ScanRef, changed: tuple[int, ...]) -> Scan:
+    """A volume that slices are taken from one after the other."""
+    return ref.read(3)
+
+
+def _slice(scan: Scan, plane: Plane) -> Scan:
+    """A slice of a volume as an image, which has no place of its own."""
+    values = Turn.of(scan.place, plane.view).slices(scan.values)[:, plane.number]
+    return replace(scan, values=np.ascontiguousarray(values), affine=None, source=None)
+
+
+def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
+    """That of scans whose channels are put one upon the other.
 
     Raises:
-        UserError: it isn't; asks for a folder of what is said.
+        UserError: they aren't on one grid.
+    """
+    first = headers[0]
+    for path, header in zip(paths[1:], headers[1:], strict=True):
+        place, other = first.affine, header.affine
+        moved = place is not None and other is not None and np.abs(place - other).max() > TOGETHER
+        if header.shape != first.shape or moved:
+            raise UserError(
+                f"{paths[0]} and {path} are not on one grid, as channels of one scan must be; "
+                "resample one onto the grid of the other"
+            )
+    dtype, nodata = np.result_type(*(header.dtype for header in headers)), first.nodata
+    if any(header.nodata != nodata for header in headers):  # NaN stands for all of them
+        dtype, nodata = np.result_type(dtype, np.float32), None
+    names = tuple(name for header in headers for name in header.names)
+    channels = sum(header.channels for header in headers)
+    return replace(
+        first,
+        channels=channels,
+        dtype=dtype,
+        source=None,
+        names=names if len(names) == channels else (),
+        nodata=nodata,
+    )
+
+
+def _with_nodata(scan: Scan, header: Header) -> Values:
+    """A scan's values in the type of a header, with what stands for nothing measured there."""
+    values = scan.values.astype(header.dtype, copy=False)
+    if scan.nodata is None or scan.nodata == header.nodata:
+        return values
+    return np.where(scan.values == scan.nodata, np.nan, values).astype(header.dtype)
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or the files of a folder that holds one scan."""
+    if not path.is_dir():
+        return [path]
+    inside = path.rglob("*") if is_scan(path) else path.iterdir()
+    return sorted(each for each in inside if each.is_file())
+
+
+def existing_folder(folder: Path | str, what: str = "images") -> Path:
+    """The folder as a path, after checking that it exists.
+
+    Raises:
+        UserError: it doesn't exist; the message asks for a folder of `what`.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -131,8 +252,8 @@ class Scans:
 
     Attributes:
         refs: ordered by name; at least one.
-        passed: what there is besides, and why it is passed over.
-        folder: where they are.
+        passed: everything else, and why it is skipped.
+        folder: the folder.
     """
 
     refs: tuple[ScanRef, ...]
@@ -140,7 +261,7 @@ class Scans:
     folder: Path
 
     def tell(self) -> None:
-        """Tells the user what is passed over: how much, what, and why."""
+        """Tells the user what is skipped: how much, what and why."""
         by_reason: dict[str, list[str]] = {}
         for path, reason in self.passed:
             name = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
@@ -151,7 +272,7 @@ class Scans:
             if "folder" in reason:
                 many = many.replace("file", "folder")
             notice(
-                f"{len(names):,} {many} passed over in {self.folder} ({reason}): "
+                f"{len(names):,} {many} skipped in {self.folder} ({reason}): "
                 f"{', '.join(names[:NAMED])}{more}"
             )
 
@@ -162,13 +283,13 @@ def find_scans(
     """The scans in a folder, ordered by name; hidden files don't count.
 
     Args:
-        folder: where they are.
-        spatial_dims: how many spatial axes they have: 2 for images, 3 for volumes.
-        recursive: looks into folders inside, too; names then begin with theirs.
-        selection: which part of each file is meant.
+        folder: the folder.
+        spatial_dims: 2 for images, 3 for volumes.
+        recursive: whether to search subfolders too; names then start with theirs.
+        selection: which part of each file to read.
 
     Raises:
-        UserError: there is no such folder, or none in it.
+        UserError: there is no such folder, or it holds no scans.
     """
     folder = existing_folder(folder, KINDS[spatial_dims].many)
     found = scans_in(folder, spatial_dims, selection, recursive=recursive)
@@ -183,13 +304,13 @@ def given_scans(
     """The scan at a path, which is a file or a folder that is a scan, or those in a folder.
 
     Args:
-        path: of a file or a folder.
-        spatial_dims: as of `find_scans`.
-        recursive: likewise.
-        selection: likewise.
+        path: a file or a folder.
+        spatial_dims: as in `find_scans`.
+        recursive: as in `find_scans`.
+        selection: as in `find_scans`.
 
     Raises:
-        UserError: nothing is there.
+        UserError: there is nothing at the path.
     """
     if not path.is_dir() or suffix_of(path, spatial_dims):
         return Scans((ScanRef(path, selection=selection),), (), path.parent)
@@ -203,14 +324,15 @@ def given_scans(
 def _ref(place: Place, folder: Path) -> ScanRef:
     label = "" if place.name == stem(place.path) else place.name
     root = None if folder == place.path.parent else folder
-    return ScanRef(place.path, None, place.selection, label, root)
+    return ScanRef(place.path, selection=place.selection, label=label, root=root)
 
 
 def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
-    """The sentence on a folder without scans."""
+    """The error message for a folder without scans."""
     paths = [each.path for each in found.passed]
-    others = {each: [path for path in paths if suffix_of(path, each)] for each in KINDS}
-    another = next((each for each in others if each != dims and others[each]), None)
+    unlike = [path for path in paths if not suffix_of(path, dims)]
+    others = {each: [path for path in unlike if suffix_of(path, each)] for each in KINDS}
+    another = next((each for each in others if others[each]), None)
     many = KINDS[dims].many
     if another is not None:
         kind = KINDS[another]
@@ -220,7 +342,7 @@ def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
             f"it that end in {', '.join(suffixes(dims))}"
         )
     reasons = Counter(each.reason for each in found.passed).most_common(3)
-    why = "; ".join(f"{count} passed over: {reason}" for reason, count in reasons)
+    why = "; ".join(f"{count} skipped: {reason}" for reason, count in reasons)
     held = f" ({why})" if why else ""
     return (
         f"{folder} holds no {many}{held}; put files in it that end in {', '.join(suffixes(dims))}"

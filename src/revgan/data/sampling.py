@@ -1,28 +1,38 @@
-"""The endless sequence of training samples, each a function of the seed and its number.
+"""The endless sequence of training samples; each depends only on the seed and its number.
 
-Which scans meet, where they are cropped and whether they are mirrored depends on (seed, number)
-alone: not on the number of workers, nor on where a run was interrupted. So a loader may start
-anywhere in the sequence, and several machines may share it out.
+Which scans are combined, where they are cropped and whether they are mirrored depends only on
+(seed, number), not on the number of workers or on where a run was interrupted. So a loader can
+start anywhere in the sequence, and several machines can share it.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from revgan.data.config import DataConfig
 from revgan.data.domains import DataSet, Domain
+from revgan.data.recipe import Prepared
 from revgan.data.refs import ScanRef
+
+ENOUGH = 0.25
+"""The share of a crop that has to be measured, for another one not to be drawn in its place."""
+
+DRAWS = 8
+"""Crops that are drawn at most for one that is measured enough."""
+
+Corner = NDArray[np.int64]
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Sample n of the sequence: a pair (C, *crop) of A and of B in [-1, 1].
+    """Sample n of the sequence: a pair (C, *crop) of A and of B in [-1, 1], NaN where missing.
 
     Paired, both come from the same place of aligned scans; unpaired, each from anywhere. In an
-    epoch, each scan of the larger domain comes `config.crops_per_volume` times, in an order of that
-    epoch.
+    epoch, each scan of the larger domain occurs `config.crops_per_volume` times, in a new order
+    each epoch.
     """
 
     def __init__(self, data: DataSet, config: DataConfig, *, paired: bool, seed: int) -> None:
@@ -50,7 +60,7 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         return samples["a"], samples["b"]
 
     def _draw(self, count: int, epoch: int, position: int, stream: int) -> int:
-        # The smaller domain goes through several orders of its own within an epoch.
+        # The smaller domain goes through several orders within an epoch.
         round_, place = divmod(position, count)
         return int(_order(count, self.seed, epoch, round_, stream)[place])
 
@@ -60,30 +70,54 @@ def cut(
     config: DataConfig,
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """A random square or cube, mirrored or not, at the same place of all scans.
+    """Cuts a random square or cube, mirrored or not, from the same place in all scans.
 
-    MONAI's transforms would read and copy the whole scans for it.
+    MONAI's transforms would read and copy whole scans.
 
     Args:
-        sources: scans on one grid, and their domains.
+        sources: scans on the same grid, with their domains.
         config: the crop, the share of crops centred on the foreground, and whether to mirror.
-        random: where the draws come from.
+        random: the random generator.
     """
     scans = {key: domain.prepared(ref) for key, (domain, ref) in sources.items()}
     first = next(iter(scans.values()))
-    room = np.array(first.shape) - config.crop
+    room = np.maximum(np.array(first.shape) - config.crop, 0)
     if random.random() < config.foreground:
         foreground = first.foreground
-        assert foreground is not None  # the recipe sees to it
+        assert foreground is not None  # the recipe computes it then
         centre = foreground[random.integers(len(foreground))]
         corner = np.clip(centre - config.crop // 2, 0, room)
     else:
-        corner = random.integers(room + 1)
-    box = [slice(start, start + config.crop) for start in corner.tolist()]
-    cuts = {key: sources[key][0].in_unit(scan.values[:, *box]) for key, scan in scans.items()}
+        corner = _measured_corner(scans, room, config.crop, random)
+    box = _box(corner, config.crop)
+    crops = {key: scan.cut(box).continued(config.crop) for key, scan in scans.items()}
+    cuts = {key: sources[key][0].in_unit(crop) for key, crop in crops.items()}
     if config.flip and random.random() < 0.5:
         return {key: crop.flip(1 + first.left_right) for key, crop in cuts.items()}
     return cuts
+
+
+def _box(corner: Corner, crop: int) -> list[slice]:
+    return [slice(start, start + crop) for start in corner.tolist()]
+
+
+def _measured_corner(
+    scans: Mapping[str, Prepared], room: Corner, crop: int, random: np.random.Generator
+) -> Corner:
+    """Of a crop from anywhere; of scans with gaps, the first drawn that is measured enough.
+
+    If none of `DRAWS` is, it is the one that is measured most.
+    """
+    best, most = room, -1.0
+    for _ in range(DRAWS):
+        corner = random.integers(room + 1)
+        missing = [scan.cut(_box(corner, crop)).missing for scan in scans.values()]
+        measured = min((1 - float(each.mean()) for each in missing if each is not None), default=1)
+        if measured >= ENOUGH:
+            return corner
+        if measured > most:
+            best, most = corner, measured
+    return best
 
 
 class Steps(Sampler[list[int]]):

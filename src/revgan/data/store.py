@@ -1,7 +1,7 @@
-"""Where prepared scans come from: read anew each time, or kept from the check on.
+"""Where prepared scans come from: read again each time, or kept since the check before training.
 
-All stores give the same bits. The check before training reads every scan anyway, so keeping what
-comes of it costs little time.
+All stores give the same bits. The check reads every scan anyway, so keeping the results costs
+little time.
 """
 
 from abc import ABC, abstractmethod
@@ -13,23 +13,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data import cache
-from revgan.data.formats import Values
+from revgan.data.formats import Ground, Values
 from revgan.data.recipe import Found, Prepared, Recipe
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 _LIBRARIES = [version(name) for name in ("pillow", "imagecodecs", "tifffile", "torch", "monai")]
-"""Another version may round otherwise, so what it makes is kept apart."""
+"""Another version may round differently, so its results are kept separate."""
 
 
 class Store(ABC):
     """The scans of a domain, prepared.
 
     Args:
-        recipe: what becomes of each.
+        recipe: how each is prepared.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -37,15 +38,15 @@ class Store(ABC):
 
     @abstractmethod
     def inspect(self, ref: ScanRef) -> Found:
-        """What a scan is; the store may keep it from now on. For several threads.
+        """Reads a scan for the first time; the store may keep it. Thread-safe.
 
         Raises:
-            UserError: it can't be read, or not be kept.
+            UserError: it can't be read or kept.
         """
 
     @abstractmethod
     def get(self, ref: ScanRef) -> Prepared:
-        """A scan that was inspected before."""
+        """A scan that has been inspected."""
 
 
 class FileStore(Store):
@@ -59,7 +60,7 @@ class FileStore(Store):
 
 
 class DiskStore(Store):
-    """Keeps scans in the cache on the disk, where later runs find them."""
+    """Keeps scans in the cache on disk, where later runs find them."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
@@ -82,8 +83,19 @@ class DiskStore(Store):
 def _to_arrays(prepared: Prepared) -> cache.Arrays:
     found = prepared.found
     # An empty array whose shape and type are those of the file.
-    arrays = {"values": prepared.values, "file": np.empty((found.channels, 0), found.dtype)}
-    optional = {"affine": found.affine, "foreground": prepared.foreground}
+    arrays = {
+        "values": prepared.values,
+        "file": np.empty((found.channels, 0), found.dtype),
+        "missing": np.array([np.nan if found.nodata is None else found.nodata, found.missing]),
+    }
+    optional: dict[str, NDArray[Any] | None] = {
+        "affine": found.affine,
+        "foreground": prepared.foreground,
+        "limits": prepared.limits,
+    }
+    if found.ground is not None:
+        crs = np.frombuffer(found.ground.crs.encode(), np.uint8)
+        optional |= {"ground": found.ground.affine, "crs": crs}
     arrays |= {name: array for name, array in optional.items() if array is not None}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -91,19 +103,24 @@ def _to_arrays(prepared: Prepared) -> cache.Arrays:
 def _from_arrays(arrays: cache.Arrays) -> Prepared:
     values, file = arrays["values"], arrays["file"]
     affine = np.array(arrays["affine"]) if "affine" in arrays else None
-    found = Found(len(file), file.dtype, values.shape[1:], affine)
-    return Prepared(values, found, arrays.get("foreground"))
+    nodata, missing = arrays["missing"].tolist()
+    nodata = None if np.isnan(nodata) else nodata
+    ground = None
+    if "ground" in arrays:
+        ground = Ground(np.array(arrays["ground"]), arrays["crs"].tobytes().decode())
+    found = Found(len(file), file.dtype, values.shape[1:], affine, nodata, missing, ground)
+    return Prepared(values, found, arrays.get("foreground"), arrays.get("limits"))
 
 
 class Room:
-    """The memory that the scans of a data set share out.
+    """The memory that the scans of a data set share.
 
     Args:
-        limit: bytes; None for no limit.
-        scans: how many there will be.
+        limit: in bytes; None for no limit.
+        scans: how many there will be in total.
 
     Attributes:
-        taken: bytes.
+        taken: bytes in use.
     """
 
     def __init__(self, limit: int | None, scans: int) -> None:
@@ -115,7 +132,7 @@ class Room:
         """Takes bytes for one scan.
 
         Raises:
-            UserError: there is no room for it; says how much all would need.
+            UserError: it doesn't fit; the message says how much all scans would need.
         """
         with self._lock:
             self.taken, self.kept = self.taken + count, self.kept + 1
@@ -123,13 +140,13 @@ class Room:
                 needed = self.taken / self.kept * self.scans
                 raise UserError(
                     f"data.cache memory needs about {needed / 2**20:,.0f} MiB for {self.scans:,} "
-                    f"images, and there are {self.limit / 2**20:,.0f}; set data.cache to disk or "
-                    "none"
+                    f"images, more than the {self.limit / 2**20:,.0f} available; set data.cache to "
+                    "disk or none"
                 )
 
 
 class _Place(NamedTuple):
-    """Where an array lies in a block of memory, and what it is."""
+    """An array's place in a block of memory, and its shape and type."""
 
     start: int
     shape: tuple[int, ...]
@@ -144,11 +161,11 @@ class _Place(NamedTuple):
 class MemoryStore(Store):
     """Keeps scans in memory.
 
-    Loader processes that are forked have them at once, without a copy. To others (macOS, Windows,
-    Python 3.14) their values go by one block of shared memory, made when the first of them starts.
+    Forked loader processes share them without a copy. Others (macOS, Windows, Python 3.14) get the
+    values through one block of shared memory, made when the first of them starts.
 
     Args:
-        recipe: what becomes of each scan.
+        recipe: how each scan is prepared.
         room: where the memory comes from.
     """
 
@@ -160,7 +177,7 @@ class MemoryStore(Store):
 
     def inspect(self, ref: ScanRef) -> Found:
         prepared = self.recipe.read(ref)
-        # A view of one half would keep the other half, too.
+        # A view of one half would keep the other half too.
         prepared = replace(prepared, values=np.ascontiguousarray(prepared.values))
         self._room.take(prepared.values.nbytes)
         self._kept[ref] = prepared
@@ -187,12 +204,12 @@ class MemoryStore(Store):
         self._look_into_block()
 
     def _share(self) -> None:
-        """Moves all values into one block, as each block needs a file descriptor."""
+        """Moves all values into one block, as every block needs a file descriptor."""
         places, end = {}, 0
         for ref, prepared in self._kept.items():
             values = prepared.values
             places[ref] = _Place(end, values.shape, values.dtype)
-            end += -(-values.nbytes // 8) * 8  # so that all numbers are aligned
+            end += -(-values.nbytes // 8) * 8  # so that all arrays are aligned
         self._places = places
         self._block = torch.empty(end, dtype=torch.uint8).share_memory_()
         for ref, place in places.items():

@@ -1,14 +1,17 @@
 """What becomes of translated test scans: files in results/."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.formats import Scan, writable, write
-from revgan.data.intensity import TypeRange
+from revgan.data.formats import Header, Scan, holds, suffix_of, writable, write
+from revgan.data.intensity import TypeRange, in_type
+from revgan.data.missing import settled
 from revgan.data.refs import ScanRef
 from revgan.inference.restoring import restore
 
@@ -17,8 +20,9 @@ class Results:
     """The results of one direction, by the numbers of the test scans.
 
     Scans whose intensities are the range of their type, such as photos, become PNGs of the type of
-    the domain translated to. Others have the format and the place of the test scans, in the units
-    of the domain translated to.
+    the domain translated to. Others have the place of the test scans and their format, or that of
+    the domain translated to where theirs can't hold the result, in the units and the type of that
+    domain.
 
     Args:
         folder: where they are written, under the names of the test scans; made here.
@@ -32,8 +36,7 @@ class Results:
     def __init__(self, folder: Path, source: Domain, target: Domain) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.source, self.target = source, target
-        suffix = ".png" if isinstance(target.intensity, TypeRange) else None
-        self.files = _files(folder, source.test, suffix)
+        self.files = _files(folder, source.test, _suffix(source, target))
 
     def write(self, number: int, translation: Tensor) -> Tensor:
         """Writes a translation (C, *spatial) to its file.
@@ -44,14 +47,31 @@ class Results:
         ref = self.source.test[number]
         like = ref.header(len(self.source.shape(ref)))
         intensity = self.target.intensity
-        values = intensity.to_file(translation.numpy(), self.target.dtype)
-        moved = Scan(values, self.source.affine(ref), None, like.dtype)
-        restored = restore(moved, like)
+        dtype = intensity.output_type(self.target.dtype)
+        values = intensity.from_unit(translation.numpy(), dtype)
+        gaps = self.source.missing(ref)
+        known = values if gaps is None else np.where(gaps.all(dim=0), np.float32(np.nan), values)
+        moved = Scan(known, self.source.affine(ref), None, like.dtype)
+        restored, nodata = settled(restore(moved, like), dtype, like.nodata)
+        header = like if dtype is None and like.affine is not None else like.of(restored)
         self.files[number].parent.mkdir(parents=True, exist_ok=True)
-        write(self.files[number], restored, like.of(restored) if like.affine is None else like)
+        write(self.files[number], restored, replace(header, nodata=nodata))
         if isinstance(intensity, TypeRange):
-            return torch.from_numpy(intensity.to_unit(values))
+            return torch.from_numpy(intensity.to_unit(in_type(values, dtype)))
         return translation
+
+
+def _suffix(source: Domain, target: Domain) -> str | None:
+    """Of all files; None where each can have that of the scan translated."""
+    shape = (1,) * len(source.shape(source.test[0]))
+    made = Header(target.channels, shape, target.intensity.output_type(None) or target.dtype)
+    if isinstance(target.intensity, TypeRange) and len(shape) == 2 and holds("x.png", made):
+        return ".png"
+    if any(ref.plane is not None for ref in source.test):
+        return ".tif"
+    if all(holds(ref.path, made) for ref in source.test):
+        return None
+    return suffix_of(target.train[0].path, len(shape))
 
 
 def _files(folder: Path, refs: Sequence[ScanRef], suffix: str | None) -> list[Path]:

@@ -296,11 +296,15 @@ class _Test:
                     "optimizer.lr"
                 )
             written = self.results.write(number, translation)
-            truth = self.target.load(self.target.test[number]) if self.aligned else None
+            truth = truth_measured = None
+            if self.aligned:
+                partner = self.target.test[number]
+                truth, truth_measured = self.target.load(partner), self.target.measured(partner)
             if number in shown:
                 example = Example(image, translation, truth, round_trip)
                 self.examples.append(_shown(example, self.source.affine(ref)))
-            yield Sample(number, image, written, truth, round_trip)
+            measured = self.source.measured(ref)
+            yield Sample(number, image, written, truth, round_trip, measured, truth_measured)
 
 
 def _shown(example: Example, affine: Affine | None) -> Example | VolumeSlices:

@@ -1,17 +1,18 @@
 """What is scored of test images and volumes, one after the other, and gathered into table rows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from revgan.data.domains import DataSet, spread
+from revgan.data.domains import DataSet, both, spread
 from revgan.data.masks import find_masks, read_mask
 from revgan.data.refs import ScanRef
 from revgan.directions import Direction, round_trip
+from revgan.errors import notice
 from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
 from revgan.scores.distribution import Features, fid, kid
@@ -32,6 +33,9 @@ class Sample:
         translation: its translation, as it stands in the file that was written.
         truth: the one of the other domain that belongs to it, where one is known.
         round_trip: its translation translated back.
+        measured: where every channel of the image was measured, (*spatial) of bool; None where
+            everything was.
+        truth_measured: likewise of the truth.
     """
 
     number: int
@@ -39,6 +43,8 @@ class Sample:
     translation: Tensor
     truth: Tensor | None
     round_trip: Tensor
+    measured: Tensor | None = None
+    truth_measured: Tensor | None = None
 
 
 class Scorer(ABC):
@@ -86,7 +92,13 @@ class TruthScorer(Scorer):
 
     def add(self, sample: Sample) -> None:
         assert sample.truth is not None
-        mask = self._mask(sample.number)
+        mask = both(sample.measured, both(sample.truth_measured, self._mask(sample.number)))
+        if mask is not None and not mask.any():
+            notice(
+                f"{self.target.test[sample.number]} is not scored: nowhere were all channels of it "
+                "and of what was translated measured"
+            )
+            return
         made = candidates(sample.image, sample.translation, sample.truth, self.mean, self.method)
         for method, image, kind in made:
             scores = score_pair(image, sample.truth, mask)
@@ -99,7 +111,13 @@ class TruthScorer(Scorer):
         return self.tally.rows()
 
     def _mean_colour(self) -> Tensor:
-        return mean_colour(self.target.load(ref) for ref in self.target.train)
+        return self._mean_inside([None] * len(self.target.train))
+
+    def _mean_inside(self, masks: Iterable[Tensor | None]) -> Tensor:
+        """The mean colour of what was measured of the training scans, inside their masks."""
+        target = self.target
+        measured = map(target.measured, target.train)
+        return mean_colour(map(target.load, target.train), map(both, measured, masks))
 
     def _mask(self, number: int) -> Tensor | None:
         """Where test image or volume `number` is scored; None for everywhere."""
@@ -130,7 +148,7 @@ class MaskedTruthScorer(TruthScorer):
         paths = find_masks(train)
         if not paths:
             return super()._mean_colour()
-        return mean_colour(map(self.target.load, train), map(self._read, paths, train))
+        return self._mean_inside(map(self._read, paths, train))
 
     def _mask(self, number: int) -> Tensor | None:
         return self._read(self.masks[number], self.target.test[number])
@@ -155,7 +173,9 @@ class RoundTripScorer(Scorer):
         self.tally = Tally(round_trip(direction), PIXEL_SCORES)
 
     def add(self, sample: Sample) -> None:
-        self.tally.add(self.method, score_pair(sample.round_trip, sample.image))
+        if sample.measured is None or sample.measured.any():
+            scores = score_pair(sample.round_trip, sample.image, sample.measured)
+            self.tally.add(self.method, scores)
 
     def rows(self) -> list[Row]:
         return self.tally.rows()

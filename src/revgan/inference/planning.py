@@ -1,4 +1,4 @@
-"""What a translation needs of memory, and what follows from it: one pass, or windows that fit."""
+"""How much memory a translation needs, and so whether it takes one pass, or windows that fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 
 from revgan.errors import UsageError, UserError
-from revgan.inference.translator import Translator, translate_padded
-from revgan.inference.windows import Windows
+from revgan.inference.padded import translate_padded
+from revgan.inference.translator import Translator
+from revgan.inference.windows import Statistics, Windows
 from revgan.memory import (
     StepPrediction,
     format_bytes,
@@ -20,15 +21,15 @@ from revgan.memory import (
 from revgan.networks import GeneratorConfig, build_generator
 
 FIRST_TRY = 64
-"""The size that the planner starts from, which is a multiple of any network's `size_multiple`."""
+"""The size that the planner starts from: a multiple of any network's `size_multiple`."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A translation in one pass whose memory is asked for.
+    """A translation in one pass, whose memory is to be predicted.
 
     Attributes:
-        config: of the generator; what it says of memory, which is for training, does not matter.
+        config: the generator's; its memory mode, which is for training, doesn't matter.
         spatial_dims: 2 for images, 3 for volumes.
         channels: of A and B.
         device_type: "cpu", "cuda" or "mps".
@@ -40,7 +41,7 @@ class Translation:
     device_type: str = "cpu"
 
     def largest(self, budget: int, start: int = FIRST_TRY) -> int | None:
-        """The largest side of squares or cubes within a budget; None if none is.
+        """The largest side of a square or cube that fits a budget; None if none fits.
 
         Args:
             budget: bytes on the device.
@@ -58,14 +59,14 @@ class Translation:
 
 @lru_cache
 def predict_translation(translation: Translation, size: int) -> StepPrediction:
-    """What translating one whole image or volume needs, in the direction that needs more.
+    """Predicts what translating one whole image or volume needs, in the more expensive direction.
 
     Args:
-        translation: by which network, and where.
+        translation: the network and the device.
         size: side of the image or volume.
 
     Raises:
-        UserError: it can't be known beforehand.
+        UserError: it can't be predicted.
     """
     config, dims = translation.config, translation.spatial_dims
     require_predictable(config)
@@ -85,38 +86,39 @@ def predict_translation(translation: Translation, size: int) -> StepPrediction:
 
 
 def require_predictable(config: GeneratorConfig) -> None:
-    """Refuses generators whose memory, in training as in translation, can't be known beforehand.
+    """Refuses generators whose memory can't be predicted, for training or for translation.
 
     Raises:
         UserError: its core is an ODE.
     """
     if config.core == "ode":
         raise UserError(
-            "the memory of generator.core ode can't be predicted, as its solver looks at values "
-            "while it runs; plan with generator.core reversible, or train for a few steps"
+            "the memory of generator.core ode can't be predicted, as its solver's steps depend on "
+            "the data; plan with generator.core reversible, or train for a few steps"
         )
 
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """What the user wants.
+    """How the user wants files to be cut.
 
     Attributes:
-        window: a side in pixels or voxels; "whole" for one pass whatever it takes; "auto" for one
-            pass where that fits into the device's free memory, else for the largest windows that
-            fit.
+        window: a side in pixels or voxels; "whole" for one pass, whatever it takes; "auto" for one
+            pass if it fits the device's free memory, else the largest windows that fit.
         overlap: see `Windows`.
+        statistics: likewise.
     """
 
     window: str = "auto"
     overlap: float = Windows.overlap
+    statistics: Statistics = Windows.statistics
 
     def decide(self, translator: Translator) -> Windows | None:
-        """How this model's images or volumes are to be cut; None for one pass.
+        """How to cut this model's images or volumes; None for one pass.
 
         Raises:
             UsageError: the model can't take such windows.
-            UserError: nothing fits into the device's free memory.
+            UserError: nothing fits the device's free memory.
         """
         if self.window == "whole":
             return None
@@ -142,15 +144,15 @@ class WindowOptions:
         size = whole.largest(budget)
         if size is None:
             raise UserError(
-                f"{format_bytes(budget)} of free memory are too few for any window; close other "
+                f"{format_bytes(budget)} of free memory isn't enough for any window; close other "
                 "programs, or give another --device"
             )
         return self._windows(size, one_pass=size**generator.spatial_dims)
 
     def _windows(self, size: int, one_pass: int = 0) -> Windows:
         try:
-            return Windows(size, self.overlap, one_pass)
-        except ValueError as error:  # its first word is the option
+            return Windows(size, self.overlap, one_pass, self.statistics)
+        except ValueError as error:  # the error starts with the option's name
             raise UsageError(f"--{error}") from error
 
 

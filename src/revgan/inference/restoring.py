@@ -1,4 +1,4 @@
-"""Back to a scan's own grid, from the one that a model's scans are brought to."""
+"""Brings translations back from the model's grid to the scan's own."""
 
 import numpy as np
 from nibabel.orientations import inv_ornt_aff, io_orientation
@@ -7,18 +7,19 @@ from revgan.data.formats import Header, Scan, Values
 from revgan.data.grids import resample
 
 SAME_PLACE = 1e-3
-"""Voxels are not resampled if they lie within this share of a voxel of where they should be."""
+"""Voxels aren't resampled if they are within this share of a voxel of where they should be."""
 
 
 def restore(moved: Scan, original: Header) -> Values:
-    """Brings a scan back to the grid of another that shows the same.
+    """Brings a scan back to the grid of the original.
 
-    Axes are swapped and reversed where that is enough, which changes no value. Otherwise values are
-    interpolated trilinearly, and continued constantly beyond the outermost ones.
+    If swapping and reversing axes is enough, no value changes. Otherwise values are interpolated
+    trilinearly; beyond the outermost voxels, the border's values continue.
 
     Args:
-        moved: values on a grid that a model's volumes are brought to, see `Grid.bring`.
-        original: of a scan on its own grid; without a place, it is on the same.
+        moved: values on the grid that the model's volumes are brought to, see `Grid.bring`.
+        original: the header of the scan on its own grid; without a place, the two grids are the
+            same.
 
     Returns:
         (C of `moved`, *spatial of `original`).
@@ -26,7 +27,7 @@ def restore(moved: Scan, original: Header) -> Values:
     if moved.affine is None or original.affine is None:
         return moved.values
     to_original = np.linalg.inv(original.affine) @ moved.affine
-    orientation = io_orientation(np.linalg.inv(to_original))  # of the original's axes
+    orientation = io_orientation(np.linalg.inv(to_original))  # the original's axes
     undone = inv_ornt_aff(orientation, original.shape)
     if not np.allclose(to_original, undone, rtol=0, atol=SAME_PLACE):
         return resample(moved, original.affine, original.shape)

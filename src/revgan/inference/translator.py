@@ -1,46 +1,51 @@
 """Translating with a trained model: tensors, arrays and files of any size."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from revgan.data import formats
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values
-from revgan.data.formats.contract import require_photo
-from revgan.data.intensity import IntensityMapping, TypeRange
-from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
+from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, probe, understood
+from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
+from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
+from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
+from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
-from revgan.inference.windows import Progress, Windows, translate_windows
+from revgan.inference.slicewise import file_job
+from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
 
-_UNPREPARED = (
-    f"the model has no {PREPARATION}, which tells what volumes go through on their way to the "
-    "networks, and so takes tensors only"
-)
+
+class UnpreparedError(UserError, ValueError):
+    """A model doesn't say how scans are prepared for it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the model has no {PREPARATION}, which says how volumes are prepared for the "
+            "networks, so it takes only tensors; restore the file that came with the model"
+        )
+
 
 CHANNEL_AXIS = {2: -1, 3: 0}
-"""Where arrays that users give have their channels: pixels last, as everywhere, volumes first."""
+"""The channel axis of arrays that users give: last for pixels, as is usual, first for volumes."""
 
 
 class Translator:
     """A trained generator that takes images, or volumes, as they are.
 
     Args:
-        generator: the networks, in the device and precision to run in.
-        preparation: what scans go through on their way to the networks; without it, a generator of
-            images takes the full range of their type, and one of volumes tensors only.
-        windows: how what is too large for one pass is cut; None translates all in one pass.
+        generator: the networks, on the device and in the precision to use.
+        preparation: how scans are prepared for the networks; without it, a generator for images
+            uses the full range of their type, and one for volumes takes only tensors.
+        windows: how to cut what is too large for one pass; None translates everything in one pass.
     """
 
     def __init__(
@@ -64,13 +69,13 @@ class Translator:
         """Loads a model folder, or the model of a run folder.
 
         Args:
-            folder: with model.safetensors, config.yaml and intensity.yaml, or with a model/ that
-                has them.
-            device: where to run; by default a GPU if there is one.
+            folder: it has model.safetensors, config.yaml and intensity.yaml, or a model/ that has
+                them.
+            device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
         Raises:
-            UserError: no model is there, or it can't be loaded.
+            UserError: there is no model, or it can't be loaded.
         """
         folder = Path(folder)
         if (folder / "model").is_dir():
@@ -96,31 +101,31 @@ class Translator:
         direction: Direction = "AtoB",
         progress: Progress | None = None,
     ) -> Tensor | NDArray[Any]:
-        """Translates one image or volume; its size and kind stay as they are.
+        """Translates one image or volume; size and kind stay the same.
 
         Args:
             image: a tensor (C, *spatial) or a batch (B, C, *spatial) in [-1, 1]. For a model of
-                images also pixels (H, W) or (H, W, C) in uint8 or uint16, as an array or anything
-                NumPy takes for one, such as a PIL image; images whose channels differ from the
-                model's are converted. For a model of volumes also an array (X, Y, Z) or
-                (C, X, Y, Z) in the units of the training volumes' files, at their orientation and
-                spacing.
+                images also pixels (H, W) or (H, W, C) in the units of the training images' files,
+                as an array or anything NumPy takes for one, such as a PIL image; of photos, whose
+                type's range counts, in any type of integers, and other channels than the model's
+                are converted. For a model of volumes also an array (X, Y, Z) or (C, X, Y, Z) in the
+                units of the training volumes' files, at their orientation and spacing.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each window, if there are several.
 
         Returns:
             A tensor for a tensor, of float64 for one of float64 and else of float32; pixels
-            (H, W, C) of the same bit depth for pixels; and an array (C, X, Y, Z) of float32, in the
-            units of the other domain's files, for a volume.
+            (H, W, C) for pixels, an array (C, X, Y, Z) for a volume, in the units of the other
+            domain's files: of photos integers, in the type of what was given, else fractions.
 
         Raises:
-            ValueError: the direction, shape or type is none of these.
-            UserError: what comes of pixels or of a volume's values is no numbers.
+            ValueError: the direction, shape or type isn't one of these.
+            UserError: the translated pixels or values are NaN or infinite.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction, progress)
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         array = np.asarray(image)
         dims = self.generator.spatial_dims
         axis = CHANNEL_AXIS[dims]
@@ -132,11 +137,13 @@ class Translator:
                 f"{KINDS[dims].article} has shape ({names}) or one with channels, not {array.shape}"
             )
         values = np.moveaxis(array, axis, 0)
-        translated = self._translate_values(values, direction, progress)
+        translated = self._translate_values(values, array.dtype, None, direction, progress, None)
+        if isinstance(self.intensities(direction)[1], TypeRange):
+            translated = in_type(translated, self.output_type(direction, array.dtype))
         return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
     def channels(self, direction: Direction) -> tuple[int, int]:
-        """Channels of what is translated in a direction, and of the translations."""
+        """The channels of inputs and of translations in a direction."""
         of = {"a": self.generator.in_channels, "b": self.generator.out_channels}
         before, after = ends(direction)
         return of[before], of[after]
@@ -159,50 +166,195 @@ class Translator:
         return translated[0] if single else translated
 
     def _translate_values(
-        self, values: Values, direction: Direction, progress: Progress | None
+        self,
+        values: Values,
+        dtype: np.dtype[Any],
+        nodata: float | None,
+        direction: Direction,
+        progress: Progress | None,
+        wanted: np.dtype[Any] | None,
     ) -> Values:
-        """Values (C, *spatial) on the model's grid, in the units of files, there and there."""
-        before, after = self._intensities(direction)
-        if isinstance(before, TypeRange):
-            require_photo(Header(len(values), values.shape[1:], values.dtype))
-            values = convert_channels(values, self.channels(direction)[0])
-        dtype = values.dtype
-        unit = torch.from_numpy(np.ascontiguousarray(before.to_unit(values)))
+        """Values (C, *spatial) on the model's grid, in the units of files, there and there.
+
+        What comes out is not rounded yet to what a type of integers has.
+
+        Args:
+            values: what is translated.
+            dtype: of the file that they come from.
+            nodata: see `missing_in`.
+            direction: "AtoB" or "BtoA".
+            progress: called after each part, if there are several.
+            wanted: see `from_unit`.
+        """
+        mapping = self.input_mapping(direction, dtype)
+        if isinstance(mapping, PerScan):
+            mapping = mapping.of_scan([with_nan(values, missing_in(values, nodata))])
+        unit = torch.from_numpy(self.to_unit(values, nodata, mapping, direction))
         translated = self._translate_tensor(unit, direction, progress)
         del unit  # large, as are the values to be made
-        _require_numbers(translated)
-        return after.to_file(translated.numpy(), dtype)
+        return self.from_unit(translated, direction, dtype, wanted)
 
-    def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
-        """Those of what is translated in a direction, and of the translations."""
+    def input_mapping(self, direction: Direction, dtype: np.dtype[Any]) -> IntensityMapping:
+        """How values from files of a type become the networks'.
+
+        Raises:
+            ValueError: the type has no full range, but the model takes that.
+        """
+        before, _ = self.intensities(direction)
+        if not isinstance(before, TypeRange):
+            return before
+        if dtype.kind not in "bui":
+            raise ValueError(f"an image for this model is of a type of integers, not {dtype}")
+        return TypeRange(dtype.name)
+
+    def to_unit(
+        self, values: Values, nodata: float | None, mapping: IntensityMapping, direction: Direction
+    ) -> NDArray[np.float32]:
+        """What the networks see of values, or of a window of them.
+
+        Args:
+            values: (C, *spatial), in the units of files.
+            nodata: see `missing_in`; the networks see `Preparation.fill` there.
+            mapping: of the scan, see `input_mapping`.
+            direction: "AtoB" or "BtoA".
+        """
+        channels = self.channels(direction)[0]
+        if isinstance(mapping, TypeRange) and len(values) != channels:
+            values = convert_channels(values, channels)
+        missing = missing_in(values, nodata)
+        unit = np.ascontiguousarray(mapping.to_unit(values))
+        if missing is not None:
+            assert self.preparation is not None
+            fill = fill_in_unit(mapping, self.preparation.fill, len(values), values.ndim - 1)
+            np.copyto(unit, fill, where=missing)
+        return unit
+
+    def from_unit(
+        self,
+        translated: Tensor,
+        direction: Direction,
+        source: np.dtype[Any],
+        wanted: np.dtype[Any] | None,
+    ) -> Values:
+        """What files of the other domain have for translations, or for a window of them.
+
+        It isn't rounded yet to what a type of integers has.
+
+        Args:
+            translated: (C, *spatial), on the CPU.
+            direction: "AtoB" or "BtoA".
+            source: the type of the file that is translated.
+            wanted: the type of the file that is written; if the model translates by the full range
+                of types, it is that of this type, or of the usual one if this has fractions.
+
+        Raises:
+            UserError: the translations are NaN or infinite.
+        """
+        _require_numbers(translated)
+        if wanted is None or wanted.kind == "f":
+            wanted = self.output_type(direction, source)
+        return self.intensities(direction)[1].from_unit(translated.numpy(), wanted)
+
+    def intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
+        """The mappings of inputs and of translations in a direction."""
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         before, after = ends(direction)
         return self.preparation.of(before), self.preparation.of(after)
 
     def translate_scan(
-        self, scan: Scan, direction: Direction, progress: Progress | None = None
+        self,
+        scan: Scan,
+        direction: Direction,
+        progress: Progress | None = None,
+        dtype: np.dtype[Any] | None = None,
     ) -> Values:
-        """Translates an image, or a volume at any orientation and spacing.
+        """Translates an image, or a volume with any orientation and spacing.
 
         Args:
             scan: as read from a file, in the units of the training data's files.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each part, if there are several.
+            dtype: of the result.
 
         Returns:
-            (C, *spatial) on the scan's own grid, in the units of the other domain's files.
+            (C, *spatial) on the scan's own grid, in the units of the other domain's files and in
+            `dtype`; by default in their type, if that is known, else float32. Where no channel of
+            the scan was measured, it is what `nodata_for` says, or NaN.
 
         Raises:
-            ValueError: the scan's channels are not the model's.
+            ValueError: the scan's channels aren't the model's.
         """
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
-        prepared = self.preparation.grid.bring(scan)
-        values = self._translate_values(prepared.values, direction, progress)
-        if prepared is scan:
-            return values
-        return restore(replace(prepared, values=values), scan.header)
+            raise UnpreparedError
+        missing = missing_in(scan.values, scan.nodata)
+        prepared = scan
+        if self.preparation.grid != Grid():
+            known = replace(scan, values=with_nan(scan.values, missing))
+            prepared = self.preparation.grid.bring(known)
+        values = self._translate_values(
+            prepared.values, scan.dtype, scan.nodata, direction, progress, dtype
+        )
+        if prepared is not scan:
+            values = restore(replace(prepared, values=values), scan.header)
+        values = in_type(values, dtype or self.output_type(direction, scan.dtype))
+        if missing is not None:
+            nowhere: Missing = np.logical_and.reduce(missing, axis=0)
+            if nowhere.any():
+                return mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
+        return values
+
+    @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files: volumes, if the images are their slices."""
+        sliced = self.preparation is not None and self.preparation.slices is not None
+        return 3 if sliced else self.generator.spatial_dims
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that volumes are brought to."""
+        if self.preparation is None:
+            raise UnpreparedError
+        return self.preparation.grid
+
+    def output_type(self, direction: Direction, source: np.dtype[Any]) -> np.dtype[Any] | None:
+        """The type of the file that a translation is written to; None where no one has said it.
+
+        Args:
+            direction: "AtoB" or "BtoA".
+            source: the type of the file that is translated.
+        """
+        before, after = self.intensities(direction)
+        return after.output_type(source if isinstance(before, TypeRange) else None)
+
+    def part(self, path: Path, direction: Direction, selection: Selection) -> Selection:
+        """Which part of a file is translated: as told, else as the training read its files.
+
+        What training read is no wish where a file's format doesn't have it; nor are the channels
+        where a file has only as many as the model takes.
+
+        Args:
+            path: the file.
+            direction: "AtoB" or "BtoA".
+            selection: what the user says.
+
+        Raises:
+            UserError: the file is missing, damaged or of another kind.
+        """
+        part = WHOLE if self.preparation is None else self.preparation.part(ends(direction)[0])
+        if not part.given:
+            return selection
+        dims = self.generator.spatial_dims
+        known = understood(path, dims) - set(selection.given)
+        if {"level", "pixel_size"} & set(selection.given):
+            known -= {"level", "pixel_size"}
+        idle = {name for name in part.given if name not in known} | {"channels"}
+        found = selection.over(replace(part, **dict.fromkeys(idle)))
+        if part.channels is None or "channels" not in known:
+            return found
+        if probe(path, dims, found).channels == self.channels(direction)[0]:
+            return found
+        return replace(found, channels=part.channels)
 
     def translate_file(
         self,
@@ -214,7 +366,7 @@ class Translator:
     ) -> None:
         """Translates a file into another of the same size, at the same place in space.
 
-        An image keeps its bit depth; for the data type of a volume see `revgan.data.formats.write`.
+        For the type of its values see `FileJob`.
 
         Args:
             source: a file, or a folder that is a scan.
@@ -227,80 +379,16 @@ class Translator:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        if self.preparation is None:
-            raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
-        dims = self.generator.spatial_dims
-        with formats.open(source, dims, selection) as file:
-            before, after = self.channels(direction)
-            found = file.header.channels
-            convertible = isinstance(self._intensities(direction)[0], TypeRange)
-            if found != before and not convertible:
-                raise UserError(
-                    f"{source} has {_channels(found)}, but the model translates "
-                    f"{KINDS[dims].many} with {_channels(before)} {direction}; give one of these"
-                )
-            # Before the work, not after it; fractions are stored as float32.
-            dtype = file.header.dtype if file.header.dtype.kind in "iu" else np.dtype(np.float32)
-            formats.require_holds(target, replace(file.header, channels=after, dtype=dtype))
-            scan = file.scan()
-        formats.write(target, self.translate_scan(scan, direction, progress), scan.header)
+        job = file_job(self, source, target, direction, selection=selection)
+        job.read()
+        job.translate(progress)
+        job.write()
 
 
 def _require_numbers(translated: Tensor) -> None:
-    """Refuses what a file would hold as black, or as nothing, without a word."""
+    """Refuses values that a file would silently store as black, or as nothing."""
     if not translated.isfinite().all():
         raise UserError(
-            "the model makes values that are no numbers (NaN or infinite), as its training has "
-            "failed; take an earlier one, such as the run's best/, or train anew with a lower "
-            "optimizer.lr"
+            "the model produces NaN or infinite values, as its training failed; use an earlier "
+            "model, such as the run's best/, or train again with a lower optimizer.lr"
         )
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
-
-
-@torch.inference_mode()
-def translate_padded(
-    generator: TwoWayGenerator,
-    batch: Tensor,
-    direction: Direction,
-    *,
-    windows: Windows | None = None,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Translates (B, C, *spatial) of any size: pads to a size that fits, and crops the result.
-
-    Borders are mirrored, so that the networks see a plausible continuation.
-
-    Args:
-        generator: the networks; they run where they are.
-        batch: on any device.
-        direction: "AtoB" or "BtoA".
-        windows: how what is too large for one pass is cut: then only windows go to the networks'
-            device, and the result is on that of `batch`. None translates all in one pass.
-        progress: told about each window, where there are several.
-    """
-    sizes = batch.shape[2:]
-    multiple, least = generator.config.size_multiple, generator.config.min_size
-    wanted = [max(-(-size // multiple) * multiple, least) for size in sizes]
-    amounts = [want - size for want, size in zip(wanted, sizes, strict=True)]
-    # F.pad counts from the last axis, and mirrors at most size - 1 positions.
-    padding = [n for amount in reversed(amounts) for n in (amount // 2, amount - amount // 2)]
-    can_mirror = all(amount < 2 * size - 1 for amount, size in zip(amounts, sizes, strict=True))
-    if any(padding):
-        batch = F.pad(batch, padding, mode="reflect" if can_mirror else "replicate")
-    run = partial(_on_device, generator, direction)
-    if windows is not None and windows.needed_for(wanted):
-        translated = translate_windows(run, batch, windows, generator.config, progress)
-    else:
-        translated = run(batch)
-    starts = [amount // 2 for amount in amounts]
-    inside = [slice(s, s + size) for s, size in zip(starts, sizes, strict=True)]
-    return translated[(slice(None), slice(None), *inside)]
-
-
-def _on_device(generator: TwoWayGenerator, direction: Direction, batch: Tensor) -> Tensor:
-    weight = next(generator.parameters())
-    translated: Tensor = generator(batch.to(weight.device, weight.dtype), direction)
-    return translated

@@ -8,11 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import (  # type: ignore[attr-defined]  # handed out on first use
     ActionConfigFile,
     Namespace,
 )
 
+from revgan.data.config import upgraded
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
 from revgan.options.parser import Parser
@@ -27,10 +29,11 @@ class _ConfigFile(ActionConfigFile):
     """``--config``, which refuses a file that holds anything but options of a run."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        _read(Path(values))
+        # As today's options, and not as the file has them, which may be an earlier version's.
+        content = yaml.safe_dump(_read(Path(values)))
         try:
             # jsonargparse has no types here.
-            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+            super().__call__(parser, cfg, content, option_string)  # type: ignore[no-untyped-call]
         except UsageError as error:
             raise UsageError(f"{values}: {error}") from error
 
@@ -156,6 +159,8 @@ def check_startable(config: RunConfig) -> RunConfig:
     """
     from revgan.data.sets import BUILT_IN
 
+    if not config.data.path and config.data.a is not None:
+        config = replace(config, data=replace(config.data, path="."))
     if not config.data.path:
         sets = ", ".join(BUILT_IN)
         raise UsageError(f"give a folder of images or volumes to train on, or a sample set: {sets}")
@@ -211,6 +216,8 @@ def _read(path: Path) -> dict[str, Any]:
         if name in content:
             _check_keys(path, content[name], [field.name for field in fields(section)], f"{name}.")
     checked: dict[str, Any] = content
+    if "data" in checked:
+        checked["data"] = upgraded(checked["data"])
     return checked
 
 

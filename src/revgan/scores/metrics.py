@@ -57,13 +57,13 @@ class Candidate(NamedTuple):
 
 
 def score_pairs(
-    pairs: Iterable[tuple[Tensor, Tensor]], masks: Iterable[Tensor] | None = None
+    pairs: Iterable[tuple[Tensor, Tensor]], masks: Iterable[Tensor | None] | None = None
 ) -> Scores:
     """Scores predictions against the truth, image by image, so that sizes may differ.
 
     Args:
         pairs: (prediction, truth), each (C, *spatial) in [-1, 1], with two or three spatial sizes.
-        masks: (*spatial) each, bool, one for each pair: the positions that count. By default all.
+        masks: (*spatial) each, bool, one for each pair: the positions that count. None counts all.
 
     Raises:
         ValueError: there is no pair, a pair's shapes differ or can't be scored, or a mask is empty
@@ -98,7 +98,7 @@ def score_pair(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) ->
 
 
 def _with_masks(
-    items: Iterable[_T], masks: Iterable[Tensor] | None
+    items: Iterable[_T], masks: Iterable[Tensor | None] | None
 ) -> Iterable[tuple[_T, Tensor | None]]:
     """Each item with its mask; without masks, with None."""
     if masks is None:
@@ -133,26 +133,29 @@ def match_channels(x: Tensor, channels: int) -> Tensor | None:
     return None
 
 
-def mean_colour(images: Iterable[Tensor], masks: Iterable[Tensor] | None = None) -> Tensor:
+def mean_colour(images: Iterable[Tensor], masks: Iterable[Tensor | None] | None = None) -> Tensor:
     """The mean of each channel over all pixels of all images.
 
     Args:
         images: (C, *spatial) each, of any sizes.
-        masks: (*spatial) each, bool, one for each image: the pixels that count. By default all.
+        masks: (*spatial) each, bool, one for each image: the pixels that count. None counts all;
+            an image whose mask is empty counts nothing.
 
     Returns:
         (C,), float32, on the CPU.
 
     Raises:
-        ValueError: there is no image, or a mask is empty or doesn't fit its image.
+        ValueError: there is no image, no pixel counts, or a mask doesn't fit its image.
     """
     total, pixels = torch.zeros((), dtype=torch.float64), 0
     for image, mask in _with_masks(images, masks):
+        if mask is not None and not mask.any():
+            continue
         flat = _inside(mask, image.detach())
         total = total + flat.sum(1, dtype=torch.float64).cpu()
         pixels += flat.shape[1]
     if pixels == 0:
-        raise ValueError("there are no images to take the mean colour of")
+        raise ValueError("there is no image, or no mask with a pixel, to take the mean colour of")
     return (total / pixels).float()
 
 

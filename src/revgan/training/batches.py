@@ -94,7 +94,7 @@ class Batches:
         self, samples: TrainingSamples, config: RunConfig, trainer: Trainer, first: int
     ) -> None:
         accelerator, workers = trainer.accelerator, config.runtime.workers
-        self._device = accelerator.device
+        self._device, self._data = accelerator.device, samples.data
         if workers is None:
             workers = 0 if self._device.type == "cpu" else min(4, os.cpu_count() or 1)
         steps = Steps(
@@ -148,6 +148,9 @@ class Batches:
         if item is None:
             return None
         a, b = (images.to(self._device, non_blocking=True) for images in item)
+        data = self._data
+        if data.a.gaps or data.b.gaps:
+            return Batch.with_gaps(a, b, data.a.fill_in_unit, data.b.fill_in_unit)
         return Batch(a, b)
 
     def _started(self) -> Iterator[list[Tensor] | _Failure]:

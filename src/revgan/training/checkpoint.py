@@ -73,7 +73,7 @@ def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
     remedy = "make room" if full else "make the place writable"
     if not whole:
         return UserError(
-            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train anew"
+            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train again"
         )
     return UserError(
         f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
@@ -101,7 +101,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:
     steps = _steps(folder)
     if not steps:
         raise UserError(
-            f"{folder} holds no checkpoint to resume from; train anew in another run folder"
+            f"{folder} holds no checkpoint to resume from; train again in another run folder"
         )
     reasons = []
     for step in reversed(steps):
@@ -114,7 +114,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:
         for reason in reasons:
             notice(f"{reason}; the one of step {step} is taken instead")
         return loaded
-    raise UserError(f"{reasons[0]}; train anew in another run folder")
+    raise UserError(f"{reasons[0]}; train again in another run folder")
 
 
 def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
@@ -129,7 +129,7 @@ def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
         raise ValueError(f"{PROGRESS} holds no counts")
     if counts.pop("step", None) != step:
         raise UserError(
-            f"the checkpoint {path} is damaged: its {PROGRESS} tells another step; remove it to "
+            f"the checkpoint {path} is damaged: its {PROGRESS} says another step; remove it to "
             "resume from the one before"
         )
     digest = counts.pop("sha256", None)

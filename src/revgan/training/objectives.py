@@ -13,13 +13,14 @@ the same terms uncut, for those who need the joint loss itself.
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from revgan.data.domains import fill_gaps
 from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
 from revgan.networks import PatchDiscriminator, TwoWayGenerator
 from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
@@ -34,15 +35,80 @@ Terms = dict[str, Tensor]
 
 
 @dataclass
+class Gaps:
+    """Where nothing was measured in a batch, and what the networks see there.
+
+    Attributes:
+        measured: by domain, (B, C, *spatial) of bool.
+        fill: by domain, (1 or C, *1) in [-1, 1].
+    """
+
+    measured: dict[DomainName, Tensor]
+    fill: dict[DomainName, Tensor]
+
+    def seen(self, domain: DomainName) -> Tensor:
+        """(B, 1, *spatial): where any channel was measured."""
+        return self.measured[domain].any(dim=1, keepdim=True)
+
+
+@dataclass
 class Batch:
-    """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned when the data is paired."""
+    """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned when the data is paired.
+
+    Where nothing was measured they hold `gaps.fill`.
+    """
 
     a: Tensor
     b: Tensor
+    gaps: Gaps | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def with_gaps(cls, a: Tensor, b: Tensor, fill_a: Tensor, fill_b: Tensor) -> "Batch":
+        """A batch of images that are NaN where nothing was measured."""
+        fill: dict[DomainName, Tensor] = {"a": fill_a.to(a), "b": fill_b.to(b)}
+        gaps = Gaps({"a": ~a.isnan(), "b": ~b.isnan()}, fill)
+        return cls(fill_gaps(a, fill["a"]), fill_gaps(b, fill["b"]), gaps=gaps)
 
     def of(self, domain: DomainName) -> Tensor:
         """The images of a domain."""
         return self.a if domain == "a" else self.b
+
+    def marked(self, domain: DomainName, image: Tensor, seen: Tensor | None) -> Tensor:
+        """An image of a domain that says where something was measured; itself without gaps.
+
+        Args:
+            domain: whose `gaps.fill` the image gets where it isn't seen.
+            image: (B, C, *spatial).
+            seen: (B, 1, *spatial) of bool.
+
+        Returns:
+            (B, C + 1, *spatial): the last channel is 1 where it is seen, and else 0.
+        """
+        if self.gaps is None or seen is None:
+            return image
+        shown = torch.where(seen, image, self.gaps.fill[domain].to(image))
+        return torch.cat((shown, seen.to(image)), dim=1)
+
+    def unmarked(self, marked: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The image, and where it is seen, of what `marked` gave."""
+        return (marked, None) if self.gaps is None else (marked[:, :-1], marked[:, -1:])
+
+    def distance(self, domain: DomainName, image: Tensor, within: Tensor | None = None) -> Tensor:
+        """The mean absolute difference from the images of a domain, where these were measured.
+
+        Args:
+            domain: whose images.
+            image: as they are.
+            within: (B, 1, *spatial) of bool, where else it counts.
+        """
+        truth = self.of(domain)
+        if self.gaps is None:
+            return F.l1_loss(image, truth)
+        counts = self.gaps.measured[domain]
+        if within is not None:
+            counts = counts & within
+        distances = F.l1_loss(image, truth, reduction="none")
+        return (distances * counts).sum() / counts.sum().clamp(min=1)
 
 
 @dataclass
@@ -73,7 +139,9 @@ class Players:
         return self.judge_a if domain == "a" else self.judge_b
 
 
-def adversarial_loss(logits: Tensor, *, real: bool, form: AdversarialForm) -> Tensor:
+def adversarial_loss(
+    logits: Tensor, *, real: bool, form: AdversarialForm, seen: Tensor | None = None
+) -> Tensor:
     """The GAN loss: how far logits are from calling every patch real, or every patch fake.
 
     Args:
@@ -84,6 +152,8 @@ def adversarial_loss(logits: Tensor, *, real: bool, form: AdversarialForm) -> Te
             paper's Section 1.2 puts at the discriminator's end. "cross-entropy" is the original
             GAN loss (Goodfellow et al., 2014), with Sigmoid and logarithm fused into one
             numerically stable function.
+        seen: (B, 1, *spatial), true or above 0 where something was measured in what was judged: a
+            patch counts by the share of its place that was. None counts all alike.
 
     Returns:
         The mean over patches, 0 at best.
@@ -91,15 +161,22 @@ def adversarial_loss(logits: Tensor, *, real: bool, form: AdversarialForm) -> Te
     Raises:
         ValueError: there is no such form.
     """
+    if form not in get_args(AdversarialForm):
+        known = ", ".join(get_args(AdversarialForm))
+        raise ValueError(f"form must be one of {known}, not {form!r}")
     target = logits.new_full((), float(real)).expand_as(logits)
+    each = "mean" if seen is None else "none"
     match form:
         case "least-squares":
-            return F.mse_loss(logits, target)
+            loss = F.mse_loss(logits, target, reduction=each)
         case "least-squares-sigmoid":
-            return F.mse_loss(logits.sigmoid(), target)
+            loss = F.mse_loss(logits.sigmoid(), target, reduction=each)
         case "cross-entropy":
-            return F.binary_cross_entropy_with_logits(logits, target)
-    raise ValueError(f"form must be one of {', '.join(get_args(AdversarialForm))}, not {form!r}")
+            loss = F.binary_cross_entropy_with_logits(logits, target, reduction=each)
+    if seen is None:
+        return loss
+    weights = F.interpolate(seen.float(), list(logits.shape[2:]), mode="area")
+    return (loss * weights).sum() / weights.sum().clamp(min=1)
 
 
 def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:
@@ -228,20 +305,45 @@ class Objective(ABC):
                 it, they are always shown one after the other.
         """
         judge, form = players.judge(domain), self.config.adversarial
-        images = [self._shown(domain, image, batch) for image in (batch.of(domain), fake)]
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
+        real, real_seen = self._judged(domain, real, batch)
+        fake, fake_seen = self._judged(domain, fake, batch)
         if together and judge.config.norm != "batch":
-            real_logits, fake_logits = judge(torch.cat(images)).chunk(2)
+            real_logits, fake_logits = judge(torch.cat((real, fake))).chunk(2)
         else:
-            real_logits, fake_logits = (judge(image) for image in images)
-        return {
-            f"d_{domain}_real": 0.5 * adversarial_loss(real_logits, real=True, form=form),
-            f"d_{domain}_fake": 0.5 * adversarial_loss(fake_logits, real=False, form=form),
-        }
+            real_logits, fake_logits = judge(real), judge(fake)
+        of_real = adversarial_loss(real_logits, real=True, form=form, seen=real_seen)
+        of_fake = adversarial_loss(fake_logits, real=False, form=form, seen=fake_seen)
+        return {f"d_{domain}_real": 0.5 * of_real, f"d_{domain}_fake": 0.5 * of_fake}
 
     def _fool(self, domain: DomainName, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         """The generator's side of the GAN loss: its translations should be called real."""
-        logits = players.judge(domain)(self._shown(domain, fake, batch))
-        return adversarial_loss(logits, real=True, form=self.config.adversarial)
+        image, seen = self._judged(domain, fake, batch)
+        logits = players.judge(domain)(image)
+        return adversarial_loss(logits, real=True, form=self.config.adversarial, seen=seen)
+
+    def _judged(
+        self, domain: DomainName, marked: Tensor, batch: Batch
+    ) -> tuple[Tensor, Tensor | None]:
+        """A discriminator's input, and where something was measured in it."""
+        image, seen = batch.unmarked(marked)
+        return self._shown(domain, image, batch), seen
+
+    def _made(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
+        """A translation into a domain, marked where it was made of nothing.
+
+        So the discriminators see the same fill in real images and in translations, and don't know
+        them apart by it.
+        """
+        return batch.marked(domain, image, self._made_seen(domain, batch))
+
+    @abstractmethod
+    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+        """(B, 1, *spatial): where a discriminator sees the real images; None for everywhere."""
+
+    @abstractmethod
+    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+        """Likewise of the translations into its domain."""
 
 
 class UnpairedObjective(Objective):
@@ -260,31 +362,41 @@ class UnpairedObjective(Objective):
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         return image
 
+    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+        return None if batch.gaps is None else batch.gaps.seen(domain)
+
+    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+        return self._real_seen(other(domain), batch)
+
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
     ) -> Iterator[Terms]:
         if self.config.identity_weight > 0:
-            yield {"identity_a": self._identity(players, batch.a, "BtoA")}
-            yield {"identity_b": self._identity(players, batch.b, "AtoB")}
+            yield {"identity_a": self._identity(players, batch, "BtoA")}
+            yield {"identity_b": self._identity(players, batch, "AtoB")}
         fakes.b = yield from self._cycle(players, batch, "AtoB", cut)
         fakes.a = yield from self._cycle(players, batch, "BtoA", cut)
 
-    def _identity(self, players: Players, x: Tensor, direction: Direction) -> Tensor:
+    def _identity(self, players: Players, batch: Batch, direction: Direction) -> Tensor:
         """An image that already belongs to the target domain stays as it is (Zhu, Section 5.2)."""
         weight = self.config.cycle_weight * self.config.identity_weight
-        return weight * F.l1_loss(translate(players.generator, x, direction), x)
+        _, target = ends(direction)
+        same = translate(players.generator, batch.of(target), direction)
+        return weight * batch.distance(target, same)
 
     def _cycle(
         self, players: Players, batch: Batch, there: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
         """The translation passes for real (Zhu, Equation 1) and leads back (Equation 2)."""
         source, target = ends(there)
-        x = batch.of(source)
-        fake = cut(translate(players.generator, x, there))
-        yield {f"gan_{there}": self._fool(target, players, batch, fake.image)}
-        cycled = translate(players.generator, fake.image, back(there))
-        yield {f"cycle_{source}": self.config.cycle_weight * F.l1_loss(cycled, x)}
-        return fake.finish()
+        fake = cut(translate(players.generator, batch.of(source), there))
+        # Gaps anew for each loss, whose backward pass frees its part of the graph.
+        made = self._made(target, fake.image, batch)
+        yield {f"gan_{there}": self._fool(target, players, batch, made)}
+        made = self._made(target, fake.image, batch)
+        cycled = translate(players.generator, batch.unmarked(made)[0], back(there))
+        yield {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
+        return self._made(target, fake.finish(), batch)
 
 
 class PairedObjective(Objective):
@@ -298,6 +410,12 @@ class PairedObjective(Objective):
 
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         return torch.cat((batch.of(other(domain)), image), dim=1)
+
+    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+        return None if batch.gaps is None else batch.gaps.seen("a") & batch.gaps.seen("b")
+
+    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+        return self._real_seen(domain, batch)
 
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
@@ -313,10 +431,12 @@ class PairedObjective(Objective):
         """
         source, target = ends(direction)
         fake = cut(translate(players.generator, batch.of(source), direction))
-        yield {f"gan_{direction}": self._fool(target, players, batch, fake.image)}
-        distance = F.l1_loss(fake.image, batch.of(target))
+        made = self._made(target, fake.image, batch)
+        yield {f"gan_{direction}": self._fool(target, players, batch, made)}
+        seen = None if batch.gaps is None else batch.gaps.seen(source)
+        distance = batch.distance(target, fake.image, within=seen)
         yield {f"l1_{direction}": self.config.l1_weight * distance}
-        return fake.finish()
+        return self._made(target, fake.finish(), batch)
 
 
 def total(terms: Terms) -> Tensor:

@@ -8,7 +8,7 @@ from typing import get_args
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from revgan.data.domains import DataSet, spread
+from revgan.data.domains import DataSet, both, spread
 from revgan.directions import DIRECTIONS, Direction, back, round_trip
 from revgan.inference import translate_padded
 from revgan.networks import TwoWayGenerator
@@ -35,11 +35,24 @@ def validate(
     """
     with evaluating(generator):
         return {
-            direction if data.val_aligned else round_trip(direction): score_pairs(
+            direction if data.val_aligned else round_trip(direction): _scored(
                 _pairs(generator, data, config, accelerator, direction)
             )
             for direction in DIRECTIONS
         }
+
+
+def _scored(pairs: Iterator[tuple[Tensor, Tensor, Tensor | None]]) -> Scores:
+    """Of those in which all channels were measured somewhere; of gaps as they are filled, if none.
+
+    Crops are small, so that all of them are in memory.
+    """
+    found = list(pairs)
+    counted = [(made, wanted, mask) for made, wanted, mask in found if mask is None or mask.any()]
+    if not counted:
+        counted = [(made, wanted, None) for made, wanted, _ in found]
+    made_and_wanted = [(made, wanted) for made, wanted, _ in counted]
+    return score_pairs(made_and_wanted, [mask for *_, mask in counted])
 
 
 def _pairs(
@@ -48,17 +61,19 @@ def _pairs(
     config: RunConfig,
     accelerator: Accelerator,
     direction: Direction,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """What comes out, and what should come out."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """What comes out, what should come out, and where both domains were measured."""
     source, target = data.sides(direction)
     crop = config.data.crop
     for number in spread(range(len(source.val)), config.training.validation_images):
         x = source.load_middle(source.val[number], crop)
+        measured = source.measured(source.val[number], crop)
         if data.val_aligned:
             truth = target.load_middle(target.val[number], crop)
-            yield translate_one(generator, x, direction, accelerator), truth
+            measured = both(measured, target.measured(target.val[number], crop))
+            yield translate_one(generator, x, direction, accelerator), truth, measured
         else:
-            yield there_and_back(generator, x, direction, accelerator)[-1], x
+            yield there_and_back(generator, x, direction, accelerator)[-1], x, measured
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Files of images and volumes: one contract, one file a family of formats.
+"""Files of images and volumes: one contract, and one module per family of formats.
 
-`files.py` is what all else talks to. A new family is a new file here with a subclass of
+All other code talks to `files.py`. To add a family, add a module here with a subclass of
 `revgan.data.formats.contract.Family`, and nothing else.
 """
 
@@ -8,6 +8,7 @@ from revgan.data.formats.contract import (
     KINDS,
     WHOLE,
     Affine,
+    Ground,
     Header,
     Kind,
     Listing,
@@ -26,9 +27,10 @@ from revgan.data.formats.files import (
     probe,
     read,
     require_holds,
+    understood,
     write,
 )
-from revgan.data.formats.listing import gathered, scans_in
+from revgan.data.formats.listing import gathered, passed_over, scans_in
 from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes, writable
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "holds",
     "is_scan",
     "open",
+    "passed_over",
     "probe",
     "read",
     "require_holds",
@@ -58,6 +61,7 @@ __all__ = [
     "stem",
     "suffix_of",
     "suffixes",
+    "understood",
     "writable",
     "write",
 ]

@@ -1,4 +1,4 @@
-"""An array on the disk that is written in any order, for files that are written in one."""
+"""An array on disk that can be written in any order, for files that must be written in one."""
 
 import os
 from itertools import product
@@ -14,15 +14,15 @@ Box = tuple[slice, ...]
 
 
 class Canvas:
-    """Numbers in a file of their own, 0 where none were written.
+    """An array in a temporary file, 0 where nothing was written.
 
-    The file isn't mapped: what is mapped counts as the process's memory, and a full disk would end
-    the process.
+    The file isn't memory-mapped, because mapped pages count as the process's memory, and a full
+    disk would kill the process.
 
     Args:
-        path: of the file, which is made.
+        path: the file to make.
         shape: of the array.
-        dtype: of its numbers.
+        dtype: of the array.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -33,7 +33,7 @@ class Canvas:
         self._file.truncate(prod(shape) * dtype.itemsize)
 
     def write(self, box: Box, values: NDArray[Any]) -> None:
-        """Takes the numbers of a part.
+        """Writes a part of the array.
 
         Raises:
             OSError: the disk is full.
@@ -47,7 +47,7 @@ class Canvas:
                 place, data = place + count, data[count:]
 
     def read(self, box: Box) -> NDArray[Any]:
-        """The numbers of a part."""
+        """Reads a part of the array."""
         places, shape = self._runs(box)
         values = np.empty((len(places), shape[-1]), self.dtype)
         for place, row in zip(places, values, strict=True):
@@ -55,7 +55,7 @@ class Canvas:
         return values.reshape(shape)
 
     def _runs(self, box: Box) -> tuple[list[int], tuple[int, ...]]:
-        """Where each run along the last axis begins in the file, and the shape of all."""
+        """Where each run along the last axis starts in the file, and the part's shape."""
         ranges = [range(*part.indices(side)) for part, side in zip(box, self.shape, strict=True)]
         *outer, last = ranges
         steps = [

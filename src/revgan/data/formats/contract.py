@@ -1,8 +1,8 @@
-"""The one contract for files: what a scan is, and what a family of formats does for it.
+"""The contract for files: what a scan is, and what a family of formats must do.
 
 A scan is one image or volume: values (C, *spatial) in its file's units, and its place in space. A
-family of formats is one file beside this one. It says which files are its own, and reads and
-writes them; nothing else knows a format by name.
+family of formats is one module beside this one. It says which files it handles, and reads and
+writes them; no other code knows a format by name.
 """
 
 from abc import ABC, abstractmethod
@@ -14,15 +14,17 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.scratch import Scratch
+
 Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
 Affine = NDArray[np.float64]
-"""To millimetres: of volumes (4, 4), from voxel indices towards right, anterior and superior
-(RAS+); of micrographs (3, 3), from row and column to x and y."""
+"""Maps indices to millimetres: for volumes (4, 4), from voxel indices to RAS+ (right, anterior,
+superior); for micrographs (3, 3), from row and column to x and y."""
 
 Window = tuple[slice, ...]
-"""A part of a scan: a slice without a step for each spatial axis."""
+"""A part of a scan: one slice per spatial axis, without steps."""
 
 
 HEAD = 132
@@ -31,16 +33,20 @@ HEAD = 132
 
 @dataclass(frozen=True)
 class Kind:
-    """What scans of so many spatial axes are called.
+    """The words for scans with a given number of spatial axes.
 
     Attributes:
-        one: such a scan.
-        article: with its article.
-        many: several of them.
-        elements: what they are made of.
-        scale: the option that decides how many of these they have.
-        preset: a configuration to start from.
-        halved: A and B may come side by side in one file, as pix2pix has them.
+        one: the word for one scan.
+        article: the same with its article.
+        many: the plural.
+        elements: the word for their elements.
+        scale: the option that sets how many elements they have.
+        preset: the preset to start from.
+        halved: whether A and B may be side by side in one file, as in pix2pix.
+        photos: they may be photos, in which the full range of their type of integers counts, and
+            which may be even.
+        thin: they may have fewer elements along an axis than training cuts out, as scans of few
+            slices do.
     """
 
     one: str
@@ -50,33 +56,55 @@ class Kind:
     scale: str
     preset: str
     halved: bool
+    photos: bool
+    thin: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
-        """Sizes as people say them: width before height of images, X, Y, Z of volumes."""
+        """The size in words: width before height for images, X, Y, Z for volumes."""
         said = shape if len(shape) > 2 else shape[::-1]
         return f"{' x '.join(map(str, said))} {self.elements}"
 
 
 KINDS = {
-    2: Kind("image", "an image", "images", "pixels", "data.resize", "default", halved=True),
-    3: Kind("volume", "a volume", "volumes", "voxels", "data.spacing", "volumes", halved=False),
+    2: Kind(
+        "image",
+        "an image",
+        "images",
+        "pixels",
+        "data.resize",
+        "default",
+        halved=True,
+        photos=True,
+        thin=False,
+    ),
+    3: Kind(
+        "volume",
+        "a volume",
+        "volumes",
+        "voxels",
+        "data.spacing",
+        "volumes",
+        halved=False,
+        photos=False,
+        thin=True,
+    ),
 }
 """By the number of spatial axes."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which part of a file is meant, where it holds more than one scan.
+    """Which part of a file to read, if it holds more than one scan.
 
-    A family names those that it understands in `Family.selects`; any other is refused.
+    `Family.selects` names the fields that a family understands; others are refused.
 
     Attributes:
         series: which of several scans, by its number from 0, its name or its UID.
-        level: of a pyramid, 0 the finest.
-        pixel_size: micrometres from pixel to pixel that a pyramid is read at.
-        channels: which of them, by number from 0 or by name; None for all.
-        z: the plane that makes an image of a stack.
-        t: the point in time.
+        level: which level of a pyramid; 0 is the finest.
+        pixel_size: the pixel size in micrometres at which a pyramid is read.
+        channels: which channels, by number from 0 or by name; None for all.
+        z: which plane of a stack, to read it as an image.
+        t: which point in time.
     """
 
     series: str | None = None
@@ -88,13 +116,17 @@ class Selection:
 
     @property
     def given(self) -> list[str]:
-        """The names of those that say something."""
+        """The names of the fields that are set."""
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+
+    def over(self, other: Self) -> Self:
+        """What this one says, and of all else what the other one says."""
+        return replace(other, **{name: getattr(self, name) for name in self.given})
 
 
 IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
-"""What of a `Selection` means nothing for scans of so many spatial axes: volumes have all planes,
-and a resolution in all three directions."""
+"""The fields of a `Selection` that don't apply to scans with this many spatial axes: volumes have
+all planes, and a resolution along three axes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +134,8 @@ class Ground:
     """Where an image lies on the ground.
 
     Attributes:
-        affine: (3, 3), from row and column of a pixel's centre to the CRS's x and y.
-        crs: the coordinate reference system as WKT; "" where it isn't known.
+        affine: (3, 3), from a pixel centre's row and column to the CRS's x and y.
+        crs: the coordinate reference system as WKT; "" if it isn't known.
     """
 
     affine: NDArray[np.float64]
@@ -116,20 +148,20 @@ WHOLE = Selection()
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What a file says of its scan before any value is read.
+    """What a file says about its scan before any value is read.
 
     Attributes:
         channels: C.
         shape: sizes of the spatial axes: (H, W) of an image, (X, Y, Z) of a volume.
-        dtype: of the values in the file; float32 where it scales integers to fractions.
-        affine: where the voxels are in the patient, or the pixels on a microscope's stage; None
-            where the format has no such place.
-        source: what the family keeps of the file, so that one written like it has the same
-            metadata; families don't look at each other's.
-        ground: where on the ground the pixels are; None where the format doesn't say.
-        nodata: the value that stands for nothing measured; None where there is none. NaN always
-            stands for that.
-        names: of the channels; () where the file has none.
+        dtype: of the values in the file; float32 if the file scales integers.
+        affine: the place of the voxels in the patient, or of the pixels on a microscope's stage;
+            None if the format has none.
+        source: what the family keeps from the file, so that a file written like it gets the same
+            metadata; families don't read each other's.
+        ground: where on the ground the pixels are; None if the format doesn't say.
+        nodata: the value that marks missing data; None if there is none. NaN always marks missing
+            data.
+        names: of the channels; () if the file has none.
     """
 
     channels: int
@@ -142,7 +174,7 @@ class Header:
     names: tuple[str, ...] = ()
 
     def of(self, values: Values) -> Self:
-        """The header of other values (C, *spatial) at the same place, in their type."""
+        """The header for other values (C, *spatial) at the same place, with their type."""
         names = self.names if len(values) == self.channels else ()
         return replace(
             self, channels=len(values), shape=values.shape[1:], dtype=values.dtype, names=names
@@ -157,7 +189,7 @@ class Scan:
         values: (C, *spatial), in the file's units.
         affine: as in `Header`.
         source: as in `Header`.
-        dtype: of the values in the file; what is written like it has this type, if that holds it.
+        dtype: of the values in the file; a file written like it has this type, if the values fit.
         ground: as in `Header`.
         nodata: as in `Header`.
         names: as in `Header`.
@@ -178,7 +210,7 @@ class Scan:
 
     @property
     def header(self) -> Header:
-        """What its file would say of it."""
+        """The header that its file would have."""
         return Header(
             len(self.values),
             self.shape,
@@ -192,65 +224,73 @@ class Scan:
 
     @property
     def place(self) -> Affine:
-        """`affine`, or voxels of 1 mm from the origin where the format has none."""
+        """`affine`, or voxels of 1 mm from the origin if the format has none."""
         return np.eye(4) if self.affine is None else self.affine
 
 
 class Reader(ABC):
-    """A file that its family has opened.
+    """A file opened by its family.
 
     Attributes:
-        header: what it says of its scan.
+        header: what the file says about its scan.
+        windowed: whether `values` reads little more than the window.
     """
 
     header: Header
+    windowed: bool = False
 
     @abstractmethod
     def values(self, window: Window) -> Values:
-        """The values (C, *window) of a part of the scan, as they stand or as a view of more.
+        """The values (C, *window) of a part of the scan, as stored; may be a view of a larger
+        array.
 
         Raises:
             Exception: whatever the family's library raises for a damaged file.
         """
 
     def measured(self, window: Window) -> NDArray[np.bool_] | None:
-        """Where something was measured, (*window), by a mask that lies beside the values.
+        """Where something was measured, (*window), according to a mask stored beside the values.
 
-        None where the file has no such mask. What `Header.nodata` and NaN say is not in it.
+        None if the file has no such mask. It doesn't include `Header.nodata` and NaN.
         """
         return None
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Lets go of the file."""
+        """Closes the file."""
 
 
 class Writer(ABC):
-    """A file that is being written, window by window."""
+    """A file being written, window by window."""
 
     @abstractmethod
     def write(self, window: Window, values: Values) -> None:
-        """Takes the values (C, *window) of a part; where parts overlap, the later wins."""
+        """Writes the values (C, *window) of a part; where parts overlap, the later one wins."""
 
     @abstractmethod
     def finish(self) -> None:
         """Completes the file."""
 
     def abandon(self) -> None:  # noqa: B027 - most have nothing to give back
-        """Lets go of what was written, after a failure."""
+        """Releases what was written, after a failure."""
 
 
 class _Gathered(Writer):
-    """For families that write a file in one go."""
+    """Collects all values, for families that write a file in one go; many of them on the disk."""
 
     def __init__(self, family: "Family", path: Path, header: Header) -> None:
         self._family, self._path, self._header = family, path, header
-        self._values = np.zeros((header.channels, *header.shape), header.dtype)
+        self._scratch = Scratch()
+        self._values = self._scratch.array((header.channels, *header.shape), header.dtype)
 
     def write(self, window: Window, values: Values) -> None:
-        self._values[:, *window] = values
+        self._values.write(window, values)
 
     def finish(self) -> None:
-        self._family.write(self._path, self._values, self._header)
+        with self._scratch:
+            self._family.write(self._path, self._values.whole, self._header)
+
+    def abandon(self) -> None:
+        self._scratch.close()
 
 
 class Place(NamedTuple):
@@ -291,21 +331,21 @@ class Family(ABC):
     """A family of formats.
 
     Attributes:
-        suffixes: of its files, in lower case.
+        suffixes: those of its files, in lower case.
         parts: suffixes of files that only hold the values of one beside them, which has the same
             name and one of the other `suffixes`.
-        spatial_dims: how many spatial axes its scans can have.
-        selects: fields of `Selection` that it understands.
-        magic: first bytes that its files start with, whatever they are called; none for a family
-            that goes by its suffixes.
-        special: it goes before other families of the same suffix, for the files that it `claims`
-            and the headers that it `suits`.
-        folder: its "files" are folders.
+        spatial_dims: the numbers of spatial axes that its scans can have.
+        selects: the fields of `Selection` that it understands.
+        magic: what its files start with, whatever they are called; () for a family that goes by
+            suffix.
+        special: whether it takes precedence over other families with the same suffix, for files
+            that it `claims` and headers that it `suits`.
+        folder: whether its "files" are folders.
         nameless: its files need no suffix.
         gathers: with so many spatial axes, its files make scans together, see `gather`; a folder of
             them can be one.
-        reads_only: it writes nothing.
-        instead: a suffix for what this family can't hold.
+        reads_only: whether it only reads.
+        instead: a suffix for scans that this family can't hold.
     """
 
     suffixes: tuple[str, ...]
@@ -342,54 +382,62 @@ class Family(ABC):
         raise NotImplementedError
 
     def claims(self, path: Path) -> bool:
-        """Whether a file that starts with `magic` is this family's, of those that are special.
+        """Whether a special family handles a file that starts with its `magic`.
 
-        Of folders, whether one with its suffix holds what its scans are made of.
+        For families of folders: whether a folder with its suffix is a scan.
         """
         return not self.special
 
     def suits(self, path: Path, header: Header) -> bool:
-        """Whether a scan is to be written to a path by this family, of those that are special."""
+        """Whether a special family should write a scan to this path."""
         return not self.special
 
     @abstractmethod
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
-        """Reads the header, and no values.
+        """Reads the header, but no values.
 
         Args:
             path: the file.
-            spatial_dims: how many spatial axes the scan shall have, one of the family's.
+            spatial_dims: how many spatial axes the scan must have, one of the family's.
             selection: which part of the file; only fields that are in `selects` are given.
 
         Raises:
-            UserError: the file holds something that scans have no way to hold.
+            UserError: the file holds something that a scan can't represent.
             Exception: whatever the family's library raises for a damaged file.
         """
 
     @abstractmethod
     def write(self, path: Path, values: Values, header: Header) -> None:
-        """Writes a whole file of values (C, *spatial), whose type is the header's.
+        """Writes values (C, *spatial) to a file at once; their type is the header's.
 
         Args:
             path: with one of the family's suffixes.
             values: of any memory layout.
-            header: where they are, and of which file they shall have the metadata.
+            header: their place, and the metadata to keep.
         """
 
     def create(self, path: Path, header: Header) -> Writer:
-        """Begins a file that is written window by window.
+        """Starts a file that is written window by window.
 
-        Here all values are gathered in memory first; families that can do better say how.
+        By default, all values are collected first; families that can do better override this.
         """
         return _Gathered(self, path, header)
 
     def beyond(self, header: Header) -> list[str]:
-        """What of a scan this family can't hold, in words; nothing if it holds all."""
+        """What this family can't hold of a scan, in words; empty if it can hold everything."""
         return []
 
 
+def beyond_photo(header: Header) -> list[str]:
+    """What of a scan no photo has, in words: more than 4 channels, or other types than these."""
+    beyond = [] if header.channels <= 4 else [f"{header.channels} channels"]
+    if header.dtype not in (np.uint8, np.uint16):
+        beyond.append(f"values of {header.dtype}")
+    return beyond
+
+
 def require_photo(header: Header) -> None:
-    """Refuses what no image format here holds.
+    """Refuses what none of the image formats here can hold.
 
     Raises:
         ValueError: not 1 to 4 channels, not uint8 or uint16, or no pixels.

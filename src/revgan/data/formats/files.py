@@ -21,6 +21,7 @@ from revgan.data.formats.contract import (
     KINDS,
     WHOLE,
     Affine,
+    Family,
     Header,
     Reader,
     Scan,
@@ -30,12 +31,13 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.registry import reading_family, suffix_of, writing_family
+from revgan.data.formats.selecting import channels
 from revgan.errors import UserError
 from revgan.files import replacing
 
 MIN_STEPS = 100
-"""Whole numbers that fractions must spread over to be rounded to them: it changes none by more than
-0.5% of the contrast then."""
+"""How many integers floats must span to be rounded to them; then rounding changes none by more than
+0.5% of the contrast."""
 
 
 class OpenScan:
@@ -43,37 +45,51 @@ class OpenScan:
 
     Args:
         path: the file.
-        reader: its family's.
+        reader: its family's reader.
 
     Attributes:
         header: what the file says of its scan.
+        windowed: whether reading a window reads little more.
     """
 
     def __init__(self, path: Path, reader: Reader) -> None:
         self._path, self._reader = path, reader
         self.header = reader.header
+        self.windowed = reader.windowed
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask beside the values says where something was measured."""
+        corner = (slice(0, 1),) * len(self.header.shape)
+        with _blaming(self._path):
+            return self._reader.measured(corner) is not None
 
     def read(self, window: Window | None = None) -> Values:
-        """The values (C, *window) of a part of the scan, in the file's units; of all by default.
+        """Reads the values (C, *window) of a part of the scan, by default all, in the file's units.
 
-        They have the file's type, in the machine's byte order; where the file scales integers,
-        float32. Formats with tiles, strips or no compression read only what the window needs.
+        They have the file's type, in the machine's byte order; float32 where the file scales
+        integers, and where a mask beside the values says that some were not measured: these are NaN
+        then. Formats with tiles, strips or no compression read only what the window needs.
 
         Raises:
-            UserError: the file is damaged, or values are NaN, infinite or beyond float32.
+            UserError: the file is damaged, or values are infinite or beyond float32.
         """
+        window = window or (slice(None),) * len(self.header.shape)
         with _blaming(self._path):
-            values = self._reader.values(window or (slice(None),) * len(self.header.shape))
-        wrong = values.size - _count_finite(values)
+            values = self._reader.values(window)
+            measured = self._reader.measured(window)
+        wrong = _count_infinite(values, self.header.nodata)
         if wrong:
             raise UserError(
-                f"{self._path} has {wrong} NaN or infinite values (of float32); replace them, for "
-                "example by that of the background"
+                f"{self._path} has {wrong} infinite values (of float32); replace them by NaN where "
+                "nothing was measured"
             )
+        if measured is not None and not measured.all():
+            values = np.where(measured, values.astype(np.float32), np.float32(np.nan))
         return values
 
     def scan(self) -> Scan:
-        """All of it.
+        """The whole scan.
 
         Raises:
             UserError: as `read`.
@@ -90,6 +106,26 @@ class OpenScan:
         )
 
 
+class _Picked(Reader):
+    """Some of a file's channels, of a family that reads all."""
+
+    def __init__(self, path: Path, reader: Reader, wanted: tuple[str, ...]) -> None:
+        self._reader, header = reader, reader.header
+        self._numbers = channels(path, wanted, header.names, header.channels)
+        names = tuple(header.names[number] for number in self._numbers) if header.names else ()
+        self.header = replace(header, channels=len(self._numbers), names=names)
+        self.windowed = reader.windowed
+
+    def values(self, window: Window) -> Values:
+        return self._reader.values(window)[self._numbers]
+
+    def measured(self, window: Window) -> NDArray[np.bool_] | None:
+        return self._reader.measured(window)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
 @contextmanager
 def open(
     path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
@@ -98,8 +134,8 @@ def open(
 
     Args:
         path: the file.
-        spatial_dims: spatial axes that its scan must have; None for any.
-        selection: which part of the file is meant.
+        spatial_dims: how many spatial axes its scan must have; None for any.
+        selection: which part of the file to read.
 
     Raises:
         UserError: the file is missing, damaged, empty, of another kind, or holds what its family
@@ -107,6 +143,9 @@ def open(
     """
     path = Path(path)
     family = reading_family(path, spatial_dims)
+    picked = None if "channels" in family.selects else selection.channels
+    if picked is not None:  # of any format, though all are read
+        selection = replace(selection, channels=None)
     if unknown := [name for name in selection.given if name not in family.selects]:
         raise UserError(
             f"{path} can't be read with {' and '.join(unknown)}, which files of the kind "
@@ -121,6 +160,8 @@ def open(
     with _blaming(path):
         reader = family.open(path, dims, selection)
     try:
+        if picked is not None:
+            reader = _Picked(path, reader, picked)
         if reader.header.affine is not None:
             _require_place(reader.header.affine, path)
         yield OpenScan(path, reader)
@@ -128,10 +169,20 @@ def open(
         reader.close()
 
 
+def understood(path: Path | str, spatial_dims: int) -> set[str]:
+    """What of a `Selection` means something for a file.
+
+    Raises:
+        UserError: it is missing, empty or of another kind.
+    """
+    family = reading_family(Path(path), spatial_dims)
+    return {"channels", *family.selects} - set(IDLE[spatial_dims])
+
+
 def probe(
     path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
 ) -> Header:
-    """What a file says of its scan, without reading a value.
+    """What a file says about its scan, without reading any values.
 
     Raises:
         UserError: as `open`.
@@ -141,7 +192,7 @@ def probe(
 
 
 def read(path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE) -> Scan:
-    """The scan in a file.
+    """Reads the scan in a file.
 
     Raises:
         UserError: as `open` and `OpenScan.read`.
@@ -151,22 +202,24 @@ def read(path: Path | str, spatial_dims: int | None = None, selection: Selection
 
 
 class NewScan:
-    """A file that is being written; see `create`."""
+    """A file being written; see `create`."""
 
-    def __init__(self, path: Path, header: Header, writer: Writer) -> None:
+    def __init__(self, path: Path, header: Header, family: Family, unfinished: Path) -> None:
         self.header = header
-        self._path, self._writer = path, writer
-        self.begun = False
+        self._path, self._family, self._unfinished = path, family, unfinished
+        self._whole: Values | None = None
+        self._writer: Writer | None = None
 
     def write(self, values: Values, window: Window | None = None) -> None:
-        """Takes the values (C, *window) of a part of the scan, or of all of it.
+        """Writes the values (C, *window) of a part of the scan, by default all of it.
 
         Raises:
             UserError: the disk is full or not writable.
-            ValueError: they are of another shape or type than the header says.
+            ValueError: their shape or type differs from the header's.
         """
         header = self.header
-        window = window or (slice(None),) * len(header.shape)
+        everything = (slice(None),) * len(header.shape)
+        window = window or everything
         shape = tuple(
             len(range(*part.indices(side))) for part, side in zip(window, header.shape, strict=True)
         )
@@ -175,9 +228,16 @@ class NewScan:
                 f"the file takes {header.channels} channels of {header.dtype} on the grid of "
                 f"{shape}, not {values.shape} of {values.dtype}"
             )
+        if shape == header.shape and self._writer is None:
+            self._whole = values  # which families write better in one go
+            return
         with _writing(self._path):
+            if self._writer is None:
+                self._writer = self._family.create(self._unfinished, header)
+                if self._whole is not None:
+                    self._writer.write(everything, self._whole)
+                    self._whole = None
             self._writer.write(window, values)
-        self.begun = True
 
     def finish(self) -> None:
         """Completes the file.
@@ -186,25 +246,33 @@ class NewScan:
             UserError: the disk is full or not writable.
             ValueError: nothing was written.
         """
-        if not self.begun:
-            raise ValueError(f"nothing was written to {self._path}")
         with _writing(self._path):
-            self._writer.finish()
+            if self._writer is not None:
+                self._writer.finish()
+            elif self._whole is not None:
+                self._family.write(self._unfinished, self._whole, self.header)
+            else:
+                raise ValueError(f"nothing was written to {self._path}")
+
+    def abandon(self) -> None:
+        """Lets go of what was written, after a failure."""
+        if self._writer is not None:
+            self._writer.abandon()
 
 
 @contextmanager
 def create(path: Path | str, header: Header) -> Iterator[NewScan]:
     """Writes a file in the format of its suffix.
 
-    It appears complete at the end of the context, or not at all: a failure leaves what was there
-    before. The folder must exist.
+    The file appears complete at the end of the context or, after a failure, not at all: a previous
+    file stays. The folder must exist.
 
     Args:
         path: the file.
-        header: of the scan; values are written in its type.
+        header: the scan's; values are written in its type.
 
     Raises:
-        UserError: the suffix is of no format, the format can't hold the scan, or writing fails.
+        UserError: no format has the suffix, the format can't hold the scan, or writing fails.
     """
     path = Path(path)
     family = writing_family(path, header)
@@ -217,31 +285,30 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
             unfinished = stack.enter_context(_replacing(path))
             if suffix_of(path) and not family.folder:
                 unfinished.touch()
-            writer = family.create(unfinished, header)
+        new = NewScan(path, header, family, unfinished)
         try:
-            new = NewScan(path, header, writer)
             yield new
             new.finish()
         except BaseException:
-            writer.abandon()
+            new.abandon()
             raise
 
 
 def write(path: Path | str, values: Values, like: Header) -> None:
-    """Writes values at the place of another scan, with its metadata, in the type of `stored`.
+    """Writes values with another scan's place and metadata, in the type that `stored` chooses.
 
     From NIfTI to NIfTI, the header is kept: sform and qform with their codes, voxel sizes and
-    units. Reset are the data's scaling, the display range and, but for vectors and tensors of as
-    many components, the intent. Of other formats only the place in space is kept.
+    units. The data's scaling and display range are reset, and so is the intent, except for vectors
+    and tensors with as many components. Of other formats only the place in space is kept.
 
     Args:
-        path: its suffix tells the format.
+        path: its suffix determines the format.
         values: (C, *spatial); C may differ from that of `like`.
-        like: of a scan on the same grid.
+        like: the header of a scan on the same grid.
 
     Raises:
         UserError: as `create`.
-        ValueError: the values are not on the grid of `like`.
+        ValueError: the values aren't on the grid of `like`.
     """
     if values.shape[1:] != like.shape:
         raise ValueError(f"values are {values.shape}, not on the grid of {like.shape}")
@@ -260,17 +327,17 @@ def holds(path: Path | str, header: Header) -> bool:
 
 
 def require_holds(path: Path | str, header: Header) -> None:
-    """Refuses a file for a scan that its format can't hold, before there is anything to write.
+    """Refuses a path whose format can't hold a scan, before there is anything to write.
 
     Raises:
-        UserError: says what of the scan it can't hold.
+        UserError: the message says what the format can't hold.
     """
     path = Path(path)
     family = writing_family(path, header)
     if family.reads_only:
         raise UserError(
-            f"{path} can't be written, as files of the kind {type(family).__name__} are only read; "
-            f"use the suffix {family.instead}"
+            f"{path} can't be written, as {type(family).__name__} files can only be read; use the "
+            f"suffix {family.instead}"
         )
     if beyond := family.beyond(header):
         raise UserError(
@@ -280,17 +347,17 @@ def require_holds(path: Path | str, header: Header) -> None:
 
 
 def stored(values: Values, dtype: np.dtype[Any]) -> Values:
-    """Values in the type to store them in.
+    """Converts values to the type to store them in.
 
-    Integers stay what they are. Fractions become float32, unless `dtype` is of integers, they fit
-    its range when rounded, and either are whole numbers or spread over `MIN_STEPS`: probabilities
-    in the place of an int16 scan are not rounded to 0 and 1.
+    Integers stay as they are. Floats become float32, unless `dtype` is an integer type, they fit
+    its range when rounded, and they are either integral or span `MIN_STEPS`: probabilities written
+    like an int16 scan aren't rounded to 0 and 1.
 
     Args:
         values: of any shape.
-        dtype: wanted.
+        dtype: the wanted type.
     """
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "biu" or values.dtype == dtype:
         return values
     values = values.astype(np.float32, copy=False)
     if dtype.kind not in "iu":
@@ -307,7 +374,7 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 
 def cut(scan: Scan, window: Window) -> Scan:
-    """A part of a scan, at the same place in space."""
+    """Cuts a part of a scan, which keeps its place in space."""
     starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
     part = replace(scan, values=scan.values[:, *window])
     if scan.affine is not None:
@@ -318,21 +385,21 @@ def cut(scan: Scan, window: Window) -> Scan:
 
 
 def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
-    """An affine whose indices count from others on."""
+    """The affine of a part that starts at these indices."""
     shift = np.eye(len(affine))
     shift[:-1, -1] = starts
     return affine @ shift
 
 
 def reason(error: Exception) -> str:
-    """What an error says, on one line."""
+    """An error's message on one line."""
     text = error.strerror if isinstance(error, OSError) else None
     return " ".join((text or str(error) or type(error).__name__).split())
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """As `replacing`, with a user's error where the file can't take its place."""
+    """Same as `replacing`, with a `UserError` if the file can't be put in place."""
     of_body: OSError | None = None
     try:
         with replacing(path) as unfinished:
@@ -349,7 +416,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turns the disk's errors into one sentence."""
+    """Turns errors of the disk into a `UserError`."""
     try:
         yield
     except OSError as error:
@@ -364,31 +431,37 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 @contextmanager
 def _blaming(path: Path) -> Iterator[None]:
-    """Turns what libraries raise for damaged files into one sentence."""
+    """Turns what libraries raise for damaged files into a `UserError`."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # damaged files make decoders raise nearly anything
         raise UserError(
-            f"{path} cannot be read ({reason(error)}); replace it by an undamaged copy"
+            f"{path} cannot be read ({reason(error)}); replace it with an undamaged copy"
         ) from error
 
 
 def _require_place(affine: Affine, path: Path) -> None:
-    """Refuses an affine that says of no voxel, or of several the same, where it is."""
+    """Refuses an affine that can't be inverted, as it puts several voxels in one place."""
     # Headers hold float32: rounding makes ranks look full.
     steps = affine[:-1, :-1]
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(steps, rtol=1e-6) < len(steps):
         raise UserError(
             f"{path} does not say where its {KINDS[len(steps)].elements} are, as its affine can't "
-            "be inverted; mend its header, for example by that of another scan on the same grid"
+            "be inverted; repair its header, for example with that of another scan on the same grid"
         )
 
 
-def _count_finite(values: Values) -> int:
-    """How many values float32 holds; networks know no larger ones."""
+def _count_infinite(values: Values, nodata: float | None) -> int:
+    """How many values float32 doesn't hold; networks know no larger ones.
+
+    NaN stands for nothing measured, as does `nodata`, however large it is.
+    """
     if values.dtype.kind != "f":
-        return values.size
+        return 0
     with np.errstate(over="ignore"):
-        return int(np.count_nonzero(np.isfinite(values.astype(np.float32, copy=False))))
+        infinite = np.isinf(values.astype(np.float32, copy=False))
+        if nodata is not None and infinite.any():
+            infinite &= values != values.dtype.type(nodata)
+    return int(np.count_nonzero(infinite))

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     Family,
-    Ground,
     Header,
     Reader,
     Selection,
@@ -24,45 +23,43 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
+from revgan.data.formats.ground import ground_of, transform_of
 from revgan.errors import UserError, notice
 
-# GDAL's complaints end in one sentence of ours, or don't matter.
+# GDAL's complaints become one `UserError`, or don't matter.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 GEO_TAGS = {33550, 33922, 34264, 34735, 42112, 42113}
-"""The numbers of TIFF's tags of a place: pixel size, tie points, transformation, CRS; and of GDAL's
-metadata and nodata value."""
+"""The numbers of TIFF's tags for the place (pixel size, tie points, transformation, CRS) and of
+GDAL's metadata and nodata value."""
 
 PLACED = {33550, 33922, 34264, 34735}
-"""Those that say where the pixels are."""
-
-CENTRE = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [0.0, 0.0, 1.0]])
-"""From a pixel's row and column to its centre as GDAL counts: column, row, from the corner."""
+"""The tags that say where the pixels are."""
 
 CACHE = 64 * 2**20
-"""Bytes that GDAL may keep of blocks; by default it takes a twentieth of the machine's memory."""
+"""Bytes of blocks that GDAL may cache; by default it takes 5% of the machine's memory."""
 
 STRIP = 512
 """Rows of a mask that are copied at a time."""
 
 KEPT = ("compress", "interleave", "photometric", "blockxsize", "blockysize", "tiled", "predictor")
-"""How a file is laid out, kept on output."""
+"""The parts of a file's layout that are kept on output."""
 
 
 @dataclass(frozen=True, eq=False)
 class GeoSource:
-    """What stays of a GeoTIFF beside its place.
+    """What is kept from a GeoTIFF besides its place.
 
     Attributes:
-        layout: rasterio's profile of it, as far as it is `KEPT`.
-        tags: of the file.
-        band_tags: of each band.
-        colours: how each band is to be shown.
-        units: of each band.
-        overviews: by how much its smaller copies are smaller.
-        cog: it is laid out for the cloud.
+        layout: the parts of rasterio's profile that are `KEPT`.
+        tags: the file's.
+        band_tags: each band's.
+        colours: each band's colour interpretation.
+        units: each band's.
+        overviews: the factors of its smaller copies.
+        cog: whether it is cloud-optimised.
         gcps: ground control points and their CRS, of files without a transform.
-        mask: the file itself, if it has a mask beside its bands; written from there.
+        mask: the file itself, if it has a mask beside its bands; the mask is copied from there.
     """
 
     layout: dict[str, Any]
@@ -77,6 +74,8 @@ class GeoSource:
 
 
 class _GeoReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path) -> None:
         import rasterio
 
@@ -111,7 +110,7 @@ class _GeoReader(Reader):
             (file.height, file.width),
             stored,
             source=_source(file, path),
-            ground=_ground(file),
+            ground=None if file.transform.is_identity else ground_of(file.transform, file.crs),
             nodata=nodata,
             names=tuple(name or "" for name in file.descriptions) if named else (),
         )
@@ -144,7 +143,7 @@ class _GeoReader(Reader):
 
 
 class _GeoWriter(Writer):
-    """Writes windows as they come; overviews, and the order of a COG, are made at the end."""
+    """Writes windows as they come; at the end it makes overviews, and rearranges a COG."""
 
     def __init__(self, path: Path, header: Header) -> None:
         import rasterio
@@ -171,7 +170,7 @@ class _GeoWriter(Writer):
             **({} if self._source is None else self._source.layout),
         }
         if header.ground is not None:
-            profile |= {"transform": _transform(header.ground), "crs": header.ground.crs or None}
+            profile |= {"transform": transform_of(header.ground), "crs": header.ground.crs or None}
         colours = self._source.colours if self._source is not None else ()
         if len(colours) != header.channels:  # such as RGB for one band
             profile.pop("photometric", None)
@@ -233,7 +232,7 @@ class _GeoWriter(Writer):
                 self._plain.unlink()
 
     def _write_mask(self) -> None:
-        """Copies the mask of the file whose scan this is made of, strip by strip."""
+        """Copies the source file's mask, strip by strip."""
         import rasterio
         from rasterio.windows import Window as RasterioWindow
 
@@ -271,7 +270,7 @@ class GeoTiff(Family):
             return bool(found)
         if found & PLACED:
             notice(
-                f"{path} and other GeoTIFFs are read as plain pixels, and lose their place on the "
+                f"{path} and other GeoTIFFs are read as plain pixels, without their place on the "
                 "ground, nodata values and band names; install revgan[geo] to keep them"
             )
         return False
@@ -299,28 +298,13 @@ def _has_rasterio() -> bool:
 
 @contextmanager
 def _gdal() -> Iterator[None]:
-    """GDAL with a bounded memory, as a library: without warnings about files without a place."""
-    import rasterio
+    """GDAL with bounded memory, and without warnings about files that have no place."""
+    import rasterio.errors
 
-    with (
-        warnings.catch_warnings(action="ignore"),
-        rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True),
-    ):
+    # Not within `catch_warnings`, which threads that read at once would undo for each other.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
         yield
-
-
-def _ground(file: Any) -> Ground | None:
-    if file.transform.is_identity:
-        return None
-    affine = np.reshape(file.transform, (3, 3)) @ CENTRE
-    return Ground(affine, file.crs.to_wkt() if file.crs else "")
-
-
-def _transform(ground: Ground) -> Any:
-    """GDAL's transform."""
-    from rasterio.transform import Affine as Transform
-
-    return Transform(*(ground.affine @ np.linalg.inv(CENTRE))[:2].ravel())
 
 
 def _source(file: Any, path: Path) -> GeoSource:
@@ -346,7 +330,7 @@ def _source(file: Any, path: Path) -> GeoSource:
 
 
 def _has_mask(file: Any) -> bool:
-    """Whether a mask for all bands lies beside them."""
+    """Whether the file has one mask for all bands."""
     from rasterio.enums import MaskFlags
 
     flags = set(file.mask_flag_enums[0])
@@ -354,7 +338,7 @@ def _has_mask(file: Any) -> bool:
 
 
 def _palette(file: Any) -> NDArray[np.uint8] | None:
-    """The colours (256, 3) or with alpha (256, 4) of one band that holds their numbers."""
+    """The colour table, (256, 3) or with alpha (256, 4), if the only band holds colour numbers."""
     from rasterio.enums import ColorInterp
 
     if file.count > 1 or file.colorinterp[0] != ColorInterp.palette or file.dtypes[0] != "uint8":
@@ -367,7 +351,7 @@ def _palette(file: Any) -> NDArray[np.uint8] | None:
 
 
 def _fits(value: float | None, dtype: np.dtype[Any]) -> bool:
-    """Whether a type has a value, as a file's nodata must be."""
+    """Whether a type can represent a value, as it must for a file's nodata."""
     if value is None or dtype.kind == "f":
         return value is not None
     limits = np.iinfo(dtype)

@@ -1,4 +1,4 @@
-"""MetaImage and NRRD, by ITK: channels are the components or the fourth axis."""
+"""MetaImage and NRRD, with ITK; channels are the components or the fourth axis."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,12 @@ FORMATS = {
 }
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""ITK's coordinates grow towards left, posterior and superior; this goes there and back."""
+"""ITK's coordinates grow towards left, posterior and superior; this converts both ways."""
 
 
 class _ItkReader(Reader):
     def __init__(self, path: Path) -> None:
-        import SimpleITK  # on demand: it is large, and few use its formats
+        import SimpleITK  # imported on demand: it is large, and few users need its formats
 
         require_inside(path)
         self._folder: TemporaryDirectory[str] | None = None
@@ -134,7 +134,7 @@ class NrrdHeader(Family):
 
 
 def _dtype(pixel: int) -> np.dtype[Any]:
-    """The type of a pixel's components, without reading one."""
+    """The data type of a pixel's components, without reading any."""
     import SimpleITK
 
     if "complex" in SimpleITK.GetPixelIDValueAsString(pixel):
@@ -143,10 +143,10 @@ def _dtype(pixel: int) -> np.dtype[Any]:
 
 
 def _as_one_line(action: Any) -> Any:
-    """Runs something of ITK, whose errors fill a page with the layers that they came through.
+    """Calls ITK, whose errors fill a page with the layers that they came through.
 
     Raises:
-        OSError: with what the innermost layer says.
+        OSError: with the innermost layer's message.
     """
     try:
         return action()

@@ -1,10 +1,8 @@
 """JPEG: turned upright by its EXIF tag; CMYK becomes RGB."""
 
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
 from revgan.data.formats.contract import (
@@ -13,34 +11,15 @@ from revgan.data.formats.contract import (
     Reader,
     Selection,
     Values,
-    Window,
+    beyond_photo,
     require_photo,
 )
-from revgan.data.formats.pillow import channels_of, values_of
+from revgan.data.formats.pillow import PillowReader, encoded
 
 LONGEST = 65500
-"""Pixels a side that libjpeg writes at most."""
+"""The longest side, in pixels, that libjpeg writes."""
 
 QUALITY = 95
-
-TURNED = range(5, 9)
-"""Values of EXIF's orientation that swap width and height."""
-
-
-class _JpegReader(Reader):
-    def __init__(self, path: Path) -> None:
-        self._data = path.read_bytes()
-        # Not Image.open, which refuses images of more than 179 megapixels.
-        with JpegImageFile(io.BytesIO(self._data)) as picture:
-            width, height = picture.size
-            if picture.getexif().get(ExifTags.Base.Orientation) in TURNED:
-                width, height = height, width
-            self.header = Header(channels_of(picture), (height, width), np.dtype(np.uint8))
-        require_photo(self.header)
-
-    def values(self, window: Window) -> Values:
-        with JpegImageFile(io.BytesIO(self._data)) as picture:
-            return values_of(ImageOps.exif_transpose(picture))[:, *window]
 
 
 class Jpeg(Family):
@@ -52,19 +31,16 @@ class Jpeg(Family):
     instead = ".png or .tif"
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
-        return _JpegReader(path)
+        return PillowReader(path, JpegImageFile)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
-        pixels = values[0] if header.channels == 1 else values.transpose(1, 2, 0)
-        buffer = io.BytesIO()  # into a file, Pillow writes past a full disk without a word
-        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=QUALITY)
-        path.write_bytes(buffer.getvalue())
+        path.write_bytes(encoded(values, header, "JPEG", quality=QUALITY))
 
     def beyond(self, header: Header) -> list[str]:
         limits = {
-            f"{8 * header.dtype.itemsize} bits per channel": header.dtype.itemsize == 1,
-            "an alpha channel": header.channels in (1, 3),
+            f"{8 * header.dtype.itemsize} bits per channel": header.dtype != np.uint16,
+            "an alpha channel": header.channels not in (2, 4),
             f"{max(header.shape)} pixels a side": max(header.shape) <= LONGEST,
         }
-        return [what for what, held in limits.items() if not held]
+        return beyond_photo(header) + [what for what, held in limits.items() if not held]

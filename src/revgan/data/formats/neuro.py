@@ -1,6 +1,6 @@
-"""What nibabel reads besides NIfTI: FreeSurfer, Analyze, MINC, AFNI, Philips; by nibabel.
+"""FreeSurfer, Analyze, MINC, AFNI and Philips files, with nibabel.
 
-FreeSurfer's volumes are written, too.
+Only FreeSurfer's can be written.
 """
 
 import gzip
@@ -21,12 +21,12 @@ class _Reader(Reader):
         _require_values(path)
         image: Any = nibabel.load(path)
         if not hasattr(image, "affine"):
-            raise UserError(f"{path} holds no volume but a {type(image).__name__}; give a volume")
+            raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._image = image
         shape, others = image.shape[:3], image.shape[3:]
         stored = image.get_data_dtype().newbyteorder("=")
         channels = volume_channels(path, stored, shape, others)
-        # Whether values are scaled, formats tell in ways of their own; the first value shows it.
+        # Each format says in its own way whether values are scaled; the first value shows it.
         first = np.asanyarray(image.dataobj[(slice(0, 1),) * len(image.shape)])
         self._dtype = first.dtype.newbyteorder("=")
         if self._dtype.kind == "f" and stored.kind != "f":
@@ -42,7 +42,7 @@ class _Reader(Reader):
 
     def close(self) -> None:
         opened: Any = getattr(self._image.dataobj, "file_like", None)
-        if hasattr(opened, "close"):  # nibabel leaves those of Philips open
+        if hasattr(opened, "close"):  # nibabel leaves Philips' files open
             opened.close()
 
 
@@ -59,7 +59,8 @@ class FreeSurfer(Family):
     def write(self, path: Path, values: Values, header: Header) -> None:
         known = header.source if isinstance(header.source, MGHHeader) else None
         affine = np.eye(4) if header.affine is None else header.affine
-        image = MGHImage(np.moveaxis(values, 0, -1), affine, known)
+        data = values[0] if len(values) == 1 else np.moveaxis(values, 0, -1)
+        image = MGHImage(data, affine, known)
         image.set_data_dtype(values.dtype)
         with path.open("wb") as file:
             if path.suffix.lower() == ".mgh":
@@ -74,9 +75,9 @@ class FreeSurfer(Family):
 
 
 class Neuroimaging(Family):
-    """What nibabel only reads.
+    """The formats that nibabel can only read.
 
-    Analyze 7.5 and NIfTI in two files (.hdr says what there is, .img holds it), AFNI (.HEAD and
+    Analyze 7.5 and NIfTI in two files (.hdr has the header, .img the values), AFNI (.HEAD and
     .BRIK), Philips' PAR and REC, MINC 1 and 2.
     """
 
@@ -101,11 +102,11 @@ PAIRS = {
     ".head": (".BRIK", ".BRIK.gz", ".brik", ".brik.gz"),
     ".par": (".REC", ".rec"),
 }
-"""Where the values of a header are."""
+"""Where a header's values are."""
 
 
 def _require_values(path: Path) -> None:
-    """Refuses a header whose values aren't there, which nibabel would call damaged."""
+    """Refuses a header whose values are missing, which nibabel would call damaged."""
     partners = PAIRS.get(path.suffix.lower(), ())
     beside = [path.with_name(path.name[: -len(path.suffix)] + suffix) for suffix in partners]
     beside += [each.with_suffix(each.suffix.upper()) for each in beside]

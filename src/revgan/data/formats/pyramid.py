@@ -45,7 +45,7 @@ class Level:
         """The values (C, *window) at the resolution asked for.
 
         Pixels are weighted means of the level's, by a triangle as wide as two of the larger of both
-        pixels. So a window has the values that it has in the whole.
+        pixels. So a window has the values that it has in the whole, but for float32's rounding.
 
         Args:
             read: reads from the level.
@@ -124,14 +124,23 @@ def lengths(
 ) -> tuple[list[float], list[float]]:
     """How large pixels are, and where the first one's centre is, in another resolution.
 
+    Both cover the same, or the coarser one has an integer factor and one pixel more or less at the
+    end.
+
     Args:
         sizes: of a scan's pixels along each axis.
         starts: where its first one's centre is.
         shape: of the scan.
-        other: of the same scan in the other resolution; both cover the same.
+        other: of the same scan in the other resolution.
     """
-    new = [size * side / count for size, side, count in zip(sizes, shape, other, strict=True)]
+    factors = [_factor(side, count) for side, count in zip(shape, other, strict=True)]
+    new = [size * factor for size, factor in zip(sizes, factors, strict=True)]
     return new, [at + (n - old) / 2 for at, n, old in zip(starts, new, sizes, strict=True)]
+
+
+def _factor(side: int, coarser: int) -> float:
+    whole = round(side / coarser)
+    return whole if whole and coarser in (side // whole, -(-side // whole)) else side / coarser
 
 
 def halvings(
@@ -187,8 +196,7 @@ def rounded(values: Values, dtype: np.dtype[Any]) -> Values:
     if dtype.kind == "b":
         return values >= 0.5
     limits = np.iinfo(dtype)
-    whole: Values = np.rint(values).clip(limits.min, limits.max).astype(dtype)
-    return whole
+    return np.rint(values).clip(limits.min, limits.max).astype(dtype)
 
 
 def blocks(shape: tuple[int, ...], sides: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:

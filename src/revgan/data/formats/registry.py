@@ -1,4 +1,4 @@
-"""Which families of formats there are, and which of them a file belongs to."""
+"""The families of formats, and which one a file belongs to."""
 
 import pkgutil
 from functools import cache
@@ -12,7 +12,7 @@ from revgan.errors import UserError
 
 @cache
 def families() -> tuple[Family, ...]:
-    """All families, the special ones first: one of each class of `Family` beside this file."""
+    """All families, special ones first: one of each subclass of `Family` in this package."""
     package = __name__.rpartition(".")[0]
     for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{package}."):
         import_module(module.name)
@@ -27,7 +27,7 @@ def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
 
 
 def suffix_of(path: Path | str, spatial_dims: int | None = None) -> str | None:
-    """The longest of `suffixes` that a path ends in, in upper or lower case; None if in none."""
+    """The longest of `suffixes` that a path ends in, ignoring case; None if there is none."""
     name = Path(path).name.lower()
     fitting = (suffix for suffix in suffixes(spatial_dims) if name.endswith(suffix))
     return max(fitting, key=len, default=None)
@@ -44,21 +44,22 @@ def known_suffix(path: Path, spatial_dims: int | None) -> str:
     """The suffix of a path.
 
     Raises:
-        UserError: no format of scans with so many spatial axes has it.
+        UserError: no format for scans with this many spatial axes has it.
     """
     suffix = suffix_of(path, spatial_dims)
     if suffix is not None:
         return suffix
-    wanted = " or ".join(KINDS[dims].one for dims in KINDS if spatial_dims in (None, dims))
-    is_another = next((dims for dims in KINDS if suffix_of(path, dims)), None)
-    found = f"no {wanted}" if is_another is None else KINDS[is_another].article
+    wanted = [kind for dims, kind in KINDS.items() if spatial_dims in (None, dims)]
+    other = next((kind.article for dims, kind in KINDS.items() if suffix_of(path, dims)), None)
+    found = other or "not " + " or ".join(kind.article for kind in wanted)
+    many = " or ".join(kind.many for kind in wanted)
     raise UserError(
-        f"{path} is {found} by its suffix; {wanted}s end in {', '.join(suffixes(spatial_dims))}"
+        f"{path} is {found} by its suffix; {many} end in {', '.join(suffixes(spatial_dims))}"
     )
 
 
 def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
-    """Whether a path is a scan's by its suffix: of a file, or of a folder that counts as one."""
+    """Whether a path has a scan's suffix and is a file, or a folder that counts as one."""
     suffix = suffix_of(path, spatial_dims)
     if suffix is None:
         return False
@@ -85,7 +86,7 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     head = b"" if path.is_dir() and (family.folder or family.gathers) else first_bytes(path)
     if family.folder and not family.claims(path):
         raise UserError(
-            f"{path} is no folder of {type(family).__name__} in spite of its name; replace it by "
+            f"{path} isn't a folder of {type(family).__name__} despite its name; replace it with "
             "an undamaged copy"
         )
     if not family.magic:
@@ -97,7 +98,7 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     if found is None:
         kind = KINDS[dims].one
         held = f"no {kind} in spite of its name" if head else "an empty file"
-        known = ", ".join(type(each).__name__.upper() for each in marked)
+        known = ", ".join(type(each).__name__.upper() for each in marked if not each.special)
         raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")
     return found
 
@@ -106,7 +107,7 @@ def writing_family(path: Path, header: Header) -> Family:
     """The family that writes a scan to a path.
 
     Raises:
-        UserError: none has its suffix.
+        UserError: no family has its suffix.
     """
     suffix, dims = suffix_of(path, len(header.shape)), len(header.shape)
     if suffix is None:

@@ -24,6 +24,8 @@ GENERIC = "generic-tiff"
 
 
 class _SlideReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path, selection: Selection) -> None:
         self._slide = slide = _openslide(path).OpenSlide(path)
         try:
@@ -98,7 +100,7 @@ class Slides(Family):
 
 
 class SlideTiff(Family):
-    """TIFFs that are whole slides, or pyramids of no vendor, in spite of their common suffix."""
+    """TIFFs of the slide scanners' vendors, in spite of their common suffix."""
 
     suffixes = (".tif", ".tiff")
     spatial_dims = Slides.spatial_dims
@@ -108,14 +110,10 @@ class SlideTiff(Family):
 
     def claims(self, path: Path) -> bool:
         try:
-            openslide = import_module("openslide")
-            vendor = openslide.OpenSlide.detect_format(path)
-            if vendor != GENERIC:
-                return vendor is not None
-            with openslide.OpenSlide(path) as slide:
-                return bool(slide.level_count > 1)
+            vendor = import_module("openslide").OpenSlide.detect_format(path)
         except Exception:  # without the package, or damaged: the general family says so
             return False
+        return vendor not in (None, GENERIC)
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _SlideReader(path, selection)

@@ -1,4 +1,4 @@
-"""Stacks of pages in plain TIFF, as volumes without a place: a page is a slice of the third axis."""
+"""Stacks of pages in plain TIFF: volumes without a place, a slice of the third axis a page."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

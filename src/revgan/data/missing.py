@@ -1,0 +1,96 @@
+"""Where nothing was measured: NaN, and the value that a file names for it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from revgan.data.formats import Values
+from revgan.data.intensity import in_type
+
+Missing = NDArray[np.bool_]
+"""(C, *spatial), true where a value stands for nothing measured."""
+
+
+def missing_in(values: Values, nodata: float | None) -> Missing | None:
+    """Where values (C, *spatial) stand for nothing measured; None where all were measured.
+
+    Args:
+        values: as a file has them, or a part of them.
+        nodata: see `Header.nodata`. NaN always stands for nothing measured.
+    """
+    found: Missing | None = None
+    if values.dtype.kind == "f":
+        found = np.isnan(values)
+    if nodata is not None and holds(values.dtype, nodata):
+        named = values == values.dtype.type(nodata)
+        found = named if found is None else found | named
+    return found if found is not None and found.any() else None
+
+
+def with_nan(values: Values, missing: Missing | None) -> Values:
+    """Values with NaN where nothing was measured, as float32; the values themselves where all was.
+
+    What float32 can't hold may be there as long as it is missing.
+    """
+    if missing is None:
+        return values
+    kept = np.where(missing, values.dtype.type(0), values)
+    return np.where(missing, np.float32(np.nan), kept.astype(np.float32))
+
+
+def mark(values: Values, nowhere: Missing, nodata: float | None) -> Values:
+    """Values (C, *spatial) with `nodata`, or NaN without it, where nothing was measured.
+
+    Args:
+        values: of a type that `holds` the mark.
+        nowhere: (*spatial), true where no channel of what was translated had a value.
+        nodata: see `nodata_for`.
+    """
+    mark = values.dtype.type(np.nan if nodata is None else nodata)
+    return np.where(nowhere, mark, values)
+
+
+def settled(
+    values: Values, dtype: np.dtype[Any] | None, wanted: float | None
+) -> tuple[Values, float | None]:
+    """Intensities as a file has them, and what stands for nothing measured in it.
+
+    Args:
+        values: (C, *spatial), NaN where nothing was measured.
+        dtype: of the file; None for that of the values.
+        wanted: see `nodata_for`.
+    """
+    nowhere: Missing = np.logical_and.reduce(np.isnan(values), axis=0)
+    made = in_type(values, dtype)
+    if not nowhere.any():
+        return made, wanted if wanted is not None and holds(made.dtype, wanted) else None
+    nodata = nodata_for(made.dtype, wanted)
+    return mark(made, nowhere, nodata), nodata
+
+
+def nodata_for(dtype: np.dtype[Any], wanted: float | None) -> float | None:
+    """The value that stands for nothing measured in a file of a type; None for NaN alone.
+
+    Args:
+        dtype: of the file.
+        wanted: the value that another file has for it, which is kept if the type can hold it.
+    """
+    if wanted is not None and holds(dtype, wanted):
+        return wanted
+    return None if dtype.kind == "f" else float(_lowest(dtype))
+
+
+def holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether a type has this very value, or of floats the one nearest to it."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return bool(np.isnan(value) or np.isfinite(dtype.type(value)) or np.isinf(value))
+    if dtype.kind == "b":
+        return value in (0, 1)
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
+def _lowest(dtype: np.dtype[Any]) -> int:
+    return 0 if dtype.kind == "b" else int(np.iinfo(dtype).min)
