@@ -50,10 +50,10 @@ def run_translation(
         device: "auto", or a device's name in PyTorch.
         windows: decides, for a model, whether and how large files are cut.
         console: for the progress bar.
-        into_folder: the target is a folder of files even if `source` is one scan and it doesn't
-            exist yet.
-        recursive: looks into folders inside `source`, too.
-        series: which of several scans in a file or folder is meant, as `data.series` says it.
+        into_folder: whether the target is a folder of files, even if `source` is one scan and the
+            folder doesn't exist yet.
+        recursive: whether to search subfolders of `source` too.
+        series: which of several scans in a file or folder to translate, as in `data.series`.
 
     Raises:
         UserError: the model, a file or the target can't be used; earlier files have been written.
@@ -78,7 +78,7 @@ def run_translation(
         outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
     for ref, output in zip(sources, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
-            raise UserError(f"{ref} is input and output at once; name another output")
+            raise UserError(f"{ref} is both input and output; name another output")
     translator.windows = windows(translator)
     try:
         outputs[0].parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _check_names(
     """Refuses files whose suffix isn't of the model's kind."""
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
-        raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
+        raise UserError(f"{target} is a file, but the output must be a folder; name a folder")
     if source.is_file() and suffix_of(source) and not suffix_of(source, spatial_dims):
         raise UserError(
             f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
@@ -114,7 +114,8 @@ def _outputs(
 ) -> list[Path]:
     """The paths of the translations: the inputs' names, or .png where their format can't hold them.
 
-    That is an alpha channel in a JPEG. Formats that are only read have another in their place.
+    That is the case for an alpha channel in a JPEG. Formats that can only be read are replaced by
+    others.
     """
     smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
     outputs = [writable(folder / ref.file_name) for ref in sources]

@@ -171,7 +171,7 @@ class Translator:
         direction: Direction,
         progress: Progress | None,
     ) -> Values:
-        """Values (C, *spatial) on the model's grid, in the units of files, there and there.
+        """Translates values (C, *spatial) on the model's grid, in files' units on both sides.
 
         What comes out is not rounded yet to what a type of integers has.
 
@@ -192,7 +192,7 @@ class Translator:
                 values = convert_channels(values, channels)
         unit = self._to_unit(values, nodata, before)
         translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
-        del unit  # large, as are the values to be made
+        del unit  # it is large, and so are the values to come
         _require_numbers(translated)
         return after.from_unit(translated.numpy(), self.output_type(direction, dtype))
 
@@ -282,7 +282,7 @@ class Translator:
             source: a file, or a folder that is a scan.
             target: likewise.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each window, if there are several.
             selection: which part of the source is meant.
 
         Raises:
@@ -306,7 +306,7 @@ class Translator:
                     f"{source} has values of {file.header.dtype}, but the model translates "
                     f"{KINDS[dims].many} by the full range of a type of integers; give one of these"
                 )
-            # Before the work, not after it; fractions are stored as float32.
+            # Checked before the work rather than after it; floats are stored as float32.
             dtype = self.output_type(direction, file.header.dtype)
             if dtype is None:
                 stored = file.header.dtype
