@@ -73,7 +73,7 @@ def test_networks_of_the_user_label_photos_at_their_size(tmp_path, save):
 
 def test_a_network_of_other_classes_is_refused(tmp_path):
     path = scripted(tmp_path / "net.pt", Brightness(5))
-    with pytest.raises(UserError, match=r"tells 5 classes, but the data set has 2: dark, light"):
+    with pytest.raises(UserError, match=r"has 5 classes, but the data set has 2: dark, light"):
         load_segmenter(path, PALETTE, 3, [(8, 8)], CPU)
 
 

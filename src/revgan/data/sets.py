@@ -234,8 +234,8 @@ def _root(config: DataConfig, *, paired: bool) -> Path:
         if not Path(config.path).exists():
             fitting = [name for name, dims in BUILT_IN.items() if dims == config.spatial_dims]
             raise UserError(
-                f"{config.path} does not exist; give a folder of {kind.many} or one of the built-in "
-                f"sets: {', '.join(fitting)}"
+                f"{config.path} does not exist; give a folder of {kind.many} or one of the "
+                f"built-in sets: {', '.join(fitting)}"
             )
         return Path(config.path)
     if dims != config.spatial_dims:
