@@ -141,19 +141,6 @@ def test_an_unreadable_image_is_named(capsys, model, tmp_path):
     assert "x.png cannot be read" in refusal(capsys, model, source, tmp_path / "y.png")
 
 
-def test_how_many_files_of_a_folder_are_written_before_a_damaged_one_is_told(
-    capsys, model, tmp_path
-):
-    for name in ("a.png", "b.png", "c.png"):
-        save(tmp_path / "in" / name, (40, 40))
-    damaged = tmp_path / "in" / "b.png"
-    damaged.write_bytes(damaged.read_bytes()[:-100])
-    message = refusal(capsys, model, tmp_path / "in", tmp_path / "out")
-    assert "b.png cannot be read" in message
-    assert message.endswith("(1 of 3 files are written)")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revgan.inference.translator import translate_padded
+from revgan.data.scratch import Scratch
+from revgan.inference import translate_padded
+from revgan.inference.fields import Held, whole
 from revgan.inference.windows import Windows, reach, translate_windows
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, build_generator
@@ -26,6 +28,10 @@ def local(spatial_dims, **changes):
     return network(replace(PLAIN, width=4, norm="none", **changes), spatial_dims)
 
 
+def blending(size, overlap=0.25, **changes):
+    return Windows(size, overlap, statistics="approximate", **changes)
+
+
 def largest_difference(generator, x, windows):
     blended = translate_padded(generator, x, "AtoB", windows=windows)
     return float((blended - translate_padded(generator, x, "AtoB")).abs().max())
@@ -39,18 +45,30 @@ def largest_difference(generator, x, windows):
 )
 def test_windows_blend_to_what_they_agree_on(sides, size, overlap):
     config = replace(PLAIN, norm="none", depth=0)
-    x = torch.rand(2, 1, *sides)
-    blended = translate_windows(lambda window: 3 * window, x, Windows(size, overlap), config)
+    x = torch.rand(1, 1, *sides)
+    source, blended = Held(x), torch.full_like(x, torch.nan)
+
+    def take(window, part):
+        place = (slice(None), slice(None), *window)
+        assert blended[place].isnan().all()  # each position comes once
+        blended[place] = part
+
+    windows, everything = Windows(size, overlap), whole(sides)
+    with Scratch(in_memory=0) as scratch:
+        translate_windows(lambda x: 3 * x, 1, source, everything, windows, config, scratch, take)
     # Up to 10**3 windows meet at a position; float32 rounds each of them and each sum by 2e-7 of 3.
     assert torch.allclose(blended, 3 * x, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("spatial_dims", "sides"), [(2, (61, 118)), (3, (37, 50, 29))])
 @pytest.mark.parametrize("downsamplings", [0, 1])
-def test_without_normalisation_windows_give_what_one_pass_gives(spatial_dims, sides, downsamplings):
+@pytest.mark.parametrize("statistics", ["exact", "approximate"])
+def test_without_normalisation_windows_give_what_one_pass_gives(
+    spatial_dims, sides, downsamplings, statistics
+):
     generator = local(spatial_dims, downsamplings=downsamplings, exact=False)
     radius = reach(generator.config)
-    windows = Windows(4 * radius, overlap=0.5)
+    windows = Windows(4 * radius, overlap=0.5, statistics=statistics)
     x = torch.rand(1, 1, *sides) * 2 - 1
     assert windows.needed_for(sides)
     # Convolutions of another size may add in another order; the results have a magnitude of 1.
@@ -68,7 +86,7 @@ def test_a_core_of_exact_arithmetic_differs_by_its_grid_at_most():
 def test_an_overlap_below_twice_the_reach_shows():
     generator = local(2, exact=False)
     x = torch.rand(1, 1, 61, 118) * 2 - 1
-    assert largest_difference(generator, x, Windows(4 * reach(generator.config) - 4, 0.5)) > 1e-3
+    assert largest_difference(generator, x, blending(4 * reach(generator.config) - 4, 0.5)) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -115,16 +133,14 @@ def test_a_window_alone_is_one_pass():
     x = torch.rand(1, 1, 31, 17)
     assert largest_difference(generator, x, Windows(32)) == 0
     assert largest_difference(generator, x, Windows(8, one_pass=32 * 18)) == 0
-    assert largest_difference(generator, x, Windows(8, one_pass=32 * 18 - 1)) > 0
+    assert largest_difference(generator, x, blending(8, one_pass=32 * 18 - 1)) > 0
 
 
 def test_every_window_is_told():
     told = []
     x = torch.rand(1, 1, 40, 24)
-    windows = Windows(16, overlap=0.5)
-    translate_padded(
-        network(PLAIN), x, "AtoB", windows=windows, progress=lambda *at: told.append(at)
-    )
+    windows = blending(16, overlap=0.5)
+    translate_padded(local(2), x, "AtoB", windows=windows, progress=lambda *at: told.append(at))
     assert told == [(number, 8) for number in range(1, 9)]  # 4 by 2 windows in steps of 8
 
 
@@ -139,7 +155,9 @@ def test_what_is_no_window_is_refused():
     with pytest.raises(ValueError, match="overlap must be from 0 to below 1, not 1"):
         Windows(8, overlap=1)
     with pytest.raises(ValueError, match="multiples of 2"):
-        translate_padded(network(PLAIN), torch.rand(1, 1, 32, 32), "AtoB", windows=Windows(9))
+        translate_padded(network(PLAIN), torch.rand(1, 1, 32, 32), "AtoB", windows=blending(9))
+    with pytest.raises(ValueError, match="statistics must be exact or approximate"):
+        Windows(8, statistics="some")
 
 
 def test_windows_need_a_fraction_of_the_memory_of_one_pass():

@@ -1,14 +1,18 @@
 """`revgan translate`: images or volumes through a trained model, from files to files."""
 
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.directions import Direction
 from revgan.environment import require_device
+from revgan.errors import UsageError
 from revgan.options import Parser, add_window_options, window_options
 from revgan.training.config import Device
+
+OutputType = Literal["auto", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32"]
 
 
 def add_options(parser: Parser) -> None:
@@ -40,25 +44,55 @@ def add_options(parser: Parser) -> None:
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
     )
     add_window_options(parser)
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out files whose translations are there, such as those of an interrupted run",
+    )
+    parser.add_argument(
+        "--part",
+        metavar="NUMBER/COUNT|auto",
+        type=str | None,
+        help="translate one of several parts of a folder, such as 3/64; auto takes it from the "
+        "environment of a Slurm array job or of torchrun",
+    )
+    parser.add_argument(
+        "--dtype",
+        type=OutputType,
+        default="auto",
+        help="type of the values to write, of all files; auto takes that of the input, if it has "
+        "the numbers of the output's range, else float32; photos keep their depth",
+    )
+    parser.add_argument(
+        "--resize",
+        metavar="PIXELS",
+        type=int | None,
+        help="scale the shorter side of images to so many pixels first, as data.resize in training",
+    )
 
 
 def run(options: Namespace, console: Console) -> int:
     """Translates, and tells what was written."""
-    from revgan.inference.files import run_translation
+    from revgan.inference.files import Wishes, run_translation
+    from revgan.inference.shares import share
 
     require_device(options.device, "--device")
-    written = run_translation(
-        Path(options.run),
-        Path(options.input),
-        Path(options.output),
+    if options.resize is not None and options.resize < 1:
+        raise UsageError(f"--resize must be 1 or more, not {options.resize}")
+    wishes = Wishes(
         options.direction,
         options.device,
         window_options(options).decide,
-        console,
         into_folder=options.output.endswith("/"),
         recursive=options.recursive,
         series=options.series,
+        skip_existing=options.skip_existing,
+        part=share(options.part),
+        dtype=None if options.dtype == "auto" else options.dtype,
+        resize=options.resize,
     )
-    what = f"{len(written)} files in {options.output}" if len(written) > 1 else str(written[0])
-    console.print(f"Wrote {what}", soft_wrap=True)
+    output = Path(options.output)
+    written = run_translation(Path(options.run), Path(options.input), output, wishes, console)
+    files = "1 file" if written == 1 else f"{written} files"
+    console.print(f"Wrote {files} to {output}", soft_wrap=True)
     return 0

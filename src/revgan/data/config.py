@@ -1,7 +1,7 @@
 """Which images or volumes a run uses, and what is cut from them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 Cache = Literal["none", "memory", "disk"]
 
+Patterns = tuple[str, ...] | str
+
+SplitName = Literal["train", "test", "val"]
+
+
+def scaled_sizes(sizes: Sequence[int], shorter: int) -> tuple[int, ...]:
+    """Sizes in the same proportions, with a given shortest one."""
+    return tuple(round(size * shorter / min(sizes)) for size in sizes)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -23,9 +32,37 @@ class DataConfig:
         path: a folder of images or volumes, or the name of a built-in set (earth; of volumes:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
+        a: patterns of the paths of A's scans in `path`, such as sub-*/anat/*_T1w.nii.gz, for
+            folders without trainA and trainB. What * stands for says which scans belong together,
+            the first of them whom they show. Of several patterns, the scans that belong together
+            are channels of one.
+        b: likewise for B.
+        test_a: likewise for A's scans of the test.
+        test_b: likewise for B.
+        val_a: likewise for A's scans of validation.
+        val_b: likewise for B.
+        test_share: the share of subjects that are taken from training for the test, where there is
+            none; which, follows from their names.
+        val_share: likewise for validation.
         recursive: search the subfolders of `path`'s folders too.
-        series: which of several scans in a file or folder to take; for DICOM, the series' number,
-            description or UID; null takes all series in a folder.
+        series: which of several scans in a file or folder is meant: of DICOM, by the number of the
+            series, its description or its UID; of OME-TIFF and OME-Zarr by the image's number or
+            name; null takes all series of a folder, and the only image of a file.
+        level_a: level of a pyramid that A is read at, such as a whole slide's; 0 is the finest, and
+            null means it.
+        level_b: the same for B.
+        pixel_size_a: micrometres from pixel to pixel that images of A are resampled to as they are
+            read, from the next finer level of their pyramid; null leaves their resolution.
+        pixel_size_b: the same for B.
+        select_a: channels that are taken of A's files, by number from 0 or by name, such as [DAPI,
+            2]; null takes all.
+        select_b: the same for B.
+        z_a: plane, from 0, that is the image of a stack of A.
+        z_b: the same for B.
+        t_a: point in time, from 0, of time series of A.
+        t_b: the same for B.
+        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
+            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -40,9 +77,11 @@ class DataConfig:
             anterior, superior), without resampling; null leaves them.
         spacing: the voxel spacing that volumes are resampled to, in millimetres along these axes,
             such as [1, 1, 1]; null keeps their resolution.
-        crops_per_volume: cubes cut from each volume of the larger domain in an epoch.
-        foreground: the share of cubes centred on the foreground (voxels brighter than Otsu's
-            threshold; for pairs, that of A). The others come from anywhere.
+        crops_per_volume: squares or cubes cut from each image or volume of the larger domain in an
+            epoch.
+        foreground: the share of them whose centre is drawn from the foreground, which is brighter
+            than Otsu's threshold or, in colour images such as stained slides, more colourful; of
+            pairs, from that of A. The others come from anywhere.
         intensity_a: what becomes -1 and 1 in A: "range" takes low_a and high_a in the file's units,
             such as Hounsfield units; "percentiles" takes them as percentiles of all training scans,
             "zscore" in standard deviations from their mean; "percentiles-per-scan" and
@@ -67,8 +106,27 @@ class DataConfig:
 
     path: str = ""
     spatial_dims: Literal[2, 3] = 2
+    a: Patterns | None = None
+    b: Patterns | None = None
+    test_a: Patterns | None = None
+    test_b: Patterns | None = None
+    val_a: Patterns | None = None
+    val_b: Patterns | None = None
+    test_share: float = 0.0
+    val_share: float = 0.0
     recursive: bool = False
     series: str | None = None
+    align: bool = False
+    level_a: int | None = None
+    level_b: int | None = None
+    pixel_size_a: float | None = None
+    pixel_size_b: float | None = None
+    select_a: tuple[str | int, ...] | None = None
+    select_b: tuple[str | int, ...] | None = None
+    z_a: int | None = None
+    z_b: int | None = None
+    t_a: int | None = None
+    t_b: int | None = None
     resize: int | None = None
     crop: int = 256
     flip: bool = True
@@ -95,19 +153,22 @@ class DataConfig:
             raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
         if self.crop < 1:
             raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        self._check_patterns()
         self._refuse_idle_options()
         if self.spatial_dims == 2:
             self._check_images()
         else:
-            self._check_volumes()
+            _ = self.grid  # checks its own values
+        self._check_crops()
         self._check_intensities()
+        self._check_parts()
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """An image's height and width after `resize`."""
         if self.resize is None:
             return height, width
-        shorter = min(height, width)
-        return round(height * self.resize / shorter), round(width * self.resize / shorter)
+        height, width = scaled_sizes((height, width), self.resize)
+        return height, width
 
     @property
     def grid(self) -> "Grid":
@@ -117,11 +178,38 @@ class DataConfig:
         return Grid(self.orientation, self.spacing)
 
     @property
+    def patterns(self) -> dict[SplitName, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Those of A and B, for training and for what is held out; none where folders say it."""
+        given: dict[SplitName, tuple[Patterns | None, Patterns | None]] = {
+            "train": (self.a, self.b),
+            "test": (self.test_a, self.test_b),
+            "val": (self.val_a, self.val_b),
+        }
+        return {
+            name: (_several(a), _several(b))
+            for name, (a, b) in given.items()
+            if a is not None and b is not None
+        }
+
+    @property
     def selection(self) -> "Selection":
-        """Which part of each file to read."""
+        """Which of several scans in files and folders is meant."""
         from revgan.data.formats import Selection  # imports libraries, which `--help` must not
 
         return Selection(series=self.series)
+
+    def part(self, domain: DomainName) -> "Selection":
+        """Which part of a domain's scans is meant."""
+        from revgan.data.formats import Selection
+
+        selected = getattr(self, f"select_{domain}")
+        return Selection(
+            level=getattr(self, f"level_{domain}"),
+            pixel_size=getattr(self, f"pixel_size_{domain}"),
+            channels=None if selected is None else tuple(map(str, selected)),
+            z=getattr(self, f"z_{domain}"),
+            t=getattr(self, f"t_{domain}"),
+        )
 
     @property
     def kept(self) -> Cache:
@@ -145,6 +233,20 @@ class DataConfig:
         if choice == "auto" or choice == "type":
             return None
         return IntensityConfig(choice, low, high, self.clip, per_channel)
+
+    def _check_patterns(self) -> None:
+        for prefix in ("", "test_", "val_"):
+            a, b = getattr(self, f"{prefix}a"), getattr(self, f"{prefix}b")
+            if (a is None) != (b is None):
+                missing = f"{prefix}{'a' if a is None else 'b'}"
+                raise ValueError(f"{missing} must be given with its counterpart, or neither")
+            if prefix and a is not None and self.a is None:
+                raise ValueError(f"{prefix}a and {prefix}b do nothing without a and b")
+            if () in (a, b) or "" in (a, b):
+                raise ValueError(f"{prefix}a and {prefix}b must not be empty")
+        for name in ("test_share", "val_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")
@@ -178,12 +280,26 @@ class DataConfig:
             known = ", ".join(get_args(Cache))
             raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
 
-    def _check_volumes(self) -> None:
+    def _check_crops(self) -> None:
         if self.crops_per_volume < 1:
             raise ValueError(f"crops_per_volume must be 1 or more, not {self.crops_per_volume}")
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
-        _ = self.grid  # checks its own values
+
+    def _check_parts(self) -> None:
+        for domain in DOMAINS:
+            for name in (f"level_{domain}", f"z_{domain}", f"t_{domain}"):
+                if (getattr(self, name) or 0) < 0:
+                    raise ValueError(f"{name} must be null or from 0 up, not {getattr(self, name)}")
+            size = getattr(self, f"pixel_size_{domain}")
+            if size is not None and not 0 < size < math.inf:
+                raise ValueError(f"pixel_size_{domain} must be null or above 0, not {size:g}")
+            if size is not None and getattr(self, f"level_{domain}") is not None:
+                raise ValueError(
+                    f"pixel_size_{domain} finds the level itself; leave out level_{domain}"
+                )
+            if getattr(self, f"select_{domain}") == ():
+                raise ValueError(f"select_{domain} must be null or name a channel, not []")
 
     def _check_intensities(self) -> None:
         if self.fill != "low" and not (
@@ -205,6 +321,10 @@ class DataConfig:
                 ) from error
 
 
+def _several(patterns: Patterns) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else patterns
+
+
 def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
     """Brings the section `data` of an older config.yaml up to date.
 
@@ -219,10 +339,19 @@ def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-FOR_IMAGES = ("resize", "channels_a", "channels_b", "cache")
+FOR_IMAGES = (
+    *("resize", "channels_a", "channels_b", "cache"),
+    *("pixel_size_a", "pixel_size_b", "z_a", "z_b"),
+)
 
 LEARNT = (
     "spatial_dims",
+    "level_a",
+    "level_b",
+    "pixel_size_a",
+    "pixel_size_b",
+    "select_a",
+    "select_b",
     "orientation",
     "spacing",
     "intensity_a",
@@ -238,4 +367,4 @@ LEARNT = (
 )
 """Options that trained networks depend on: other values would need other networks."""
 
-FOR_VOLUMES = ("orientation", "spacing", "crops_per_volume", "foreground")
+FOR_VOLUMES = ("orientation", "spacing")

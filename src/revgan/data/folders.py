@@ -1,13 +1,16 @@
 """Finds scans in the usual folder layouts of image translation, without reading them."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from revgan.data.formats import KINDS, WHOLE, Selection
+from revgan.data.config import SplitName
+from revgan.data.formats import KINDS, WHOLE, Passed, Selection
+from revgan.data.patterns import Found, domain_scans, matched
 from revgan.data.refs import ScanRef, Scans, existing_folder, find_scans
 from revgan.directions import DomainName
 from revgan.errors import UserError
@@ -31,9 +34,25 @@ class Split:
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
 
+    @property
+    def onto_a(self) -> "Split":
+        """The split with each scan of B brought onto the grid of its partner in A."""
+        if not self.aligned:
+            return self
+        pairs = zip(self.a, self.b, strict=True)
+        return replace(self, b=tuple(replace(b, onto=a) for a, b in pairs))
+
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
         """The scans of a domain."""
         return self.a if domain == "a" else self.b
+
+    def reading(self, a: Selection, b: Selection) -> "Split":
+        """The same scans, of which parts are read."""
+        return replace(
+            self,
+            a=tuple(replace(ref, selection=a.over(ref.selection)) for ref in self.a),
+            b=tuple(replace(ref, selection=b.over(ref.selection)) for ref in self.b),
+        )
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,13 @@ class Folder:
     train: Split
     test: Split | None
     val: Split | None
+
+    def reading(self, a: Selection, b: Selection) -> "Folder":
+        """The same scans, of which parts are read: of A's and of B's."""
+        train, test, val = (
+            split and split.reading(a, b) for split in (self.train, self.test, self.val)
+        )
+        return Folder(self.root, train or self.train, test, val)
 
 
 Finder = Callable[[Path], Scans]
@@ -127,6 +153,103 @@ def _open_side_by_side(root: Path, name: str, find: Finder) -> Split | None:
     found.tell()
     a, b = (tuple(replace(ref, half=half) for ref in found.refs) for half in HALVES)
     return Split(a, b, aligned=True)
+
+
+def open_patterns(
+    root: Path,
+    patterns: Mapping[SplitName, tuple[Sequence[str], Sequence[str]]],
+    spatial_dims: int,
+    *,
+    paired: bool,
+    recursive: bool = False,
+    selection: Selection = WHOLE,
+) -> Folder:
+    """Finds the scans of both domains by patterns of their paths, see `revgan.data.patterns`.
+
+    The user is told what is passed over; of pairs, that is also what has no partner.
+
+    Args:
+        root: the folder that patterns begin in.
+        patterns: of A and B, of each several whose scans are channels of one; at least "train".
+        spatial_dims: as of `open_folder`.
+        paired: scans of A and B are pairs: their wildcards stand for the same.
+        recursive: as of `open_folder`.
+        selection: likewise.
+
+    Raises:
+        UserError: a pattern finds nothing, or nothing that belongs together.
+    """
+    splits: dict[str, Split] = {}
+    for name, both in patterns.items():
+        found: dict[str, Found] = {}
+        for domain, several in zip("AB", both, strict=True):
+            found[domain], scans = domain_scans(
+                root, several, spatial_dims, recursive=recursive, selection=selection
+            )
+            scans.tell()
+        splits[name] = _matched_split(root, found, paired=paired)
+    return Folder(root, splits["train"], splits.get("test"), splits.get("val"))
+
+
+def _matched_split(root: Path, found: Mapping[str, Found], *, paired: bool) -> Split:
+    try:
+        together, alone = matched(found)
+    except UserError:
+        if paired:
+            raise
+        together, alone = {}, {"A": list(found["A"].values())}
+    if paired:
+        for domain, other in ("AB", "BA"):
+            reason = f"nothing of {other} belongs to it"
+            Scans((), tuple(Passed(ref.path, reason) for ref in alone[domain]), root).tell()
+    aligned = paired or not any(alone.values())
+    a, b = (tuple((together if aligned else found)[domain].values()) for domain in "AB")
+    if aligned:  # their wildcards may stand for more than the subject
+        b = tuple(replace(theirs, subject=own.group) for own, theirs in zip(a, b, strict=True))
+    return Split(a, b, aligned=aligned)
+
+
+def hold_out(folder: Folder, test: float, val: float) -> Folder:
+    """Takes a share of the training scans for the test and for validation.
+
+    What shows one subject stays together, in A and B. Which subjects are taken follows from their
+    names alone: others that come to them later change little.
+
+    Args:
+        folder: of both domains.
+        test: the share of subjects for the test; nothing is taken if there is one already.
+        val: likewise for validation.
+
+    Raises:
+        UserError: nothing would be left for training.
+    """
+    train = folder.train
+    subjects = sorted({ref.group for ref in train.a + train.b}, key=_shuffled)
+    taken: list[Split | None] = []
+    for share, own in ((test, folder.test), (val, folder.val)):
+        if own is not None or not share:
+            taken.append(own)
+            continue
+        count = max(1, round(share * len(subjects)))
+        chosen, subjects = set(subjects[:count]), subjects[count:]
+        taken.append(_of_subjects(train, chosen))
+    rest = _of_subjects(train, set(subjects))
+    for split in (rest, *taken):
+        if split is not None and not (split.a and split.b):
+            raise UserError(
+                f"{folder.root} has too few subjects to hold {test:g} of them out for the test and "
+                f"{val:g} for validation; lower data.test_share or data.val_share"
+            )
+    return Folder(folder.root, rest, *taken)
+
+
+def _of_subjects(split: Split, subjects: Container[str]) -> Split:
+    a, b = (tuple(ref for ref in refs if ref.group in subjects) for refs in (split.a, split.b))
+    return Split(a, b, aligned=split.aligned)
+
+
+def _shuffled(subject: str) -> str:
+    return hashlib.sha256(subject.encode()).hexdigest()
 
 
 def _require_aligned(split: Split, many: str) -> None:

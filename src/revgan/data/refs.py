@@ -1,9 +1,12 @@
 """References to scans, found in folders without reading them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from revgan.data.formats import (
     KINDS,
@@ -14,7 +17,9 @@ from revgan.data.formats import (
     Place,
     Scan,
     Selection,
+    Values,
     gathered,
+    is_scan,
     probe,
     read,
     scans_in,
@@ -23,6 +28,9 @@ from revgan.data.formats import (
     suffixes,
 )
 from revgan.errors import UserError, notice
+
+TOGETHER = 1e-2
+"""Millimetres that affines of scans on one grid may differ by: formats round them."""
 
 NAMED = 10
 """How many of the files skipped for one reason are named."""
@@ -34,22 +42,33 @@ class ScanRef:
 
     Attributes:
         path: the file or folder.
-        half: which half of its width it is (left is A, right is B); None for the whole file.
-        selection: which part of it to read, if it holds several scans.
-        label: its name, if that isn't the file's; "/" separates folders.
-        root: the folder of scans that it belongs to; None for the folder that it is in.
+        half: the half of its width that is meant (left is A, right is B); None for all of it.
+        selection: which part of it is meant, where it holds several scans.
+        more: other files on the same grid, whose channels follow upon its own.
+        label: what it is called, where that isn't its file's name; "/" stands between folders.
+        root: the folder whose scans it is one of; None for that which it lies in.
+        onto: the scan whose grid it is brought to; None leaves it on its own.
+        subject: whom or what it shows, where its name says more than that.
     """
 
     path: Path
     half: Literal["left", "right"] | None = None
     selection: Selection = WHOLE
+    more: tuple[Path, ...] = ()
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
+    onto: "ScanRef | None" = None
+    subject: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
         """The name that partners share: the file's name without its suffix, or `label`."""
         return self.label or stem(self.path)
+
+    @property
+    def group(self) -> str:
+        """What stays on one side when scans are held out: whom it shows."""
+        return self.subject or self.name
 
     @property
     def folder(self) -> Path:
@@ -63,32 +82,31 @@ class ScanRef:
 
     @property
     def files(self) -> list[Path]:
-        """The files whose changes make the scan count as changed."""
-        if not self.path.is_dir():
-            return [self.path]
-        return sorted(path for path in self.path.iterdir() if path.is_file())
+        """What is read for it, as far as its changes are looked for."""
+        own = [file for path in (self.path, *self.more) for file in _files(path)]
+        return own if self.onto is None else own + self.onto.files
 
     @property
     def part(self) -> list[Any]:
-        """Which part of its files it is, as JSON values."""
-        return [self.half, *astuple(self.selection)]
+        """What of its files it is, as JSON has it."""
+        others = [] if self.onto is None else self.onto.part
+        return [self.half, len(self.more), *astuple(self.selection), *others]
 
     def __str__(self) -> str:
         if self.half is not None:
             return f"the {self.half} half of {self.path}"
-        return (
-            f"{self.path} (series {self.selection.series})"
-            if self.selection.series
-            else str(self.path)
-        )
+        series = f" (series {self.selection.series})" if self.selection.series else ""
+        more = f" (with {', '.join(path.name for path in self.more)})" if self.more else ""
+        return f"{self.path}{series}{more}"
 
     def header(self, spatial_dims: int | None = None) -> Header:
         """What its file says about it; for a half, about the whole.
 
         Raises:
-            UserError: the file can't be read.
+            UserError: a file can't be read, or files that belong together aren't on one grid.
         """
-        return probe(self.path, spatial_dims, self.selection)
+        headers = [probe(path, spatial_dims, self.selection) for path in (self.path, *self.more)]
+        return headers[0] if not self.more else joined(headers, (self.path, *self.more))
 
     def read(self, spatial_dims: int | None = None) -> Scan:
         """Reads the scan; a half's last axis is half as long as the file's.
@@ -97,9 +115,22 @@ class ScanRef:
             spatial_dims: how many spatial axes it has; None for its format's usual number.
 
         Raises:
-            UserError: the file can't be read, or is to be halved but has an odd width.
+            UserError: the file can't be read, is to be halved and has an odd width, or others that
+                belong to it aren't on its grid.
         """
         scan = read(self.path, spatial_dims, self.selection)
+        if self.more:
+            scans = [scan, *(read(path, spatial_dims, self.selection) for path in self.more)]
+            header = joined([each.header for each in scans], (self.path, *self.more))
+            values = [_with_nodata(each, header) for each in scans]
+            return replace(
+                scan,
+                values=np.concatenate(values),
+                dtype=header.dtype,
+                source=None,
+                names=header.names,
+                nodata=header.nodata,
+            )
         if self.half is None:
             return scan
         width = scan.shape[-1]
@@ -110,6 +141,52 @@ class ScanRef:
             )
         left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
         return replace(scan, values=left if self.half == "left" else right)
+
+
+def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
+    """That of scans whose channels are put one upon the other.
+
+    Raises:
+        UserError: they aren't on one grid.
+    """
+    first = headers[0]
+    for path, header in zip(paths[1:], headers[1:], strict=True):
+        place, other = first.affine, header.affine
+        moved = place is not None and other is not None and np.abs(place - other).max() > TOGETHER
+        if header.shape != first.shape or moved:
+            raise UserError(
+                f"{paths[0]} and {path} are not on one grid, as channels of one scan must be; "
+                "resample one onto the grid of the other"
+            )
+    dtype, nodata = np.result_type(*(header.dtype for header in headers)), first.nodata
+    if any(header.nodata != nodata for header in headers):  # NaN stands for all of them
+        dtype, nodata = np.result_type(dtype, np.float32), None
+    names = tuple(name for header in headers for name in header.names)
+    channels = sum(header.channels for header in headers)
+    return replace(
+        first,
+        channels=channels,
+        dtype=dtype,
+        source=None,
+        names=names if len(names) == channels else (),
+        nodata=nodata,
+    )
+
+
+def _with_nodata(scan: Scan, header: Header) -> Values:
+    """A scan's values in the type of a header, with what stands for nothing measured there."""
+    values = scan.values.astype(header.dtype, copy=False)
+    if scan.nodata is None or scan.nodata == header.nodata:
+        return values
+    return np.where(scan.values == scan.nodata, np.nan, values).astype(header.dtype)
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or the files of a folder that holds one scan."""
+    if not path.is_dir():
+        return [path]
+    inside = path.rglob("*") if is_scan(path) else path.iterdir()
+    return sorted(each for each in inside if each.is_file())
 
 
 def existing_folder(folder: Path | str, what: str = "images") -> Path:
@@ -203,14 +280,15 @@ def given_scans(
 def _ref(place: Place, folder: Path) -> ScanRef:
     label = "" if place.name == stem(place.path) else place.name
     root = None if folder == place.path.parent else folder
-    return ScanRef(place.path, None, place.selection, label, root)
+    return ScanRef(place.path, selection=place.selection, label=label, root=root)
 
 
 def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
     """The error message for a folder without scans."""
     paths = [each.path for each in found.passed]
-    others = {each: [path for path in paths if suffix_of(path, each)] for each in KINDS}
-    another = next((each for each in others if each != dims and others[each]), None)
+    unlike = [path for path in paths if not suffix_of(path, dims)]
+    others = {each: [path for path in unlike if suffix_of(path, each)] for each in KINDS}
+    another = next((each for each in others if others[each]), None)
     many = KINDS[dims].many
     if another is not None:
         kind = KINDS[another]

@@ -81,7 +81,7 @@ def cut(
     """
     scans = {key: domain.prepared(ref) for key, (domain, ref) in sources.items()}
     first = next(iter(scans.values()))
-    room = np.array(first.shape) - config.crop
+    room = np.maximum(np.array(first.shape) - config.crop, 0)
     if random.random() < config.foreground:
         foreground = first.foreground
         assert foreground is not None  # the recipe computes it then
@@ -89,7 +89,8 @@ def cut(
         corner = np.clip(centre - config.crop // 2, 0, room)
     else:
         corner = _measured_corner(scans, room, config.crop, random)
-    crops = {key: scan.cut(_box(corner, config.crop)) for key, scan in scans.items()}
+    box = _box(corner, config.crop)
+    crops = {key: scan.cut(box).continued(config.crop) for key, scan in scans.items()}
     cuts = {key: sources[key][0].in_unit(crop) for key, crop in crops.items()}
     if config.flip and random.random() < 0.5:
         return {key: crop.flip(1 + first.left_right) for key, crop in cuts.items()}

@@ -1,8 +1,10 @@
 """Translates files of images or volumes with a trained model."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -20,25 +22,46 @@ from revgan.data.formats import (
 from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
+from revgan.inference.batches import Outcome, translate_all
+from revgan.inference.jobs import FileJob, fitting_type
+from revgan.inference.parts import describe
+from revgan.inference.shares import ALL, Share
 from revgan.inference.translator import Translator
 from revgan.inference.windows import Windows
-from revgan.progress import progress_bar
 
 
-def run_translation(
-    run: Path,
-    source: Path,
-    target: Path,
-    direction: Direction,
-    device: str,
-    windows: Callable[[Translator], Windows | None],
-    console: Console,
-    *,
-    into_folder: bool = False,
-    recursive: bool = False,
-    series: str | None = None,
-) -> list[Path]:
-    """Translates a file, or every image or volume in a folder, and returns the files written.
+@dataclass(frozen=True)
+class Wishes:
+    """What the user wants of a translation.
+
+    Attributes:
+        direction: "AtoB" or "BtoA".
+        device: "auto", or a device's name in PyTorch.
+        windows: decides, for a model, whether and how large files are cut.
+        into_folder: the target is a folder of files even if the source is one scan and it doesn't
+            exist yet.
+        recursive: looks into folders inside the source, too.
+        series: which of several scans in a file or folder to translate, as in `data.series`.
+        skip_existing: leaves out files whose translation is there already.
+        part: which of a folder's files to translate.
+        dtype: of the values to write; None for that of `Translator.output_type`.
+        resize: pixels that the shorter side of images is scaled to first; None leaves them.
+    """
+
+    direction: Direction
+    device: str
+    windows: Callable[[Translator], Windows | None]
+    into_folder: bool = False
+    recursive: bool = False
+    series: str | None = None
+    skip_existing: bool = False
+    part: Share = ALL
+    dtype: str | None = None
+    resize: int | None = None
+
+
+def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, console: Console) -> int:
+    """Translates a file, or every image or volume of a folder, and tells what was written.
 
     Args:
         run: a run folder or a model folder.
@@ -46,48 +69,117 @@ def run_translation(
         target: a file or folder for a file, a folder for a folder. In a folder, files keep their
             names; JPEGs become PNGs if the translation has an alpha channel. Folders are made as
             needed.
-        direction: "AtoB" or "BtoA".
-        device: "auto", or a device's name in PyTorch.
-        windows: decides, for a model, whether and how large files are cut.
-        console: for the progress bar.
-        into_folder: whether the target is a folder of files, even if `source` is one scan and the
-            folder doesn't exist yet.
-        recursive: whether to search subfolders of `source` too.
-        series: which of several scans in a file or folder to translate, as in `data.series`.
+        wishes: all else.
+        console: where to tell it.
+
+    Returns:
+        How many files were written.
 
     Raises:
-        UserError: the model, a file or the target can't be used; earlier files have been written.
+        UserError: the model, a file or the target is not usable; all other files are written.
     """
     if not source.exists():
         raise UserError(f"{source} does not exist; give a file or a folder")
-    translator = Translator.from_pretrained(run, None if device == "auto" else device)
+    device = None if wishes.device == "auto" else wishes.device
+    translator = Translator.from_pretrained(run, device)
     directions = translator.generator.directions
-    if direction not in directions:
+    if wishes.direction not in directions:
         raise UserError(
-            f"{run} does not translate {direction}; give --direction {' or '.join(directions)}"
+            f"{run} does not translate {wishes.direction}; give --direction "
+            f"{' or '.join(directions)}"
         )
     dims = translator.generator.spatial_dims
-    found = given_scans(source, dims, recursive=recursive, selection=Selection(series=series))
+    if wishes.resize is not None and not KINDS[dims].halved:
+        raise UserError(f"--resize is for images, and {run} translates volumes; leave it out")
+    selection = Selection(series=wishes.series)
+    found = given_scans(source, dims, recursive=wishes.recursive, selection=selection)
     found.tell()
-    sources = found.refs
-    one = len(sources) == 1 and sources[0].path == source  # not the only one in a folder
-    into_folder = into_folder or not one or (target.is_dir() and not is_scan(target))
+    one = len(found.refs) == 1 and found.refs[0].path == source  # not the only one in a folder
+    into_folder = wishes.into_folder or not one or (target.is_dir() and not is_scan(target))
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:
-        outputs = _outputs(sources, target, translator.channels(direction)[1], dims, console)
-    for ref, output in zip(sources, outputs, strict=True):
+        channels = translator.channels(wishes.direction)[1]
+        outputs = _outputs(found.refs, target, channels, dims, console)
+    for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
             raise UserError(f"{ref} is both input and output; name another output")
-    translator.windows = windows(translator)
-    try:
-        outputs[0].parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the folder {outputs[0].parent} can't be made ({error.strerror}); name another output"
-        ) from error
-    _translate_all(translator, sources, outputs, direction, console)
-    return outputs
+    translator.windows = wishes.windows(translator)
+    dtype = _common_type(translator, found.refs, wishes)
+    pairs = list(zip(found.refs, outputs, strict=True))
+    mine = wishes.part.of(pairs)
+    left = [pair for pair in mine if not (wishes.skip_existing and pair[1].exists())]
+    _make_folders([output for _, output in left])
+    jobs = [
+        FileJob(translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize)
+        for ref, output in left
+    ]
+    outcome = translate_all(jobs, wishes.direction, console)
+    _tell(translator, outcome, pairs, mine, left, wishes, console)
+    return len(outcome.written)
+
+
+def _common_type(
+    translator: Translator, refs: Sequence[ScanRef], wishes: Wishes
+) -> np.dtype[Any] | None:
+    """One type for all files of a folder, whichever part of them; None if the model says it."""
+    if wishes.dtype is not None:
+        return np.dtype(wishes.dtype)
+    if translator.output_type(wishes.direction, np.dtype(np.uint8)) is not None:
+        return None
+    found = set()
+    for ref in refs:
+        with suppress(UserError):  # which the file's own translation tells
+            found.add(ref.header(translator.generator.spatial_dims).dtype)
+    return fitting_type(translator, wishes.direction, found) if found else None
+
+
+def _make_folders(outputs: Sequence[Path]) -> None:
+    for folder in sorted({output.parent for output in outputs}):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"the folder {folder} can't be made ({error.strerror}); name another output"
+            ) from error
+
+
+def _tell(
+    translator: Translator,
+    outcome: Outcome,
+    all: Sequence[object],
+    mine: Sequence[object],
+    left: Sequence[tuple[ScanRef, Path]],
+    wishes: Wishes,
+    console: Console,
+) -> None:
+    """Tells what became of the files.
+
+    Raises:
+        UserError: some weren't translated.
+    """
+
+    def say(sentence: str) -> None:
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+
+    if wishes.part.count > 1:
+        say(f"Part {wishes.part}: {len(mine)} of {len(all)} files")
+    if len(left) < len(mine):
+        say(f"Skipped {len(mine) - len(left)} of {len(mine)} files, whose translations are there")
+    windows = translator.windows
+    if windows is not None and outcome.cut:
+        how = describe(translator.generator, windows)
+        say(f"Of {len(left)} files, {outcome.cut} were translated in parts: {how}")
+    if not outcome.failures:
+        return
+    if len(left) == 1:
+        raise UserError(outcome.failures[0])
+    for failure in outcome.failures:
+        say(f"Not translated: {failure}")
+    raise UserError(
+        f"{len(outcome.failures)} of {len(left)} files were not translated, for the reasons above; "
+        "mend them, and translate what is missing with --skip-existing"
+    )
 
 
 def _check_names(
@@ -130,40 +222,3 @@ def _outputs(
             raise UserError(f"{taken[output]} and {ref} would both become {output}; rename one")
         taken[output] = ref
     return outputs
-
-
-def _translate_all(
-    translator: Translator,
-    sources: Sequence[ScanRef],
-    outputs: list[Path],
-    direction: Direction,
-    console: Console,
-) -> None:
-    """Translates file by file, with a progress bar for the files and one for a file's windows."""
-    cut: set[Path] = set()
-    with progress_bar(console) as bar:
-        files = bar.add_task(direction, total=len(sources), visible=len(sources) > 1)
-        windows = bar.add_task("windows", visible=False)
-
-        def show(path: Path, done: int, total: int) -> None:
-            cut.add(path)
-            bar.update(windows, completed=done, total=total, visible=True)
-
-        for done, (ref, output) in enumerate(zip(sources, outputs, strict=True)):
-            try:
-                output.parent.mkdir(parents=True, exist_ok=True)
-                translator.translate_file(
-                    ref.path, output, direction, partial(show, ref.path), ref.selection
-                )
-            except UserError as error:
-                if len(sources) == 1:
-                    raise
-                raise UserError(f"{error} ({done} of {len(sources)} files are written)") from error
-            bar.update(windows, visible=False)
-            bar.advance(files)
-    if translator.windows is not None and cut:
-        console.print(
-            f"Of {len(sources)} files, {len(cut)} were cut into windows of "
-            f"{translator.windows.size}, overlapping by {translator.windows.overlap:g} of that",
-            soft_wrap=True,
-        )

@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 
 from revgan.errors import UsageError, UserError
-from revgan.inference.translator import Translator, translate_padded
-from revgan.inference.windows import Windows
+from revgan.inference.padded import translate_padded
+from revgan.inference.translator import Translator
+from revgan.inference.windows import Statistics, Windows
 from revgan.memory import (
     StepPrediction,
     format_bytes,
@@ -105,10 +106,12 @@ class WindowOptions:
         window: a side in pixels or voxels; "whole" for one pass, whatever it takes; "auto" for one
             pass if it fits the device's free memory, else the largest windows that fit.
         overlap: see `Windows`.
+        statistics: likewise.
     """
 
     window: str = "auto"
     overlap: float = Windows.overlap
+    statistics: Statistics = Windows.statistics
 
     def decide(self, translator: Translator) -> Windows | None:
         """How to cut this model's images or volumes; None for one pass.
@@ -148,7 +151,7 @@ class WindowOptions:
 
     def _windows(self, size: int, one_pass: int = 0) -> Windows:
         try:
-            return Windows(size, self.overlap, one_pass)
+            return Windows(size, self.overlap, one_pass, self.statistics)
         except ValueError as error:  # the error starts with the option's name
             raise UsageError(f"--{error}") from error
 

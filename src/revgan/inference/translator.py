@@ -1,36 +1,38 @@
 """Translating with a trained model: tensors, arrays and files of any size."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from revgan.data import formats
-from revgan.data.channels import COLOURS, convert_channels
-from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values
+from revgan.data.channels import convert_channels
+from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
+from revgan.inference.jobs import FileJob
+from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
-from revgan.inference.windows import Progress, Windows, translate_windows
+from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
 
-_UNPREPARED = (
-    f"the model has no {PREPARATION}, which says how volumes are prepared for the networks, so it "
-    "takes only tensors"
-)
 
-WIDER = {"float16": "float32", "bool": "uint8"}
-"""Types that many formats don't have, and the next that holds all their values."""
+class UnpreparedError(UserError, ValueError):
+    """A model doesn't say how scans are prepared for it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the model has no {PREPARATION}, which says how volumes are prepared for the "
+            "networks, so it takes only tensors; restore the file that came with the model"
+        )
+
 
 CHANNEL_AXIS = {2: -1, 3: 0}
 """The channel axis of arrays that users give: last for pixels, as is usual, first for volumes."""
@@ -123,7 +125,7 @@ class Translator:
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction, progress)
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         array = np.asarray(image)
         dims = self.generator.spatial_dims
         axis = CHANNEL_AXIS[dims]
@@ -135,8 +137,8 @@ class Translator:
                 f"{KINDS[dims].article} has shape ({names}) or one with channels, not {array.shape}"
             )
         values = np.moveaxis(array, axis, 0)
-        translated = self._translate_values(values, array.dtype, None, direction, progress)
-        if isinstance(self._intensities(direction)[1], TypeRange):
+        translated = self._translate_values(values, array.dtype, None, direction, progress, None)
+        if isinstance(self.intensities(direction)[1], TypeRange):
             translated = in_type(translated, self.output_type(direction, array.dtype))
         return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
@@ -170,6 +172,7 @@ class Translator:
         nodata: float | None,
         direction: Direction,
         progress: Progress | None,
+        wanted: np.dtype[Any] | None,
     ) -> Values:
         """Translates values (C, *spatial) on the model's grid, in files' units on both sides.
 
@@ -180,81 +183,133 @@ class Translator:
             dtype: of the file that they come from.
             nodata: see `missing_in`.
             direction: "AtoB" or "BtoA".
-            progress: told about each window.
+            progress: called after each part, if there are several.
+            wanted: see `from_unit`.
         """
-        before, after = self._intensities(direction)
-        channels = self.channels(direction)[0]
-        if isinstance(before, TypeRange):
-            if dtype.kind not in "bui":
-                raise ValueError(f"an image for this model is of a type of integers, not {dtype}")
-            before = TypeRange(dtype.name)
-            if len(values) != channels:
-                values = convert_channels(values, channels)
-        unit = self._to_unit(values, nodata, before)
-        translated = self._translate_tensor(torch.from_numpy(unit), direction, progress)
+        mapping = self.input_mapping(direction, dtype)
+        if isinstance(mapping, PerScan):
+            mapping = mapping.of_scan([with_nan(values, missing_in(values, nodata))])
+        unit = torch.from_numpy(self.to_unit(values, nodata, mapping, direction))
+        translated = self._translate_tensor(unit, direction, progress)
         del unit  # it is large, and so are the values to come
-        _require_numbers(translated)
-        return after.from_unit(translated.numpy(), self.output_type(direction, dtype))
+        return self.from_unit(translated, direction, dtype, wanted)
 
-    def _to_unit(
-        self, values: Values, nodata: float | None, intensity: IntensityMapping
+    def input_mapping(self, direction: Direction, dtype: np.dtype[Any]) -> IntensityMapping:
+        """How values from files of a type become the networks'.
+
+        Raises:
+            ValueError: the type has no full range, but the model takes that.
+        """
+        before, _ = self.intensities(direction)
+        if not isinstance(before, TypeRange):
+            return before
+        if dtype.kind not in "bui":
+            raise ValueError(f"an image for this model is of a type of integers, not {dtype}")
+        return TypeRange(dtype.name)
+
+    def to_unit(
+        self, values: Values, nodata: float | None, mapping: IntensityMapping, direction: Direction
     ) -> NDArray[np.float32]:
-        """What the networks see of values, with `fill` where nothing was measured."""
+        """What the networks see of values, or of a window of them.
+
+        Args:
+            values: (C, *spatial), in the units of files.
+            nodata: see `missing_in`; the networks see `Preparation.fill` there.
+            mapping: of the scan, see `input_mapping`.
+            direction: "AtoB" or "BtoA".
+        """
+        channels = self.channels(direction)[0]
+        if isinstance(mapping, TypeRange) and len(values) != channels:
+            values = convert_channels(values, channels)
         missing = missing_in(values, nodata)
-        own = intensity
-        if isinstance(intensity, PerScan):
-            own = intensity.of_scan([with_nan(values, missing)])
-        unit = np.ascontiguousarray(own.to_unit(values))
+        unit = np.ascontiguousarray(mapping.to_unit(values))
         if missing is not None:
             assert self.preparation is not None
-            fill = fill_in_unit(own, self.preparation.fill, len(values), values.ndim - 1)
+            fill = fill_in_unit(mapping, self.preparation.fill, len(values), values.ndim - 1)
             np.copyto(unit, fill, where=missing)
         return unit
 
-    def _intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
+    def from_unit(
+        self,
+        translated: Tensor,
+        direction: Direction,
+        source: np.dtype[Any],
+        wanted: np.dtype[Any] | None,
+    ) -> Values:
+        """What files of the other domain have for translations, or for a window of them.
+
+        It isn't rounded yet to what a type of integers has.
+
+        Args:
+            translated: (C, *spatial), on the CPU.
+            direction: "AtoB" or "BtoA".
+            source: the type of the file that is translated.
+            wanted: the type of the file that is written; if the model translates by the full range
+                of types, it is that of this type, or of the usual one if this has fractions.
+
+        Raises:
+            UserError: the translations are NaN or infinite.
+        """
+        _require_numbers(translated)
+        if wanted is None or wanted.kind == "f":
+            wanted = self.output_type(direction, source)
+        return self.intensities(direction)[1].from_unit(translated.numpy(), wanted)
+
+    def intensities(self, direction: Direction) -> tuple[IntensityMapping, IntensityMapping]:
         """The mappings of inputs and of translations in a direction."""
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         before, after = ends(direction)
         return self.preparation.of(before), self.preparation.of(after)
 
     def translate_scan(
-        self, scan: Scan, direction: Direction, progress: Progress | None = None
+        self,
+        scan: Scan,
+        direction: Direction,
+        progress: Progress | None = None,
+        dtype: np.dtype[Any] | None = None,
     ) -> Values:
         """Translates an image, or a volume with any orientation and spacing.
 
         Args:
             scan: as read from a file, in the units of the training data's files.
             direction: "AtoB" or "BtoA".
-            progress: called after each window, if there are several.
+            progress: called after each part, if there are several.
+            dtype: of the result.
 
         Returns:
             (C, *spatial) on the scan's own grid, in the units of the other domain's files and in
-            their type, where that is known; else float32. Where no channel of the scan was
-            measured, it is what `nodata_for` says, or NaN.
+            `dtype`; by default in their type, if that is known, else float32. Where no channel of
+            the scan was measured, it is what `nodata_for` says, or NaN.
 
         Raises:
             ValueError: the scan's channels aren't the model's.
         """
         if self.preparation is None:
-            raise ValueError(_UNPREPARED)
+            raise UnpreparedError
         missing = missing_in(scan.values, scan.nodata)
         prepared = scan
         if self.preparation.grid != Grid():
             known = replace(scan, values=with_nan(scan.values, missing))
             prepared = self.preparation.grid.bring(known)
         values = self._translate_values(
-            prepared.values, scan.dtype, scan.nodata, direction, progress
+            prepared.values, scan.dtype, scan.nodata, direction, progress, dtype
         )
         if prepared is not scan:
             values = restore(replace(prepared, values=values), scan.header)
-        wanted = self.output_type(direction, scan.dtype)
-        values = in_type(values, wanted)
+        values = in_type(values, dtype or self.output_type(direction, scan.dtype))
         if missing is not None:
             nowhere: Missing = np.logical_and.reduce(missing, axis=0)
             if nowhere.any():
                 return mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
         return values
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that volumes are brought to."""
+        if self.preparation is None:
+            raise UnpreparedError
+        return self.preparation.grid
 
     def output_type(self, direction: Direction, source: np.dtype[Any]) -> np.dtype[Any] | None:
         """The type of the file that a translation is written to; None where no one has said it.
@@ -263,7 +318,7 @@ class Translator:
             direction: "AtoB" or "BtoA".
             source: the type of the file that is translated.
         """
-        before, after = self._intensities(direction)
+        before, after = self.intensities(direction)
         return after.output_type(source if isinstance(before, TypeRange) else None)
 
     def translate_file(
@@ -276,7 +331,7 @@ class Translator:
     ) -> None:
         """Translates a file into another of the same size, at the same place in space.
 
-        An image keeps its bit depth; for the data type of a volume see `revgan.data.formats.write`.
+        For the type of its values see `FileJob`.
 
         Args:
             source: a file, or a folder that is a scan.
@@ -289,46 +344,10 @@ class Translator:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        if self.preparation is None:
-            raise UserError(f"{_UNPREPARED}; restore the file that came with the model")
-        dims = self.generator.spatial_dims
-        with formats.open(source, dims, selection) as file:
-            before, after = self.channels(direction)
-            found = file.header.channels
-            photo = isinstance(self._intensities(direction)[0], TypeRange)
-            if found != before and not (photo and max(found, before) <= COLOURS):
-                raise UserError(
-                    f"{source} has {_channels(found)}, but for {direction} the model takes "
-                    f"{KINDS[dims].many} with {_channels(before)}; give one of these"
-                )
-            if photo and file.header.dtype.kind not in "bui":
-                raise UserError(
-                    f"{source} has values of {file.header.dtype}, but the model translates "
-                    f"{KINDS[dims].many} by the full range of a type of integers; give one of these"
-                )
-            # Checked before the work rather than after it; floats are stored as float32.
-            dtype = self.output_type(direction, file.header.dtype)
-            if dtype is None:
-                stored = file.header.dtype
-                dtype = stored if stored.kind in "iu" else np.dtype(np.float32)
-            made = replace(file.header, channels=after, dtype=dtype)
-            wider = WIDER.get(dtype.name)
-            if wider is not None and not formats.holds(target, made):
-                made = replace(made, dtype=np.dtype(wider))
-            formats.require_holds(target, made)
-            scan = file.scan()
-        values = self.translate_scan(scan, direction, progress)
-        if wider is not None and made.dtype != dtype:
-            values = values.astype(wider)
-        formats.write(target, values, _like(scan.header, values.dtype, made.dtype))
-
-
-def _like(header: Header, made: np.dtype[Any], dtype: np.dtype[Any]) -> Header:
-    """The header of a file like another, but of its own type."""
-    nodata = None
-    if header.nodata is not None or header.dtype.kind == "f":
-        nodata = nodata_for(made, header.nodata)
-    return replace(header, dtype=dtype, nodata=nodata)
+        job = FileJob(self, source, target, direction, selection=selection)
+        job.read()
+        job.translate(progress)
+        job.write()
 
 
 def _require_numbers(translated: Tensor) -> None:
@@ -338,53 +357,3 @@ def _require_numbers(translated: Tensor) -> None:
             "the model produces NaN or infinite values, as its training failed; use an earlier "
             "model, such as the run's best/, or train again with a lower optimizer.lr"
         )
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
-
-
-@torch.inference_mode()
-def translate_padded(
-    generator: TwoWayGenerator,
-    batch: Tensor,
-    direction: Direction,
-    *,
-    windows: Windows | None = None,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Translates (B, C, *spatial) of any size: pads to a size that fits and crops the result.
-
-    Borders are mirrored, so that the networks see a plausible continuation.
-
-    Args:
-        generator: the networks; they run where they are.
-        batch: on any device.
-        direction: "AtoB" or "BtoA".
-        windows: how to cut what is too large for one pass; then only windows go to the networks'
-            device, and the result is on the device of `batch`. None translates everything in one
-            pass.
-        progress: called after each window, if there are several.
-    """
-    sizes = batch.shape[2:]
-    multiple, least = generator.config.size_multiple, generator.config.min_size
-    wanted = [max(-(-size // multiple) * multiple, least) for size in sizes]
-    amounts = [want - size for want, size in zip(wanted, sizes, strict=True)]
-    # F.pad counts from the last axis, and mirrors at most size - 1 positions.
-    padding = [n for amount in reversed(amounts) for n in (amount // 2, amount - amount // 2)]
-    can_mirror = all(amount < 2 * size - 1 for amount, size in zip(amounts, sizes, strict=True))
-    if any(padding):
-        batch = F.pad(batch, padding, mode="reflect" if can_mirror else "replicate")
-    run = partial(_on_device, generator, direction)
-    if windows is not None and windows.needed_for(wanted):
-        translated = translate_windows(run, batch, windows, generator.config, progress)
-    else:
-        translated = run(batch)
-    starts = [amount // 2 for amount in amounts]
-    inside = [slice(s, s + size) for s, size in zip(starts, sizes, strict=True)]
-    return translated[(slice(None), slice(None), *inside)]
-
-
-def _on_device(generator: TwoWayGenerator, direction: Direction, batch: Tensor) -> Tensor:
-    weight = next(generator.parameters())
-    return generator(batch.to(weight.device, weight.dtype), direction)

@@ -159,6 +159,8 @@ def check_startable(config: RunConfig) -> RunConfig:
     """
     from revgan.data.sets import BUILT_IN
 
+    if not config.data.path and config.data.a is not None:
+        config = replace(config, data=replace(config.data, path="."))
     if not config.data.path:
         sets = ", ".join(BUILT_IN)
         raise UsageError(f"give a folder of images or volumes to train on, or a sample set: {sets}")

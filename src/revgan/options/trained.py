@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
@@ -15,6 +15,8 @@ from revgan.training.config import Device, RunConfig
 if TYPE_CHECKING:
     from revgan.inference.planning import WindowOptions
     from revgan.training.runs import RunFolder
+
+Statistics = Literal["exact", "approximate"]
 
 
 def add_test_options(parser: Parser) -> None:
@@ -83,7 +85,7 @@ def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str
 
 
 def add_window_options(parser: Parser) -> None:
-    """The options `--window` and `--overlap`, which `window_options` reads.
+    """The options `--window`, `--overlap` and `--statistics`, which `window_options` reads.
 
     Their defaults are those of `WindowOptions`, which can't be asked without PyTorch.
     """
@@ -92,16 +94,25 @@ def add_window_options(parser: Parser) -> None:
         metavar="auto|whole|SIZE",
         type=str,
         default="auto",
-        help="whole: each file in one pass; SIZE: in windows of so many pixels or voxels a side, "
-        "which overlap and are blended; auto: in one pass where that fits into the free memory, "
-        "else in the largest windows that fit",
+        help="whole: each file in one pass; SIZE: files that are larger in parts of so many pixels "
+        "or voxels a side; auto: in one pass where that fits into the free memory, else in the "
+        "largest parts that fit",
     )
     parser.add_argument(
         "--overlap",
         metavar="SHARE",
         type=float,
         default=0.25,
-        help="share of a window's side that it has in common with the next",
+        help="share of a window's side that it has in common with the next, with approximate "
+        "statistics",
+    )
+    parser.add_argument(
+        "--statistics",
+        type=Statistics,
+        default="exact",
+        help="of instance norms in files that are translated in parts: exact gives what one pass "
+        "gives, with scratch files in the folder TMPDIR; approximate pools the statistics of "
+        "windows, blends these, and differs",
     )
 
 
@@ -109,4 +120,4 @@ def window_options(options: Namespace) -> "WindowOptions":
     """What was given of `add_window_options`."""
     from revgan.inference.planning import WindowOptions
 
-    return WindowOptions(options.window, options.overlap)
+    return WindowOptions(options.window, options.overlap, options.statistics)

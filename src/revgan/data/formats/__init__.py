@@ -8,6 +8,7 @@ from revgan.data.formats.contract import (
     KINDS,
     WHOLE,
     Affine,
+    Ground,
     Header,
     Kind,
     Listing,
@@ -28,7 +29,7 @@ from revgan.data.formats.files import (
     require_holds,
     write,
 )
-from revgan.data.formats.listing import gathered, scans_in
+from revgan.data.formats.listing import gathered, passed_over, scans_in
 from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes, writable
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "holds",
     "is_scan",
     "open",
+    "passed_over",
     "probe",
     "read",
     "require_holds",

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.scratch import Scratch
+
 Values = NDArray[Any]
 """(C, *spatial), in the file's units and type."""
 
@@ -43,6 +45,8 @@ class Kind:
         halved: whether A and B may be side by side in one file, as in pix2pix.
         photos: they may be photos, in which the full range of their type of integers counts, and
             which may be even.
+        thin: they may have fewer elements along an axis than training cuts out, as scans of few
+            slices do.
     """
 
     one: str
@@ -53,6 +57,7 @@ class Kind:
     preset: str
     halved: bool
     photos: bool
+    thin: bool
 
     def size(self, shape: tuple[int, ...]) -> str:
         """The size in words: width before height for images, X, Y, Z for volumes."""
@@ -62,7 +67,15 @@ class Kind:
 
 KINDS = {
     2: Kind(
-        "image", "an image", "images", "pixels", "data.resize", "default", halved=True, photos=True
+        "image",
+        "an image",
+        "images",
+        "pixels",
+        "data.resize",
+        "default",
+        halved=True,
+        photos=True,
+        thin=False,
     ),
     3: Kind(
         "volume",
@@ -73,6 +86,7 @@ KINDS = {
         "volumes",
         halved=False,
         photos=False,
+        thin=True,
     ),
 }
 """By the number of spatial axes."""
@@ -104,6 +118,10 @@ class Selection:
     def given(self) -> list[str]:
         """The names of the fields that are set."""
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+
+    def over(self, other: Self) -> Self:
+        """What this one says, and of all else what the other one says."""
+        return replace(other, **{name: getattr(self, name) for name in self.given})
 
 
 IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
@@ -215,9 +233,11 @@ class Reader(ABC):
 
     Attributes:
         header: what the file says about its scan.
+        windowed: whether `values` reads little more than the window.
     """
 
     header: Header
+    windowed: bool = False
 
     @abstractmethod
     def values(self, window: Window) -> Values:
@@ -255,17 +275,22 @@ class Writer(ABC):
 
 
 class _Gathered(Writer):
-    """Collects all values, for families that write a file in one go."""
+    """Collects all values, for families that write a file in one go; many of them on the disk."""
 
     def __init__(self, family: "Family", path: Path, header: Header) -> None:
         self._family, self._path, self._header = family, path, header
-        self._values = np.zeros((header.channels, *header.shape), header.dtype)
+        self._scratch = Scratch()
+        self._values = self._scratch.array((header.channels, *header.shape), header.dtype)
 
     def write(self, window: Window, values: Values) -> None:
-        self._values[:, *window] = values
+        self._values.write(window, values)
 
     def finish(self) -> None:
-        self._family.write(self._path, self._values, self._header)
+        with self._scratch:
+            self._family.write(self._path, self._values.whole, self._header)
+
+    def abandon(self) -> None:
+        self._scratch.close()
 
 
 class Place(NamedTuple):
@@ -394,8 +419,7 @@ class Family(ABC):
     def create(self, path: Path, header: Header) -> Writer:
         """Starts a file that is written window by window.
 
-        By default, all values are collected in memory first; families that can do better override
-        this.
+        By default, all values are collected first; families that can do better override this.
         """
         return _Gathered(self, path, header)
 

@@ -80,7 +80,7 @@ def with_kinds(path: Path) -> str | None:
     if not text.startswith("NRRD"):
         return None
     head, _, _ = text.partition("\n\n")
-    lines = head.split("\n")
+    lines = head.rstrip("\n").split("\n")
     fields = {
         name.strip().lower(): value.strip()
         for name, mark, value in (line.partition(": ") for line in lines)

@@ -21,6 +21,7 @@ from revgan.data.formats.contract import (
     KINDS,
     WHOLE,
     Affine,
+    Family,
     Header,
     Reader,
     Scan,
@@ -48,11 +49,20 @@ class OpenScan:
 
     Attributes:
         header: what the file says of its scan.
+        windowed: whether reading a window reads little more.
     """
 
     def __init__(self, path: Path, reader: Reader) -> None:
         self._path, self._reader = path, reader
         self.header = reader.header
+        self.windowed = reader.windowed
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask beside the values says where something was measured."""
+        corner = (slice(0, 1),) * len(self.header.shape)
+        with _blaming(self._path):
+            return self._reader.measured(corner) is not None
 
     def read(self, window: Window | None = None) -> Values:
         """Reads the values (C, *window) of a part of the scan, by default all, in the file's units.
@@ -104,6 +114,7 @@ class _Picked(Reader):
         self._numbers = channels(path, wanted, header.names, header.channels)
         names = tuple(header.names[number] for number in self._numbers) if header.names else ()
         self.header = replace(header, channels=len(self._numbers), names=names)
+        self.windowed = reader.windowed
 
     def values(self, window: Window) -> Values:
         return self._reader.values(window)[self._numbers]
@@ -183,10 +194,11 @@ def read(path: Path | str, spatial_dims: int | None = None, selection: Selection
 class NewScan:
     """A file being written; see `create`."""
 
-    def __init__(self, path: Path, header: Header, writer: Writer) -> None:
+    def __init__(self, path: Path, header: Header, family: Family, unfinished: Path) -> None:
         self.header = header
-        self._path, self._writer = path, writer
-        self.begun = False
+        self._path, self._family, self._unfinished = path, family, unfinished
+        self._whole: Values | None = None
+        self._writer: Writer | None = None
 
     def write(self, values: Values, window: Window | None = None) -> None:
         """Writes the values (C, *window) of a part of the scan, by default all of it.
@@ -196,7 +208,8 @@ class NewScan:
             ValueError: their shape or type differs from the header's.
         """
         header = self.header
-        window = window or (slice(None),) * len(header.shape)
+        everything = (slice(None),) * len(header.shape)
+        window = window or everything
         shape = tuple(
             len(range(*part.indices(side))) for part, side in zip(window, header.shape, strict=True)
         )
@@ -205,9 +218,16 @@ class NewScan:
                 f"the file takes {header.channels} channels of {header.dtype} on the grid of "
                 f"{shape}, not {values.shape} of {values.dtype}"
             )
+        if shape == header.shape and self._writer is None:
+            self._whole = values  # which families write better in one go
+            return
         with _writing(self._path):
+            if self._writer is None:
+                self._writer = self._family.create(self._unfinished, header)
+                if self._whole is not None:
+                    self._writer.write(everything, self._whole)
+                    self._whole = None
             self._writer.write(window, values)
-        self.begun = True
 
     def finish(self) -> None:
         """Completes the file.
@@ -216,10 +236,18 @@ class NewScan:
             UserError: the disk is full or not writable.
             ValueError: nothing was written.
         """
-        if not self.begun:
-            raise ValueError(f"nothing was written to {self._path}")
         with _writing(self._path):
-            self._writer.finish()
+            if self._writer is not None:
+                self._writer.finish()
+            elif self._whole is not None:
+                self._family.write(self._unfinished, self._whole, self.header)
+            else:
+                raise ValueError(f"nothing was written to {self._path}")
+
+    def abandon(self) -> None:
+        """Lets go of what was written, after a failure."""
+        if self._writer is not None:
+            self._writer.abandon()
 
 
 @contextmanager
@@ -247,13 +275,12 @@ def create(path: Path | str, header: Header) -> Iterator[NewScan]:
             unfinished = stack.enter_context(_replacing(path))
             if suffix_of(path) and not family.folder:
                 unfinished.touch()
-            writer = family.create(unfinished, header)
+        new = NewScan(path, header, family, unfinished)
         try:
-            new = NewScan(path, header, writer)
             yield new
             new.finish()
         except BaseException:
-            writer.abandon()
+            new.abandon()
             raise
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import math
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,25 @@ from nibabel.nifti2 import Nifti2Header, Nifti2Image
 from numpy.typing import NDArray
 
 from revgan.data.formats.axes import volume_channels
-from revgan.data.formats.contract import Affine, Family, Header, Reader, Selection, Values, Window
+from revgan.data.formats.contract import (
+    Affine,
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    Writer,
+)
+from revgan.data.scratch import reserve
 from revgan.errors import UserError
 
 MILLIMETRES = {1: 1e3, 3: 1e-3}
 """By the header's codes for units of length: metres and micrometres; others count as mm."""
 
+
+CHUNK = 2**20
+"""Bytes that are compressed at a time."""
 
 GZIP = b"\x1f\x8b"
 """What compressed files start with."""
@@ -27,6 +42,8 @@ HEADER = 540
 
 
 class _NiftiReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._compressed = file.read(2) == GZIP  # whatever the name says
@@ -39,6 +56,7 @@ class _NiftiReader(Reader):
         if not isinstance(image, Nifti1Image):  # such as CIFTI, which also ends in .nii
             raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._path, self._image = path, image
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         shape, others = image.shape[:3], image.shape[3:]
         stored = image.header.get_data_dtype().newbyteorder("=")
         channels = volume_channels(path, stored, shape, others)
@@ -50,14 +68,24 @@ class _NiftiReader(Reader):
         self.header = Header(channels, shape, dtype, affine, image.header)
 
     def values(self, window: Window) -> Values:
-        if self._compressed:
-            data = self._uncompressed()[*window]
+        if self._compressed and window == (slice(None),) * 3:
+            data = self._uncompressed()
         else:
+            if self._compressed and self._folder is None:
+                self._uncompress()
             data = np.asanyarray(self._image.dataobj[*window])
         dtype = np.dtype(np.float32) if self._scaled else data.dtype.newbyteorder("=")
         with np.errstate(over="ignore"):  # reported as infinite
             data = data.astype(dtype, copy=False)
         return np.moveaxis(data.reshape(*data.shape[:3], self.header.channels), -1, 0)
+
+    def _uncompress(self) -> None:
+        """Into a file that windows can be read from."""
+        self._folder = tempfile.TemporaryDirectory(prefix="revgan-scratch-")
+        plain = Path(self._folder.name) / "scan.nii"
+        with gzip.open(self._path) as source, plain.open("wb") as target:
+            shutil.copyfileobj(source, target, CHUNK)
+        self._image = type(self._image).from_filename(plain)
 
     def _uncompressed(self) -> NDArray[Any]:
         with gzip.open(self._path) as file:
@@ -70,6 +98,8 @@ class _NiftiReader(Reader):
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 def _from_stream(stream: Any) -> Any:
@@ -98,14 +128,65 @@ class Nifti(Family):
             if path.suffix.lower() != ".gz":
                 image.to_stream(file)
                 return
-            # The fastest level, which nibabel uses too; no timestamp, so that the same volume gives
-            # the same file.
-            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
+            with _compressed(file) as compressed:
                 image.to_stream(compressed)
+
+    def create(self, path: Path, header: Header) -> Writer:
+        return _NiftiWriter(path, header)
 
     def beyond(self, header: Header) -> list[str]:
         fits = header.dtype.kind in "iu" or header.dtype.itemsize >= 4
         return [] if fits else [f"values of {header.dtype}"]
+
+
+class _NiftiWriter(Writer):
+    """Writes windows to an uncompressed file, which is compressed at the end if that is asked."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path = path
+        self._compresses = path.suffix.lower() == ".gz"
+        self._plain = path.with_name(f"{path.name}.nii") if self._compresses else path
+        # One number stands for all voxels.
+        like = np.broadcast_to(np.zeros((), header.dtype), (header.channels, *header.shape))
+        image = _image(like, header)
+        image.update_header()
+        image.header.set_slope_inter(1, 0)
+        with self._plain.open("wb") as file:
+            image.header.write_to(file)
+            file.write(bytes(image.header.get_data_offset() - file.tell()))
+        self._shape: tuple[int, ...] = image.shape
+        self._dtype, self._offset = image.header.get_data_dtype(), image.header.get_data_offset()
+        reserve(self._plain, self._offset + math.prod(image.shape) * self._dtype.itemsize)
+
+    def write(self, window: Window, values: Values) -> None:
+        # Mapped for this window alone: what stays mapped counts as the process's memory.
+        stored = np.memmap(self._plain, self._dtype, "r+", self._offset, self._shape, order="F")
+        data = np.moveaxis(values, 0, -1)
+        stored[window] = data.reshape(*data.shape[:3], *self._shape[3:])
+
+    def finish(self) -> None:
+        if not self._compresses:
+            return
+        with (
+            self._plain.open("rb") as plain,
+            self._path.open("wb") as file,
+            _compressed(file) as compressed,
+        ):
+            shutil.copyfileobj(plain, compressed, CHUNK)
+        self._plain.unlink()
+
+    def abandon(self) -> None:
+        if self._compresses:
+            self._plain.unlink(missing_ok=True)
+
+
+def _compressed(file: Any) -> gzip.GzipFile:
+    """Compresses what is written into it.
+
+    By the fastest level, which nibabel uses too; without a timestamp, so that the same volume gives
+    the same file.
+    """
+    return gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0)
 
 
 def _image(values: Values, like: Header) -> Nifti1Image:

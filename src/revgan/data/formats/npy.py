@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from revgan.data.formats.axes import channel_axis, volume_channels
-from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
+from revgan.data.formats.contract import (
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    Writer,
+)
+from revgan.data.scratch import reserve
 from revgan.errors import UserError
 
 FIRST, LAST = 0, -1
@@ -14,6 +23,8 @@ FIRST, LAST = 0, -1
 
 class _NpyReader(Reader):
     """Its header's `source` is the axis of channels, or None without one."""
+
+    windowed = True
 
     def __init__(self, path: Path, spatial_dims: int) -> None:
         with path.open("rb") as file:
@@ -73,10 +84,39 @@ class Npy(Family):
         return _NpyReader(path, spatial_dims)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
-        axis = header.source
-        if axis not in (FIRST, LAST):  # of a file without such an axis, or of another family
-            usual = {2: LAST, 3: FIRST}[len(header.shape)]
-            axis = None if len(values) == 1 else usual
+        axis = _axis(header)
         array = values[0] if axis is None else np.moveaxis(values, 0, axis)
         with path.open("wb") as file:
             np.lib.format.write_array(file, array, allow_pickle=False)
+
+    def create(self, path: Path, header: Header) -> Writer:
+        return _NpyWriter(path, header)
+
+
+class _NpyWriter(Writer):
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path, self._axis = path, _axis(header)
+        shape = list(header.shape)
+        if self._axis is not None:
+            shape.insert(0 if self._axis == FIRST else len(shape), header.channels)
+        stored = np.lib.format.open_memmap(path, "w+", header.dtype, tuple(shape))
+        reserve(path, stored.offset + stored.nbytes)
+
+    def write(self, window: Window, values: Values) -> None:
+        # Mapped for this window alone: what stays mapped counts as the process's memory.
+        stored = np.lib.format.open_memmap(self._path, mode="r+")
+        channels_first = (
+            stored[np.newaxis] if self._axis is None else np.moveaxis(stored, self._axis, 0)
+        )
+        channels_first[:, *window] = values
+
+    def finish(self) -> None:
+        """All of it is there."""
+
+
+def _axis(header: Header) -> int | None:
+    """The axis of channels; None where the source has none and one is not needed."""
+    if header.source in (FIRST, LAST):
+        return int(header.source)
+    # Of a file without such an axis, or of another family.
+    return None if header.channels == 1 else {2: LAST, 3: FIRST}[len(header.shape)]

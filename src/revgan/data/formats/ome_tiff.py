@@ -53,6 +53,8 @@ class MicroSource:
 
 
 class _MicroReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path, dims: int, selection: Selection) -> None:
         self._path, self._dims = path, dims
         self._file = tifffile.TiffFile(path)

@@ -24,6 +24,8 @@ GENERIC = "generic-tiff"
 
 
 class _SlideReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path, selection: Selection) -> None:
         self._slide = slide = _openslide(path).OpenSlide(path)
         try:

@@ -3,16 +3,26 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from revgan.data.formats.axes import channel_axis
-from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
+from revgan.data.formats.contract import (
+    Family,
+    Header,
+    Reader,
+    Selection,
+    Values,
+    Window,
+    Writer,
+)
 from revgan.data.formats.pillow import Photo, photo_of
 from revgan.data.formats.pyramid import choose
 from revgan.data.formats.tiff_pages import cut_page
+from revgan.data.formats.tiles import TiledWriter
 from revgan.data.formats.upright import turn
 from revgan.errors import UserError
 
@@ -92,6 +102,7 @@ class _TiffReader(Reader):
             sizes = dpi and [MICROMETRES / dpi[0] * sides[0][1] / width for _, width in sides]
             self._level = choose(path, selection, sides, sizes)
             self._series = series = levels[self._level.number]
+            self.windowed = len(series.pages) == 1
             self._turn = turn(getattr(first.tags.get(ORIENTATION), "value", 1))
             self._palette = _palette(first)
             shape = series.shape
@@ -124,7 +135,7 @@ class _TiffReader(Reader):
     def _read(self, window: Window) -> Values:
         """The values (C, *window) of the level, as they are stored."""
         page = self._series.keyframe
-        windowed = len(self._series.pages) == 1 and window != (slice(None),) * 2
+        windowed = self.windowed and window != (slice(None),) * 2
         image = cut_page(page, window) if windowed else self._whole()[:, *window]
         if self._palette is not None:
             return np.moveaxis(self._palette[image[0]], -1, 0)
@@ -164,29 +175,42 @@ class Tiff(Family):
         packed = layout.bits < 8 * header.dtype.itemsize and header.dtype.kind == "u"
         predictable = header.dtype.kind == "f" or header.dtype.name in PREDICTED
         compression = None if packed or layout.compression == "NONE" else layout.compression
-        nodata = "" if header.nodata is None else f"{header.nodata:.17g}"
-        photo = photo_of(header)
         tifffile.imwrite(
             path,
             pixels,
-            photometric=layout.photometric,
-            planarconfig=None
-            if layout.planar == "pages" or header.channels == 1
-            else layout.planar,
-            extrasamples=layout.extra or None,
             compression=compression,
             predictor=predictable and compression in PREDICTING,
             tile=layout.tile,
             bitspersample=layout.bits if packed else None,
-            iccprofile=photo.profile(header.channels) or None,
-            resolution=photo.dpi,
-            resolutionunit=None if photo.dpi is None else "INCH",
-            extratags=[(NODATA, 2, 0, nodata, True)] if nodata else (),
-            metadata=None,
+            **_meaning(header, layout),
         )
+
+    def create(self, path: Path, header: Header) -> Writer:
+        layout = _writable(header, np.empty(0))
+        if layout.planar != "contig" or header.dtype.kind == "b":
+            return super().create(path, header)
+        predicts = header.dtype.name in PREDICTED
+        return TiledWriter(path, header, predicts=predicts, **_meaning(header, layout))
 
     def beyond(self, header: Header) -> list[str]:
         return [f"{header.channels} channels"] if header.channels > MOST else []
+
+
+def _meaning(header: Header, layout: Layout) -> dict[str, Any]:
+    """What tifffile is told of the samples of an image, and of it."""
+    nodata = "" if header.nodata is None else f"{header.nodata:.17g}"
+    planar = None if layout.planar == "pages" or header.channels == 1 else layout.planar
+    photo = photo_of(header)
+    return {
+        "photometric": layout.photometric,
+        "planarconfig": planar,
+        "extrasamples": layout.extra or None,
+        "iccprofile": photo.profile(header.channels) or None,
+        "resolution": photo.dpi,
+        "resolutionunit": None if photo.dpi is None else "INCH",
+        "extratags": [(NODATA, 2, 0, nodata, True)] if nodata else (),
+        "metadata": None,
+    }
 
 
 def _photo(page: tifffile.TiffPage) -> Photo:

@@ -113,6 +113,8 @@ class _Axes:
 
 
 class _ZarrReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path, dims: int, selection: Selection) -> None:
         zarr = _zarr(path)
         group = _image(path, zarr.open_group(path, mode="r"), selection.series)

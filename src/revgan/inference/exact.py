@@ -1,0 +1,315 @@
+"""A generator over an image or volume of any size, norm by norm.
+
+Instance norm needs statistics over everything. So each layer before a norm runs over all of the
+image, tile by tile, and what comes of it is stored in scratch arrays; but tensors of full
+resolution, which are larger than all others, are computed a second time instead. What results is
+what one pass gives, but for the order in which sums are rounded.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from revgan.data.scratch import Scratch, Window
+from revgan.directions import Direction
+from revgan.inference.fields import Field, Local, Pointwise, Stored, positions, tiles, whole
+from revgan.inference.windows import Progress, reach
+from revgan.networks import ResnetGenerator, ResnetPair, RevGenerator, TwoWayGenerator
+from revgan.networks.layers import InstanceNorm, PaddedConv
+from revgan.networks.resampling import SCALE, PixelShuffle, PixelUnshuffle, Resize
+from revgan.networks.statistics import SlabNorm
+from revgan.reversible import ReversibleSequential
+from revgan.reversible.couplings import coupling_steps
+from revgan.reversible.steps import inverted, split
+
+TILE_MULTIPLE = 16
+"""Tiles begin at multiples of it, for the sake of quick kernels and of tiled files."""
+
+
+class ExactTranslation:
+    """A translation in parts of what one pass has no room for.
+
+    Args:
+        generator: the networks; their core is a chain of couplings or of residual blocks.
+        direction: "AtoB" or "BtoA".
+        source: (1, C, *sizes), sizes that the generator takes.
+        region: the part of the translation that is wanted.
+        window: no part takes more memory than a pass over so many positions a side.
+        scratch: for what is kept.
+
+    Attributes:
+        scratch_size: bytes that are needed on the disk.
+    """
+
+    def __init__(
+        self,
+        generator: TwoWayGenerator,
+        direction: Direction,
+        source: Field,
+        region: Window,
+        window: int,
+        scratch: Scratch,
+    ) -> None:
+        self._generator, self._direction, self._source = generator, direction, source
+        self._region, self._scratch = region, scratch
+        self._numbers = generator.config.width * window ** len(source.sizes)
+        self._in_one_go = _sees_little(generator, window)
+        weight = next(generator.parameters())
+        self._device, self._dtype = weight.device, computed_in(generator)
+        rehearsal = self._tiling(scratch.like(rehearsal=True))
+        self._run(rehearsal, lambda window, x: None)
+        self._work = rehearsal.done
+        self.scratch_size = rehearsal.scratch.peak
+
+    def run(self, take: Callable[[Window, Tensor], None], progress: Progress | None = None) -> None:
+        """Translates.
+
+        Args:
+            take: is told each part (1, C, *window) of the region, and its window.
+            progress: told about each part.
+
+        Raises:
+            UserError: the disk hasn't room enough for the scratch files.
+        """
+        self._scratch.require_room(self.scratch_size)
+        self._run(self._tiling(self._scratch, progress, self._work), take)
+
+    def _tiling(self, scratch: Scratch, progress: Progress | None = None, work: int = 0) -> Tiling:
+        return Tiling(scratch, self._device, self._numbers, self._dtype, progress, work)
+
+    def _run(self, tiling: Tiling, take: Callable[[Window, Tensor], None]) -> None:
+        generator, x = self._generator, self._source
+        if self._in_one_go:
+            translation = _of_neighbourhoods(generator, self._direction, x)
+        else:
+            full = x.sizes if generator.config.downsamplings else None
+            translation = Fields(tiling, full).translated(generator, self._direction, x)
+        tiling.sweep(translation, take, self._region)
+
+
+class Evaluation(ABC):
+    """How fields are computed."""
+
+    @abstractmethod
+    def sweep(
+        self, field: Field, take: Callable[[Window, Tensor], None], region: Window | None = None
+    ) -> None:
+        """Computes all of a field, or a region of it, once; `take` is told each part."""
+
+    @abstractmethod
+    def store(
+        self, field: Field, parts: int = 1, also: Callable[[Tensor], None] = lambda x: None
+    ) -> list[Field]:
+        """Computes a field once, and keeps it.
+
+        Args:
+            field: what to store.
+            parts: into how many fields to divide the channels.
+            also: is told each part that is computed.
+        """
+
+
+class Tiling(Evaluation):
+    """Goes through fields tile by tile.
+
+    Args:
+        scratch: where stored fields are.
+        device: where they are read to.
+        numbers: how many of them a tile may have, in the widest of its tensors.
+        dtype: of stored fields.
+        progress: told of the numbers done; None for no one.
+        work: all numbers to be done.
+
+    Attributes:
+        done: numbers that are.
+    """
+
+    def __init__(
+        self,
+        scratch: Scratch,
+        device: torch.device,
+        numbers: int,
+        dtype: torch.dtype,
+        progress: Progress | None = None,
+        work: int = 0,
+    ) -> None:
+        self.scratch, self._device, self._numbers = scratch, device, numbers
+        self._dtype = dtype
+        self._progress, self._work = progress, work
+        self.done = 0
+
+    def sweep(
+        self, field: Field, take: Callable[[Window, Tensor], None], region: Window | None = None
+    ) -> None:
+        region = region or whole(field.sizes)
+        if self.scratch.rehearsal:
+            self.done += int(positions(region) * field.cost)
+            return
+        side = max(1, int((self._numbers / field.cost) ** (1 / len(region)) + 1e-6))
+        for tile in tiles(region, side, min(side, TILE_MULTIPLE)):
+            take(tile, field.read(tile))
+            self.done += int(positions(tile) * field.cost)
+            if self._progress is not None:
+                self._progress(min(self.done, self._work), self._work)
+
+    def store(
+        self, field: Field, parts: int = 1, also: Callable[[Tensor], None] = lambda x: None
+    ) -> list[Field]:
+        channels = field.channels // parts
+        dtype = torch.empty(0, dtype=self._dtype).numpy().dtype
+        arrays = [self.scratch.array((channels, *field.sizes), dtype) for _ in range(parts)]
+
+        def keep(tile: Window, x: Tensor) -> None:
+            also(x)
+            for array, part in zip(arrays, x[0].to(self._dtype).split(channels), strict=True):
+                array.write(tile, part.cpu().numpy())
+
+        self.sweep(field, keep)
+        return [Stored(array, self._device) for array in arrays]
+
+
+class Fields:
+    """Makes fields of what a generator computes.
+
+    Args:
+        evaluation: by which statistics are gathered, and fields stored.
+        large: fields of these sizes are computed twice rather than stored.
+    """
+
+    def __init__(self, evaluation: Evaluation, large: tuple[int, ...] | None = None) -> None:
+        self.evaluation, self._large = evaluation, large
+
+    def translated(self, generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
+        """The translation of x."""
+        if isinstance(generator, ResnetPair):
+            return self._residual(generator, direction, x)
+        assert isinstance(generator, RevGenerator)
+        return self._reversible(generator, direction, x)
+
+    def _residual(self, generator: ResnetPair, direction: Direction, x: Field) -> Field:
+        network = generator.generators[direction]
+        assert isinstance(network, ResnetGenerator)
+        h = self.through(network.encoder, x)
+        for block in network.blocks:
+            assert isinstance(block, nn.Sequential)
+            h = self._stored(h)  # a block needs it twice
+            h = Pointwise(torch.add, h.channels, h, self.through(block, h))
+        return self.through(network.decoder, h)
+
+    def _reversible(self, generator: RevGenerator, direction: Direction, x: Field) -> Field:
+        core = generator.core
+        assert isinstance(core, ReversibleSequential)
+        forwards, steps = direction == "AtoB", coupling_steps(core)
+        h = self.through(generator.encoder_a if forwards else generator.encoder_b, x)
+        halves = self.evaluation.store(
+            Pointwise(lambda x: torch.cat(split(x, exact=core.exact), dim=1), h.channels, h),
+            parts=2,
+        )
+        channels = h.channels
+        del x, h  # scratch arrays go with the last field that refers to them
+        if not forwards:
+            halves.reverse()
+        for step in steps if forwards else inverted(steps):
+            target, source = halves
+            assert isinstance(step.net, nn.Sequential)
+            features = self.through(step.net, source)
+            new = Pointwise(step.combine, target.channels, target, features)
+            halves = [source, self._stored(new)]
+            del target, source, features, new
+        if not forwards:
+            halves.reverse()
+        h = Pointwise(lambda *halves: torch.cat(halves, dim=1), channels, *halves)
+        return self.through(generator.decoder_b if forwards else generator.decoder_a, h)
+
+    def through(self, layers: Iterable[nn.Module], x: Field) -> Field:
+        """The output of layers in a row, as `revgan.networks.parts` makes them."""
+        for layer in layers:
+            if isinstance(layer, InstanceNorm):
+                x = self.normalised(layer, x)
+            elif isinstance(layer, _POINTWISE):
+                x = Pointwise(layer, x.channels, x)
+            else:
+                x = _local(layer, x)
+        return x
+
+    def normalised(self, layer: InstanceNorm, u: Field) -> Field:
+        """The output of a norm, by statistics of all of u."""
+        norm = SlabNorm(layer, len(u.sizes) + 2, iter(()))
+        moments = norm.moments()
+        if u.sizes == self._large:
+            self.evaluation.sweep(u, lambda _, x: moments.add(x))
+        else:
+            (u,) = self.evaluation.store(u, also=moments.add)
+        if moments.count:  # there is none in a rehearsal
+            norm.take(moments)
+        return Pointwise(norm.normalised, u.channels, u)
+
+    def _stored(self, field: Field) -> Field:
+        (stored,) = self.evaluation.store(field)
+        return stored
+
+
+def computed_in(generator: TwoWayGenerator) -> torch.dtype:
+    """The type of the numbers that a generator computes with, but 32 bits at least."""
+    return torch.promote_types(next(generator.parameters()).dtype, torch.float32)
+
+
+_POINTWISE = (nn.ReLU, nn.Tanh, nn.Dropout, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def _local(layer: nn.Module, x: Field) -> Field:
+    """The output of a convolution, and of what rearranges its input or output."""
+    parts = list(layer) if isinstance(layer, nn.Sequential) else [layer]
+    cell, made, margin = 1, 1, 1
+    match parts:
+        case [PaddedConv(conv=inner)]:
+            cell, channels = inner.stride[0], inner.out_channels
+            margin = -(-(inner.kernel_size[0] // 2) // cell)
+        case [nn.ConvTranspose2d() | nn.ConvTranspose3d() as inner]:
+            made, channels = SCALE, inner.out_channels
+        case [PixelUnshuffle(), PaddedConv(conv=inner)]:
+            cell, channels = SCALE, inner.out_channels
+        case [PaddedConv(conv=inner), PixelShuffle()]:
+            made, channels = SCALE, inner.out_channels // SCALE ** len(x.sizes)
+        case [Resize(), PaddedConv(conv=inner)]:
+            # The kernel reaches to 3/4 of a cell beyond the border of its own, and interpolation to
+            # the middle of the cell behind that.
+            made, margin, channels = SCALE, 2, inner.out_channels
+        case _:
+            raise TypeError(f"a {type(layer).__name__} can't be computed in parts")
+    dtype = inner.weight.dtype
+    return Local(lambda x: layer(x.to(dtype)), channels, x, cell, made, margin=margin)
+
+
+def _sees_little(generator: TwoWayGenerator, window: int) -> bool:
+    """Whether windows with all that they depend on are not much larger than without."""
+    radius = reach(generator.config)
+    return radius is not None and 4 * radius <= window
+
+
+def _of_neighbourhoods(generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
+    """The translation, each part of it from all that it depends on."""
+    config = generator.config
+    cell, radius = config.size_multiple, reach(config)
+    assert radius is not None
+    channels = generator.out_channels if direction == "AtoB" else generator.in_channels
+    dtype = next(generator.parameters()).dtype
+
+    def run(x: Tensor) -> Tensor:
+        return generator(x.to(dtype), direction)
+
+    translation = Local(
+        run,
+        channels,
+        x,
+        cell,
+        cell,
+        margin=-(-radius // cell),
+        least=config.min_size // cell,
+    )
+    translation.cost = max(translation.cost, config.width)
+    return translation
