@@ -405,9 +405,9 @@ def test_a_finished_run_goes_on_when_steps_are_raised(run):
         (["--preset", "paper"], "omit --preset"),
         (["--run", "elsewhere"], "omit --run"),
         (["other"], "omit the folder of images"),
-        (["--generator.width", "4"], "goes on with the run's networks; omit --"),
-        (["--discriminator.width", "4"], "goes on with the run's networks; omit --"),
-        (["--objective", "paired"], "goes on with the run's networks; omit --"),
+        (["--generator.width", "4"], "continues with the run's networks; omit --"),
+        (["--discriminator.width", "4"], "continues with the run's networks; omit --"),
+        (["--objective", "paired"], "continues with the run's networks; omit --"),
         (["--data.path", "/nowhere"], "no longer in /nowhere"),
     ],
 )
