@@ -95,9 +95,11 @@ def add_window_options(parser: Parser) -> None:
         metavar="auto|whole|SIZE",
         type=str,
         default="auto",
-        help="whole: each file in one pass; SIZE: files that are larger in parts of so many pixels "
-        "or voxels a side; auto: in one pass where that fits into the free memory, else in the "
-        "largest parts that fit",
+        help=(
+            "whole: each file in one pass; SIZE: larger files in parts with this many pixels or "
+            "voxels per side; auto: in one pass if that fits the free memory, else in the largest "
+            "parts that fit"
+        ),
     )
     parser.add_argument(
         "--overlap",
