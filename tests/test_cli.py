@@ -410,7 +410,7 @@ def test_a_run_folder_in_use_is_left_alone(capsys, run, images, tmp_path):
     assert "--resume" in refusal(capsys, "demo", "--run", run, status=1)
     assert files(run) == before
     (tmp_path / "file").touch()
-    assert "is in the way" in sentence(capsys, train(images, tmp_path / "file"), 1)
+    assert "isn't an empty folder" in sentence(capsys, train(images, tmp_path / "file"), 1)
     assert "is a file" in sentence(capsys, train(images, tmp_path / "file" / "run"), 1)
 
 
@@ -434,9 +434,9 @@ def test_a_finished_run_goes_on_when_steps_are_raised(run):
         (["--preset", "paper"], "omit --preset"),
         (["--run", "elsewhere"], "omit --run"),
         (["other"], "omit the folder of images"),
-        (["--generator.width", "4"], "goes on with the run's networks; omit --"),
-        (["--discriminator.width", "4"], "goes on with the run's networks; omit --"),
-        (["--objective", "paired"], "goes on with the run's networks; omit --"),
+        (["--generator.width", "4"], "continues with the run's networks; omit --"),
+        (["--discriminator.width", "4"], "continues with the run's networks; omit --"),
+        (["--objective", "paired"], "continues with the run's networks; omit --"),
         (["--data.path", "/nowhere"], "no longer in /nowhere"),
     ],
 )
@@ -609,7 +609,7 @@ def test_memory_that_is_not_enough_is_told_and_nothing_else_taken_for_it(
 
     monkeypatch.setattr(Trainer, "step", fail)
     if told:
-        assert "memory is not enough" in sentence(capsys, train(images, tmp_path / "run"), 1)
+        assert "doesn't have enough memory" in sentence(capsys, train(images, tmp_path / "run"), 1)
     else:
         with pytest.raises(RuntimeError, match="second derivative"):
             train(images, tmp_path / "run")

@@ -38,8 +38,8 @@ class Wishes:
 
     Attributes:
         direction: "AtoB" or "BtoA".
-        device: "auto", or a device's name as PyTorch has it.
-        windows: decides for a model whether and how large files are cut.
+        device: "auto", or a device's name in PyTorch.
+        windows: decides, for a model, whether and how large files are cut.
         into_folder: the target is a folder of files even if the source is one scan and it doesn't
             exist yet.
         recursive: looks into folders inside the source, too.
@@ -67,10 +67,10 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
 
     Args:
         run: a run folder or a model folder.
-        source: an image or a volume, whichever the model is for, or a folder of them.
-        target: for a file, a file or a folder; for a folder, a folder. Within a folder, files keep
-            their names; JPEGs become PNGs where the translation has an alpha channel. Folders are
-            made.
+        source: an image or volume, whichever the model translates, or a folder of them.
+        target: a file or folder for a file, a folder for a folder. In a folder, files keep their
+            names; JPEGs become PNGs if the translation has an alpha channel. Folders are made as
+            needed.
         wishes: all else.
         console: where to tell it.
 
@@ -188,10 +188,10 @@ def _tell(
 def _check_names(
     run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
 ) -> None:
-    """Refuses files that are not of the model's kind by their suffix."""
+    """Refuses files whose suffix isn't of the model's kind."""
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
-        raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
+        raise UserError(f"{target} is a file, but the output must be a folder; name a folder")
     if source.is_file() and suffix_of(source) and not suffix_of(source, spatial_dims):
         raise UserError(
             f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
@@ -207,9 +207,10 @@ def _check_names(
 def _outputs(
     sources: Sequence[ScanRef], folder: Path, channels: int, spatial_dims: int, console: Console
 ) -> list[Path]:
-    """Where the translations go: the names of the inputs, but PNG for what their format can't hold.
+    """The paths of the translations: the inputs' names, or .png where their format can't hold them.
 
-    That is an alpha channel in a JPEG. Formats that are only read have another in their place.
+    That is the case for an alpha channel in a JPEG. Formats that can only be read are replaced by
+    others.
     """
     smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
     outputs = [writable(folder / ref.file_name) for ref in sources]

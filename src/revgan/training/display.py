@@ -1,4 +1,4 @@
-"""What a person sees while training runs."""
+"""What users see while training runs."""
 
 import time
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ class _Losses(ProgressColumn):
 
 
 class Display:
-    """A progress bar with losses, speed and remaining time; plain lines without a terminal.
+    """A progress bar with losses, speed and remaining time; plain lines if there is no terminal.
 
     Args:
-        console: where it is shown.
+        console: where to show it.
         first: steps done before.
         total: steps in all.
     """
@@ -72,7 +72,7 @@ class Display:
         self._bar.stop()
 
     def advance(self, done: int) -> None:
-        """Moves the bar to `done` steps."""
+        """Advances the bar to `done` steps."""
         self._bar.update(self._task, completed=done)
 
     def show(
@@ -82,7 +82,7 @@ class Display:
         images_per_second: float,
         skipped: int = 0,
     ) -> None:
-        """Shows the losses, both directions and both discriminators summed, and skipped steps."""
+        """Shows the losses, summed over directions and discriminators, and skipped steps."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in summary(losses).items())
         if skipped:
             text = f"{text}  skipped {skipped}".strip()
@@ -110,7 +110,7 @@ class Display:
 def summary(losses: Mapping[str, float | None]) -> dict[str, float]:
     """The losses summed by kind: gan, cycle or l1, identity, and the discriminators' as d.
 
-    Those of a step that was left out, None, are left out too.
+    Skipped steps' losses, which are None, are omitted.
     """
     sums: dict[str, float] = {}
     for name, value in losses.items():
@@ -125,7 +125,7 @@ class Clock:
     """Measures speed.
 
     Args:
-        images_per_step: of each domain, over all processes.
+        images_per_step: per domain, over all processes.
         first: steps done before.
     """
 
@@ -135,7 +135,7 @@ class Clock:
         self._time = time.perf_counter()
 
     def images_per_second(self, step: int) -> float:
-        """Of the steps since the last call, now that `step` steps are done."""
+        """The speed since the last call, when `step` steps are done."""
         now = time.perf_counter()
         speed = (step - self._step) * self._images_per_step / max(now - self._time, 1e-9)
         self._step, self._time = step, now
