@@ -335,7 +335,7 @@ def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsy
 
 
 def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path, monkeypatch):
-    def interrupt(path, dims):
+    def interrupt(path, *what):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(files_read, "read", interrupt)

@@ -3,7 +3,6 @@
 Each command is imported when called, and PyTorch when it runs, so that help doesn't wait for it.
 """
 
-import shlex
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TextIO
 
 from revgan import __version__
@@ -21,6 +21,7 @@ from revgan.errors import (
     io_sentence,
     out_of_memory,
     solver_failed,
+    visible,
 )
 
 COMMANDS = {
@@ -110,20 +111,22 @@ def _terminable() -> Iterator[None]:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    from rich.console import Console
-
     from revgan.environment import Load
     from revgan.options import Parser
+    from revgan.text import PlainConsole, shell_word
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names need not be UTF-8
     load = Load()
     module = "import_weights" if name == "import" else name  # import is a Python keyword
     command = import_module(f"revgan.commands.{module}")
     parser = Parser(name)
     command.add_options(parser)
     options = parser.parse_args(arguments)
-    options.command_line = shlex.join(["revgan", name, *arguments])
+    options.command_line = " ".join(map(shell_word, ["revgan", name, *arguments]))
     load.yield_when_busy()
-    return command.run(options, Console())
+    return command.run(options, PlainConsole())
 
 
 def _overview() -> str:
@@ -142,6 +145,11 @@ def _overview() -> str:
     )
 
 
+def _tell(message: object) -> None:
+    """Prints a sentence to stderr, on one line, whatever names are in it."""
+    print(f"revgan: {visible(message)}", file=sys.stderr)
+
+
 _show_warning = warnings.showwarning
 
 
@@ -155,11 +163,11 @@ def _show(
 ) -> None:
     """Prints notices as sentences, and all other warnings as Python does."""
     if issubclass(category, Notice):
-        print(f"revgan: {message}", file=sys.stderr)
+        _tell(message)
     else:
         _show_warning(message, category, filename, lineno, file, line)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"revgan: {message}", file=sys.stderr)
+    _tell(message)
     return status

@@ -65,6 +65,21 @@ def one_line(error: object, at_most: int | None = None) -> str:
     return text[at_most:] if at_most < 0 else text[:at_most]
 
 
+def visible(text: object, keep: str = "") -> str:
+    """A text with what can't be printed, such as control characters, as Python's escapes.
+
+    Names of files may hold anything; those that aren't UTF-8 hold lone surrogates (PEP 383).
+
+    Args:
+        text: the text, or an object to be put in words.
+        keep: characters to leave alone.
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in str(text)
+    )
+
+
 def check_choices(config: "DataclassInstance") -> None:
     """Checks the fields of a dataclass whose type is a `Literal`.
 

@@ -1,6 +1,7 @@
 """Writes files that appear complete or not at all."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -73,13 +74,15 @@ def making_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, complete or not at all.
+    """Writes a text file, whole or not at all, and flushed to the disk.
 
     Raises:
         OSError: the disk is full or not writable.
     """
-    with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

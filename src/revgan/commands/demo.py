@@ -8,6 +8,7 @@ from typing import Literal
 from jsonargparse import Namespace
 from rich.console import Console
 
+from revgan.errors import visible
 from revgan.options import (
     Parser,
     add_folder_option,
@@ -16,6 +17,7 @@ from revgan.options import (
     run_config,
     start_from,
 )
+from revgan.text import shell_word
 
 Dataset = Literal["earth", "earth-labels", "brain", "brain-super-resolution"]
 
@@ -64,9 +66,10 @@ def run(options: Namespace, console: Console) -> int:
         for title, rows in evaluation.titled().items():
             if title != TITLES["round_trip"]:
                 console.print(rows_to_rich(rows, title, evaluation.items))
-        console.print(f"The report: {folder.report}", soft_wrap=True)
+        console.print(f"The report: {visible(folder.report)}", soft_wrap=True)
     else:  # an interrupted training isn't evaluated
-        console.print(f"then, for the report: revgan evaluate {folder.root}", soft_wrap=True)
+        command = f"revgan evaluate {shell_word(folder.root)}"
+        console.print(f"and then, for the report: {command}", soft_wrap=True)
     return 128 + outcome.signal if outcome.signal else 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.evaluation.wanted import UNET, Distribution, ScoreOptions
 from revgan.options import (
     Parser,
@@ -16,6 +16,7 @@ from revgan.options import (
     trained_config,
     window_options,
 )
+from revgan.text import PlainConsole
 
 
 def add_options(parser: Parser) -> None:
@@ -72,12 +73,12 @@ def run(options: Namespace, console: Console) -> int:
     wanted, files = _scores(options), _files(options)
     runs = named_runs(options.runs, options.names)
     if options.json:
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
     configs = {name: trained_config(folder, options) for name, folder in runs.items()}
     evaluations = {}
     for name, folder in runs.items():
         if len(runs) > 1:
-            console.print(f"Evaluating {name}", soft_wrap=True)
+            console.print(f"Evaluating {visible(name)}", soft_wrap=True)
         evaluations[name] = run_evaluation(
             configs[name], folder, console, window_options(options), wanted, options.model
         )
@@ -86,7 +87,7 @@ def run(options: Namespace, console: Console) -> int:
     show_scores(evaluations, console, files=files, as_json=options.json, named=named)
     if not options.json:
         for folder in runs.values():
-            console.print(f"The report: {folder.report}", soft_wrap=True)
+            console.print(f"The report: {visible(folder.report)}", soft_wrap=True)
     return 0
 
 

@@ -6,7 +6,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.directions import Direction
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import (
     Parser,
     add_names_option,
@@ -66,5 +66,5 @@ def run(options: Namespace, console: Console) -> int:
             raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
     samples = options.samples or [str(SAMPLES)]
     draw_samples(runs, configs, paths, direction, samples, options.model, console)
-    print(f"Wrote {' and '.join(map(str, paths))}")
+    console.print(f"Wrote {' and '.join(map(visible, paths))}", soft_wrap=True)
     return 0

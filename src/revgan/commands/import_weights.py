@@ -6,6 +6,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.directions import Direction
+from revgan.errors import visible
 from revgan.options import Parser
 
 
@@ -36,8 +37,8 @@ def run(options: Namespace, console: Console) -> int:
     generator = import_model(Path(options.source), model, options.epoch, options.direction)
     config = generator.config
     console.print(
-        f"Wrote {model}: {config.model} of width {config.width}, depth {config.depth} and norm "
-        f"{config.norm}, {' and '.join(generator.directions)}",
+        f"Wrote {visible(model)}: {config.model} of width {config.width}, depth {config.depth} and "
+        f"norm {config.norm}, {' and '.join(generator.directions)}",
         soft_wrap=True,
     )
     return 0

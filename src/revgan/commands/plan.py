@@ -9,6 +9,7 @@ from rich.console import Console
 
 from revgan.errors import UsageError
 from revgan.options import Parser, add_run_options, run_config, start_from
+from revgan.text import PlainConsole
 
 if TYPE_CHECKING:
     from revgan.training.runs import RunFolder
@@ -58,7 +59,7 @@ def run(options: Namespace, console: Console) -> int:
     domains = planned_domains(config, folder, options.spatial_dims, channels and tuple(channels))
     workload = planned_workload(config, domains, options.size)
     if options.json:
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
     with console.status("Planning") as status:
         plan = make_plan(workload, lambda what: status.update(f"Planning: {what}"))
     if options.json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import Parser
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _told(
     what: str, target: Path, side: int, counts: "Mapping[Role, int]", console: Console
 ) -> None:
     console.print(
-        f"Wrote {what} of {side} x {side} pixels to {target}, pairs for training: "
+        f"Wrote {what} of {side} x {side} pixels to {visible(target)}, pairs for training: "
         f"{counts['train']:,}, for the test: {counts['test']:,}",
         soft_wrap=True,
     )

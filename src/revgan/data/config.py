@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from revgan.data.intensity import Choice, IntensityConfig, Limit
+from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class DataConfig:
         z_b: the same for B.
         t_a: point in time, from 0, of time series of A.
         t_b: the same for B.
+        slices: takes volumes for images, slice by slice: axial, coronal or sagittal ones, turned as
+            radiologists see them. A model trained so translates volumes, slice by slice. `flip`
+            then mirrors along the rows, which is front to back in sagittal slices.
         align: brings B of each pair onto A's grid, by where the two files say that they are: on the
             ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
@@ -127,6 +131,7 @@ class DataConfig:
     z_b: int | None = None
     t_a: int | None = None
     t_b: int | None = None
+    slices: View | None = None
     resize: int | None = None
     crop: int = 256
     flip: bool = True
@@ -212,9 +217,16 @@ class DataConfig:
         )
 
     @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files, of which images may be slices."""
+        return self.spatial_dims if self.slices is None else 3
+
+    @property
     def kept(self) -> Cache:
         """Where prepared scans are kept."""
-        return self.cache if self.spatial_dims == 2 else "disk"
+        if self.file_dims == 2:
+            return self.cache
+        return "disk" if self.cache == "none" else self.cache
 
     def choice(self, domain: DomainName) -> Choice:
         """A domain's option."""
@@ -276,6 +288,9 @@ class DataConfig:
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (None, 1, 2, 3, 4):
                 raise ValueError(f"{name} must be null or 1 to 4, not {getattr(self, name)}")
+        if self.slices not in (None, *get_args(View)):
+            known = ", ".join(get_args(View))
+            raise ValueError(f"slices must be null or one of {known}, not {self.slices!r}")
         if self.cache not in get_args(Cache):
             known = ", ".join(get_args(Cache))
             raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
@@ -340,12 +355,13 @@ def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FOR_IMAGES = (
-    *("resize", "channels_a", "channels_b", "cache"),
+    *("slices", "resize", "channels_a", "channels_b", "cache"),
     *("pixel_size_a", "pixel_size_b", "z_a", "z_b"),
 )
 
 LEARNT = (
     "spatial_dims",
+    "slices",
     "level_a",
     "level_b",
     "pixel_size_a",

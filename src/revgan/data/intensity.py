@@ -136,7 +136,7 @@ class Intensity:
         middle, half = self._middle_and_half(values.ndim, wide)
         if wide:
             return values.astype(np.float64) * half + middle
-        intensities = values * half
+        intensities: Values = values * half
         intensities += middle
         return intensities
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from revgan.data.formats import WHOLE, Scan, Selection
 from revgan.data.grids import resample
 from revgan.data.intensity import IntensityMapping, TypeRange, mapping_from_dict
+from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError
 from revgan.files import write_text
@@ -112,6 +113,7 @@ class Preparation:
             -1; a number is in the files' units.
         part_a: which channels and which resolution of A's files it was.
         part_b: likewise for B.
+        slices: which slices of volumes its images are; None for images.
     """
 
     a: IntensityMapping
@@ -120,6 +122,7 @@ class Preparation:
     fill: Fill = "low"
     part_a: Selection = WHOLE
     part_b: Selection = WHOLE
+    slices: View | None = None
 
     def of(self, domain: DomainName) -> IntensityMapping:
         """The intensity mapping of a domain."""
@@ -146,6 +149,8 @@ class Preparation:
         parts = {domain: _part_to_dict(self.part(domain)) for domain in DOMAINS}
         if any(parts.values()):
             content["parts"] = parts
+        if self.slices is not None:
+            content["slices"] = self.slices
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / PREPARATION, yaml.safe_dump(content, sort_keys=False))
 
@@ -176,6 +181,9 @@ class Preparation:
             x, y, z = map(float, spacing)
             spacing = x, y, z
         fill = content.get("fill", "low")
+        slices = content.get("slices")
+        if slices not in (None, *get_args(View)):
+            raise ValueError(f"slices are {', '.join(get_args(View))}, not {slices!r}")
         parts = content.get("parts", {})
         return cls(
             a,
@@ -183,6 +191,7 @@ class Preparation:
             Grid(content["orientation"], spacing),
             fill if fill == "low" else float(fill),
             *(_part_from_dict(parts.get(domain, {})) for domain in DOMAINS),
+            slices,
         )
 
 

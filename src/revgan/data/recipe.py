@@ -15,7 +15,6 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from revgan.data.aligning import align
 from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.config import DataConfig
 from revgan.data.foreground import foreground_positions
@@ -135,9 +134,6 @@ class Recipe:
                 volume must not be, nor any scan that intensities are to be found for.
         """
         scan = ref.read(self.config.spatial_dims)
-        if ref.onto is not None:
-            grid = ref.onto.header(self.config.spatial_dims)
-            scan = align(scan, grid, str(ref), nearest=self.flat)
         if not KINDS[self.config.spatial_dims].photos:
             require_contrast(scan, ref.path)
         prepared = self.apply(scan, ref.path)

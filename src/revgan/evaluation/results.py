@@ -66,6 +66,8 @@ def _suffix(source: Domain, target: Domain) -> str | None:
     made = Header(target.channels, shape, target.intensity.output_type(None) or target.dtype)
     if isinstance(target.intensity, TypeRange) and len(shape) == 2 and holds("x.png", made):
         return ".png"
+    if any(ref.plane is not None for ref in source.test):
+        return ".tif"
     if all(holds(ref.path, made) for ref in source.test):
         return None
     return suffix_of(target.train[0].path, len(shape))

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from revgan.data.formats import (
     KINDS,
+    WHOLE,
     Header,
     Selection,
     holds,
@@ -23,9 +24,10 @@ from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.batches import Outcome, translate_all
-from revgan.inference.jobs import FileJob, fitting_type
+from revgan.inference.jobs import fitting_type
 from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
+from revgan.inference.slicewise import file_job
 from revgan.inference.translator import Translator
 from revgan.inference.windows import Windows
 
@@ -41,7 +43,7 @@ class Wishes:
         into_folder: the target is a folder of files even if the source is one scan and it doesn't
             exist yet.
         recursive: looks into folders inside the source, too.
-        series: which of several scans in a file or folder to translate, as in `data.series`.
+        selection: which part of the source's files is meant; what it leaves open is as in training.
         skip_existing: leaves out files whose translation is there already.
         part: which of a folder's files to translate.
         dtype: of the values to write; None for that of `Translator.output_type`.
@@ -53,7 +55,7 @@ class Wishes:
     windows: Callable[[Translator], Windows | None]
     into_folder: bool = False
     recursive: bool = False
-    series: str | None = None
+    selection: Selection = WHOLE
     skip_existing: bool = False
     part: Share = ALL
     dtype: str | None = None
@@ -88,11 +90,10 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
             f"{run} does not translate {wishes.direction}; give --direction "
             f"{' or '.join(directions)}"
         )
-    dims = translator.generator.spatial_dims
+    dims = translator.file_dims
     if wishes.resize is not None and not KINDS[dims].halved:
         raise UserError(f"--resize is for images, and {run} translates volumes; leave it out")
-    selection = Selection(series=wishes.series)
-    found = given_scans(source, dims, recursive=wishes.recursive, selection=selection)
+    found = given_scans(source, dims, recursive=wishes.recursive, selection=wishes.selection)
     found.tell()
     one = len(found.refs) == 1 and found.refs[0].path == source  # not the only one in a folder
     into_folder = wishes.into_folder or not one or (target.is_dir() and not is_scan(target))
@@ -111,7 +112,9 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     left = [pair for pair in mine if not (wishes.skip_existing and pair[1].exists())]
     _make_folders([output for _, output in left])
     jobs = [
-        FileJob(translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize)
+        file_job(
+            translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize
+        )
         for ref, output in left
     ]
     outcome = translate_all(jobs, wishes.direction, console)
@@ -130,7 +133,7 @@ def _common_type(
     found = set()
     for ref in refs:
         with suppress(UserError):  # which the file's own translation tells
-            found.add(ref.header(translator.generator.spatial_dims).dtype)
+            found.add(ref.header(translator.file_dims).dtype)
     return fitting_type(translator, wishes.direction, found) if found else None
 
 

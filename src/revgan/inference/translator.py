@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values
+from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, probe, understood
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
-from revgan.inference.jobs import FileJob
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
+from revgan.inference.slicewise import file_job
 from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
@@ -305,6 +305,12 @@ class Translator:
         return values
 
     @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files: volumes, if the images are their slices."""
+        sliced = self.preparation is not None and self.preparation.slices is not None
+        return 3 if sliced else self.generator.spatial_dims
+
+    @property
     def grid(self) -> Grid:
         """The grid that volumes are brought to."""
         if self.preparation is None:
@@ -320,6 +326,35 @@ class Translator:
         """
         before, after = self.intensities(direction)
         return after.output_type(source if isinstance(before, TypeRange) else None)
+
+    def part(self, path: Path, direction: Direction, selection: Selection) -> Selection:
+        """Which part of a file is translated: as told, else as the training read its files.
+
+        What training read is no wish where a file's format doesn't have it; nor are the channels
+        where a file has only as many as the model takes.
+
+        Args:
+            path: the file.
+            direction: "AtoB" or "BtoA".
+            selection: what the user says.
+
+        Raises:
+            UserError: the file is missing, damaged or of another kind.
+        """
+        part = WHOLE if self.preparation is None else self.preparation.part(ends(direction)[0])
+        if not part.given:
+            return selection
+        dims = self.generator.spatial_dims
+        known = understood(path, dims) - set(selection.given)
+        if {"level", "pixel_size"} & set(selection.given):
+            known -= {"level", "pixel_size"}
+        idle = {name for name in part.given if name not in known} | {"channels"}
+        found = selection.over(replace(part, **dict.fromkeys(idle)))
+        if part.channels is None or "channels" not in known:
+            return found
+        if probe(path, dims, found).channels == self.channels(direction)[0]:
+            return found
+        return replace(found, channels=part.channels)
 
     def translate_file(
         self,
@@ -344,7 +379,7 @@ class Translator:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        job = FileJob(self, source, target, direction, selection=selection)
+        job = file_job(self, source, target, direction, selection=selection)
         job.read()
         job.translate(progress)
         job.write()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from revgan.data.preparation import Preparation
+from revgan.errors import notice
 from revgan.files import write_text
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import save_generator
@@ -39,11 +40,19 @@ class Best:
 
     @classmethod
     def read(cls, folder: Path) -> "Best | None":
-        """Reads the record in a run's best/; None if there is none."""
+        """That in a run's best/; None without one, or if the record is damaged, which it tells."""
+        path = folder / RECORD
         try:
-            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-        except (OSError, TypeError, ValueError):
+            best = cls(**json.loads(path.read_text(encoding="utf-8", errors="replace")))
+            numbers = best.step, best.mae, best.psnr, best.ssim
+            if all(map(math.isfinite, numbers)) and isinstance(best.step, int):
+                return best
+        except FileNotFoundError:  # no best model yet, or killed while one was saved
             return None
+        except (OSError, TypeError, ValueError, RecursionError):
+            pass
+        notice(f"{path} is damaged, so the run has no best model")
+        return None
 
 
 class BestModel:

@@ -21,6 +21,7 @@ from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 from revgan.training.largest import largest_size
 from revgan.training.prediction import Workload, predict_training
+from revgan.training.processes import together
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:
     if device.type != "cuda":
         # torchrun and accelerate launch set it; num_processes counts those of all machines.
         budget //= int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-    return int(accelerator.gather(torch.tensor([budget], device=device)).min())
+    with together():
+        return int(accelerator.gather(torch.tensor([budget], device=device)).min())
 
 
 def decide_memory(

@@ -5,7 +5,6 @@ several processes, only the main one writes.
 """
 
 import math
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,12 @@ from revgan.errors import UserError
 from revgan.files import write_text, writing
 from revgan.networks.pretrained import save_generator
 from revgan.training.best import BestModel, forget_best_after
-from revgan.training.checkpoint import how_to_go_on, not_written, save_checkpoint
+from revgan.training.checkpoint import (
+    forget_checkpoints_after,
+    how_to_go_on,
+    not_written,
+    save_checkpoint,
+)
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display
 from revgan.training.objectives import Batch
@@ -56,7 +60,7 @@ class Journal:
 
     @contextmanager
     def opened(self, first: int) -> Iterator[None]:
-        """Enables `write` while active; removes a new run's folder if nothing was saved.
+        """Within, `write` can be called; removes a new run's files if nothing to keep came.
 
         Args:
             first: steps done before; files from later steps are removed.
@@ -65,7 +69,7 @@ class Journal:
             UserError: a file can't be written.
         """
         every, accelerator, run = self.config.training, self.accelerator, self.folder
-        fresh = accelerator.is_main_process and not run.root.exists()
+        fresh = accelerator.is_main_process and not run.config.exists()
         try:
             if accelerator.is_main_process:
                 self._begin(first)
@@ -87,7 +91,7 @@ class Journal:
             raise not_written(error, Path(error.filename or run.root), run.checkpoints) from error
         finally:
             if fresh and not run.history() and not any(run.checkpoints.glob("step-*")):
-                shutil.rmtree(run.root, ignore_errors=True)
+                run.clear()
 
     def _begin(self, first: int) -> None:
         run = self.folder
@@ -95,8 +99,10 @@ class Journal:
         write_text(run.config, self.config.to_yaml())
         if self.data.preparation is not None:
             self.data.preparation.write(run.model)
+        run.sweep()
         run.forget_after(first)
         forget_best_after(run.best, first)
+        forget_checkpoints_after(run.checkpoints, first)
 
     def write(self, step: int, losses: dict[str, Tensor], batch: Batch, *, stopping: bool) -> None:
         """Writes what is due.
@@ -124,6 +130,7 @@ class Journal:
         if not self.trainer.skips.now:
             self._good = batch
         if log or score or show or save:
+            self._require_folder()
             values = self._checked(step, losses, batch, weights=score or show or save, kept=save)
         self._display.advance(step)
         if not self.accelerator.is_main_process:
@@ -136,6 +143,13 @@ class Journal:
             self._show(step)
         if save:
             self._save(step)
+
+    def _require_folder(self) -> None:
+        if self.accelerator.is_main_process and not self.folder.config.exists():
+            raise UserError(
+                f"the run folder {self.folder.root} was removed or moved while the run was "
+                "trained; go on where it is now, or train anew"
+            )
 
     def _checked(
         self, step: int, losses: dict[str, Tensor], batch: Batch, *, weights: bool, kept: bool

@@ -1,6 +1,7 @@
 """The training loop: from a configuration and a data set to a trained model in a run folder."""
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from revgan.training.choosing import decide_memory
 from revgan.training.config import RunConfig
 from revgan.training.interrupt import StopRequest
 from revgan.training.journal import Journal
+from revgan.training.lock import trained_alone
 from revgan.training.processes import LostProcessError, first_told
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer
@@ -49,12 +51,17 @@ def train(
 
     Raises:
         UserError: the device is missing, the disk is full, training diverged, an image or another
-            process is lost, or the checkpoint belongs to different networks.
+            process is lost, another training is in the folder, or the checkpoint belongs to other
+            networks.
         Stopped: a signal came before the first step, in which case a new run leaves no folder; or a
             second Ctrl-C came.
     """
-    with StopRequest() as stop, quiet_writers():
+    with StopRequest() as stop, quiet_writers(), ExitStack() as alone:
         accelerator = make_accelerator(config.runtime, run)
+        if accelerator.is_main_process:
+            alone.enter_context(trained_alone(run.root))
+            if not resume:
+                run.require_none()  # another process may have made one meanwhile
         samples = TrainingSamples(
             data, config.data, paired=config.paired, seed=config.training.seed
         )

@@ -73,9 +73,25 @@ class Batch:
         """The images of a domain."""
         return self.a if domain == "a" else self.b
 
-    def filled(self, domain: DomainName, image: Tensor) -> Tensor:
-        """An image of a domain with `gaps.fill` where it is NaN."""
-        return image if self.gaps is None else fill_gaps(image, self.gaps.fill[domain])
+    def marked(self, domain: DomainName, image: Tensor, seen: Tensor | None) -> Tensor:
+        """An image of a domain that says where something was measured; itself without gaps.
+
+        Args:
+            domain: whose `gaps.fill` the image gets where it isn't seen.
+            image: (B, C, *spatial).
+            seen: (B, 1, *spatial) of bool.
+
+        Returns:
+            (B, C + 1, *spatial): the last channel is 1 where it is seen, and else 0.
+        """
+        if self.gaps is None or seen is None:
+            return image
+        shown = torch.where(seen, image, self.gaps.fill[domain].to(image))
+        return torch.cat((shown, seen.to(image)), dim=1)
+
+    def unmarked(self, marked: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The image, and where it is seen, of what `marked` gave."""
+        return (marked, None) if self.gaps is None else (marked[:, :-1], marked[:, -1:])
 
     def distance(self, domain: DomainName, image: Tensor, within: Tensor | None = None) -> Tensor:
         """The mean absolute difference from the images of a domain, where these were measured.
@@ -136,8 +152,8 @@ def adversarial_loss(
             paper's Section 1.2 puts at the end of the discriminator. "cross-entropy" is the
             original GAN loss (Goodfellow et al., 2014), with Sigmoid and logarithm fused into one
             numerically stable function.
-        seen: bool (B, 1, *spatial), where the judged image has data: a patch counts by the share of
-            its area that has data. None counts all alike.
+        seen: (B, 1, *spatial), true or above 0 where something was measured in what was judged: a
+            patch counts by the share of its place that was. None counts all alike.
 
     Returns:
         The mean over patches, 0 at best.
@@ -289,7 +305,7 @@ class Objective(ABC):
                 the two, so with it they are always shown one after the other.
         """
         judge, form = players.judge(domain), self.config.adversarial
-        real = self._marked(batch.of(domain), self._real_seen(domain, batch))
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
         real, real_seen = self._judged(domain, real, batch)
         fake, fake_seen = self._judged(domain, fake, batch)
         if together and judge.config.norm != "batch":
@@ -307,26 +323,19 @@ class Objective(ABC):
         return adversarial_loss(logits, real=True, form=self.config.adversarial, seen=seen)
 
     def _judged(
-        self, domain: DomainName, image: Tensor, batch: Batch
+        self, domain: DomainName, marked: Tensor, batch: Batch
     ) -> tuple[Tensor, Tensor | None]:
-        """A discriminator's input, and where its image isn't NaN, which marks gaps."""
-        if batch.gaps is None:
-            return self._shown(domain, image, batch), None
-        seen = ~image.isnan().any(dim=1, keepdim=True)
-        return self._shown(domain, batch.filled(domain, image), batch), seen
+        """A discriminator's input, and where something was measured in it."""
+        image, seen = batch.unmarked(marked)
+        return self._shown(domain, image, batch), seen
 
     def _made(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
-        """A translation into a domain, with gaps where its input has none measured.
+        """A translation into a domain, marked where it was made of nothing.
 
         So the discriminators see the same fill in real images and translations, and can't tell them
         apart by it.
         """
-        return self._marked(image, self._made_seen(domain, batch))
-
-    @staticmethod
-    def _marked(image: Tensor, seen: Tensor | None) -> Tensor:
-        """An image (B, C, *spatial) with NaN where it isn't seen."""
-        return image if seen is None else image.where(seen, torch.nan)
+        return batch.marked(domain, image, self._made_seen(domain, batch))
 
     @abstractmethod
     def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
@@ -385,7 +394,7 @@ class UnpairedObjective(Objective):
         made = self._made(target, fake.image, batch)
         yield {f"gan_{there}": self._fool(target, players, batch, made)}
         made = self._made(target, fake.image, batch)
-        cycled = translate(players.generator, batch.filled(target, made), back(there))
+        cycled = translate(players.generator, batch.unmarked(made)[0], back(there))
         yield {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
         return self._made(target, fake.finish(), batch)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from revgan.data.channels import COLOURS
 from revgan.data.domains import spread
 from revgan.data.formats import Affine
 from revgan.data.sets import DataConfig, DataSet
@@ -58,6 +59,8 @@ def save_pictures(
                 return there_and_back(generator, x, direction, accelerator)
 
             title, grid = draw(data, direction, largest, translate)
+            if data.kind.photos and max(data.channels) > COLOURS:
+                title += " (channels 1 to 3)"
             pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
             times = max(1, WIDTH // pixels.shape[1])
             pixels = pixels.repeat(times, 0).repeat(times, 1)

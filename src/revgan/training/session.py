@@ -4,7 +4,9 @@ from rich.console import Console
 
 from revgan.data import cache
 from revgan.data.sets import DataSet
+from revgan.errors import visible
 from revgan.memory import format_bytes
+from revgan.text import shell_word
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
@@ -28,14 +30,16 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     outcome = train(config, data, run, resume=resume, console=console)
     if outcome.finished:
         best = Best.read(run.best)
-        kept = f"; the best by {best.by}, from step {best.step}, is {run.best}" if best else ""
+        where = visible(run.best)
+        kept = f"; the best by {best.by}, of step {best.step}, is {where}" if best else ""
         console.print(
-            f"Trained {outcome.steps} steps; the model is {run.model}{kept}", soft_wrap=True
+            f"Trained {outcome.steps} steps; the model is {visible(run.model)}{kept}",
+            soft_wrap=True,
         )
     else:
         console.print(
             f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; continue "
-            f"with: revgan train --resume {run.root}",
+            f"with: revgan train --resume {shell_word(run.root)}",
             soft_wrap=True,
         )
     return outcome

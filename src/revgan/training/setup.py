@@ -130,12 +130,23 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
     step, tensors, counts = load_checkpoint(run.checkpoints)
     try:
         trainer.load_state(tensors)
+    except ValueError as error:
+        raise UserError(
+            f"the checkpoint of step {step} in {run.root} is damaged: {error}; remove it to resume "
+            "from the one before"
+        ) from error
     except (RuntimeError, KeyError) as error:
         raise UserError(
             f"the checkpoint of step {step} in {run.root} belongs to different networks than the "
             "configuration describes; resume without changing architecture or objective"
         ) from error
     for pool in trainer.objective.pools.values():  # images of another crop don't fit
-        pool.images = [image for image in pool.images if image.shape[-1] == config.data.crop]
+        shape = (config.data.crop,) * config.data.spatial_dims
+        pool.images = [image for image in pool.images if image.shape[1:] == shape]
     trainer.load_counts(counts)
+    if not trainer.norm().isfinite():
+        raise UserError(
+            f"the checkpoint of step {step} in {run.root} holds numbers that aren't finite; remove "
+            "it to resume from the one before"
+        )
     return step

@@ -16,6 +16,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 
 from revgan.directions import DOMAINS
+from revgan.errors import short
 from revgan.networks import TwoWayGenerator
 from revgan.networks.recomputing import FrozenStatistics
 from revgan.training.average import WeightAverage
@@ -27,6 +28,9 @@ from revgan.training.skips import Skips
 
 _NETWORKS, _POOLS = 0, 1
 """The streams of a step's random draws: in the networks (dropout) and in the image pools."""
+
+MOMENTS = "step", "exp_avg", "exp_avg_sq"
+"""What Adam remembers of each weight."""
 
 
 class Trainer:
@@ -262,8 +266,13 @@ class Trainer:
         If it had no average, one starts from the generator.
 
         Raises:
-            RuntimeError: the tensors belong to different networks.
+            RuntimeError, KeyError: the tensors belong to other networks.
+            ValueError: one is missing, or none of those that `state` has.
         """
+        kinds = "generator", "a", "b", "average", *(f"adam_{name}" for name in self._optimizers)
+        kinds += tuple(f"pool_{domain}" for domain in DOMAINS)
+        if odd := [name for name in tensors if name.partition(".")[0] not in kinds]:
+            raise ValueError(f"nothing of a training is called {short(odd[0])}")
         for name, network in self._networks().items():
             network.load_state_dict(_below(name, tensors))
         if self.average is not None:
@@ -271,7 +280,12 @@ class Trainer:
         for name, optimizer in self._optimizers.items():
             weights = optimizer.param_groups[0]["params"]
             state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _below(f"adam_{name}", tensors).items():
+            moments = _below(f"adam_{name}", tensors)
+            wanted = {f"{index}.{key}" for index in range(len(weights)) for key in MOMENTS}
+            if moments and moments.keys() != wanted:  # none, if all steps so far were left out
+                wrong = sorted(moments.keys() ^ wanted)[0]
+                raise ValueError(f"Adam's {short(wrong)} of {name} is missing or unknown")
+            for key, value in moments.items():
                 index, moment = key.split(".")
                 if value.ndim:  # the fused step needs the moments in the weights' memory layout
                     value = torch.empty_like(weights[int(index)]).copy_(value)

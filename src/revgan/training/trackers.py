@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from accelerate.utils import is_mlflow_available, is_wandb_available
 
-from revgan.errors import UserError, one_line
+from revgan.errors import UserError, notice, one_line
 from revgan.files import write_text
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.runs import RunFolder
@@ -202,7 +202,13 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types aren't
 
 def _ids(run: RunFolder) -> dict[str, str]:
     path = run.trackers
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        notice(f"{path} is damaged, so W&B and MLflow begin another run")
+        return {}
 
 
 def _known_id(run: RunFolder, tracker: str) -> str | None:
