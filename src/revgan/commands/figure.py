@@ -64,7 +64,8 @@ def run(options: Namespace, console: Console) -> int:
     for path in paths:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
+    earlier = ", in place of what was there" if any(path.exists() for path in paths) else ""
     samples = options.samples or [str(SAMPLES)]
     draw_samples(runs, configs, paths, direction, samples, options.model, console)
-    console.print(f"Wrote {' and '.join(map(visible, paths))}", soft_wrap=True)
+    console.print(f"Wrote {' and '.join(map(visible, paths))}{earlier}", soft_wrap=True)
     return 0

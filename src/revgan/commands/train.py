@@ -52,8 +52,19 @@ def add_options(parser: Parser) -> None:
 
 
 def _start(parser: Parser, options: Namespace) -> None:
+    given = {argument.partition("=")[0] for argument in parser.args}
+    if options.images is not None and "--data.path" in given:
+        raise UsageError(
+            f"the images are given twice, as {options.images} and as --data.path; omit one of them"
+        )
     files = [] if options.resume is None else [_resumed(options).config]
     start_from(parser, options.preset, *files)
+    steps = (options if "--training.steps" in given else parser.get_defaults())["training.steps"]
+    if "--training.epochs" in given and steps is not None:
+        raise UsageError(
+            f"--training.epochs does nothing beside training.steps {steps}; omit it, or give "
+            "--training.steps null"
+        )
 
 
 def run(options: Namespace, console: Console) -> int:

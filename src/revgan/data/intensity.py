@@ -135,7 +135,8 @@ class Intensity:
         wide = bool(self.dtype) and np.dtype(self.dtype).itemsize > 2 and self.dtype != "float32"
         middle, half = self._middle_and_half(values.ndim, wide)
         if wide:
-            return values.astype(np.float64) * half + middle
+            exact: Values = values.astype(np.float64) * half + middle
+            return exact
         intensities: Values = values * half
         intensities += middle
         return intensities

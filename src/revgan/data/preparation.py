@@ -185,12 +185,14 @@ class Preparation:
         if slices not in (None, *get_args(View)):
             raise ValueError(f"slices are {', '.join(get_args(View))}, not {slices!r}")
         parts = content.get("parts", {})
+        part_a, part_b = (_part_from_dict(parts.get(domain, {})) for domain in DOMAINS)
         return cls(
             a,
             b,
             Grid(content["orientation"], spacing),
             fill if fill == "low" else float(fill),
-            *(_part_from_dict(parts.get(domain, {})) for domain in DOMAINS),
+            part_a,
+            part_b,
             slices,
         )
 

@@ -118,8 +118,8 @@ def open_data_set(
         raise UserError(problem)
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
-        parts = (learnt_part(config.part(name)) for name in DOMAINS)
-        preparation = Preparation(a, b, config.grid, config.fill, *parts, config.slices)
+        part_a, part_b = (learnt_part(config.part(name)) for name in DOMAINS)
+        preparation = Preparation(a, b, config.grid, config.fill, part_a, part_b, config.slices)
         for name in DOMAINS:
             _tell_of_gaps(name, train.of(name), found, config)
     for name in DOMAINS:

@@ -105,6 +105,8 @@ class Parser(ArgumentParser):
         Raises:
             UsageError: the options are wrong.
         """
+        if "" in args:
+            raise UsageError(f"an argument is empty; fill it or omit it, see {self.prog} --help")
         try:
             options = super().parse_args(args, namespace, **how)
             if self.start is not _leave_defaults:

@@ -82,7 +82,7 @@ class Journal:
             self._clock = Clock(every.batch_size * accelerator.num_processes, first)
             total = self.trainer.total_steps
             try:
-                with Display(self.console, first, total, every.sample_every) as self._display:
+                with Display(self.console, first, total) as self._display:
                     yield
             finally:
                 with writing(run.tensorboard):

@@ -43,7 +43,10 @@ def validate(
 
 
 def _scored(pairs: Iterator[tuple[Tensor, Tensor, Tensor | None]]) -> Scores:
-    """Scores pairs with a fully measured position, else all with filled gaps.Crops are small, so that all of them are in memory."""
+    """Scores pairs with a fully measured position, else all with filled gaps.
+
+    Crops are small, so that all of them are in memory.
+    """
     found = list(pairs)
     counted = [(made, wanted, mask) for made, wanted, mask in found if mask is None or mask.any()]
     if not counted:
@@ -75,8 +78,7 @@ def _pairs(
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """While active, dropout is off, and batch norms use running statistics without updating
-    them."""
+    """While active, dropout is off, and batch norms use running statistics as they are."""
     network.eval()
     try:
         yield
