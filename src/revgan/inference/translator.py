@@ -16,9 +16,9 @@ from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
-from revgan.inference.jobs import FileJob
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
+from revgan.inference.slicewise import file_job
 from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
@@ -174,7 +174,7 @@ class Translator:
         progress: Progress | None,
         wanted: np.dtype[Any] | None,
     ) -> Values:
-        """Values (C, *spatial) on the model's grid, in the units of files, there and there.
+        """Translates values (C, *spatial) on the model's grid, in files' units on both sides.
 
         What comes out is not rounded yet to what a type of integers has.
 
@@ -191,7 +191,7 @@ class Translator:
             mapping = mapping.of_scan([with_nan(values, missing_in(values, nodata))])
         unit = torch.from_numpy(self.to_unit(values, nodata, mapping, direction))
         translated = self._translate_tensor(unit, direction, progress)
-        del unit  # large, as are the values to be made
+        del unit  # it is large, and so are the values to come
         return self.from_unit(translated, direction, dtype, wanted)
 
     def input_mapping(self, direction: Direction, dtype: np.dtype[Any]) -> IntensityMapping:
@@ -305,6 +305,12 @@ class Translator:
         return values
 
     @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files: volumes, if the images are their slices."""
+        sliced = self.preparation is not None and self.preparation.slices is not None
+        return 3 if sliced else self.generator.spatial_dims
+
+    @property
     def grid(self) -> Grid:
         """The grid that volumes are brought to."""
         if self.preparation is None:
@@ -366,14 +372,14 @@ class Translator:
             source: a file, or a folder that is a scan.
             target: likewise.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each window, if there are several.
             selection: which part of the source is meant.
 
         Raises:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        job = FileJob(self, source, target, direction, selection=selection)
+        job = file_job(self, source, target, direction, selection=selection)
         job.read()
         job.translate(progress)
         job.write()
