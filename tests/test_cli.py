@@ -321,10 +321,11 @@ def test_bad_data_is_refused_before_anything_is_written(capsys, tmp_path, spoil,
 def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsys, tmp_path):
     images = make_images(tmp_path / "images", channels=(1, 3), dtype=np.uint16)
     run = tmp_path / "run"
-    message = sentence(capsys, train(images, run))
+    by_type = {"data__intensity_a": "type", "data__intensity_b": "type"}
+    message = sentence(capsys, train(images, run, **by_type))
     assert "--losses.identity_weight 0" in message
     assert not run.exists()
-    assert train(images, run, losses__identity_weight=0) == 0
+    assert train(images, run, losses__identity_weight=0, **by_type) == 0
     assert "method: type" in (run / "model" / "intensity.yaml").read_text()
     target = tmp_path / "out.png"
     assert main(["translate", str(run), str(images / "testA" / "0.png"), str(target)]) == 0
@@ -334,7 +335,7 @@ def test_domains_of_different_channels_need_no_identity_loss_and_translate(capsy
 
 
 def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path, monkeypatch):
-    def interrupt(path):
+    def interrupt(path, *what):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(files_read, "read", interrupt)

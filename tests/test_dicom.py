@@ -250,7 +250,7 @@ def test_what_is_no_slice_of_the_volume_is_named_with_its_reason(tmp_path):
         "reportsi.dcm": "DICOM without an image (SR)",
         "MR_truncated.dcm": "a single slice, which is no volume",
         "junk.dcm": "no DICOM in spite of its name",
-        "note.txt": ".txt is no format of volumes",
+        "note.txt": ".txt isn't a format for volumes",
     }
 
 

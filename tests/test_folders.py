@@ -65,13 +65,13 @@ def test_find_scans_takes_every_suffix_and_leaves_out_hidden_files_and_folders(t
         s for f in families() if 2 in f.spatial_dims and not f.folder for s in f.suffixes
     )
     wanted = [f"{i:02}{suffix}" for i, suffix in enumerate((*files, ".JPG", ".Tiff"))]
-    touch(tmp_path, *wanted, ".hidden.png", "._0.png", "notes.txt", "weights.npy")
+    touch(tmp_path, *wanted, ".hidden.png", "._0.png", "notes.txt", "weights.nii")
     touch(tmp_path / "folder.png", "inside.png")
     found = find_scans(tmp_path, 2)
     assert [ref.path.name for ref in found.refs] == wanted
     assert {path.name: reason for path, reason in found.passed} == {
-        "notes.txt": ".txt is no format of images",
-        "weights.npy": "a volume by its suffix",
+        "notes.txt": ".txt isn't a format for images",
+        "weights.nii": "a volume by its suffix",
         "folder.png": "a folder; data.recursive true descends",
     }
 

@@ -11,8 +11,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.nn.modules import module as nn_module
 
-from revgan.inference.planning import Translation, predict_translation
 from revgan.inference import translate_padded
+from revgan.inference.planning import Translation, predict_translation
 from revgan.memory import measure_step, predict_step
 from revgan.networks import build_generator
 from revgan.training.prediction import predict_training

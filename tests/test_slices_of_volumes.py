@@ -59,7 +59,7 @@ def test_pairs_of_volumes_are_pairs_of_slices_turned_alike(tmp_path):
         np.testing.assert_array_equal(data.a.prepared(a).values, data.b.prepared(b).values)
     assert data.preparation.slices == "axial"
     save(tmp_path / "trainB" / "x.nii.gz", values[..., :5].copy())
-    with pytest.raises(UserError, match="has 6 axial slices and .* 5"):
+    with pytest.raises(UserError, match=r"has 6 axial slices and .* 5"):
         locate(config, paired=True)
 
 

@@ -6,6 +6,7 @@ import pytest
 import tifffile
 
 from revgan.data import formats
+from revgan.data.foreground import foreground_positions
 from revgan.data.formats import Selection, pyramid
 from revgan.data.formats.physical import place
 from revgan.errors import UserError
@@ -87,3 +88,17 @@ def test_slides_are_only_read(slide):
     with pytest.raises(UserError, match=r"only read; use the suffix \.ome\.tif"):
         formats.write(slide.with_name("y.svs"), scan.values, scan.header)
     assert not formats.holds("y.svs", scan.header)
+
+
+@pytest.mark.parametrize("shape", [(400, 300), (3000, 2100)])
+def test_crops_are_drawn_from_tissue_not_from_glass(shape):
+    rows, columns = np.indices(shape)
+    inside = (rows < shape[0] // 4) & (columns > shape[1] // 2)
+    stain = np.array([180, 90, 150], np.uint8)[:, None, None]
+    values = np.where(inside, stain, np.uint8(240))
+    found = foreground_positions(values, colour=True)
+    assert len(found) > 1000
+    assert inside[tuple(found.T)].mean() > 0.98  # squares of a few pixels lie across the border
+    assert len(np.unique(found, axis=0)) == len(found)
+    # What is bright would be the glass.
+    assert inside[tuple(foreground_positions(values).T)].mean() < 0.05

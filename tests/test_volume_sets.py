@@ -14,7 +14,7 @@ from skimage.filters import threshold_otsu
 from torch.utils.data import DataLoader
 
 from revgan.data import cache as disk
-from revgan.data import folders
+from revgan.data import refs
 from revgan.data.config import DataConfig
 from revgan.data.foreground import POSITIONS, foreground_positions, otsu_threshold
 from revgan.data.formats import Scan
@@ -250,7 +250,7 @@ def test_names_without_partner_are_refused_in_pairs_only(tmp_path):
 
 
 def test_a_folder_without_training_volumes_is_refused(tmp_path):
-    assert refusal(tmp_path).endswith("it needs the folders trainA and trainB")
+    assert "it needs the folders trainA and trainB" in refusal(tmp_path)
     (tmp_path / "trainA").mkdir()
     (tmp_path / "trainB").mkdir()
     assert "holds no volumes; put files there that end in" in refusal(tmp_path)
@@ -369,7 +369,7 @@ def test_intensities_that_can_not_be_told_apart_name_their_domain(tmp_path):
 def test_a_prepared_volume_is_not_read_again(tmp_path, monkeypatch):
     make_volumes(tmp_path)
     first = opened(tmp_path)
-    monkeypatch.setattr(folders, "read", None)
+    monkeypatch.setattr(refs, "read", None)
     second = opened(tmp_path)
     assert second.a.train == first.a.train
     assert torch.equal(second.b.load(second.b.test[1]), first.b.load(first.b.test[1]))

@@ -116,7 +116,7 @@ def test_the_model_folder_says_what_volumes_go_through(tmp_path):
     data |= {"spacing": (1.0, 1.0, 1.0), "intensity_b": "zscore"}
     run(configuration(folder, data=data, steps=1), tmp_path / "run")
     content = mapping(tmp_path / "run")
-    assert content["a"] == {"low": -1000.0, "high": 2000.0, "clip": True}
+    assert content["a"] == {"low": -1000.0, "high": 2000.0, "clip": True, "dtype": "float32"}
     assert content["b"]["low"] < 0 < content["b"]["high"]
     assert (content["orientation"], content["spacing"]) == ("RAS", [1.0, 1.0, 1.0])
     kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["data"]
@@ -208,7 +208,7 @@ def test_train_and_resume_from_the_command_line(tmp_path, capsys):
         ("--data.spacing=[1,1]", '"data.spacing"'),
         ("--data.spacing=[1,0,1]", "--data.spacing must be null or three numbers above 0"),
         ("--data.resize=30", "--data.resize does nothing for volumes"),
-        ("--data.intensity_a=hu", "['range', 'percentiles', 'zscore']. Got value: hu"),
+        ("--data.intensity_a=hu", "'zscore-per-scan']. Got value: hu"),
         ("--data.intensity_a=range", "--data.intensity_a, low_a and high_a don't go together"),
         ("--data.foreground=2", "--data.foreground must be from 0 to 1, not 2.0"),
         ("--data.crop=25", "--data.crop must be a multiple of 2 from 24 up, not 25"),

@@ -123,8 +123,7 @@ def _run(name: str, arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     options.command_line = shlex.join(["revgan", name, *arguments])
     load.yield_when_busy()
-    status: int = command.run(options, Console())
-    return status
+    return command.run(options, Console())
 
 
 def _overview() -> str:

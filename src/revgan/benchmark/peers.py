@@ -141,8 +141,7 @@ class RevtorchCore(ReversibleSequential):
         self._sequences = [ReversibleSequence(nn.ModuleList(way)) for way in (there, back)]
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # it takes no conditions
-        y: Tensor = self._sequences[0](x)
-        return y
+        return self._sequences[0](x)
 
     def inverse(self, y: Tensor) -> Tensor:  # type: ignore[override]
         return _swapped(self._sequences[1](_swapped(y)))
@@ -154,8 +153,7 @@ class _Negated(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = -self.net(x)
-        return y
+        return -self.net(x)
 
 
 def _swapped(x: Tensor) -> Tensor:

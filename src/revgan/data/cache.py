@@ -37,7 +37,7 @@ ABANDONED = 24 * 3600.0
 """Seconds without a change after which an unfinished entry counts as left by a killed process."""
 
 VERSION = 3
-"""Of what entries hold; another one makes old entries unused."""
+"""Version of the entries' content; entries of other versions are ignored."""
 
 OVERRUN = 0.01
 """The share of the limit that may be written before room is made again."""
@@ -82,7 +82,7 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
 
     Args:
         files: those that it is read from.
-        what: all else that decides what the entry holds, as JSON has it.
+        what: everything else that the entry's content depends on, as JSON values.
 
     Raises:
         UserError: one of the files isn't there.
@@ -93,7 +93,7 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
             status = path.stat()
         except OSError as error:
             raise UserError(
-                f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
+                f"{path} can't be opened ({error.strerror}); give an existing, readable file"
             ) from error
         seen.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     text = json.dumps([VERSION, seen, *what])

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from nibabel.orientations import aff2axcodes
 
+from revgan.data.aligning import apart
 from revgan.data.channels import COLOURS
 from revgan.data.config import DataConfig
 from revgan.data.folders import Split
 from revgan.data.formats import KINDS
+from revgan.data.formats.ground import same_crs
 from revgan.data.recipe import Found
 from revgan.data.refs import ScanRef
 from revgan.data.store import Store
@@ -103,25 +105,29 @@ def require_one_orientation(found: FoundScans) -> None:
 def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str | None:
     """What is wrong with the first aligned pair whose scans are on different grids, if any."""
     kind = KINDS[config.spatial_dims]
+    remedy = "set data.align true to resample B onto A's grid"
     for a, b in zip(split.a, split.b, strict=True) if split.aligned else ():
-        shape = found[a].shape
-        if shape != found[b].shape:
+        one, other = found[a], found[b]
+        if one.shape != other.shape:
             return (
-                f"{a} is {kind.size(shape)} and {b} {kind.size(found[b].shape)}; paired scans must "
-                "have the same size, so resample one onto the other's grid"
+                f"{a} is {kind.size(one.shape)} and {b} {kind.size(other.shape)}; paired scans "
+                f"must have the same size, so {remedy}"
             )
-        place, other = found[a].affine, found[b].affine
-        if place is None or other is None:
+        if one.ground is not None and other.ground is not None:
+            if not same_crs(one.ground.crs, other.ground.crs):
+                return f"{a} and {b} are in different CRSs; {remedy}"
+            place, moved, by = one.ground.affine, other.ground.affine, "CRS"
+        elif one.affine is not None and other.affine is not None:
+            place, moved, by = one.affine, other.affine, "affines"
+        else:
             continue
-        # The corners; an affine takes nothing farther away than these.
-        dims = len(shape)
-        corners = np.indices((2,) * dims).reshape(dims, -1) * (np.array(shape)[:, None] - 1)
-        apart = (place - other) @ np.vstack([corners, np.ones(2**dims)])
-        distance = np.linalg.norm(apart[:-1], axis=0).max()
-        if distance > MISPLACED * np.linalg.norm(place[:-1, :-1], axis=0).min():
+        distance = apart(place, moved, one.shape)
+        if distance > MISPLACED:
+            side = np.linalg.norm(place[:-1, :-1], axis=0).min()
+            far = f"{distance:.3g} pixels" if by == "CRS" else f"{distance * side:.3g} mm"
             return (
-                f"{a} and {b} are up to {distance:.3g} mm apart according to their affines; paired "
-                "scans must be in the same place, so resample one onto the other's grid"
+                f"{a} and {b} are up to {far} apart according to their {by}; "
+                f"paired scans must be in the same place, so {remedy}"
             )
     return None
 

@@ -34,10 +34,12 @@ class Chosen(NamedTuple):
     Attributes:
         mapping: of the intensities.
         why: in words.
+        plain: it is what scans of the kind have without a look at their values, too.
     """
 
     mapping: IntensityMapping
     why: str
+    plain: bool = False
 
 
 def is_photo(dtype: np.dtype[Any], kind: Kind) -> bool:
@@ -84,7 +86,8 @@ def choose_intensity(
         config = IntensityConfig("percentiles", 0.0, 100.0, clip, each)
         return Chosen(_extremes(survey, config), f"the lowest and the highest value{apart}")
     config = IntensityConfig(clip=clip, per_channel=each)
-    return Chosen(fit_survey(config, survey), f"percentiles 0.5 and 99.5{apart}")
+    plain = not kind.photos and each == per_channel
+    return Chosen(fit_survey(config, survey), f"percentiles 0.5 and 99.5{apart}", plain)
 
 
 def _span(part: Channel) -> float:
@@ -104,16 +107,16 @@ def _extremes(survey: Survey, config: IntensityConfig) -> Intensity:
     return Intensity(lows, highs, config.clip)
 
 
-def said(mapping: IntensityMapping) -> str:
+def said(chosen: Chosen) -> str:
     """What becomes -1 and 1, in words."""
-    if isinstance(mapping, TypeRange):
-        return f"the full range of {mapping.dtype or 'their type'}"
-    limits = mapping if isinstance(mapping, Intensity) else mapping.typical
+    mapping = chosen.mapping
+    if not isinstance(mapping, Intensity):
+        return chosen.why
     low, high = (
         f"{limit:.6g}" if not isinstance(limit, tuple) else _listed(limit)
-        for limit in (limits.low, limits.high)
+        for limit in (mapping.low, mapping.high)
     )
-    return f"{low} to {high}"
+    return f"{chosen.why}: {low} to {high}"
 
 
 def _listed(limits: tuple[float, ...]) -> str:

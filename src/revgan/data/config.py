@@ -47,7 +47,23 @@ class DataConfig:
         val_share: likewise for validation.
         recursive: scans in folders inside those of `path` count, too.
         series: which of several scans in a file or folder is meant: of DICOM, by the number of the
-            series, its description or its UID; null takes all series of a folder.
+            series, its description or its UID; of OME-TIFF and OME-Zarr by the image's number or
+            name; null takes all series of a folder, and the only image of a file.
+        level_a: level of a pyramid that A is read at, such as a whole slide's; 0 is the finest, and
+            null means it.
+        level_b: the same for B.
+        pixel_size_a: micrometres from pixel to pixel that images of A are resampled to as they are
+            read, from the next finer level of their pyramid; null leaves their resolution.
+        pixel_size_b: the same for B.
+        select_a: channels that are taken of A's files, by number from 0 or by name, such as [DAPI,
+            2]; null takes all.
+        select_b: the same for B.
+        z_a: plane, from 0, that is the image of a stack of A.
+        z_b: the same for B.
+        t_a: point in time, from 0, of time series of A.
+        t_b: the same for B.
+        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
+            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         slices: takes volumes for images, slice by slice: axial, coronal or sagittal ones, turned as
             radiologists see them. A model trained so translates volumes, slice by slice. `flip`
             then mirrors along the rows, which is front to back in sagittal slices.
@@ -65,9 +81,11 @@ class DataConfig:
             anterior, superior), without resampling; null leaves them.
         spacing: the voxel spacing that volumes are resampled to, in millimetres along these axes,
             such as [1, 1, 1]; null keeps their resolution.
-        crops_per_volume: cubes cut from each volume of the larger domain in an epoch.
-        foreground: the share of cubes whose centre is drawn from the foreground, which is brighter
-            than Otsu's threshold; of pairs, from that of A. The others come from anywhere.
+        crops_per_volume: squares or cubes cut from each image or volume of the larger domain in an
+            epoch.
+        foreground: the share of them whose centre is drawn from the foreground, which is brighter
+            than Otsu's threshold or, in colour images such as stained slides, more colourful; of
+            pairs, from that of A. The others come from anywhere.
         intensity_a: what becomes -1 and 1 in A: "range" takes low and high as they are, in the
             file's units, such as Hounsfield units; "percentiles" are those of all training scans,
             "zscore" takes low and high in standard deviations from their mean, and
@@ -101,6 +119,17 @@ class DataConfig:
     val_share: float = 0.0
     recursive: bool = False
     series: str | None = None
+    align: bool = False
+    level_a: int | None = None
+    level_b: int | None = None
+    pixel_size_a: float | None = None
+    pixel_size_b: float | None = None
+    select_a: tuple[str | int, ...] | None = None
+    select_b: tuple[str | int, ...] | None = None
+    z_a: int | None = None
+    z_b: int | None = None
+    t_a: int | None = None
+    t_b: int | None = None
     slices: View | None = None
     resize: int | None = None
     crop: int = 256
@@ -133,8 +162,10 @@ class DataConfig:
         if self.spatial_dims == 2:
             self._check_images()
         else:
-            self._check_volumes()
+            _ = self.grid  # checks its own values
+        self._check_crops()
         self._check_intensities()
+        self._check_parts()
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """An image's height and width after `resize`."""
@@ -166,10 +197,23 @@ class DataConfig:
 
     @property
     def selection(self) -> "Selection":
-        """Which part of each file is meant."""
+        """Which of several scans in files and folders is meant."""
         from revgan.data.formats import Selection  # brings libraries that `--help` does without
 
         return Selection(series=self.series)
+
+    def part(self, domain: DomainName) -> "Selection":
+        """Which part of a domain's scans is meant."""
+        from revgan.data.formats import Selection
+
+        selected = getattr(self, f"select_{domain}")
+        return Selection(
+            level=getattr(self, f"level_{domain}"),
+            pixel_size=getattr(self, f"pixel_size_{domain}"),
+            channels=None if selected is None else tuple(map(str, selected)),
+            z=getattr(self, f"z_{domain}"),
+            t=getattr(self, f"t_{domain}"),
+        )
 
     @property
     def file_dims(self) -> int:
@@ -246,16 +290,35 @@ class DataConfig:
         if self.slices not in (None, *get_args(View)):
             known = ", ".join(get_args(View))
             raise ValueError(f"slices must be null or one of {known}, not {self.slices!r}")
+        if self.slices is not None and self.align:
+            raise ValueError(
+                "slices have no place to align by; leave out align, and resample volumes of B onto "
+                "the grids of A before"
+            )
         if self.cache not in get_args(Cache):
             known = ", ".join(get_args(Cache))
             raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
 
-    def _check_volumes(self) -> None:
+    def _check_crops(self) -> None:
         if self.crops_per_volume < 1:
             raise ValueError(f"crops_per_volume must be 1 or more, not {self.crops_per_volume}")
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
-        _ = self.grid  # checks its own values
+
+    def _check_parts(self) -> None:
+        for domain in DOMAINS:
+            for name in (f"level_{domain}", f"z_{domain}", f"t_{domain}"):
+                if (getattr(self, name) or 0) < 0:
+                    raise ValueError(f"{name} must be null or from 0 up, not {getattr(self, name)}")
+            size = getattr(self, f"pixel_size_{domain}")
+            if size is not None and not 0 < size < math.inf:
+                raise ValueError(f"pixel_size_{domain} must be null or above 0, not {size:g}")
+            if size is not None and getattr(self, f"level_{domain}") is not None:
+                raise ValueError(
+                    f"pixel_size_{domain} finds the level itself; leave out level_{domain}"
+                )
+            if getattr(self, f"select_{domain}") == ():
+                raise ValueError(f"select_{domain} must be null or name a channel, not []")
 
     def _check_intensities(self) -> None:
         if self.fill != "low" and not (
@@ -295,11 +358,20 @@ def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-FOR_IMAGES = ("slices", "resize", "channels_a", "channels_b", "cache")
+FOR_IMAGES = (
+    *("slices", "resize", "channels_a", "channels_b", "cache"),
+    *("pixel_size_a", "pixel_size_b", "z_a", "z_b"),
+)
 
 LEARNT = (
     "spatial_dims",
     "slices",
+    "level_a",
+    "level_b",
+    "pixel_size_a",
+    "pixel_size_b",
+    "select_a",
+    "select_b",
     "orientation",
     "spacing",
     "intensity_a",
@@ -315,4 +387,4 @@ LEARNT = (
 )
 """Options that trained networks depend on: other values would need other networks."""
 
-FOR_VOLUMES = ("orientation", "spacing", "crops_per_volume", "foreground")
+FOR_VOLUMES = ("orientation", "spacing")

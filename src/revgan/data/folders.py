@@ -38,9 +38,25 @@ class Split:
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
 
+    @property
+    def onto_a(self) -> "Split":
+        """The split with each scan of B brought onto the grid of its partner in A."""
+        if not self.aligned:
+            return self
+        pairs = zip(self.a, self.b, strict=True)
+        return replace(self, b=tuple(replace(b, onto=a) for a, b in pairs))
+
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
         """The scans of a domain."""
         return self.a if domain == "a" else self.b
+
+    def reading(self, a: Selection, b: Selection) -> "Split":
+        """The same scans, of which parts are read."""
+        return replace(
+            self,
+            a=tuple(replace(ref, selection=a.over(ref.selection)) for ref in self.a),
+            b=tuple(replace(ref, selection=b.over(ref.selection)) for ref in self.b),
+        )
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,13 @@ class Folder:
     train: Split
     test: Split | None
     val: Split | None
+
+    def reading(self, a: Selection, b: Selection) -> "Folder":
+        """The same scans, of which parts are read: of A's and of B's."""
+        train, test, val = (
+            split and split.reading(a, b) for split in (self.train, self.test, self.val)
+        )
+        return Folder(self.root, train or self.train, test, val)
 
 
 Finder = Callable[[Path], Scans]
@@ -67,15 +90,15 @@ def open_folder(
 ) -> Folder:
     """Finds the scans of a folder in one of two layouts, without reading them.
 
-    Either `trainA` and `trainB` with scans of A and B, or, of images alone, `train` with files that
-    show A on the left and B on the right. Those for the test are in folders called `test` in place
-    of `train`, those for validation in `val`. Both may be missing; without `test`, `val` is for the
-    test. The user is told what is passed over.
+    Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
+    show A on the left and B on the right. Test scans are in folders called `test` instead of
+    `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
+    testing. The user is told what is passed over.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
-        paired: scans of A and B are pairs: in two folders, they go by the same names.
+        paired: scans of A and B are pairs; in two folders, partners have the same name.
         recursive: looks into folders inside these, too.
         selection: which part of each file is meant.
 
@@ -276,8 +299,8 @@ def _require_aligned(split: Split, many: str) -> None:
     alone = _names_without_partner(split.a, split.b)
     more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
     raise UserError(
-        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} "
-        f"{len(split.b)}, but to be paired each name must occur exactly once in both, unlike "
+        f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} {len(split.b)}, "
+        "but for pairs each name must occur exactly once in both, unlike "
         f"{', '.join(alone[:3])}{more}"
     )
 

@@ -1,5 +1,7 @@
 """Finds a scan's foreground, for samples that are centred on it."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,27 +9,61 @@ POSITIONS = 2**16
 """Foreground positions kept per scan, drawn at random from all."""
 
 
-def foreground_positions(values: NDArray[np.float32]) -> NDArray[np.int32]:
-    """The positions whose mean over channels is above Otsu's threshold.
+COARSE = 1024
+"""Pixels a side of an image in which the foreground is looked for, at most."""
+
+
+def foreground_positions(values: NDArray[Any], *, colour: bool = False) -> NDArray[np.int32]:
+    """Positions in the foreground: above Otsu's threshold in a low resolution.
 
     Args:
         values: (C, *spatial), NaN where nothing was measured, which no such position is.
+        colour: it is a threshold of how far red, green and blue are apart, not of the mean over
+            channels: of stained slides, whose tissue is darker than the glass around it.
 
     Returns:
         (N, D) of D spatial axes, at most `POSITIONS` of them, ordered; all measured positions where
-        the mean is the same everywhere.
+        all are alike.
     """
-    mean = values[0] if len(values) == 1 else values.mean(axis=0)  # large volumes: no copy
-    there = np.isfinite(mean)
-    measured = mean if there.all() else mean[there]
-    if measured.size and np.ptp(measured):
-        chosen = np.flatnonzero(mean > otsu_threshold(measured))
+    shape = values.shape[1:]
+    coarse, factor = _low_resolution(values)
+    if colour:
+        level = np.ptp(coarse[:3], axis=0)  # without alpha
     else:
-        chosen = np.flatnonzero(there) if measured.size else np.arange(mean.size)
+        level = coarse[0] if len(coarse) == 1 else coarse.mean(axis=0)  # large volumes: no copy
+    there = np.isfinite(level)
+    measured = level if there.all() else level[there]
+    if measured.size and np.ptp(measured):
+        chosen = np.flatnonzero(level > otsu_threshold(measured))
+    else:
+        chosen = np.flatnonzero(there) if measured.size else np.arange(level.size)
+    draws = np.random.default_rng(0)
     if len(chosen) > POSITIONS:
-        draws = np.random.default_rng(0)
         chosen = np.sort(draws.choice(chosen, POSITIONS, replace=False))
-    return np.stack(np.unravel_index(chosen, mean.shape), axis=1).astype(np.int32)
+    found = np.stack(np.unravel_index(chosen, level.shape), axis=1)
+    if factor > 1:  # anywhere in what the mean was of
+        found = found * factor + draws.integers(factor, size=found.shape)
+        found = np.minimum(found, np.array(shape) - 1)
+    return found.astype(np.int32)
+
+
+def _low_resolution(values: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
+    """Means over squares, so that no side of an image is above `COARSE`; volumes as they are.
+
+    Returns:
+        (C, *spatial) and the side of the squares.
+    """
+    height, *rest = shape = values.shape[1:]
+    factor = -(-max(shape) // COARSE) if len(shape) < 3 else 1
+    if factor == 1:
+        return np.asarray(values, np.float32), 1
+    starts = np.arange(0, rest[0], factor)
+    widths = np.diff([*starts, rest[0]])
+    rows = []
+    for top in range(0, height, factor):  # a strip at a time: slides are larger than memory
+        strip = values[:, top : top + factor].mean(axis=1, dtype=np.float32)
+        rows.append(np.add.reduceat(strip, starts, axis=1) / widths)
+    return np.stack(rows, axis=1).astype(np.float32), factor
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:

@@ -20,7 +20,11 @@ MEASURED = 0.5
 
 
 def resample(
-    scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...]
+    scan: Scan,
+    affine: NDArray[np.float64],
+    shape: tuple[int, ...],
+    *,
+    nearest: bool = False,
 ) -> NDArray[np.float32]:
     """Resamples a scan's values onto another grid.
 
@@ -32,10 +36,13 @@ def resample(
         scan: with values (C, X, Y, Z).
         affine: the other grid's, in millimetres.
         shape: the other grid's (X, Y, Z).
+        nearest: takes the nearest voxel's value instead, as of labels.
 
     Returns:
         (C, *shape).
     """
+    if nearest:
+        return _resampled(scan, affine, shape, "nearest")
     if scan.values.dtype.kind == "f" and (missing := np.isnan(scan.values)).any():
         share = _resampled(replace(scan, values=~missing), affine, shape)
         there = replace(scan, values=np.nan_to_num(scan.values))
@@ -47,13 +54,13 @@ def resample(
 
 
 def _resampled(
-    scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...]
+    scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...], mode: str = "bilinear"
 ) -> NDArray[np.float32]:
     from monai.data import MetaTensor  # MONAI takes seconds
     from monai.transforms import SpatialResample
 
     image = MetaTensor(_tensor(scan.values), torch.from_numpy(scan.place))
-    transform = SpatialResample(padding_mode="border", dtype=np.float32)
+    transform = SpatialResample(mode, padding_mode="border", dtype=np.float32)
     x, y, z = shape
     resampled = np.empty((len(scan.values), x, y, z), np.float32)
     thickness = max(1, SLAB // (y * z))
@@ -75,8 +82,7 @@ def halve(values: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         (C, ceil(X / 2), ceil(Y / 2), ceil(Z / 2)).
     """
-    halved: NDArray[np.float32] = F.avg_pool3d(_tensor(values), 2, ceil_mode=True).numpy()
-    return halved
+    return F.avg_pool3d(_tensor(values), 2, ceil_mode=True).numpy()
 
 
 def double(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

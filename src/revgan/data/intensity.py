@@ -110,8 +110,10 @@ class Intensity:
 
     def to_unit(self, values: Values) -> NDArray[np.float32]:
         """The network's values of intensities (C, *spatial) of any type; NaN stays NaN."""
-        middle, half = self._middle_and_half(values.ndim)
-        if values.dtype.kind in "iuf" and values.dtype.itemsize > 2 and values.dtype != np.float32:
+        wide = values.dtype.kind in "iuf" and values.dtype.itemsize > 2
+        wide = wide and values.dtype != np.float32
+        middle, half = self._middle_and_half(values.ndim, wide)
+        if wide:
             # float32 would round large ones before the middle is taken away.
             exact: Values = (values.astype(np.float64) - middle) / half
             values, middle, half = exact, 0.0, 1.0
@@ -129,10 +131,11 @@ class Intensity:
             values: (C, *spatial).
             dtype: of the file that they are for, which makes no difference here.
         """
-        middle, half = self._middle_and_half(values.ndim)
-        if self.dtype and np.dtype(self.dtype).itemsize > 2 and self.dtype != "float32":
-            intensities: Values = values * np.float64(half) + np.float64(middle)
-            return intensities
+        wide = bool(self.dtype) and np.dtype(self.dtype).itemsize > 2 and self.dtype != "float32"
+        middle, half = self._middle_and_half(values.ndim, wide)
+        if wide:
+            exact: Values = values.astype(np.float64) * half + middle
+            return exact
         intensities = values * half
         intensities += middle
         return intensities
@@ -167,16 +170,19 @@ class Intensity:
     def _given(self) -> tuple[Limit, Limit]:
         return self.low, self.high
 
-    def _middle_and_half(self, ndim: int) -> tuple[Any, Any]:
-        """Numbers, or arrays of one for each channel that fit (C, *spatial)."""
+    def _middle_and_half(self, ndim: int, wide: bool) -> tuple[Any, Any]:
+        """Numbers, or arrays of one for each channel that fit (C, *spatial).
+
+        Args:
+            ndim: axes of the values.
+            wide: in float64, as of values that float32 would round.
+        """
         if not isinstance(self.low, tuple) and not isinstance(self.high, tuple):
             return self.low / 2 + self.high / 2, self.high / 2 - self.low / 2
         shape = (-1, *[1] * (ndim - 1))
         low, high = (np.reshape(np.asarray(limit, np.float64) / 2, shape) for limit in self._given)
-        middle, half = low + high, high - low
-        if self.dtype and np.dtype(self.dtype).itemsize > 2:
-            return middle, half
-        return middle.astype(np.float32), half.astype(np.float32)
+        dtype = np.float64 if wide else np.float32
+        return (low + high).astype(dtype), (high - low).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -212,8 +218,7 @@ class TypeRange:
     ) -> NDArray[np.float32]:
         """The values of a type of integers, not rounded yet."""
         low, half = _range(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
-        scaled: NDArray[np.float32] = (values + np.float32(1 + low / half)) * half
-        return scaled
+        return (values + np.float32(1 + low / half)) * half
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any]:
         """That of the file translated, so that photos keep their depth; else that of the domain."""

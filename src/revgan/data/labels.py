@@ -291,8 +291,7 @@ def _unit_colour(colour: tuple[int, int, int], channels: int = 3) -> Tensor:
 def _codes(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """One number (H, W) per colour (3, H, W)."""
     red, green, blue = pixels.astype(np.uint32)
-    code: NDArray[np.uint32] = (red << 16) | (green << 8) | blue
-    return code
+    return (red << 16) | (green << 8) | blue
 
 
 def _count(number: int, noun: str) -> str:

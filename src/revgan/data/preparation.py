@@ -12,7 +12,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from revgan.data.formats import Scan
+from revgan.data.formats import WHOLE, Scan, Selection
 from revgan.data.grids import resample
 from revgan.data.intensity import IntensityMapping, TypeRange, mapping_from_dict
 from revgan.data.views import View
@@ -111,6 +111,8 @@ class Preparation:
         grid: how the scans lie in their arrays.
         fill: what the networks see where nothing was measured: "low" is what becomes -1, a number
             is in the files' units.
+        part_a: which channels and which resolution of A's files it was.
+        part_b: likewise for B.
         slices: which slices of volumes its images are; None for images.
     """
 
@@ -118,11 +120,17 @@ class Preparation:
     b: IntensityMapping
     grid: Grid = Grid()
     fill: Fill = "low"
+    part_a: Selection = WHOLE
+    part_b: Selection = WHOLE
     slices: View | None = None
 
     def of(self, domain: DomainName) -> IntensityMapping:
         """The intensity mapping of a domain."""
         return self.a if domain == "a" else self.b
+
+    def part(self, domain: DomainName) -> Selection:
+        """Which part of a domain's files it was."""
+        return self.part_a if domain == "a" else self.part_b
 
     def with_intensity(self, domain: DomainName, mapping: IntensityMapping) -> Self:
         """The same with other intensities of a domain."""
@@ -138,6 +146,9 @@ class Preparation:
         }
         if self.fill != "low":
             content["fill"] = self.fill
+        parts = {domain: _part_to_dict(self.part(domain)) for domain in DOMAINS}
+        if any(parts.values()):
+            content["parts"] = parts
         if self.slices is not None:
             content["slices"] = self.slices
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,11 +181,38 @@ class Preparation:
             x, y, z = map(float, spacing)
             spacing = x, y, z
         fill = content.get("fill", "low")
+        parts = content.get("parts", {})
         slices = content.get("slices")
         if slices not in (None, *get_args(View)):
             raise ValueError(f"slices are {', '.join(get_args(View))}, not {slices!r}")
-        fill = fill if fill == "low" else float(fill)
-        return cls(a, b, Grid(content["orientation"], spacing), fill, slices)
+        part_a, part_b = (_part_from_dict(parts.get(domain, {})) for domain in DOMAINS)
+        grid = Grid(content["orientation"], spacing)
+        return cls(
+            a, b, grid, fill if fill == "low" else float(fill), part_a, part_b, slices=slices
+        )
+
+
+def learnt_part(selection: Selection) -> Selection:
+    """What of a selection decides what networks see of a scan, not which scan of a file it is."""
+    return Selection(
+        level=selection.level, pixel_size=selection.pixel_size, channels=selection.channels
+    )
+
+
+def _part_to_dict(part: Selection) -> dict[str, Any]:
+    content = {name: getattr(part, name) for name in part.given}
+    if part.channels is not None:
+        content["channels"] = list(part.channels)
+    return content
+
+
+def _part_from_dict(content: Mapping[str, Any]) -> Selection:
+    channels, level, size = (content.get(name) for name in ("channels", "level", "pixel_size"))
+    return Selection(
+        level=None if level is None else int(level),
+        pixel_size=None if size is None else float(size),
+        channels=None if channels is None else tuple(map(str, channels)),
+    )
 
 
 WITHOUT_FILE = {2: Preparation(TypeRange(), TypeRange())}

@@ -15,10 +15,11 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from revgan.data.aligning import align
 from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.config import DataConfig
 from revgan.data.foreground import foreground_positions
-from revgan.data.formats import KINDS, Affine, Scan, Values
+from revgan.data.formats import KINDS, Affine, Ground, Scan, Values
 from revgan.data.grids import MEASURED
 from revgan.data.intensity import Intensity, IntensityConfig, PerScan
 from revgan.data.missing import Missing, missing_in, with_nan
@@ -37,6 +38,7 @@ class Found(NamedTuple):
         affine: of the prepared scan, from voxels to millimetres in RAS+; None without a place.
         nodata: what stands for nothing measured in the prepared values, beside NaN.
         missing: the share of the prepared values that stand for nothing measured.
+        ground: where the scan lies on the ground, before it was scaled to `data.resize`.
     """
 
     channels: int
@@ -45,6 +47,7 @@ class Found(NamedTuple):
     affine: Affine | None
     nodata: float | None = None
     missing: float = 0.0
+    ground: Ground | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +134,9 @@ class Recipe:
                 volume must not be, nor any scan that intensities are to be found for.
         """
         scan = ref.read(self.config.spatial_dims)
+        if ref.onto is not None:
+            grid = ref.onto.header(self.config.spatial_dims)
+            scan = align(scan, grid, str(ref), nearest=self.flat)
         if not KINDS[self.config.spatial_dims].photos:
             require_contrast(scan, ref.path)
         prepared = self.apply(scan, ref.path)
@@ -166,10 +172,12 @@ class Recipe:
             missing = missing_in(values, nodata)
         foreground = None
         if self.config.foreground:
-            measured = np.ascontiguousarray(with_nan(values, missing), np.float32)
-            foreground = foreground_positions(measured)
+            photo = KINDS[self.config.spatial_dims].photos and dtype in (np.uint8, np.uint16)
+            foreground = foreground_positions(
+                with_nan(values, missing), colour=photo and len(values) in (3, 4)
+            )
         share = 0.0 if missing is None else float(missing.mean())
-        found = Found(channels, dtype, values.shape[1:], scan.affine, nodata, share)
+        found = Found(channels, dtype, values.shape[1:], scan.affine, nodata, share, scan.ground)
         if values is scan.values:  # what was resized has fractions
             values = _compact(values, dtype)
         return Prepared(values, found, foreground)

@@ -1,4 +1,4 @@
-"""Scans that can be read, found in folders without reading them."""
+"""References to scans, found in folders without reading them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from revgan.data.formats import (
     Selection,
     Values,
     gathered,
+    is_scan,
     probe,
     read,
     scans_in,
@@ -34,7 +35,7 @@ TOGETHER = 1e-2
 """Millimetres that affines of scans on one grid may differ by: formats round them."""
 
 NAMED = 10
-"""Files passed over for one reason that are named; of more, the first."""
+"""How many of the files skipped for one reason are named."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ScanRef:
         plane: the slice of it, a volume, that is meant as an image; None for all of it.
         label: what it is called, where that isn't its file's name; "/" stands between folders.
         root: the folder whose scans it is one of; None for that which it lies in.
+        onto: the scan whose grid it is brought to; None leaves it on its own.
         subject: whom or what it shows, where its name says more than that.
     """
 
@@ -59,11 +61,12 @@ class ScanRef:
     plane: Plane | None = None
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
+    onto: "ScanRef | None" = None
     subject: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
-        """By which it is matched with others: the file's name without its suffix, or `label`.
+        """The name that partners share: the file's name without its suffix, or `label`.
 
         Of a slice, with its number.
         """
@@ -81,27 +84,25 @@ class ScanRef:
 
     @property
     def folder(self) -> Path:
-        """The folder whose scans it is one of."""
+        """The folder of scans that it belongs to."""
         return self.root or self.path.parent
 
     @property
     def file_name(self) -> str:
-        """What a file of the same format is called beside others."""
+        """The name of a file in the same format in an output folder."""
         return f"{self.name}{self.path.name[len(stem(self.path)) :]}"
 
     @property
     def files(self) -> list[Path]:
         """What is read for it, as far as its changes are looked for."""
-        return [
-            file
-            for path in (self.path, *self.more)
-            for file in (sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path])
-        ]
+        own = [file for path in (self.path, *self.more) for file in _files(path)]
+        return own if self.onto is None else own + self.onto.files
 
     @property
     def part(self) -> list[Any]:
         """What of its files it is, as JSON has it."""
-        return [self.half, len(self.more), self.plane, *astuple(self.selection)]
+        others = [] if self.onto is None else self.onto.part
+        return [self.half, len(self.more), self.plane, *astuple(self.selection), *others]
 
     def __str__(self) -> str:
         if self.half is not None:
@@ -112,7 +113,7 @@ class ScanRef:
         return f"{self.path}{series}{more}{plane}"
 
     def header(self, spatial_dims: int | None = None) -> Header:
-        """What its file says of it; of a half, what it says of all.
+        """What its file says about it; for a half, about the whole.
 
         Raises:
             UserError: a file can't be read, or files that belong together aren't on one grid.
@@ -123,10 +124,10 @@ class ScanRef:
         return headers[0] if not self.more else joined(headers, (self.path, *self.more))
 
     def read(self, spatial_dims: int | None = None) -> Scan:
-        """The scan; of a half, its last axis is half as long as the file's.
+        """Reads the scan; a half's last axis is half as long as the file's.
 
         Args:
-            spatial_dims: how many spatial axes it has; None for what is usual in its format.
+            spatial_dims: how many spatial axes it has; None for its format's usual number.
 
         Raises:
             UserError: the file can't be read, is to be halved and has an odd width, or others that
@@ -153,8 +154,8 @@ class ScanRef:
         width = scan.shape[-1]
         if width % 2:
             raise UserError(
-                f"{self.path} has the odd width {width}; an image with A on the left and B on the "
-                "right needs two halves of equal width"
+                f"{self.path} has an odd width of {width}; an image with A on the left and B on "
+                "the right must have two halves of equal width"
             )
         left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
         return replace(scan, values=left if self.half == "left" else right)
@@ -210,11 +211,19 @@ def _with_nodata(scan: Scan, header: Header) -> Values:
     return np.where(scan.values == scan.nodata, np.nan, values).astype(header.dtype)
 
 
+def _files(path: Path) -> list[Path]:
+    """A file, or the files of a folder that holds one scan."""
+    if not path.is_dir():
+        return [path]
+    inside = path.rglob("*") if is_scan(path) else path.iterdir()
+    return sorted(each for each in inside if each.is_file())
+
+
 def existing_folder(folder: Path | str, what: str = "images") -> Path:
-    """The folder, which is there.
+    """The folder as a path, after checking that it exists.
 
     Raises:
-        UserError: it isn't; asks for a folder of what is said.
+        UserError: it doesn't exist; the message asks for a folder of `what`.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -229,8 +238,8 @@ class Scans:
 
     Attributes:
         refs: ordered by name; at least one.
-        passed: what there is besides, and why it is passed over.
-        folder: where they are.
+        passed: everything else, and why it is skipped.
+        folder: the folder.
     """
 
     refs: tuple[ScanRef, ...]
@@ -238,7 +247,7 @@ class Scans:
     folder: Path
 
     def tell(self) -> None:
-        """Tells the user what is passed over: how much, what, and why."""
+        """Tells the user what is skipped: how much, what and why."""
         by_reason: dict[str, list[str]] = {}
         for path, reason in self.passed:
             name = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
@@ -249,7 +258,7 @@ class Scans:
             if "folder" in reason:
                 many = many.replace("file", "folder")
             notice(
-                f"{len(names):,} {many} passed over in {self.folder} ({reason}): "
+                f"{len(names):,} {many} skipped in {self.folder} ({reason}): "
                 f"{', '.join(names[:NAMED])}{more}"
             )
 
@@ -260,13 +269,13 @@ def find_scans(
     """The scans in a folder, ordered by name; hidden files don't count.
 
     Args:
-        folder: where they are.
-        spatial_dims: how many spatial axes they have: 2 for images, 3 for volumes.
-        recursive: looks into folders inside, too; names then begin with theirs.
-        selection: which part of each file is meant.
+        folder: the folder.
+        spatial_dims: 2 for images, 3 for volumes.
+        recursive: whether to search subfolders too; names then start with theirs.
+        selection: which part of each file to read.
 
     Raises:
-        UserError: there is no such folder, or none in it.
+        UserError: there is no such folder, or it holds no scans.
     """
     folder = existing_folder(folder, KINDS[spatial_dims].many)
     found = scans_in(folder, spatial_dims, selection, recursive=recursive)
@@ -281,13 +290,13 @@ def given_scans(
     """The scan at a path, which is a file or a folder that is a scan, or those in a folder.
 
     Args:
-        path: of a file or a folder.
-        spatial_dims: as of `find_scans`.
-        recursive: likewise.
-        selection: likewise.
+        path: a file or a folder.
+        spatial_dims: as in `find_scans`.
+        recursive: as in `find_scans`.
+        selection: as in `find_scans`.
 
     Raises:
-        UserError: nothing is there.
+        UserError: there is nothing at the path.
     """
     if not path.is_dir() or suffix_of(path, spatial_dims):
         return Scans((ScanRef(path, selection=selection),), (), path.parent)
@@ -305,7 +314,7 @@ def _ref(place: Place, folder: Path) -> ScanRef:
 
 
 def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
-    """The sentence on a folder without scans."""
+    """The error message for a folder without scans."""
     paths = [each.path for each in found.passed]
     unlike = [path for path in paths if not suffix_of(path, dims)]
     others = {each: [path for path in unlike if suffix_of(path, each)] for each in KINDS}
@@ -319,7 +328,7 @@ def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
             f"it that end in {', '.join(suffixes(dims))}"
         )
     reasons = Counter(each.reason for each in found.passed).most_common(3)
-    why = "; ".join(f"{count} passed over: {reason}" for reason, count in reasons)
+    why = "; ".join(f"{count} skipped: {reason}" for reason, count in reasons)
     held = f" ({why})" if why else ""
     return (
         f"{folder} holds no {many}{held}; put files in it that end in {', '.join(suffixes(dims))}"

@@ -1,6 +1,7 @@
 """Finds, checks and opens the data set of a configuration."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from revgan.data.intensity import (
     of_type,
 )
 from revgan.data.labels import Palette
-from revgan.data.preparation import Preparation
+from revgan.data.preparation import Preparation, learnt_part
 from revgan.data.recipe import Found, Recipe
 from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
@@ -63,6 +64,7 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
         folder = open_patterns(root, patterns, config.file_dims, **looking)
     else:
         folder = open_folder(root, config.file_dims, **looking)
+    folder = folder.reading(config.part("a"), config.part("b"))
     folder = hold_out(folder, config.test_share, config.val_share)
     return folder if config.slices is None else sliced(folder, config.slices)
 
@@ -92,6 +94,8 @@ def open_data_set(
         UserError: a file or the folder can't be used; the message says which and why.
     """
     folder = locate(config, paired=paired)
+    if config.align:
+        folder = _aligned(folder)
     train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
     palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
     room = Room(memory, sum(len(split.a + split.b) for split in (train, test, own_val)))
@@ -106,7 +110,10 @@ def open_data_set(
         raise UserError(problem)
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
-        preparation = Preparation(a, b, config.grid, config.fill, config.slices)
+        part_a, part_b = (learnt_part(config.part(name)) for name in DOMAINS)
+        preparation = Preparation(
+            a, b, config.grid, config.fill, part_a, part_b, slices=config.slices
+        )
     for name in DOMAINS:
         if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
@@ -126,6 +133,17 @@ def open_data_set(
         palette=palette,
         kept=room.taken,
     )
+
+
+def _aligned(folder: Folder) -> Folder:
+    splits = [split for split in (folder.train, folder.test, folder.val) if split is not None]
+    if not any(split.aligned for split in splits):
+        raise UserError(
+            f"data.align brings scans of B onto the grid of their partners in A, but {folder.root} "
+            "has no pairs; name partners alike, or leave data.align out"
+        )
+    test, val = (split and split.onto_a for split in (folder.test, folder.val))
+    return replace(folder, train=folder.train.onto_a, test=test, val=val)
 
 
 def _recipe(config: DataConfig, domain: DomainName, palette: Palette | None) -> Recipe:
@@ -202,10 +220,11 @@ def _chosen(
 ) -> IntensityMapping:
     kind, per_channel = KINDS[config.spatial_dims], config.per_channel(domain)
     chosen = choose_intensity(survey, dtype, kind, clip=config.clip, per_channel=per_channel)
-    notice(
-        f"{kind.many} of {domain.upper()} ({dtype}): {chosen.why} become -1 and 1 "
-        f"({said(chosen.mapping)}); --data.intensity_{domain} says otherwise"
-    )
+    if not chosen.plain:
+        notice(
+            f"the networks' -1 to 1 are, of {kind.many} of {domain.upper()} ({dtype}), "
+            f"{said(chosen)}; data.intensity_{domain} sets it otherwise"
+        )
     return chosen.mapping
 
 

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data import cache
-from revgan.data.formats import Values
+from revgan.data.formats import Ground, Values
 from revgan.data.recipe import Found, Prepared, Recipe
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
@@ -87,11 +88,14 @@ def _to_arrays(prepared: Prepared) -> cache.Arrays:
         "file": np.empty((found.channels, 0), found.dtype),
         "missing": np.array([np.nan if found.nodata is None else found.nodata, found.missing]),
     }
-    optional = {
+    optional: dict[str, NDArray[Any] | None] = {
         "affine": found.affine,
         "foreground": prepared.foreground,
         "limits": prepared.limits,
     }
+    if found.ground is not None:
+        crs = np.frombuffer(found.ground.crs.encode(), np.uint8)
+        optional |= {"ground": found.ground.affine, "crs": crs}
     arrays |= {name: array for name, array in optional.items() if array is not None}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -101,7 +105,10 @@ def _from_arrays(arrays: cache.Arrays) -> Prepared:
     affine = np.array(arrays["affine"]) if "affine" in arrays else None
     nodata, missing = arrays["missing"].tolist()
     nodata = None if np.isnan(nodata) else nodata
-    found = Found(len(file), file.dtype, values.shape[1:], affine, nodata, missing)
+    ground = None
+    if "ground" in arrays:
+        ground = Ground(np.array(arrays["ground"]), arrays["crs"].tobytes().decode())
+    found = Found(len(file), file.dtype, values.shape[1:], affine, nodata, missing, ground)
     return Prepared(values, found, arrays.get("foreground"), arrays.get("limits"))
 
 

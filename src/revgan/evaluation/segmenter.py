@@ -169,11 +169,9 @@ def _load(path: Path, device: torch.device) -> Callable[[Tensor], Any]:
     with warnings.catch_warnings():  # of TorchScript's future, which users of a file can't change
         warnings.simplefilter("ignore")
         if not exported:
-            script: Callable[[Tensor], Any] = torch.jit.load(path, map_location=device).eval()
-            return script
+            return torch.jit.load(path, map_location=device).eval()
         logging.getLogger("torch.export").setLevel(logging.ERROR)
-        module: Callable[[Tensor], Any] = torch.export.load(path).module().to(device)
-        return module
+        return torch.export.load(path).module().to(device)
 
 
 _TENSOR = re.compile(r"(weight|tensor)_\d+")

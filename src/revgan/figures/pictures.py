@@ -21,8 +21,7 @@ def tensor_to_uint8(x: Tensor) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: x is of another shape: for volumes see `slice_volumes`.
     """
-    array: npt.NDArray[np.uint8] = (_displayed(x) * 255).round().byte().permute(1, 2, 0).numpy()
-    return array
+    return (_displayed(x) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def _displayed(x: Tensor) -> Tensor:

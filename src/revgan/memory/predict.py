@@ -264,8 +264,7 @@ def _described(out: Any, args: tuple[Any, ...]) -> list[_Result | None] | None:
 
 def _made(result: _Result, args: tuple[Any, ...], mode: FakeTensorMode) -> Tensor:
     if result.source is not None and result.same:
-        argument: Tensor = args[result.source]
-        return argument
+        return args[result.source]
     shape, stride, offset = result.size
     with in_kernel_invocation_manager(mode):
         tensor = torch.empty_strided(shape, stride, dtype=result.dtype, device="meta")

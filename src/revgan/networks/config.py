@@ -189,14 +189,12 @@ class GeneratorConfig:
     @property
     def core_channels(self) -> int:
         """Channels between encoder and decoder."""
-        channels: int = self.width * 2**self.downsamplings
-        return channels
+        return self.width * 2**self.downsamplings
 
     @property
     def size_multiple(self) -> int:
         """Every spatial size must be a multiple of this."""
-        multiple: int = 2**self.downsamplings
-        return multiple
+        return 2**self.downsamplings
 
     @property
     def min_size(self) -> int:

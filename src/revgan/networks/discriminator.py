@@ -70,5 +70,4 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The logit of "real" per patch."""
-        logits: Tensor = self.layers(x)
-        return logits
+        return self.layers(x)

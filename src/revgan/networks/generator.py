@@ -196,5 +196,4 @@ class RevGenerator(TwoWayGenerator):
         dtype = next(decoder.parameters()).dtype
         if dtype in (torch.float16, torch.bfloat16):
             parts = [part.to(dtype) for part in parts]
-        y: Tensor = decoder(*parts)
-        return y
+        return decoder(*parts)

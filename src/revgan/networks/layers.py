@@ -73,8 +73,7 @@ class PaddedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.reflects:
-            y: Tensor = self.conv(x)
-            return y
+            return self.conv(x)
         assert self.conv.bias is not None
         inputs = x, self.conv.weight, self.conv.bias
         device = x.device.type
@@ -91,10 +90,9 @@ class PaddedConv(nn.Module):
         if self.keep == "padded" or not torch.is_grad_enabled() or exporting():
             return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)
         # Function.apply has no types in PyTorch.
-        y: Tensor = _ReflectConv.apply(  # type: ignore[no-untyped-call]
+        return _ReflectConv.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, self.padding, self.geometry
         )
-        return y
 
 
 class _ReflectConv(torch.autograd.Function):
@@ -135,8 +133,7 @@ def _unreflected(grad: Tensor, x: Tensor, padding: list[int]) -> Tensor:
     """The gradient of x, from the gradient of `_reflected(x)`."""
     aten = torch.ops.aten
     backward = aten.reflection_pad2d_backward if x.ndim == 4 else aten.reflection_pad3d_backward
-    grad_x: Tensor = backward(grad, x, padding)
-    return grad_x
+    return backward(grad, x, padding)
 
 
 def conv(

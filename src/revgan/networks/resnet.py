@@ -88,5 +88,4 @@ class ResnetPair(TwoWayGenerator):
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x by the direction's own generator."""
         self._check(x, direction)
-        y: Tensor = self.generators[direction](x)
-        return y
+        return self.generators[direction](x)

@@ -82,10 +82,9 @@ class Slabs(nn.Sequential):
         if torch._C._are_functorch_transforms_active():
             raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
         # Function.apply has no types in PyTorch.
-        y: Tensor = _InSlabs.apply(  # type: ignore[no-untyped-call]
+        return _InSlabs.apply(  # type: ignore[no-untyped-call]
             self, len(inputs), *inputs, *weights
         )
-        return y
 
     def extra_repr(self) -> str:
         return f"slabs={self.slabs}"

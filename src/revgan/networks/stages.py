@@ -212,8 +212,7 @@ class Stage:
         if self.activation is None:
             return of_z
         y = h if self.norm is None else self.norm.scaled(h)
-        of_y: Tensor = torch.ops.aten.threshold_backward(of_z, y, 0)
-        return of_y
+        return torch.ops.aten.threshold_backward(of_z, y, 0)
 
     def gradient_of_u(self, of_y: Tensor, h: Tensor, own: int) -> Tensor:
         """The gradient of rows of u; for `own`, and what is written into, see `SlabNorm`."""
@@ -224,8 +223,7 @@ class Stage:
         assert self.gradient is not None
         of_z = narrow(self.gradient, self.axis, rows)
         if self.output is not None:
-            of_u: Tensor = torch.ops.aten.tanh_backward(of_z, narrow(self.output, self.axis, rows))
-            return of_u
+            return torch.ops.aten.tanh_backward(of_z, narrow(self.output, self.axis, rows))
         if self.activation is None:
             return of_z
         h = self.normalised(rows)

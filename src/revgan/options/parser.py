@@ -126,7 +126,9 @@ class Parser(ArgumentParser):
         for argument in self.args:
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
-                if near := get_close_matches(name, known, n=1):
+                # A section alone, such as --data, means its first option.
+                within = [option for option in known if option.startswith(f"{name}.")]
+                if near := within or get_close_matches(name, known, n=1):
                     return f"did you mean {near[0]}"
                 break
         return f"see {self.prog} --help"
@@ -151,9 +153,15 @@ def _check_finite(options: Namespace) -> None:
 def _accepted(option: Action) -> str:
     """What an option's value may be, in words."""
     hint = getattr(option, "_typehint", str)
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    return " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
+    kinds = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    return " or ".join(map(_kind, kinds))
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is not Literal:
+        return _KINDS[hint]
+    values = get_args(hint)
+    return f"one of {', '.join(map(str, values))}" if len(values) > 1 else str(values[0])
 
 
 _KINDS: dict[Any, str] = {
@@ -163,5 +171,7 @@ _KINDS: dict[Any, str] = {
     NoneType: "null",
     str: "text",
     tuple[str, ...]: "a list of texts such as [x, y]",
+    tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
+    tuple[float, ...]: "several such as [0, -25]",
 }

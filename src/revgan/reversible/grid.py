@@ -82,8 +82,7 @@ def _straight_through(x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
     if not torch.is_grad_enabled():
         return rounded(x)
     # Function.apply has no types in PyTorch.
-    y: Tensor = _StraightThrough.apply(x, rounded)  # type: ignore[no-untyped-call]
-    return y
+    return _StraightThrough.apply(x, rounded)  # type: ignore[no-untyped-call]
 
 
 def _change(x: Tensor) -> Tensor:

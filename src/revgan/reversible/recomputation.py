@@ -166,8 +166,7 @@ class _Recompute(torch.autograd.Function):
 def _backward_pass() -> int:
     """A number of the backward pass that is running in this thread."""
     # PyTorch has no public name for it.
-    number: int = torch._C._current_graph_task_id()
-    return number
+    return torch._C._current_graph_task_id()
 
 
 def _gradients(y: Tensor, inputs: list[Tensor], grad: Tensor) -> list[Tensor | None]:

@@ -77,10 +77,9 @@ class Step:
         weight = first_weight(self.net)
         if weight is not None and weight.dtype in (torch.float16, torch.bfloat16):
             inputs[0] = inputs[0].to(weight.dtype)
-        features: Tensor = (
+        return (
             self.net(*inputs) if state is None else functional_call(self.net, state, tuple(inputs))
         )
-        return features
 
     def combine(self, target: Tensor, features: Tensor) -> Tensor:
         """The target after this step."""

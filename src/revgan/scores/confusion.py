@@ -33,10 +33,9 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
             f"a class map of shape {tuple(predicted.shape)} can't be scored against one of shape "
             f"{tuple(truth.shape)}"
         )
-    counts: Tensor = multiclass_confusion_matrix(
+    return multiclass_confusion_matrix(
         predicted, truth, classes, ignore_index=IGNORED, validate_args=False
     )
-    return counts
 
 
 def segmentation_scores(confusion: Tensor) -> Tensor:

@@ -381,8 +381,10 @@ class UnpairedObjective(Objective):
         """The translation passes for real (Zhu, Equation 1) and leads back (Equation 2)."""
         source, target = ends(there)
         fake = cut(translate(players.generator, batch.of(source), there))
+        # Gaps anew for each loss, whose backward pass frees its part of the graph.
         made = self._made(target, fake.image, batch)
         yield {f"gan_{there}": self._fool(target, players, batch, made)}
+        made = self._made(target, fake.image, batch)
         cycled = translate(players.generator, batch.filled(target, made), back(there))
         yield {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
         return self._made(target, fake.finish(), batch)

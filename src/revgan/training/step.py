@@ -76,10 +76,9 @@ class Trainer:
         betas = (self.config.beta1, self.config.beta2)
         # Fused: one pass over the weights, without temporaries of their size.
         fused = self.accelerator.device.type in ("cpu", "cuda")
-        optimizer: Optimizer = self.accelerator.prepare_optimizer(
+        return self.accelerator.prepare_optimizer(
             Adam(parameters, self.config.lr, betas, fused=fused)
         )
-        return optimizer
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Trains on one batch; returns the losses, detached, by name.

@@ -77,8 +77,7 @@ class Gradients:
 
     def baseline(self, signals: Array) -> Array:
         """The mean of the signals (N, ...) that were measured without diffusion weighting."""
-        mean: Array = signals[~self.weighted].mean(axis=0)
-        return mean
+        return signals[~self.weighted].mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -214,15 +213,13 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
             f"{path} is of {found} channels and voxels, but as the mask of these volumes it must "
             f"be of {right}"
         )
-    mask: Mask = values[0] > 0
-    return mask
+    return values[0] > 0
 
 
 def _otsu(baseline: Array) -> Mask:
     from dipy.segment.mask import median_otsu
 
-    mask: Mask = median_otsu(baseline, median_radius=2, numpass=1)[1]
-    return mask
+    return median_otsu(baseline, median_radius=2, numpass=1)[1]
 
 
 def _numbers(path: Path) -> NDArray[np.float64]:

@@ -78,8 +78,7 @@ def _surface(height: int, width: int) -> NDArray[np.intp]:
     rows, columns = _MASK_SHAPE[0] // height, _MASK_SHAPE[1] // width
     blocks = values.reshape(_MASK_SHAPE)[::-1].reshape(height, rows, width, columns)
     count = partial(np.count_nonzero, axis=(1, 3))
-    most: NDArray[np.intp] = np.stack([count(blocks == value) for value in range(3)]).argmax(0)
-    return most
+    return np.stack([count(blocks == value) for value in range(3)]).argmax(0)
 
 
 def _painted(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from revgan.data.formats.contract import (
     KINDS,
     WHOLE,
     Affine,
+    Ground,
     Header,
     Kind,
     Listing,

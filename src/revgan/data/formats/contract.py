@@ -36,13 +36,13 @@ class Kind:
     """The words for scans with a given number of spatial axes.
 
     Attributes:
-        one: such a scan.
-        article: with its article.
-        many: several of them.
-        elements: what they are made of.
-        scale: the option that decides how many of these they have.
-        preset: a configuration to start from.
-        halved: A and B may come side by side in one file, as pix2pix has them.
+        one: the word for one scan.
+        article: the same with its article.
+        many: the plural.
+        elements: the word for their elements.
+        scale: the option that sets how many elements they have.
+        preset: the preset to start from.
+        halved: whether A and B may be side by side in one file, as in pix2pix.
         photos: they may be photos, in which the full range of their type of integers counts, and
             which may be even.
         thin: they may have fewer elements along an axis than training cuts out, as scans of few
@@ -118,6 +118,10 @@ class Selection:
     def given(self) -> list[str]:
         """The names of the fields that are set."""
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+
+    def over(self, other: Self) -> Self:
+        """What this one says, and of all else what the other one says."""
+        return replace(other, **{name: getattr(self, name) for name in self.given})
 
 
 IDLE: dict[int, tuple[str, ...]] = {2: (), 3: ("pixel_size", "z")}
@@ -327,21 +331,21 @@ class Family(ABC):
     """A family of formats.
 
     Attributes:
-        suffixes: of its files, in lower case.
+        suffixes: those of its files, in lower case.
         parts: suffixes of files that only hold the values of one beside them, which has the same
             name and one of the other `suffixes`.
-        spatial_dims: how many spatial axes its scans can have.
-        selects: fields of `Selection` that it understands.
-        magic: first bytes that its files start with, whatever they are called; none for a family
-            that goes by its suffixes.
-        special: it goes before other families of the same suffix, for the files that it `claims`
-            and the headers that it `suits`.
-        folder: its "files" are folders.
+        spatial_dims: the numbers of spatial axes that its scans can have.
+        selects: the fields of `Selection` that it understands.
+        magic: what its files start with, whatever they are called; () for a family that goes by
+            suffix.
+        special: whether it takes precedence over other families with the same suffix, for files
+            that it `claims` and headers that it `suits`.
+        folder: whether its "files" are folders.
         nameless: its files need no suffix.
         gathers: with so many spatial axes, its files make scans together, see `gather`; a folder of
             them can be one.
-        reads_only: it writes nothing.
-        instead: a suffix for what this family can't hold.
+        reads_only: whether it only reads.
+        instead: a suffix for scans that this family can't hold.
     """
 
     suffixes: tuple[str, ...]

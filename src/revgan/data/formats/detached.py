@@ -1,6 +1,6 @@
-"""Headers of MetaImage and NRRD: which files hold their values, and which axes are in space.
+"""Headers of MetaImage and NRRD: which files hold their values, and which axes are spatial.
 
-Both are text, with the values behind it or in files of their own.
+Both are text, followed by the values or with the values in separate files.
 """
 
 import re
@@ -9,19 +9,19 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from revgan.errors import UserError
 
 MOST = 2**20
-"""Bytes of text that a header has at most."""
+"""The largest size of a header's text, in bytes."""
 
 LOCAL = ("local", "")
-"""What MetaImage calls the file itself."""
+"""MetaImage's names for the file itself."""
 
 
 def require_inside(path: Path) -> None:
-    """Refuses a header whose values are not in its own folder, or not there.
+    """Refuses a header whose values are outside its folder or missing.
 
-    A stranger's header could name any file of the machine.
+    A stranger's header could name any file on the machine.
 
     Raises:
-        UserError: says which file it names.
+        UserError: the message says which file it names.
     """
     for name in _named(_text(path)):
         # Numbers of slices are put into patterns such as slice%03d.raw.
@@ -32,7 +32,7 @@ def require_inside(path: Path) -> None:
         if outside or ".." in parts or not target.resolve().is_relative_to(path.parent.resolve()):
             raise UserError(
                 f"{path} says that its values are in {name}, outside its folder; put both in one "
-                "folder and name the file alone"
+                "folder, and give only the file's name"
             )
         if "%" not in name and not target.is_file():
             raise UserError(
@@ -41,7 +41,7 @@ def require_inside(path: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    """The header; latin-1 has a letter for every byte."""
+    """The header's text; latin-1 can decode every byte."""
     with path.open("rb") as file:
         return file.read(MOST).decode("latin-1").replace("\r\n", "\n")
 
@@ -68,13 +68,13 @@ def _named(text: str) -> list[str]:
 
 
 def with_kinds(path: Path) -> str | None:
-    """A header of NRRD that says of all axes whether they are in space, where `path` doesn't.
+    """An NRRD header that says for every axis whether it is spatial, if `path` doesn't.
 
-    Axes without a direction, or whose spacing is no number, hold channels; ITK believes that only
-    of those that are called so. The header made names the file of the values with its whole path.
+    Axes without a direction, or without a number as spacing, hold channels; ITK accepts that only
+    if the header names their kind. The new header gives the full path of the file with the values.
 
     Returns:
-        The text, or None where nothing needs to be said.
+        The text, or None if the header needs no change.
     """
     text = _text(path)
     if not text.startswith("NRRD"):

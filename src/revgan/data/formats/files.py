@@ -117,8 +117,7 @@ class _Picked(Reader):
         self.windowed = reader.windowed
 
     def values(self, window: Window) -> Values:
-        read: Values = self._reader.values(window)[self._numbers]
-        return read
+        return self._reader.values(window)[self._numbers]
 
     def measured(self, window: Window) -> NDArray[np.bool_] | None:
         return self._reader.measured(window)

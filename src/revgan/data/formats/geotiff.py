@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
     Family,
-    Ground,
     Header,
     Reader,
     Selection,
@@ -24,6 +23,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
+from revgan.data.formats.ground import ground_of, transform_of
 from revgan.errors import UserError, notice
 
 # GDAL's complaints become one `UserError`, or don't matter.
@@ -35,10 +35,6 @@ GDAL's metadata and nodata value."""
 
 PLACED = {33550, 33922, 34264, 34735}
 """The tags that say where the pixels are."""
-
-CENTRE = np.array([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [0.0, 0.0, 1.0]])
-"""From a pixel's row and column to its centre in GDAL's coordinates: column and row, from the
-corner."""
 
 CACHE = 64 * 2**20
 """Bytes of blocks that GDAL may cache; by default it takes 5% of the machine's memory."""
@@ -114,7 +110,7 @@ class _GeoReader(Reader):
             (file.height, file.width),
             stored,
             source=_source(file, path),
-            ground=_ground(file),
+            ground=None if file.transform.is_identity else ground_of(file.transform, file.crs),
             nodata=nodata,
             names=tuple(name or "" for name in file.descriptions) if named else (),
         )
@@ -174,7 +170,7 @@ class _GeoWriter(Writer):
             **({} if self._source is None else self._source.layout),
         }
         if header.ground is not None:
-            profile |= {"transform": _transform(header.ground), "crs": header.ground.crs or None}
+            profile |= {"transform": transform_of(header.ground), "crs": header.ground.crs or None}
         colours = self._source.colours if self._source is not None else ()
         if len(colours) != header.channels:  # such as RGB for one band
             profile.pop("photometric", None)
@@ -303,27 +299,12 @@ def _has_rasterio() -> bool:
 @contextmanager
 def _gdal() -> Iterator[None]:
     """GDAL with bounded memory, and without warnings about files that have no place."""
-    import rasterio
+    import rasterio.errors
 
-    with (
-        warnings.catch_warnings(action="ignore"),
-        rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True),
-    ):
+    # Not within `catch_warnings`, which threads that read at once would undo for each other.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
         yield
-
-
-def _ground(file: Any) -> Ground | None:
-    if file.transform.is_identity:
-        return None
-    affine = np.reshape(file.transform, (3, 3)) @ CENTRE
-    return Ground(affine, file.crs.to_wkt() if file.crs else "")
-
-
-def _transform(ground: Ground) -> Any:
-    """The transform in GDAL's form."""
-    from rasterio.transform import Affine as Transform
-
-    return Transform(*(ground.affine @ np.linalg.inv(CENTRE))[:2].ravel())
 
 
 def _source(file: Any, path: Path) -> GeoSource:

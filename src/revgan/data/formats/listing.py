@@ -1,4 +1,4 @@
-"""What a folder holds: its scans, and everything else with the reason why it is none."""
+"""What a folder holds: its scans, and everything else with the reason why it isn't one."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -14,14 +14,14 @@ def scans_in(
 ) -> Listing:
     """The scans in a folder, ordered by name; hidden files and folders don't count.
 
-    DICOM files make volumes together: those of one series in the folder itself, or in a folder of
-    their own inside it, which gives the volume its name.
+    DICOM files make volumes together: those of one series in the folder itself, or in a subfolder,
+    which gives the volume its name.
 
     Args:
-        folder: which exists.
-        spatial_dims: how many spatial axes they have: 2 for images, 3 for volumes.
-        selection: which part of each file is meant.
-        recursive: looks into folders inside, too; names then begin with theirs.
+        folder: an existing folder.
+        spatial_dims: 2 for images, 3 for volumes.
+        selection: which part of each file to read.
+        recursive: whether to search subfolders too; names then start with theirs.
 
     Raises:
         UserError: the folder can't be read.
@@ -32,7 +32,7 @@ def scans_in(
 
 
 def gathered(folder: Path, dims: int, selection: Selection) -> Listing | None:
-    """The scans that a folder's own files make together; None if they make none."""
+    """The scans that a folder's files make together; None if they don't make any."""
     by_family: dict[Family, list[Path]] = defaultdict(list)
     for path in visible(folder):
         family = family_of(path, dims) if path.is_file() else None
@@ -74,7 +74,7 @@ def _listed(
 def _inside(
     folder: Path, dims: int, selection: Selection, recursive: bool, above: frozenset[Path]
 ) -> Listing:
-    """What a folder inside another adds to it."""
+    """What a subfolder adds to the listing."""
     own = gathered(folder, dims, selection)
     if own is not None and (own.scans or not recursive):
         alone = len(own.scans) == 1
@@ -93,7 +93,7 @@ def _inside(
 
 
 def _is_part(path: Path, dims: int, names: set[str]) -> bool:
-    """Whether a file only holds the values of another that is there, as x.img those of x.hdr."""
+    """Whether a file only holds the values of another file, as x.img does for x.hdr."""
     name = path.name.lower()
     return any(
         f"{name[: -len(part)]}{whole}" in names
@@ -115,4 +115,4 @@ def _reason(path: Path, dims: int) -> str:
     if other is not None:
         return f"{other.article} by its suffix"
     kind = KINDS[dims].many
-    return f"{path.suffix} is no format of {kind}" if path.suffix else f"no format of {kind}"
+    return f"{path.suffix} isn't a format for {kind}" if path.suffix else f"not a format for {kind}"

@@ -1,6 +1,6 @@
-"""What nibabel reads besides NIfTI: FreeSurfer, Analyze, MINC, AFNI, Philips; by nibabel.
+"""FreeSurfer, Analyze, MINC, AFNI and Philips files, with nibabel.
 
-FreeSurfer's volumes are written, too.
+Only FreeSurfer's can be written.
 """
 
 import gzip
@@ -15,18 +15,36 @@ from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
 from revgan.errors import UserError
 
+GZIP = b"\x1f\x8b"
+"""What compressed files start with."""
+
 
 class _Reader(Reader):
+    _image: Any = None
+
     def __init__(self, path: Path) -> None:
         _require_values(path)
-        image: Any = nibabel.load(path)
+        self._stream: Any = None
+        if path.suffix.lower() in FreeSurfer.suffixes:  # nibabel would leave the file open
+            with path.open("rb") as file:
+                compressed = file.read(2) == GZIP
+            self._stream = gzip.open(path) if compressed else path.open("rb")  # noqa: SIM115
+        try:
+            self._open(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        stream = self._stream
+        image: Any = nibabel.load(path) if stream is None else MGHImage.from_stream(stream)
         if not hasattr(image, "affine"):
-            raise UserError(f"{path} holds no volume but a {type(image).__name__}; give a volume")
+            raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._image = image
         shape, others = image.shape[:3], image.shape[3:]
         stored = image.get_data_dtype().newbyteorder("=")
         channels = volume_channels(path, stored, shape, others)
-        # Whether values are scaled, formats tell in ways of their own; the first value shows it.
+        # Each format says in its own way whether values are scaled; the first value shows it.
         first = np.asanyarray(image.dataobj[(slice(0, 1),) * len(image.shape)])
         self._dtype = first.dtype.newbyteorder("=")
         if self._dtype.kind == "f" and stored.kind != "f":
@@ -41,9 +59,12 @@ class _Reader(Reader):
         return np.moveaxis(data.reshape(*data.shape[:3], self.header.channels), -1, 0)
 
     def close(self) -> None:
-        opened: Any = getattr(self._image.dataobj, "file_like", None)
-        if hasattr(opened, "close"):  # nibabel leaves those of Philips open
-            opened.close()
+        if self._stream is not None:
+            self._stream.close()
+        if self._image is not None:
+            opened: Any = getattr(self._image.dataobj, "file_like", None)
+            if hasattr(opened, "close"):  # nibabel leaves Philips' files open
+                opened.close()
 
 
 class FreeSurfer(Family):
@@ -75,9 +96,9 @@ class FreeSurfer(Family):
 
 
 class Neuroimaging(Family):
-    """What nibabel only reads.
+    """The formats that nibabel can only read.
 
-    Analyze 7.5 and NIfTI in two files (.hdr says what there is, .img holds it), AFNI (.HEAD and
+    Analyze 7.5 and NIfTI in two files (.hdr has the header, .img the values), AFNI (.HEAD and
     .BRIK), Philips' PAR and REC, MINC 1 and 2.
     """
 
@@ -102,11 +123,11 @@ PAIRS = {
     ".head": (".BRIK", ".BRIK.gz", ".brik", ".brik.gz"),
     ".par": (".REC", ".rec"),
 }
-"""Where the values of a header are."""
+"""Where a header's values are."""
 
 
 def _require_values(path: Path) -> None:
-    """Refuses a header whose values aren't there, which nibabel would call damaged."""
+    """Refuses a header whose values are missing, which nibabel would call damaged."""
     partners = PAIRS.get(path.suffix.lower(), ())
     beside = [path.with_name(path.name[: -len(path.suffix)] + suffix) for suffix in partners]
     beside += [each.with_suffix(each.suffix.upper()) for each in beside]

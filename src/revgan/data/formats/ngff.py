@@ -1,4 +1,4 @@
-"""What OME-Zarr says of an image beside its arrays (OME-NGFF 0.1 to 0.5)."""
+"""OME-Zarr's metadata of an image (OME-NGFF 0.1 to 0.5)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ import numpy as np
 from revgan.data.formats.physical import MILLIMETRES
 
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-"""Of axes by their names, in the order that the format wants."""
+"""The types of axes by their names, in the format's order."""
 
 EARLY_AXES = "tczyx"
-"""Of all images before 0.3."""
+"""The axes of all images before version 0.3."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A level of an image.
+    """A resolution level of an image.
 
     Attributes:
-        path: of its array.
+        path: its array's.
         scale: from index to index along each axis, in the axis's unit.
-        translation: of the first, likewise.
+        translation: of the first index, in the same units.
     """
 
     path: str
@@ -35,12 +35,12 @@ class Multiscale:
     """An image at several resolutions.
 
     Attributes:
-        version: of the format.
-        axes: a letter for each, of t, c, z, y and x.
-        units: of each; "" where none is given.
+        version: the format's.
+        axes: one letter per axis, from t, c, z, y and x.
+        units: each axis's; "" if none is given.
         levels: the finest first.
-        name: of the image.
-        channels: what OMERO says of each: its label, colour and window; () for nothing.
+        name: the image's.
+        channels: OMERO's metadata of each (label, colour and window); () if there is none.
     """
 
     version: str
@@ -52,10 +52,10 @@ class Multiscale:
 
     @classmethod
     def read(cls, attributes: Mapping[str, Any]) -> "Multiscale":
-        """What the attributes of an image's group say.
+        """Reads the attributes of an image's group.
 
         Raises:
-            KeyError, TypeError, ValueError: they describe no image.
+            KeyError, TypeError, ValueError: they don't describe an image.
         """
         ome = attributes.get("ome", attributes)
         content = ome["multiscales"][0]
@@ -64,7 +64,7 @@ class Multiscale:
         overall = content.get("coordinateTransformations", ())
         levels = tuple(_level(dataset, overall, len(axes)) for dataset in content["datasets"])
         if not levels:
-            raise ValueError("its pyramid has no level")
+            raise ValueError("its pyramid has no levels")
         channels = tuple(ome.get("omero", {}).get("channels", ()))
         return cls(version, axes, units, levels, str(content.get("name", "")), channels)
 
@@ -75,7 +75,7 @@ class Multiscale:
         return labels if all(labels) else ()
 
     def attributes(self) -> dict[str, Any]:
-        """For the image's group, in version 0.4 or 0.5."""
+        """The attributes for the image's group, in version 0.4 or 0.5."""
         axes = [
             {"name": name, "type": TYPES[name]} | ({"unit": unit} if unit else {})
             for name, unit in zip(self.axes, self.units, strict=True)
@@ -100,20 +100,20 @@ class Multiscale:
         return ome
 
     def millimetres(self, axis: str) -> float | None:
-        """The unit of an axis; None where it has none that is known."""
+        """The unit of an axis in millimetres; None if it has no known unit."""
         return MILLIMETRES.get(self.units[self.axes.index(axis)])
 
 
 def channel(label: str, low: float, high: float) -> dict[str, Any]:
-    """What OMERO says of a channel: shown in white, from the lowest to the highest value."""
+    """OMERO's metadata of a channel: shown in white, from the lowest to the highest value."""
     window = {"min": low, "max": high, "start": low, "end": high}
     return {"label": label, "color": "FFFFFF", "active": True, "window": window}
 
 
 def image_paths(attributes: Mapping[str, Any]) -> list[str] | None:
-    """Where the images of a plate's well or of a plate are, within its group.
+    """Where the images of a well or plate are, within its group.
 
-    None where it is for the caller to find them, as of Bio-Formats' collections.
+    None if the caller must search for them, as in Bio-Formats' collections.
     """
     ome = attributes.get("ome", attributes)
     if "well" in ome:
@@ -124,7 +124,7 @@ def image_paths(attributes: Mapping[str, Any]) -> list[str] | None:
 
 
 def _axes(content: str | Sequence[Any]) -> tuple[str, tuple[str, ...]]:
-    """Letters and units; in 0.3, axes were names alone."""
+    """The axes' letters and units; in 0.3, axes were only names."""
     described = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in content]
     names = [str(axis["name"]) for axis in described]
     order = [list(TYPES).index(name) if name in TYPES else -1 for name in names]
@@ -144,6 +144,6 @@ def _level(dataset: Mapping[str, Any], overall: Sequence[Any], axes: int) -> Lev
         if step.get("type") not in ("scale", "translation", "identity"):
             raise ValueError(f"it has a transformation of the unknown type {step.get('type')}")
         if factors.shape != (axes,) or offsets.shape != (axes,):
-            raise ValueError(f"a transformation has not {axes} numbers, one for each axis")
+            raise ValueError(f"a transformation must have {axes} numbers, one for each axis")
         scale, translation = scale * factors, translation * factors + offsets
     return Level(str(dataset["path"]), tuple(scale.tolist()), tuple(translation.tolist()))

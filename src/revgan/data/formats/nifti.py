@@ -53,8 +53,8 @@ class _NiftiReader(Reader):
         else:
             self._stream = gzip.open(path) if self._compressed else path.open("rb")  # noqa: SIM115
             image = _from_stream(self._stream)
-        if not isinstance(image, Nifti1Image):  # as CIFTI, which is also called .nii
-            raise UserError(f"{path} holds no volume but a {type(image).__name__}; give a volume")
+        if not isinstance(image, Nifti1Image):  # such as CIFTI, which also ends in .nii
+            raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._path, self._image = path, image
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         shape, others = image.shape[:3], image.shape[3:]

@@ -1,4 +1,4 @@
-"""OME-TIFF, with its pyramid, and ImageJ's hyperstacks, by tifffile."""
+"""OME-TIFF with pyramids, and ImageJ's hyperstacks, with tifffile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from revgan.errors import UserError
 OME = (".ome.tif", ".ome.tiff")
 
 IMAGEJ_LIMIT = 2**32 - 2**20
-"""Bytes of values that ImageJ's files hold at most."""
+"""The most bytes of values that ImageJ's files can hold."""
 
 IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 OME_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
@@ -39,12 +39,12 @@ OME_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "
 
 @dataclass(frozen=True)
 class MicroSource:
-    """What is kept of an image for one written like it.
+    """What is kept from an image for files written like it.
 
     Attributes:
-        imagej: it is ImageJ's, not OME's.
-        info: what is said of it, with the channels that were read.
-        rgb: its channels are red, green and blue in one pixel, and may be alpha.
+        imagej: whether it is from ImageJ rather than OME.
+        info: its metadata, with the channels that were read.
+        rgb: whether its channels are red, green, blue and perhaps alpha in one pixel.
     """
 
     imagej: bool
@@ -85,7 +85,7 @@ class _MicroReader(Reader):
             raise UserError(f"{path} is one plane; a volume has two or more, along z")
         known = levels[0].keyframe
         self._samples = known.samplesperpixel
-        # Bio-Formats calls samples in planes channels, in ImageJ's files.
+        # In ImageJ's files, Bio-Formats stores channels as samples in planes.
         self._in_page = "YXS" if "S" in sizes or self._samples == 1 else "YXC"
         count = sizes.get("C", 1) * sizes.get("S", 1)
         channels = info.names if len(info.names) == count else ()
@@ -116,8 +116,8 @@ class _MicroReader(Reader):
         sizes = dict(zip(series.axes, series.shape, strict=True))
         if unknown := [axis for axis in sizes if axis not in "TCZYXS" and sizes[axis] > 1]:
             raise UserError(
-                f"{self._path} has an axis {unknown[0]} of {sizes[unknown[0]]} beside T, C, Z, Y "
-                "and X; save what is meant of it as a file of its own"
+                f"{self._path} has an axis {unknown[0]} of {sizes[unknown[0]]} besides T, C, Z, Y "
+                "and X; save the part that you need in a separate file"
             )
         return sizes
 
@@ -132,11 +132,11 @@ class _MicroReader(Reader):
             )
 
     def _affine(self, info: ImageInfo, finest: tuple[int, ...]) -> Affine | None:
-        """Where the pixels or voxels are, if their size is known along all axes."""
+        """The place of pixels or voxels, if their size is known along all axes."""
         sizes = [size for size in info.sizes[: self._dims] if size is not None]
         if len(sizes) < self._dims:
             return None
-        # SubIFDs don't say how large their pixels are; all cover what the finest level does.
+        # SubIFDs don't give their pixel size; all levels cover the same area.
         in_plane, starts = lengths(sizes[1::-1], info.origin[1::-1], finest, self._level.scaled)
         if self._dims < 3:
             return place(in_plane, starts)
@@ -199,7 +199,7 @@ class OmeTiff(Family):
     suffixes = (*OME, ".tif", ".tiff")
     spatial_dims = (2, 3)
     selects = ("series", "level", "pixel_size", "channels", "z", "t")
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
     special = True
     instead = ".ome.zarr"
 
@@ -207,7 +207,7 @@ class OmeTiff(Family):
         try:
             with tifffile.TiffFile(path) as file:
                 return bool(file.is_ome or file.is_imagej)
-        except Exception:  # damaged: the general family says so
+        except Exception:  # damaged: the general family reports it
             return False
 
     def suits(self, path: Path, header: Header) -> bool:
@@ -228,7 +228,7 @@ class OmeTiff(Family):
         fits = header.dtype.name in IMAGEJ_TYPES and size < IMAGEJ_LIMIT
         info = ImageInfo() if known is None else known.info
         rgb = header.dtype in (np.uint8, np.uint16) and header.channels in (3, 4)
-        # Three stains are no colours.
+        # Three stains aren't colours.
         rgb = rgb and not header.names and (known is None or known.rgb)
         write = write_imagej if imagej and fits else partial(write_ome, info=info, rgb=rgb)
         return GatheringWriter(path, header, write)

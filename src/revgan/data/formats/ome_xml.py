@@ -1,4 +1,4 @@
-"""What OME-TIFF and ImageJ say of an image beside its pages."""
+"""The metadata of images in OME-TIFF and ImageJ's files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ KEPT = {
     *("EmissionWavelength", "EmissionWavelengthUnit", "PinholeSize", "PinholeSizeUnit"),
     *("ExcitationWavelength", "ExcitationWavelengthUnit", "PockelCellSetting"),
 }
-"""Of a channel, beside its name, as tifffile writes them."""
+"""A channel's attributes, besides its name, as tifffile writes them."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class ImageInfo:
     """An image of a file.
 
     Attributes:
-        name: of the image.
-        sizes: millimetres from pixel to pixel along x, y and z; None where it isn't said.
+        name: the image's.
+        sizes: millimetres from pixel to pixel along x, y and z; None if not given.
         origin: of the first pixel in millimetres, along x, y and z.
-        names: of the channels; () if not all have one.
-        channels: what else is said of each channel, as OME-XML has it.
+        names: the channels'; () if not all have one.
+        channels: each channel's other attributes, as in OME-XML.
     """
 
     name: str = ""
@@ -40,7 +40,7 @@ def ome_images(xml: str) -> list[ImageInfo]:
     """The images that OME-XML describes, in its order.
 
     Raises:
-        ValueError: it isn't XML, or a number is none.
+        ValueError: it isn't XML, or a number can't be parsed.
     """
     try:
         root = ElementTree.fromstring(xml)
@@ -73,7 +73,7 @@ def _ome_image(image: ElementTree.Element) -> ImageInfo:
 
 
 def _length(element: ElementTree.Element, name: str, default: str) -> float | None:
-    """An attribute in millimetres; None where it is missing or in no unit of length."""
+    """An attribute in millimetres; None if it is missing or not in a unit of length."""
     value, unit = element.get(name), element.get(f"{name}Unit", default)
     if value is None or unit not in MILLIMETRES:
         return None
@@ -82,7 +82,7 @@ def _length(element: ElementTree.Element, name: str, default: str) -> float | No
 
 
 def imagej_image(file: tifffile.TiffFile) -> ImageInfo:
-    """What ImageJ says of a file's only image."""
+    """ImageJ's metadata of a file's only image."""
     said = file.imagej_metadata or {}
     unit = str(said.get("unit", "")).encode("latin-1", "replace").decode("unicode_escape")
     millimetres = MILLIMETRES.get(unit)
@@ -96,7 +96,7 @@ def imagej_image(file: tifffile.TiffFile) -> ImageInfo:
         sizes[2] = abs(spacing) or None  # negative for a stack that was taken downwards
     labels = said.get("Labels") or []
     labels = [labels] if isinstance(labels, str) else list(map(str, labels))
-    # They are of planes; where all planes' are alike, of channels.
+    # Labels are for planes; if all planes have the same ones, for channels.
     names = labels[: int(said.get("channels", 1))]
     planes = len(labels) // len(names) if names else 0
     return ImageInfo(sizes=tuple(sizes), names=tuple(names) if labels == names * planes else ())
@@ -110,16 +110,16 @@ def ome_metadata(
     names: tuple[str, ...],
     info: ImageInfo,
 ) -> dict[str, Any]:
-    """What tifffile makes OME-XML of.
+    """The metadata that tifffile writes as OME-XML.
 
     Args:
-        axes: of the array.
-        sizes_um: micrometres along X, Y and Z, where they are known.
-        origin_um: of the first pixel, likewise.
+        axes: the array's.
+        sizes_um: micrometres along X, Y and Z, if known.
+        origin_um: of the first pixel, in the same way.
         planes: how many pages there are.
-        names: of the channels.
-        info: of the image that it is like; what it says of channels is kept where there are as many
-            names as in `names`.
+        names: the channels'.
+        info: of the image that it is written like; channels' attributes are kept if it has as many
+            channels as `names`.
     """
     metadata: dict[str, Any] = {"axes": axes}
     if info.name:

@@ -1,4 +1,4 @@
-"""How large pixels and voxels of micrographs are, and where they begin: with no turn in space."""
+"""Pixel sizes and origins of micrographs, which aren't rotated in space."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ MILLIMETRES = {
     "micron": 1e-3,
     "um": 1e-3,
     "µm": 1e-3,
-    "μm": 1e-3,  # the Greek letter, where the line above has the sign of the same look
+    "μm": 1e-3,  # the Greek letter; the line above has the micro sign, which looks the same
     "millimeter": 1.0,
     "mm": 1.0,
     "centimeter": 10.0,
@@ -24,18 +24,18 @@ MILLIMETRES = {
     "meter": 1e3,
     "m": 1e3,
 }
-"""In units of length, as OME-XML, OME-Zarr and ImageJ write them."""
+"""Millimetres per unit of length, as OME-XML, OME-Zarr and ImageJ write units."""
 
 TO_AXES = {2: (1, 0), 3: (0, 1, 2)}
-"""The place among (x, y, z) of each spatial axis of a scan: images are (H, W)."""
+"""The index in (x, y, z) of each of a scan's spatial axes; images are (H, W)."""
 
 
 def place(sizes: Sequence[float], origin: Sequence[float]) -> Affine:
-    """The affine of pixels or voxels that lie along x, y and z.
+    """The affine of pixels or voxels along x, y and z.
 
     Args:
         sizes: from one to the next in millimetres, along the scan's axes.
-        origin: of the first, likewise.
+        origin: the first one's position, in the same way.
     """
     dims = len(sizes)
     affine = np.eye(dims + 1)
@@ -47,14 +47,14 @@ def place(sizes: Sequence[float], origin: Sequence[float]) -> Affine:
 
 
 def sizes_and_origin(affine: Affine) -> tuple[list[float], list[float]]:
-    """What `place` made an affine of."""
+    """The arguments that `place` made an affine from."""
     axes = TO_AXES[len(affine) - 1]
     sizes = [float(affine[row, axis]) for axis, row in enumerate(axes)]
     return sizes, [float(affine[row, -1]) for row in axes]
 
 
 def beyond_micrographs(header: Header) -> list[str]:
-    """What of a scan no format holds that knows sizes and origins only, in words."""
+    """What formats with only sizes and origins can't hold of a scan, in words."""
     beyond = []
     if header.ground is not None:
         beyond.append("a place on the ground")
@@ -63,5 +63,5 @@ def beyond_micrographs(header: Header) -> list[str]:
         if min(sizes) <= 0 or not np.allclose(place(sizes, origin), header.affine, 0, 1e-9):
             beyond.append("axes that are reversed or turned in space")
     if header.nodata is not None:
-        beyond.append("a value that stands for no data")
+        beyond.append("a value that marks missing data")
     return beyond

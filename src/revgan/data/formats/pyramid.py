@@ -196,8 +196,7 @@ def rounded(values: Values, dtype: np.dtype[Any]) -> Values:
     if dtype.kind == "b":
         return values >= 0.5
     limits = np.iinfo(dtype)
-    whole: Values = np.rint(values).clip(limits.min, limits.max).astype(dtype)
-    return whole
+    return np.rint(values).clip(limits.min, limits.max).astype(dtype)
 
 
 def blocks(shape: tuple[int, ...], sides: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:

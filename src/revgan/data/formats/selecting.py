@@ -1,4 +1,4 @@
-"""What a `Selection` means in a file with series, channels, planes and points in time."""
+"""Looks up a `Selection` in a file with series, channels, planes and points in time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from revgan.errors import UserError
 
 LISTED = 12
-"""Names that an error lists at most."""
+"""The most names that an error lists."""
 
 
 def series(path: Path, wanted: str | None, names: Sequence[str]) -> int:
@@ -15,10 +15,10 @@ def series(path: Path, wanted: str | None, names: Sequence[str]) -> int:
     Args:
         path: the file.
         wanted: its number or name; None for the only one.
-        names: of all.
+        names: the names of all series.
 
     Raises:
-        UserError: there is no such series, or there are several and none is wanted.
+        UserError: there is no such series, or there are several and none was chosen.
     """
     if wanted is None:
         if len(names) == 1:
@@ -44,11 +44,11 @@ def channels(
     Args:
         path: the file.
         wanted: their numbers or names.
-        names: of all; none where the file gives none.
+        names: the names of all channels, if the file gives any.
         count: how many there are.
 
     Raises:
-        UserError: there is no such channel, or one is wanted twice.
+        UserError: there is no such channel, or one was chosen twice.
     """
     if wanted is None:
         return list(range(count))
@@ -63,8 +63,8 @@ def channels(
     chosen = [number for number in found if number is not None]
     if not chosen or len(set(chosen)) < len(chosen):
         raise UserError(
-            f"{path} can't be read with channels {', '.join(wanted) or 'that are none'}; name each "
-            "that is wanted once"
+            f"{path} can't be read with channels {', '.join(wanted) or '(empty)'}; name each "
+            "wanted channel once"
         )
     return chosen
 
@@ -79,7 +79,7 @@ def plane(path: Path, what: str, wanted: int | None, count: int) -> int:
         count: how many there are.
 
     Raises:
-        UserError: there is no such one, or there are several and none is wanted.
+        UserError: there is no such plane or point, or there are several and none was chosen.
     """
     things = {"z": "planes in depth", "t": "points in time"}[what]
     if wanted is None and count > 1:
@@ -92,7 +92,7 @@ def plane(path: Path, what: str, wanted: int | None, count: int) -> int:
 
 
 def _number(wanted: str, names: Sequence[str]) -> int | None:
-    """Names go first: a channel may be called 488."""
+    """Names take precedence: a channel may be called 488."""
     if wanted in names:
         return list(names).index(wanted)
     if wanted.isdecimal() and int(wanted) < len(names):

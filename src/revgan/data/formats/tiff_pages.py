@@ -1,4 +1,4 @@
-"""Parts of a TIFF page, of which only the strips or tiles that they lie in are decoded."""
+"""Reads parts of a TIFF page, decoding only the strips or tiles that they touch."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -10,11 +10,11 @@ from revgan.data.formats.contract import Values, Window
 
 
 def cut_page(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -> Values:
-    """The values (samples, *window) of a part of a page, as they are stored.
+    """The values (samples, *window) of a part of a page, as stored.
 
     Args:
-        page: of two axes and, maybe, samples, contiguous or in planes.
-        window: of rows and columns.
+        page: with two axes and perhaps samples, contiguous or in planes.
+        window: rows and columns.
     """
     known = page.keyframe
     assert known is not None  # all that is read has one
@@ -41,7 +41,7 @@ def cut_page(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -> Va
 def _segments(
     page: tifffile.TiffPage | tifffile.TiffFrame, known: tifffile.TiffPage, ranges: list[range]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """The strips or tiles that rows and columns lie in: number, plane, first row and column.
+    """The strips or tiles that rows and columns touch: number, plane, first row and column.
 
     Planes come one after the other, each in rows of segments.
     """

@@ -1,7 +1,7 @@
-"""Writing OME-TIFF with its pyramid, and ImageJ's hyperstacks.
+"""Writes OME-TIFF with pyramids, and ImageJ's hyperstacks.
 
-A TIFF's pages come one after the other, and its pyramid needs all that is finer. So windows are
-gathered in a file beside it first.
+A TIFF's pages come one after the other, and each pyramid level needs the whole finer one. So
+windows are first collected in a file beside it.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,22 +19,22 @@ from revgan.data.formats.physical import sizes_and_origin
 from revgan.data.formats.pyramid import blocks, coarser, halvings, means
 
 TILE = 512
-"""The side of tiles that are written."""
+"""The side of written tiles."""
 
 LARGE = 2**31
-"""Bytes of values from which a file is a BigTIFF, as its pyramid is half as large again at most."""
+"""Files with this many bytes of values become BigTIFFs; a pyramid adds at most half as much."""
 
 CENTIMETRE = 1e4
-"""In micrometres."""
+"""A centimetre in micrometres."""
 
 
 class GatheringWriter(Writer):
-    """Gathers windows on the disk as (C, Z, Y, X), and writes the file in the end.
+    """Collects windows on disk as (C, Z, Y, X), and writes the file at the end.
 
     Args:
         path: of the file.
         header: of its scan.
-        write: called with both and what was gathered.
+        write: called with both and the collected values.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class GatheringWriter(Writer):
 
 
 def write_imagej(path: Path, header: Header, canvas: Canvas) -> None:
-    """Writes a hyperstack of ImageJ, without a pyramid, which it doesn't have."""
+    """Writes an ImageJ hyperstack, which has no pyramid."""
     channels, depth, height, width = canvas.shape
     sizes, _ = _micrometres(header)
     metadata: dict[str, Any] = {"axes": "ZCYX"}
@@ -92,8 +92,8 @@ def write_ome(path: Path, header: Header, canvas: Canvas, *, info: ImageInfo, rg
         path: of the file.
         header: of its scan.
         canvas: its values, (C, Z, Y, X).
-        info: what else is known of the image.
-        rgb: all channels are samples of one pixel.
+        info: the image's metadata.
+        rgb: whether all channels are samples of one pixel.
     """
     channels, depth = canvas.shape[:2]
     sizes, origin = _micrometres(header)
@@ -134,7 +134,7 @@ def write_ome(path: Path, header: Header, canvas: Canvas, *, info: ImageInfo, rg
 
 
 def _coarser(path: Path, finer: Canvas, factors: tuple[int, ...]) -> Canvas:
-    """The next level, which takes the place of the one before."""
+    """Makes the next level, which replaces the one before."""
     channels, depth, *in_plane = finer.shape
     shape = (channels, depth, *coarser(tuple(in_plane), factors))
     canvas = Canvas(path, shape, finer.dtype)
@@ -164,7 +164,7 @@ def _page(canvas: Canvas, channel: int, z: int) -> tuple[slice, ...]:
 
 
 def _micrometres(header: Header) -> tuple[dict[str, float], dict[str, float]]:
-    """From pixel to pixel, and of the first, along X, Y and Z; nothing where it isn't known."""
+    """Pixel sizes and origin along X, Y and Z; empty if they aren't known."""
     if header.affine is None:
         return {}, {}
     axes = "YX" if len(header.shape) < 3 else "XYZ"

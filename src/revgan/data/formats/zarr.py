@@ -36,31 +36,31 @@ from revgan.data.formats.pyramid import (
 from revgan.errors import UserError, one_line
 
 ORDER = {2: "yx", 3: "xyz"}
-"""A scan's spatial axes, by their number."""
+"""A scan's spatial axes, by how many there are."""
 
 FORMATS = {"0.4": 2, "0.5": 3}
-"""Of Zarr, by the version of OME-Zarr."""
+"""The version of Zarr, by that of OME-Zarr."""
 
 CHUNK = {2: 512, 3: 64}
-"""The side of new chunks, which are of one channel."""
+"""The side of new chunks, which hold one channel each."""
 
 CODECS = {
     *("bytes", "transpose", "sharding_indexed", "crc32c", "crc32", "adler32", "fletcher32"),
     *("gzip", "zlib", "bz2", "lzma", "lz4", "zstd", "blosc"),
     *("delta", "shuffle", "bitround", "quantize", "fixedscaleoffset", "astype", "packbits"),
 }
-"""What chunks may be coded by. All else is refused, above all pickle, which would run what a file
-brings."""
+"""The codecs that chunks may use. Others are refused, above all pickle, which would run code from
+the file."""
 
 
 @dataclass(frozen=True)
 class OmeZarr:
-    """What is kept of an image for one written like it.
+    """What is kept from an image for files written like it.
 
     Attributes:
-        image: all that its group says.
-        chunks: of its finest level, along its axes.
-        channels: of the image's channels, the numbers of those that were read.
+        image: its group's metadata.
+        chunks: its finest level's, along its axes.
+        channels: the numbers of the channels that were read.
     """
 
     image: ngff.Multiscale
@@ -73,9 +73,9 @@ class _Axes:
     """How the axes of an array become those of a scan, (C, *spatial), and back.
 
     Attributes:
-        names: a letter for each axis of the array.
-        order: of the scan's spatial axes.
-        fixed: the index along each other axis but that of channels.
+        names: one letter per axis of the array.
+        order: the scan's spatial axes.
+        fixed: the index along every other axis except channels.
     """
 
     names: str
@@ -83,34 +83,32 @@ class _Axes:
     fixed: Mapping[str, int]
 
     def of_scan(self, channels: Any, spatial: Sequence[Any], other: Any) -> tuple[Any, ...]:
-        """Something for each of the array's axes."""
+        """Arranges values in the order of the array's axes."""
         by_axis = dict(zip(self.order, spatial, strict=True)) | {"c": channels}
         return tuple(by_axis.get(axis, other) for axis in self.names)
 
     def index(self, channels: slice, window: Window) -> tuple[Any, ...]:
-        """What is a part of a scan in the array."""
+        """The index of a part of a scan in the array."""
         index = self.of_scan(channels, window, None)
         pairs = zip(self.names, index, strict=True)
         return tuple(self.fixed.get(axis, 0) if part is None else part for axis, part in pairs)
 
     def to_scan(self, data: Values) -> Values:
-        """What `index` cut from the array, as (C, *spatial)."""
+        """Turns what `index` cut from the array into (C, *spatial)."""
         left = [axis for axis in self.names if axis in "c" + self.order]
         if "c" not in left:
             data, left = data[np.newaxis], ["c", *left]
-        scan: Values = data.transpose([left.index(axis) for axis in "c" + self.order])
-        return scan
+        return data.transpose([left.index(axis) for axis in "c" + self.order])
 
     def to_array(self, values: Values) -> Values:
         """The opposite of `to_scan`."""
         left = [axis for axis in self.names if axis in "c" + self.order]
         if "c" not in left:
-            plain: Values = values[0].transpose([self.order.index(axis) for axis in left])
-            return plain
+            return values[0].transpose([self.order.index(axis) for axis in left])
         return values.transpose([("c" + self.order).index(axis) for axis in left])
 
     def spatial(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
-        """Of something for each of the array's axes, that for the scan's spatial ones."""
+        """Picks the scan's spatial axes from values for the array's axes."""
         return tuple(numbers[self.names.index(axis)] for axis in self.order)
 
 
@@ -150,7 +148,7 @@ class _ZarrReader(Reader):
         )
 
     def _millimetres(self, numbers: tuple[float, ...]) -> list[float] | None:
-        """Lengths along the scan's axes; None where a unit is missing."""
+        """Lengths along the scan's axes; None if a unit is missing."""
         units = [self._image.millimetres(axis) for axis in self._axes.order]
         lengths = [
             length * unit
@@ -177,12 +175,11 @@ class _ZarrReader(Reader):
         chosen = [number - first for number in self._channels]
         if chosen != list(range(len(values))):
             values = values[chosen]
-        read: Values = values.astype(self.header.dtype, copy=False)
-        return read
+        return values.astype(self.header.dtype, copy=False)
 
 
 class _ZarrWriter(Writer):
-    """Writes chunks as windows come, then each level of the pyramid from the one before."""
+    """Writes chunks as windows come, then each pyramid level from the one before."""
 
     def __init__(self, path: Path, header: Header) -> None:
         self._header = header
@@ -203,7 +200,7 @@ class _ZarrWriter(Writer):
         shape = header.shape
         for number, factors in enumerate([(1,) * dims, *self._factors]):
             shape = coarser(shape, factors)
-            # A mean lies in the middle of what it is of.
+            # A mean is at the centre of its pixels.
             starts = [at + s * (f - 1) / 2 for at, s, f in zip(starts, sizes, factors, strict=True)]
             sizes = [size * factor for size, factor in zip(sizes, factors, strict=True)]
             scale, translation = (
@@ -252,7 +249,7 @@ class _ZarrWriter(Writer):
         self._group.attrs.update(image.attributes())
 
     def _channels(self) -> tuple[Mapping[str, Any], ...]:
-        """As in the file that it is written like, where its channels are the same ones."""
+        """As in the file that it is written like, if the channels are the same."""
         names, known = self._header.names, self._known
         if known is not None and names:
             same = [known.image.channels[number] for number in known.channels]
@@ -262,7 +259,7 @@ class _ZarrWriter(Writer):
 
 
 def _layout(header: Header, known: OmeZarr | None) -> tuple[str, tuple[int, ...]]:
-    """The axes and chunks of a new image: those of what it is written like, where they fit."""
+    """The axes and chunks of a new image: those of the image it is written like, if they fit."""
     order = ORDER[len(header.shape)]
     axes = "c" + "".join(sorted(order, key="zyx".index))
     chunks = dict.fromkeys(order, CHUNK[len(header.shape)])
@@ -313,15 +310,14 @@ def _image(path: Path, root: Any, wanted: str | None) -> Any:
     found = dict(_images(root, ""))
     if not found:
         raise UserError(
-            f"{path} holds no image that OME-NGFF describes; give a folder whose attributes have "
-            "multiscales"
+            f"{path} holds no OME-NGFF image; give a folder whose attributes have multiscales"
         )
     names = list(found)
     return found[names[selecting.series(path, wanted, names)]]
 
 
 def _images(group: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """All images in a group: itself, those of a plate or well, or those of a collection."""
+    """All images in a group: the group itself, or those of a plate, well or collection."""
     attributes = group.attrs.asdict()
     ome = attributes.get("ome", attributes)
     if "multiscales" in ome:
@@ -342,13 +338,13 @@ def _described(path: Path, attributes: Mapping[str, Any]) -> ngff.Multiscale:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         lacks = f"it lacks {error}" if isinstance(error, KeyError) else one_line(error)
         raise UserError(
-            f"{path} has metadata of OME-NGFF that can't be understood ({lacks}); write it again "
-            "in version 0.4 or 0.5"
+            f"{path} has OME-NGFF metadata that can't be understood ({lacks}); write it again in "
+            "version 0.4 or 0.5"
         ) from error
 
 
 def _array(path: Path, group: Any, name: str, axes: str) -> Any:
-    """The array of a level, if it holds real numbers and is decoded without running any code.
+    """The array of a level, if it holds real numbers and can be decoded without running code.
 
     Raises:
         UserError: it doesn't.
@@ -356,8 +352,8 @@ def _array(path: Path, group: Any, name: str, axes: str) -> Any:
     array = group[name]
     if unknown := set(_codecs(array.metadata.to_dict())) - CODECS:
         raise UserError(
-            f"{path} is coded by {', '.join(sorted(unknown))}, which revgan doesn't decode; write "
-            "it again with zstd or blosc"
+            f"{path} uses the codecs {', '.join(sorted(unknown))}, which revgan doesn't decode; "
+            "write it again with zstd or blosc"
         )
     if array.dtype.kind not in "buif" or len(array.shape) != len(axes) or 0 in array.shape:
         size = " x ".join(map(str, array.shape))
