@@ -21,8 +21,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("run", help="a run folder or a model folder")
     parser.add_argument(
         "input",
-        help="an image (PNG, JPEG, TIFF) or a volume (NIfTI, MHA, NRRD, NPY, a DICOM series), "
-        "whichever the model is for, or a folder of them",
+        help="an image (PNG, JPEG, TIFF, OME-TIFF, OME-Zarr, a whole slide) or a volume (NIfTI, "
+        "MHA, NRRD, NPY, OME-Zarr, a DICOM series), whichever the model is for, or a folder of "
+        "them",
     )
     parser.add_argument(
         "output",
@@ -36,9 +37,31 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--series",
         type=str | None,
-        help="which DICOM series of a folder is meant, by its number, description or UID; without "
-        "it, each of them is translated",
+        help="which of several scans in a file or folder is meant: DICOM series by number, "
+        "description or UID, without it each of them; images of OME-TIFF and OME-Zarr by number or "
+        "name",
     )
+    parser.add_argument(
+        "--level",
+        type=int | None,
+        help="level of pyramids to translate, 0 the finest; by default that of training",
+    )
+    parser.add_argument(
+        "--pixel-size",
+        metavar="MICROMETRES",
+        type=float | None,
+        help="micrometres from pixel to pixel that images are resampled to as they are read; by "
+        "default those of training",
+    )
+    parser.add_argument(
+        "--select",
+        metavar="CHANNELS",
+        type=tuple[str | int, ...] | None,
+        help="channels of the files to translate, by number from 0 or by name; by default those of "
+        "training",
+    )
+    parser.add_argument("--z", type=int | None, help="plane, from 0, of stacks for a 2D model")
+    parser.add_argument("--t", type=int | None, help="point in time, from 0, of time series")
     parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
     parser.add_argument(
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
@@ -73,6 +96,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Translates, and tells what was written."""
+    from revgan.data.formats import Selection
     from revgan.inference.files import Wishes, run_translation
     from revgan.inference.shares import share
 
@@ -85,7 +109,14 @@ def run(options: Namespace, console: Console) -> int:
         window_options(options).decide,
         into_folder=options.output.endswith("/"),
         recursive=options.recursive,
-        series=options.series,
+        selection=Selection(
+            options.series,
+            options.level,
+            options.pixel_size,
+            None if options.select is None else tuple(map(str, options.select)),
+            options.z,
+            options.t,
+        ),
         skip_existing=options.skip_existing,
         part=share(options.part),
         dtype=None if options.dtype == "auto" else options.dtype,

@@ -10,6 +10,7 @@ import numpy as np
 
 from revgan.data.checking import (
     FoundScans,
+    common_channels,
     inspect_all,
     misplaced_pair,
     require_one_orientation,
@@ -99,7 +100,14 @@ def open_data_set(
     train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
     palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
     room = Room(memory, sum(len(split.a + split.b) for split in (train, test, own_val)))
-    stores = {name: open_store(_recipe(config, name, palette), room) for name in DOMAINS}
+    stores = {}
+    for name in DOMAINS:
+        recipe = _recipe(config, name, palette)
+        if recipe.channels is None:
+            refs = [ref for split in (train, test, own_val) for ref in split.of(name)]
+            channels = common_channels(refs, len(train.of(name)), config.spatial_dims, name)
+            recipe = replace(recipe, channels=channels)
+        stores[name] = open_store(recipe, room)
     found: FoundScans = {}
     for name, store in stores.items():
         found |= _inspect(name, store, (train, test, own_val), progress)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from revgan.data.formats import (
     KINDS,
+    WHOLE,
     Header,
     Selection,
     holds,
@@ -42,7 +43,7 @@ class Wishes:
         into_folder: the target is a folder of files even if the source is one scan and it doesn't
             exist yet.
         recursive: looks into folders inside the source, too.
-        series: which of several scans in a file or folder is meant, as `data.series` says it.
+        selection: which part of the source's files is meant; what it leaves open is as in training.
         skip_existing: leaves out files whose translation is there already.
         part: which of a folder's files to translate.
         dtype: of the values to write; None for that of `Translator.output_type`.
@@ -54,7 +55,7 @@ class Wishes:
     windows: Callable[[Translator], Windows | None]
     into_folder: bool = False
     recursive: bool = False
-    series: str | None = None
+    selection: Selection = WHOLE
     skip_existing: bool = False
     part: Share = ALL
     dtype: str | None = None
@@ -92,8 +93,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     dims = translator.file_dims
     if wishes.resize is not None and not KINDS[dims].halved:
         raise UserError(f"--resize is for images, and {run} translates volumes; leave it out")
-    selection = Selection(series=wishes.series)
-    found = given_scans(source, dims, recursive=wishes.recursive, selection=selection)
+    found = given_scans(source, dims, recursive=wishes.recursive, selection=wishes.selection)
     found.tell()
     one = len(found.refs) == 1 and found.refs[0].path == source  # not the only one in a folder
     into_folder = wishes.into_folder or not one or (target.is_dir() and not is_scan(target))
@@ -104,7 +104,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
         outputs = _outputs(found.refs, target, channels, dims, console)
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
-            raise UserError(f"{ref} is input and output at once; name another output")
+            raise UserError(f"{ref} is both input and output; name another output")
     translator.windows = wishes.windows(translator)
     dtype = _common_type(translator, found.refs, wishes)
     pairs = list(zip(found.refs, outputs, strict=True))

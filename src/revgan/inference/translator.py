@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values
+from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, probe, understood
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
@@ -326,6 +326,35 @@ class Translator:
         """
         before, after = self.intensities(direction)
         return after.output_type(source if isinstance(before, TypeRange) else None)
+
+    def part(self, path: Path, direction: Direction, selection: Selection) -> Selection:
+        """Which part of a file is translated: as told, else as the training read its files.
+
+        What training read is no wish where a file's format doesn't have it; nor are the channels
+        where a file has only as many as the model takes.
+
+        Args:
+            path: the file.
+            direction: "AtoB" or "BtoA".
+            selection: what the user says.
+
+        Raises:
+            UserError: the file is missing, damaged or of another kind.
+        """
+        part = WHOLE if self.preparation is None else self.preparation.part(ends(direction)[0])
+        if not part.given:
+            return selection
+        dims = self.generator.spatial_dims
+        known = understood(path, dims) - set(selection.given)
+        if {"level", "pixel_size"} & set(selection.given):
+            known -= {"level", "pixel_size"}
+        idle = {name for name in part.given if name not in known} | {"channels"}
+        found = selection.over(replace(part, **dict.fromkeys(idle)))
+        if part.channels is None or "channels" not in known:
+            return found
+        if probe(path, dims, found).channels == self.channels(direction)[0]:
+            return found
+        return replace(found, channels=part.channels)
 
     def translate_file(
         self,
