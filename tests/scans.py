@@ -1,8 +1,9 @@
 """Images and volumes as tests write and read them."""
 
 import numpy as np
+import tifffile
 
-from revgan.data.formats import Header, Scan, create, probe, read, write
+from revgan.data.formats import Header, Scan, create, probe, pyramid, read, write
 
 
 def write_image(path, pixels):
@@ -35,3 +36,26 @@ def _as_told(path, spatial_dims):
     assert (header.channels, *header.shape) == scan.values.shape
     assert header.dtype == scan.values.dtype or scan.values.dtype == np.float32  # scaled NIfTI
     return scan
+
+
+MPP = 0.5
+"""Micrometres from pixel to pixel of slides, at their finest level."""
+
+
+def write_slide(path, values, levels=3, **options):
+    """Writes (3, H, W) as a tiled pyramid, as OpenSlide reads TIFFs of no vendor."""
+    path.parent.mkdir(exist_ok=True)
+    with tifffile.TiffWriter(path) as file:
+        for number in range(levels):
+            file.write(
+                np.moveaxis(values, 0, -1),
+                tile=(256, 256),
+                photometric="rgb",
+                compression="zlib",
+                resolution=(1e4 / MPP / 2**number, 1e4 / MPP / 2**number),
+                resolutionunit="CENTIMETER",
+                subfiletype=1 if number else 0,
+                metadata=None,
+                **options,
+            )
+            values = pyramid.means(values, (2, 2))

@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 import tifffile
+import torch
 import yaml
 
 from revgan.cli import main
 from revgan.data import formats
 from revgan.data.config import DataConfig
 from revgan.data.formats import Selection
+from revgan.data.intensity import TypeRange
 from revgan.data.preparation import Preparation
 from revgan.data.sets import open_data_set
+from revgan.networks import RevGenerator
+from revgan.networks.pretrained import save_generator
+from scans import write_slide
 
 NAMES = ("DAPI", "GFP", "phase")
 
@@ -117,3 +122,58 @@ def test_a_run_is_configured_with_the_parts_that_it_reads(stacks, tmp_path):
     assert (stored["select_a"], stored["select_b"]) == (["DAPI", 2], [1])
     # Evaluation reads the same.
     assert main(["evaluate", str(tmp_path / "run")]) == 0
+
+
+@pytest.fixture(scope="module")
+def slide_model(tmp_path_factory):
+    """A model of RGB images that saw them at one micrometre a pixel."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    save_generator(RevGenerator(2, 3, 3, width=4, depth=1), folder)
+    part = Selection(pixel_size=1.0)
+    Preparation(TypeRange("uint8"), TypeRange("uint8"), part_a=part, part_b=part).write(folder)
+    return folder
+
+
+def test_a_slide_is_translated_in_windows_at_the_resolution_of_training(tmp_path, slide_model):
+    values = np.random.default_rng(0).integers(0, 256, (3, 700, 600), np.uint8)
+    write_slide(tmp_path / "in" / "x.svs", values)
+    args = ["translate", str(slide_model), str(tmp_path / "in")]
+    assert main([*args, str(tmp_path / "out"), "--window=64"]) == 0
+    read = formats.read(tmp_path / "in" / "x.svs", 2, Selection(pixel_size=1.0))
+    made = formats.read(tmp_path / "out" / "x.ome.tif", 2)
+    assert made.shape == (350, 300)
+    np.testing.assert_allclose(made.affine, read.affine, rtol=1e-12)
+    # The same slide at another level, and the same pixels as a photo, which has no size of pixels.
+    single = ["translate", str(slide_model), str(tmp_path / "in" / "x.svs")]
+    assert main([*single, str(tmp_path / "fine.zarr"), "--level=0", "--window=64"]) == 0
+    assert formats.probe(tmp_path / "fine.zarr", 2).shape == (700, 600)
+    photo = tmp_path / "photo.png"
+    formats.write(photo, read.values, formats.Header(3, read.shape, read.values.dtype))
+    assert main([*args[:2], str(photo), str(tmp_path / "made.png"), "--window=64"]) == 0
+    np.testing.assert_array_equal(formats.read(tmp_path / "made.png", 2).values, made.values)
+
+
+def test_channels_of_training_are_taken_from_files_that_have_more(tmp_path, capsys):
+    torch.manual_seed(0)
+    save_generator(RevGenerator(2, 1, 1, width=4, depth=1), tmp_path / "model")
+    part = Selection(channels=("GFP",))
+    types = TypeRange("uint16"), TypeRange("uint16")
+    Preparation(*types, part_a=part, part_b=part).write(tmp_path / "model")
+    write_stack(tmp_path / "x.ome.tif", 0)
+    args = ["translate", str(tmp_path / "model")]
+    stack, plane = str(tmp_path / "x.ome.tif"), tmp_path / "plane.ome.tif"
+    assert main([*args, stack, str(tmp_path / "a.zarr")]) == 1
+    assert "choose one by z" in capsys.readouterr().err
+    assert main([*args, stack, str(tmp_path / "a.zarr"), "--z=2"]) == 0
+    scan = formats.read(stack, 2, Selection(z=2, channels=("GFP",)))
+    formats.write(plane, scan.values, scan.header)  # of this channel alone
+    assert main([*args, str(plane), str(tmp_path / "b.zarr")]) == 0
+    assert main([*args, stack, str(tmp_path / "c.zarr"), "--z=2", "--select=[1]"]) == 0
+    assert main([*args, stack, str(tmp_path / "d.zarr"), "--z=2", "--select=[DAPI]"]) == 0
+    a, b, c, d = (formats.read(tmp_path / f"{name}.zarr", 2).values for name in "abcd")
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a, c)
+    assert not np.array_equal(a, d)
+    assert main([*args, stack, str(tmp_path / "e.zarr"), "--z=2", "--level=7"]) == 1
+    assert "has 1 level" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from revgan.data.sets import DataConfig, locate, open_data_set
-from revgan.errors import UserError
+from revgan.errors import Notice, UserError
 from scans import write_image
 
 
@@ -129,3 +129,20 @@ def test_images_are_opened_and_translated_without_monai():
         "assert 'monai' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_grey_rgb_and_alpha_within_a_domain_become_what_most_of_it_is(tmp_path):
+    random = np.random.default_rng(0)
+    for domain in "AB":
+        for number, channels in enumerate((1, 3, 4, 3) if domain == "A" else (1, 1, 1, 1)):
+            pixels = random.integers(0, 256, (40, 40, channels), np.uint8)
+            path = tmp_path / f"train{domain}" / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            write_image(path, pixels)
+    with pytest.warns(Notice, match=r"\(1 with 1, 2 with 3, 1 with 4\)") as told:
+        data = open_data_set(config(tmp_path), paired=True)
+    assert len(told) == 1
+    assert "all are converted to 3, and --data.channels_a says otherwise" in str(told[0].message)
+    assert data.channels == (3, 1)
+    for ref in data.a.train:
+        assert data.a.prepared(ref).values.shape == (3, 40, 40)

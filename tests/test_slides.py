@@ -3,16 +3,15 @@
 import numpy as np
 import openslide
 import pytest
-import tifffile
 
 from revgan.data import formats
 from revgan.data.foreground import foreground_positions
 from revgan.data.formats import Selection, pyramid
 from revgan.data.formats.physical import place
 from revgan.errors import UserError
+from scans import MPP, write_slide
 
 SHAPE = (1200, 900)
-MPP = 0.5
 
 
 def tissue():
@@ -22,24 +21,6 @@ def tissue():
     random = np.random.default_rng(0).integers(0, 40, (3, *SHAPE))
     stain = np.array([180, 90, 150])[:, None, None] + random
     return np.where(inside, stain, 250 - random // 10).astype(np.uint8)
-
-
-def write_slide(path, values, levels=3, **options):
-    """A tiled pyramid with a resolution, as OpenSlide reads TIFFs of no vendor."""
-    with tifffile.TiffWriter(path) as file:
-        for number in range(levels):
-            file.write(
-                np.moveaxis(values, 0, -1),
-                tile=(256, 256),
-                photometric="rgb",
-                compression="zlib",
-                resolution=(1e4 / MPP / 2**number, 1e4 / MPP / 2**number),
-                resolutionunit="CENTIMETER",
-                subfiletype=1 if number else 0,
-                metadata=None,
-                **options,
-            )
-            values = pyramid.means(values, (2, 2))
 
 
 @pytest.fixture
@@ -85,7 +66,7 @@ def test_where_nothing_was_scanned_is_background(tmp_path, monkeypatch):
 
 def test_slides_are_only_read(slide):
     scan = formats.read(slide, 2)
-    with pytest.raises(UserError, match=r"only read; use the suffix \.ome\.tif"):
+    with pytest.raises(UserError, match=r"only be read; use the suffix \.ome\.tif"):
         formats.write(slide.with_name("y.svs"), scan.values, scan.header)
     assert not formats.holds("y.svs", scan.header)
 

@@ -1,4 +1,4 @@
-"""`revgan translate`: images or volumes through a trained model, from files to files."""
+"""`revgan translate`: translate files of images or volumes with a trained model."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from revgan.directions import Direction
 from revgan.environment import require_device
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import Parser, add_window_options, window_options
 from revgan.training.config import Device
 
@@ -16,29 +16,54 @@ OutputType = Literal["auto", "uint8", "int8", "uint16", "int16", "uint32", "int3
 
 
 def add_options(parser: Parser) -> None:
-    """What is translated, by which model, into what."""
-    parser.description = "Translate an image or a volume, or a folder of them."
+    """What to translate, with which model, to where."""
+    parser.description = "Translate an image, a volume, or a folder of them."
     parser.add_argument("run", help="a run folder or a model folder")
     parser.add_argument(
         "input",
-        help="an image (PNG, JPEG, TIFF) or a volume (NIfTI, MHA, NRRD, NPY, a DICOM series), "
-        "whichever the model is for, or a folder of them",
+        help="an image (PNG, JPEG, TIFF, OME-TIFF, OME-Zarr, a whole slide) or a volume (NIfTI, "
+        "MHA, NRRD, NPY, OME-Zarr, a DICOM series), whichever the model is for, or a folder of "
+        "them",
     )
     parser.add_argument(
         "output",
-        help="a file, or a folder where files keep their names; folders are made, for a single "
-        "file if the name ends in /; JPEGs whose translation has an alpha channel, which JPEG "
-        "can't hold, become PNGs",
+        help=(
+            "a file, or a folder where files keep their names; folders are made as needed, for a "
+            "single file if the name ends in /; JPEGs become PNGs if the translation has an alpha "
+            "channel"
+        ),
     )
     parser.add_argument(
-        "--recursive", action="store_true", help="look into the folders inside the input, too"
+        "--recursive", action="store_true", help="search the input's subfolders too"
     )
     parser.add_argument(
         "--series",
         type=str | None,
-        help="which DICOM series of a folder is meant, by its number, description or UID; without "
-        "it, each of them is translated",
+        help="which of several scans in a file or folder is meant: DICOM series by number, "
+        "description or UID, without it each of them; images of OME-TIFF and OME-Zarr by number or "
+        "name",
     )
+    parser.add_argument(
+        "--level",
+        type=int | None,
+        help="level of pyramids to translate, 0 the finest; by default that of training",
+    )
+    parser.add_argument(
+        "--pixel-size",
+        metavar="MICROMETRES",
+        type=float | None,
+        help="micrometres from pixel to pixel that images are resampled to as they are read; by "
+        "default those of training",
+    )
+    parser.add_argument(
+        "--select",
+        metavar="CHANNELS",
+        type=tuple[str | int, ...] | None,
+        help="channels of the files to translate, by number from 0 or by name; by default those of "
+        "training",
+    )
+    parser.add_argument("--z", type=int | None, help="plane, from 0, of stacks for a 2D model")
+    parser.add_argument("--t", type=int | None, help="point in time, from 0, of time series")
     parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
     parser.add_argument(
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
@@ -73,6 +98,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Translates, and tells what was written."""
+    from revgan.data.formats import Selection
     from revgan.inference.files import Wishes, run_translation
     from revgan.inference.shares import share
 
@@ -85,7 +111,14 @@ def run(options: Namespace, console: Console) -> int:
         window_options(options).decide,
         into_folder=options.output.endswith("/"),
         recursive=options.recursive,
-        series=options.series,
+        selection=Selection(
+            options.series,
+            options.level,
+            options.pixel_size,
+            None if options.select is None else tuple(map(str, options.select)),
+            options.z,
+            options.t,
+        ),
         skip_existing=options.skip_existing,
         part=share(options.part),
         dtype=None if options.dtype == "auto" else options.dtype,
@@ -94,5 +127,5 @@ def run(options: Namespace, console: Console) -> int:
     output = Path(options.output)
     written = run_translation(Path(options.run), Path(options.input), output, wishes, console)
     files = "1 file" if written == 1 else f"{written} files"
-    console.print(f"Wrote {files} to {output}", soft_wrap=True)
+    console.print(f"Wrote {files} to {visible(str(output))}", soft_wrap=True)
     return 0

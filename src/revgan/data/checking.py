@@ -1,8 +1,10 @@
 """Reads every scan of a data set once before training, so that no bad file stops it midway."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from revgan.data.formats.ground import same_crs
 from revgan.data.recipe import Found
 from revgan.data.refs import ScanRef
 from revgan.data.store import Store
+from revgan.directions import DomainName
 from revgan.errors import UserError, notice
 
 READERS = {2: None, 3: 4}
@@ -82,6 +85,50 @@ def inspect_all(
     return found
 
 
+def common_channels(
+    refs: Sequence[ScanRef], training: int, spatial_dims: int, domain: DomainName
+) -> int | None:
+    """The channels that images of unlike ones are converted to: those of most training images.
+
+    The user is told. Headers alone are read; files without a good one are left to `inspect_all`.
+
+    Args:
+        refs: of a domain, those for training first.
+        training: how many these are.
+        spatial_dims: of all.
+        domain: which one.
+
+    Returns:
+        None where all have the same number, or where more than colours are among them.
+    """
+    if not KINDS[spatial_dims].photos:
+        return None
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(partial(_channels_in, spatial_dims), refs))
+    counts = Counter(count for count in found if count is not None)
+    trained = Counter(count for count in found[:training] if count is not None)
+    if len(counts) < 2 or max(counts) > COLOURS or not trained:
+        return None
+    most = max(trained, key=lambda count: (trained[count], count))
+    held = ", ".join(f"{number:,} with {count}" for count, number in sorted(counts.items()))
+    notice(
+        f"images of {domain.upper()} have unlike numbers of channels ({held}); all are converted "
+        f"to {most}, and --data.channels_{domain} says otherwise"
+    )
+    return most
+
+
+def _channels_in(spatial_dims: int, ref: ScanRef) -> int | None:
+    try:
+        return ref.header(spatial_dims).channels
+    except UserError:
+        return None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s'[: number != 1]}"
+
+
 def require_one_orientation(found: FoundScans) -> None:
     """Refuses scans whose axes point to different sides of the patient.
 
@@ -133,10 +180,11 @@ def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str |
 
 
 def _unlike(ref: ScanRef, scan: Found, first_ref: ScanRef, first: Found) -> str:
-    found = f"{scan.channels} channel{'s'[: scan.channels > 1]}"
+    found = _count(scan.channels, "channel")
     remedy = "set data.channels_a (or data.channels_b) to convert all"
     if len(scan.shape) == 3 or max(scan.channels, first.channels) > COLOURS:
-        remedy = "all of a domain need the same number"  # what isn't colour can't be converted
+        # These channels aren't colours, so nothing converts them.
+        remedy = "all scans of a domain must have the same number"
     return f"{ref} has {found}, but {first_ref} has {first.channels}; {remedy}"
 
 

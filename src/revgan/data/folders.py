@@ -8,15 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from revgan.data.config import SplitName
 from revgan.data.formats import KINDS, WHOLE, Passed, Selection
 from revgan.data.patterns import Found, domain_scans, matched
 from revgan.data.refs import ScanRef, Scans, existing_folder, find_scans
+from revgan.data.slices import Plane, Turn
+from revgan.data.views import View
 from revgan.directions import DomainName
 from revgan.errors import UserError
 
 HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-"""Of files that show A and B side by side."""
+"""The halves of files that show A and B side by side."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,12 @@ class Split:
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
 
-    @property
-    def onto_a(self) -> "Split":
-        """The split with each scan of B brought onto the grid of its partner in A."""
+    def onto_a(self, nearest: bool) -> "Split":
+        """Brings each scan of B onto the grid of its partner in A, if `nearest` without mixing."""
         if not self.aligned:
             return self
         pairs = zip(self.a, self.b, strict=True)
-        return replace(self, b=tuple(replace(b, onto=a) for a, b in pairs))
+        return replace(self, b=tuple(replace(b, onto=a, nearest=nearest) for a, b in pairs))
 
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
         """The scans of a domain."""
@@ -89,14 +92,14 @@ def open_folder(
     Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
     show A on the left and B on the right. Test scans are in folders called `test` instead of
     `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
-    testing. The user is told what is passed over.
+    testing. The user is told what is skipped.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
         paired: scans of A and B are pairs; in two folders, partners have the same name.
-        recursive: looks into folders inside these, too.
-        selection: which part of each file is meant.
+        recursive: whether to search subfolders too.
+        selection: which part of each file to read.
 
     Raises:
         UserError: the folder doesn't exist, has neither layout or no scans, or a paired scan has no
@@ -225,12 +228,13 @@ def hold_out(folder: Folder, test: float, val: float) -> Folder:
     """
     train = folder.train
     subjects = sorted({ref.group for ref in train.a + train.b}, key=_shuffled)
+    total = len(subjects)
     taken: list[Split | None] = []
     for share, own in ((test, folder.test), (val, folder.val)):
         if own is not None or not share:
             taken.append(own)
             continue
-        count = max(1, round(share * len(subjects)))
+        count = max(1, round(share * total))
         chosen, subjects = set(subjects[:count]), subjects[count:]
         taken.append(_of_subjects(train, chosen))
     rest = _of_subjects(train, set(subjects))
@@ -241,6 +245,42 @@ def hold_out(folder: Folder, test: float, val: float) -> Folder:
                 f"{val:g} for validation; lower data.test_share or data.val_share"
             )
     return Folder(folder.root, rest, *taken)
+
+
+def sliced(folder: Folder, view: View) -> Folder:
+    """The slices of volumes, in the place of these; pairs of volumes become pairs of slices.
+
+    Raises:
+        UserError: a volume can't be read, or a pair has unlike numbers of slices.
+    """
+    return Folder(
+        folder.root,
+        _sliced(folder.train, view),
+        folder.test and _sliced(folder.test, view),
+        folder.val and _sliced(folder.val, view),
+    )
+
+
+def _sliced(split: Split, view: View) -> Split:
+    a, b = ([_planes(ref, view) for ref in refs] for refs in (split.a, split.b))
+    for ours, theirs in zip(a, b, strict=True) if split.aligned else ():
+        if len(ours) != len(theirs):
+            raise UserError(
+                f"{ours[0].path} has {len(ours)} {view} slices and {theirs[0].path} {len(theirs)}; "
+                "to be paired, both need the same grid: resample one onto that of the other"
+            )
+    return Split(
+        tuple(ref for refs in a for ref in refs),
+        tuple(ref for refs in b for ref in refs),
+        aligned=split.aligned,
+    )
+
+
+def _planes(ref: ScanRef, view: View) -> list[ScanRef]:
+    header = ref.header(3)
+    affine = np.eye(4) if header.affine is None else header.affine
+    count = Turn.of(affine, view).count(header.shape)
+    return [replace(ref, plane=Plane(view, number)) for number in range(count)]
 
 
 def _of_subjects(split: Split, subjects: Container[str]) -> Split:

@@ -11,7 +11,7 @@ from torch import Tensor
 from revgan.data.domains import Domain
 from revgan.data.formats import read, suffixes
 from revgan.data.refs import ScanRef
-from revgan.errors import UserError
+from revgan.errors import UserError, notice
 
 
 def find_masks(refs: Sequence[ScanRef]) -> list[Path] | None:
@@ -23,6 +23,10 @@ def find_masks(refs: Sequence[ScanRef]) -> list[Path] | None:
         UserError: the folder exists, but lacks a scan's mask.
     """
     folder = _mask_folder(refs[0])
+    if refs[0].plane is not None:
+        if folder.is_dir():
+            notice(f"the masks in {folder} are of volumes, and count in no score of slices")
+        return None
     return [_mask_of(ref) for ref in refs] if folder.is_dir() else None
 
 
@@ -58,7 +62,7 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
 
 def _mask_of(ref: ScanRef) -> Path:
     folder = _mask_folder(ref)
-    paths = (folder / f"{ref.name}{suffix}" for suffix in suffixes())
+    paths = (folder / f"{ref.whole}{suffix}" for suffix in suffixes())
     found = next((path for path in paths if path.is_file()), None)
     if found is None:
         raise UserError(

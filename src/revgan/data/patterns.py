@@ -99,6 +99,9 @@ def found_by(
         if path.is_file() and (reason := passed_over(path, spatial_dims)):
             passed.append(Passed(path, reason))
             continue
+        suffix = path.name[len(stem(path)) :]
+        if suffix and key and key[-1].endswith(suffix):  # so that x.nii meets x.mha
+            key = (*key[:-1], key[-1].removesuffix(suffix))
         scans = find(path)
         passed += scans.passed
         inside = not (len(scans.refs) == 1 and scans.refs[0].path == path)

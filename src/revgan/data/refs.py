@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from revgan.data.aligning import align
 from revgan.data.formats import (
     KINDS,
     WHOLE,
@@ -27,6 +29,7 @@ from revgan.data.formats import (
     suffix_of,
     suffixes,
 )
+from revgan.data.slices import Plane, Turn
 from revgan.errors import UserError, notice
 
 TOGETHER = 1e-2
@@ -45,9 +48,11 @@ class ScanRef:
         half: the half of its width that is meant (left is A, right is B); None for all of it.
         selection: which part of it is meant, where it holds several scans.
         more: other files on the same grid, whose channels follow upon its own.
+        plane: the slice of it, a volume, that is meant as an image; None for all of it.
         label: what it is called, where that isn't its file's name; "/" stands between folders.
         root: the folder whose scans it is one of; None for that which it lies in.
         onto: the scan whose grid it is brought to; None leaves it on its own.
+        nearest: takes nearest values for that, as of labels, and mixes none.
         subject: whom or what it shows, where its name says more than that.
     """
 
@@ -55,20 +60,30 @@ class ScanRef:
     half: Literal["left", "right"] | None = None
     selection: Selection = WHOLE
     more: tuple[Path, ...] = ()
+    plane: Plane | None = None
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
     onto: "ScanRef | None" = None
+    nearest: bool = False
     subject: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
-        """The name that partners share: the file's name without its suffix, or `label`."""
+        """The name that partners share: the file's name without its suffix, or `label`.
+
+        Of a slice, with its number.
+        """
+        return self.whole if self.plane is None else f"{self.whole}-{self.plane.number:03d}"
+
+    @property
+    def whole(self) -> str:
+        """What all of it is called, of which it may be a slice."""
         return self.label or stem(self.path)
 
     @property
     def group(self) -> str:
         """What stays on one side when scans are held out: whom it shows."""
-        return self.subject or self.name
+        return self.subject or self.whole
 
     @property
     def folder(self) -> Path:
@@ -90,14 +105,15 @@ class ScanRef:
     def part(self) -> list[Any]:
         """What of its files it is, as JSON has it."""
         others = [] if self.onto is None else self.onto.part
-        return [self.half, len(self.more), *astuple(self.selection), *others]
+        return [self.half, len(self.more), self.plane, *astuple(self.selection), *others]
 
     def __str__(self) -> str:
         if self.half is not None:
             return f"the {self.half} half of {self.path}"
         series = f" (series {self.selection.series})" if self.selection.series else ""
         more = f" (with {', '.join(path.name for path in self.more)})" if self.more else ""
-        return f"{self.path}{series}{more}"
+        plane = f" ({self.plane.view} slice {self.plane.number})" if self.plane else ""
+        return f"{self.path}{series}{more}{plane}"
 
     def header(self, spatial_dims: int | None = None) -> Header:
         """What its file says about it; for a half, about the whole.
@@ -105,8 +121,14 @@ class ScanRef:
         Raises:
             UserError: a file can't be read, or files that belong together aren't on one grid.
         """
+        if self.plane is not None:
+            return self.read().header
         headers = [probe(path, spatial_dims, self.selection) for path in (self.path, *self.more)]
-        return headers[0] if not self.more else joined(headers, (self.path, *self.more))
+        header = headers[0] if not self.more else joined(headers, (self.path, *self.more))
+        if self.onto is None:
+            return header
+        grid = self.onto.header(spatial_dims)
+        return replace(header, shape=grid.shape, affine=grid.affine, ground=grid.ground)
 
     def read(self, spatial_dims: int | None = None) -> Scan:
         """Reads the scan; a half's last axis is half as long as the file's.
@@ -118,6 +140,16 @@ class ScanRef:
             UserError: the file can't be read, is to be halved and has an odd width, or others that
                 belong to it aren't on its grid.
         """
+        if self.plane is not None:
+            changed = tuple(path.stat().st_mtime_ns for path in self.files)
+            return _slice(_volume(replace(self, plane=None), changed), self.plane)
+        scan = self._whole(spatial_dims)
+        if self.onto is None:
+            return scan
+        return align(scan, self.onto.header(spatial_dims), str(self), nearest=self.nearest)
+
+    def _whole(self, spatial_dims: int | None) -> Scan:
+        """The scan on its own grid, of all its files."""
         scan = read(self.path, spatial_dims, self.selection)
         if self.more:
             scans = [scan, *(read(path, spatial_dims, self.selection) for path in self.more)]
@@ -141,6 +173,18 @@ class ScanRef:
             )
         left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
         return replace(scan, values=left if self.half == "left" else right)
+
+
+@lru_cache(maxsize=2)
+def _volume(ref: ScanRef, changed: tuple[int, ...]) -> Scan:
+    """A volume that slices are taken from one after the other."""
+    return ref.read(3)
+
+
+def _slice(scan: Scan, plane: Plane) -> Scan:
+    """A slice of a volume as an image, which has no place of its own."""
+    values = Turn.of(scan.place, plane.view).slices(scan.values)[:, plane.number]
+    return replace(scan, values=np.ascontiguousarray(values), affine=None, source=None)
 
 
 def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:

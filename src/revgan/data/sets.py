@@ -10,6 +10,7 @@ import numpy as np
 
 from revgan.data.checking import (
     FoundScans,
+    common_channels,
     inspect_all,
     misplaced_pair,
     require_one_orientation,
@@ -20,7 +21,7 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import Folder, Split, hold_out, open_folder, open_patterns
+from revgan.data.folders import Folder, Split, hold_out, open_folder, open_patterns, sliced
 from revgan.data.formats import KINDS
 from revgan.data.intensity import (
     IntensityMapping,
@@ -61,11 +62,14 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
         "selection": config.selection,
     }
     if patterns := config.patterns:
-        folder = open_patterns(root, patterns, config.spatial_dims, **looking)
+        folder = open_patterns(root, patterns, config.file_dims, **looking)
     else:
-        folder = open_folder(root, config.spatial_dims, **looking)
+        folder = open_folder(root, config.file_dims, **looking)
     folder = folder.reading(config.part("a"), config.part("b"))
-    return hold_out(folder, config.test_share, config.val_share)
+    folder = hold_out(folder, config.test_share, config.val_share)
+    if config.align:
+        folder = _aligned(folder, config)
+    return folder if config.slices is None else sliced(folder, config.slices)
 
 
 def open_data_set(
@@ -93,12 +97,17 @@ def open_data_set(
         UserError: a file or the folder can't be used; the message says which and why.
     """
     folder = locate(config, paired=paired)
-    if config.align:
-        folder = _aligned(folder)
     train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
     palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
     room = Room(memory, sum(len(split.a + split.b) for split in (train, test, own_val)))
-    stores = {name: open_store(_recipe(config, name, palette), room) for name in DOMAINS}
+    stores = {}
+    for name in DOMAINS:
+        recipe = _recipe(config, name, palette)
+        if recipe.channels is None:
+            refs = [ref for split in (train, test, own_val) for ref in split.of(name)]
+            channels = common_channels(refs, len(train.of(name)), config.spatial_dims, name)
+            recipe = replace(recipe, channels=channels)
+        stores[name] = open_store(recipe, room)
     found: FoundScans = {}
     for name, store in stores.items():
         found |= _inspect(name, store, (train, test, own_val), progress)
@@ -109,12 +118,12 @@ def open_data_set(
         raise UserError(problem)
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
-        parts = (learnt_part(config.part(name)) for name in DOMAINS)
-        preparation = Preparation(a, b, config.grid, config.fill, *parts)
+        part_a, part_b = (learnt_part(config.part(name)) for name in DOMAINS)
+        preparation = Preparation(a, b, config.grid, config.fill, part_a, part_b, config.slices)
         for name in DOMAINS:
             _tell_of_gaps(name, train.of(name), found, config)
     for name in DOMAINS:
-        if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
+        if preparation.of(name) == TypeRange():  # from an earlier version, which omitted the type
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
             preparation = preparation.with_intensity(name, of_files)
     val = folder.val or test
@@ -134,15 +143,17 @@ def open_data_set(
     )
 
 
-def _aligned(folder: Folder) -> Folder:
+def _aligned(folder: Folder, config: DataConfig) -> Folder:
     splits = [split for split in (folder.train, folder.test, folder.val) if split is not None]
     if not any(split.aligned for split in splits):
         raise UserError(
             f"data.align brings scans of B onto the grid of their partners in A, but {folder.root} "
             "has no pairs; name partners alike, or leave data.align out"
         )
-    test, val = (split and split.onto_a for split in (folder.test, folder.val))
-    return replace(folder, train=folder.train.onto_a, test=test, val=val)
+    palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
+    nearest = palette is not None and palette.domain == "B"
+    test, val = (split and split.onto_a(nearest) for split in (folder.test, folder.val))
+    return replace(folder, train=folder.train.onto_a(nearest), test=test, val=val)
 
 
 def _recipe(config: DataConfig, domain: DomainName, palette: Palette | None) -> Recipe:
@@ -174,8 +185,8 @@ def _require_integers(name: DomainName, refs: Sequence[ScanRef], found: Sequence
     for ref, scan in zip(refs, found, strict=True):
         if scan.dtype.kind == "f":
             raise UserError(
-                f"{ref} has values of {scan.dtype}, whose full range is no scale; set "
-                f"data.intensity_{name} to percentiles, or to range with low and high"
+                f"{ref} has values of {scan.dtype}, whose full range doesn't make a useful scale; "
+                f"set data.intensity_{name} to percentiles, or to range with low and high"
             )
 
 
@@ -186,7 +197,7 @@ def _tell(progress: Progress, what: str, total: int, done: int) -> None:
 def _fitted(
     domain: DomainName, store: Store, train: tuple[ScanRef, ...], found: FoundScans
 ) -> IntensityMapping:
-    """The mapping of a domain's intensities: as the configuration says, or chosen, and told."""
+    """The mapping of a domain's intensities: configured, or chosen and reported."""
     data, dtypes = store.recipe.config, [found[ref].dtype for ref in train]
     config, dtype = data.intensity(domain), _common_type(dtypes)
     if config is None and (
@@ -223,7 +234,7 @@ def _tell_of_gaps(
 
 
 def _by_type(config: DataConfig, domain: DomainName, recipe: Recipe, dtype: np.dtype[Any]) -> bool:
-    """Whether scans are taken by their type's range without a look at their values."""
+    """Whether scans are mapped by their type's range, without looking at their values."""
     photo = is_photo(dtype, KINDS[config.spatial_dims]) and not config.per_channel(domain)
     return photo or (recipe.flat and dtype.kind != "f")
 
@@ -242,7 +253,7 @@ def _chosen(
 
 
 def _common_type(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
-    """The type that holds what all of some types hold, or the next to it."""
+    """The type that can hold the values of all these types, or comes closest."""
     return np.dtype(np.result_type(*dtypes))
 
 
@@ -265,17 +276,17 @@ def _domain(
 
 
 def _root(config: DataConfig, *, paired: bool) -> Path:
-    kind = KINDS[config.spatial_dims]
+    kind = KINDS[config.file_dims]
     dims = BUILT_IN.get(config.path)
     if dims is None:
         if not Path(config.path).exists():
-            fitting = [name for name, dims in BUILT_IN.items() if dims == config.spatial_dims]
+            fitting = [name for name, dims in BUILT_IN.items() if dims == config.file_dims]
             raise UserError(
                 f"{config.path} does not exist; give a folder of {kind.many} or one of the "
                 f"built-in sets: {', '.join(fitting)}"
             )
         return Path(config.path)
-    if dims != config.spatial_dims:
+    if dims != config.file_dims:
         other = KINDS[dims]
         raise UserError(
             f"{config.path} is a set of {other.many}; set data.spatial_dims {dims}, for example "

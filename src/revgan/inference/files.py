@@ -11,6 +11,7 @@ from rich.console import Console
 
 from revgan.data.formats import (
     KINDS,
+    WHOLE,
     Header,
     Selection,
     holds,
@@ -23,9 +24,10 @@ from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.batches import Outcome, translate_all
-from revgan.inference.jobs import WIDER, FileJob, fitting_type
+from revgan.inference.jobs import WIDER, fitting_type
 from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
+from revgan.inference.slicewise import file_job
 from revgan.inference.translator import Translator
 from revgan.inference.windows import Windows
 
@@ -39,12 +41,12 @@ class Wishes:
 
     Attributes:
         direction: "AtoB" or "BtoA".
-        device: "auto", or a device's name as PyTorch has it.
-        windows: decides for a model whether and how large files are cut.
+        device: "auto", or a device's name in PyTorch.
+        windows: decides, for a model, whether and how large files are cut.
         into_folder: the target is a folder of files even if the source is one scan and it doesn't
             exist yet.
         recursive: looks into folders inside the source, too.
-        series: which of several scans in a file or folder is meant, as `data.series` says it.
+        selection: which part of the source's files is meant; what it leaves open is as in training.
         skip_existing: leaves out files whose translation is there already.
         part: which of a folder's files to translate.
         dtype: of the values to write; None for that of `Translator.output_type`.
@@ -56,7 +58,7 @@ class Wishes:
     windows: Callable[[Translator], Windows | None]
     into_folder: bool = False
     recursive: bool = False
-    series: str | None = None
+    selection: Selection = WHOLE
     skip_existing: bool = False
     part: Share = ALL
     dtype: str | None = None
@@ -68,10 +70,10 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
 
     Args:
         run: a run folder or a model folder.
-        source: an image or a volume, whichever the model is for, or a folder of them.
-        target: for a file, a file or a folder; for a folder, a folder. Within a folder, files keep
-            their names; JPEGs become PNGs where the translation has an alpha channel. Folders are
-            made.
+        source: an image or volume, whichever the model translates, or a folder of them.
+        target: a file or folder for a file, a folder for a folder. In a folder, files keep their
+            names; JPEGs become PNGs if the translation has an alpha channel. Folders are made as
+            needed.
         wishes: all else.
         console: where to tell it.
 
@@ -91,21 +93,20 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
             f"{run} does not translate {wishes.direction}; give --direction "
             f"{' or '.join(directions)}"
         )
-    dims = translator.generator.spatial_dims
+    dims = translator.file_dims
     if wishes.resize is not None and not KINDS[dims].halved:
         raise UserError(f"--resize is for images, and {run} translates volumes; leave it out")
-    selection = Selection(series=wishes.series)
-    found = given_scans(source, dims, recursive=wishes.recursive, selection=selection)
+    found = given_scans(source, dims, recursive=wishes.recursive, selection=wishes.selection)
     found.tell()
     one = len(found.refs) == 1 and found.refs[0].path == source  # not the only one in a folder
     into_folder = wishes.into_folder or not one or (target.is_dir() and not is_scan(target))
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:
-        outputs = _outputs(found.refs, target, _least(translator, wishes), console)
+        outputs = _outputs(found.refs, target, _least(translator, wishes, dims), console)
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
-            raise UserError(f"{ref} is input and output at once; name another output")
+            raise UserError(f"{ref} is both input and output; name another output")
     translator.windows = wishes.windows(translator)
     dtype = _common_type(translator, found.refs, wishes)
     pairs = list(zip(found.refs, outputs, strict=True))
@@ -113,7 +114,9 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     left = [pair for pair in mine if not (wishes.skip_existing and pair[1].exists())]
     _make_folders([output for _, output in left])
     jobs = [
-        FileJob(translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize)
+        file_job(
+            translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize
+        )
         for ref, output in left
     ]
     outcome = translate_all(jobs, wishes.direction, console)
@@ -132,7 +135,7 @@ def _common_type(
     found = set()
     for ref in refs:
         with suppress(UserError):  # which the file's own translation tells
-            found.add(ref.header(translator.generator.spatial_dims).dtype)
+            found.add(ref.header(translator.file_dims).dtype)
     return fitting_type(translator, wishes.direction, found) if found else None
 
 
@@ -187,10 +190,10 @@ def _tell(
 def _check_names(
     run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
 ) -> None:
-    """Refuses files that are not of the model's kind by their suffix."""
+    """Refuses files whose suffix isn't of the model's kind."""
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
-        raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
+        raise UserError(f"{target} is a file, but the output must be a folder; name a folder")
     if source.is_file() and suffix_of(source) and not suffix_of(source, spatial_dims):
         raise UserError(
             f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
@@ -203,22 +206,21 @@ def _check_names(
         )
 
 
-def _least(translator: Translator, wishes: Wishes) -> Header:
+def _least(translator: Translator, wishes: Wishes, spatial_dims: int) -> Header:
     """What all translations have in common: the smallest size, and the smallest type."""
     usual = translator.output_type(wishes.direction, np.dtype(np.uint8))
     name = wishes.dtype or ("uint8" if usual is None else usual.name)
-    shape = (1,) * translator.generator.spatial_dims
     channels = translator.channels(wishes.direction)[1]
-    return Header(channels, shape, np.dtype(WIDER.get(name, name)))
+    return Header(channels, (1,) * spatial_dims, np.dtype(WIDER.get(name, name)))
 
 
 def _outputs(
     sources: Sequence[ScanRef], folder: Path, least: Header, console: Console
 ) -> list[Path]:
-    """Where the translations go: the names of the inputs, whose suffixes change if they have to.
+    """The paths of the translations: the inputs' names, or other suffixes if these can't hold them.
 
-    Such are an alpha channel in a JPEG, and seven channels in any photo. Formats that are only read
-    have another in their place, too.
+    That is the case for an alpha channel in a JPEG, and for seven channels in any photo. Formats
+    that can only be read are replaced by others, too.
     """
     outputs = [writable(folder / ref.file_name) for ref in sources]
     unfit = [path for path in outputs if not holds(path, least)]

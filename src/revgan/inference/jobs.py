@@ -51,7 +51,7 @@ class FileJob:
         direction: "AtoB" or "BtoA".
         dtype: of the values to write. By default photos keep their depth, and others have the type
             of their domain's training files or, where that isn't known, of `fitting_type`.
-        selection: which part of the source is meant.
+        selection: which part of the source is meant; what it leaves open is as in training.
         resize: pixels that the shorter side of an image is scaled to first; None leaves it.
 
     Attributes:
@@ -86,7 +86,11 @@ class FileJob:
         generator, grid = translator.generator, translator.grid
         with ExitStack() as stack:
             file = stack.enter_context(
-                formats.open(self.source, generator.spatial_dims, self._selection)
+                formats.open(
+                    self.source,
+                    generator.spatial_dims,
+                    translator.part(self.source, self._direction, self._selection),
+                )
             )
             self._check(file.header)
             self._lattice = Lattice.of(file.header, grid)

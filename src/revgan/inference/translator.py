@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values
+from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, probe, understood
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
-from revgan.inference.jobs import FileJob
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
+from revgan.inference.slicewise import file_job
 from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import load_generator
@@ -174,7 +174,7 @@ class Translator:
         progress: Progress | None,
         wanted: np.dtype[Any] | None,
     ) -> Values:
-        """Values (C, *spatial) on the model's grid, in the units of files, there and there.
+        """Translates values (C, *spatial) on the model's grid, in files' units on both sides.
 
         What comes out is not rounded yet to what a type of integers has.
 
@@ -191,7 +191,7 @@ class Translator:
             mapping = mapping.of_scan([with_nan(values, missing_in(values, nodata))])
         unit = torch.from_numpy(self.to_unit(values, nodata, mapping, direction))
         translated = self._translate_tensor(unit, direction, progress)
-        del unit  # large, as are the values to be made
+        del unit  # it is large, and so are the values to come
         return self.from_unit(translated, direction, dtype, wanted)
 
     def input_mapping(self, direction: Direction, dtype: np.dtype[Any]) -> IntensityMapping:
@@ -305,6 +305,12 @@ class Translator:
         return values
 
     @property
+    def file_dims(self) -> int:
+        """Spatial axes of the scans in files: volumes, if the images are their slices."""
+        sliced = self.preparation is not None and self.preparation.slices is not None
+        return 3 if sliced else self.generator.spatial_dims
+
+    @property
     def grid(self) -> Grid:
         """The grid that volumes are brought to."""
         if self.preparation is None:
@@ -320,6 +326,35 @@ class Translator:
         """
         before, after = self.intensities(direction)
         return after.output_type(source if isinstance(before, TypeRange) else None)
+
+    def part(self, path: Path, direction: Direction, selection: Selection) -> Selection:
+        """Which part of a file is translated: as told, else as the training read its files.
+
+        What training read is no wish where a file's format doesn't have it; nor are the channels
+        where a file has only as many as the model takes.
+
+        Args:
+            path: the file.
+            direction: "AtoB" or "BtoA".
+            selection: what the user says.
+
+        Raises:
+            UserError: the file is missing, damaged or of another kind.
+        """
+        part = WHOLE if self.preparation is None else self.preparation.part(ends(direction)[0])
+        if not part.given:
+            return selection
+        dims = self.generator.spatial_dims
+        known = understood(path, dims) - set(selection.given)
+        if {"level", "pixel_size"} & set(selection.given):
+            known -= {"level", "pixel_size"}
+        idle = {name for name in part.given if name not in known} | {"channels"}
+        found = selection.over(replace(part, **dict.fromkeys(idle)))
+        if part.channels is None or "channels" not in known:
+            return found
+        if probe(path, dims, found).channels == self.channels(direction)[0]:
+            return found
+        return replace(found, channels=part.channels)
 
     def translate_file(
         self,
@@ -337,14 +372,14 @@ class Translator:
             source: a file, or a folder that is a scan.
             target: likewise.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each window, if there are several.
             selection: which part of the source is meant.
 
         Raises:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        job = FileJob(self, source, target, direction, selection=selection)
+        job = file_job(self, source, target, direction, selection=selection)
         job.read()
         job.translate(progress)
         job.write()

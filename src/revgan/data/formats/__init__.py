@@ -27,6 +27,7 @@ from revgan.data.formats.files import (
     probe,
     read,
     require_holds,
+    understood,
     write,
 )
 from revgan.data.formats.listing import gathered, passed_over, scans_in
@@ -60,6 +61,7 @@ __all__ = [
     "stem",
     "suffix_of",
     "suffixes",
+    "understood",
     "writable",
     "write",
 ]

@@ -169,6 +169,16 @@ def open(
         reader.close()
 
 
+def understood(path: Path | str, spatial_dims: int) -> set[str]:
+    """What of a `Selection` means something for a file.
+
+    Raises:
+        UserError: it is missing, empty or of another kind.
+    """
+    family = reading_family(Path(path), spatial_dims)
+    return {"channels", *family.selects} - set(IDLE[spatial_dims])
+
+
 def probe(
     path: Path | str, spatial_dims: int | None = None, selection: Selection = WHOLE
 ) -> Header:

@@ -59,7 +59,8 @@ class FreeSurfer(Family):
     def write(self, path: Path, values: Values, header: Header) -> None:
         known = header.source if isinstance(header.source, MGHHeader) else None
         affine = np.eye(4) if header.affine is None else header.affine
-        image = MGHImage(np.moveaxis(values, 0, -1), affine, known)
+        data = values[0] if len(values) == 1 else np.moveaxis(values, 0, -1)
+        image = MGHImage(data, affine, known)
         image.set_data_dtype(values.dtype)
         with path.open("wb") as file:
             if path.suffix.lower() == ".mgh":

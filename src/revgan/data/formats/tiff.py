@@ -32,8 +32,8 @@ ALPHA = 2
 MOST = 2**16 - 1
 """Samples of a pixel: TIFF counts them in 16 bits."""
 
-# What tifffile finds wrong with a file ends in one sentence of ours, or does not matter; by
-# default its log would be printed before it.
+# What tifffile finds wrong with a file becomes one `UserError`, or doesn't matter; by default its
+# log would be printed before it.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 SAMPLES = {"YX": None, "YXS": 2, "SYX": 0, "CYX": 0, "YXC": 2}
@@ -160,7 +160,7 @@ class Tiff(Family):
 
     suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
     selects = ("level", "pixel_size")
     instead = ".npy"
 
@@ -308,7 +308,7 @@ def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
     if not (plain or in_jpeg):
         kind = getattr(page.photometric, "name", page.photometric)
         raise UserError(f"{path} stores its colours as {kind}; save it as grey or RGB")
-    # JPEG strips that end early would be filled up with grey.
+    # JPEG strips that end early would be filled with grey.
     for part in tif.series[0].pages:
         if part is None:
             continue
