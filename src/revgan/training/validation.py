@@ -79,7 +79,8 @@ def _pairs(
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """While active, dropout is off, and batch norms use running statistics without updating
-    them."""
+    them.
+    """
     network.eval()
     try:
         yield
