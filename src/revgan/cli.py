@@ -1,6 +1,6 @@
 """The command line: finds the command, and turns errors into exit statuses.
 
-Each command is imported when it is called, and PyTorch when it runs, so that no help waits for it.
+Each command is imported when called, and PyTorch when it runs, so that help doesn't wait for it.
 """
 
 import signal
@@ -25,27 +25,27 @@ from revgan.errors import (
 )
 
 COMMANDS = {
-    "demo": "train on a real sample set, translate what was held out, write a report",
+    "demo": "train on a built-in sample set, translate its test images, write a report",
     "train": "train a model on your images or volumes, or resume a run",
     "translate": "translate images or volumes with a trained model",
-    "prepare": "make a data set of the paper for training: Cityscapes, Maps or diffusion tensors",
+    "prepare": "make one of the paper's data sets: Cityscapes, Maps or diffusion tensors",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
-    "evaluate": "scores, translated test images and reports of runs, one or several compared",
-    "figure": "pictures of test images beside the translations of runs",
-    "plan": "predict the memory that a training needs, and what fits",
-    "benchmark": "measure ways to train side by side, or (benchmark paper) the paper's tables",
+    "evaluate": "score one or more runs, translate their test images, write reports",
+    "figure": "draw test images beside the translations of runs",
+    "plan": "predict the memory that training needs, and what fits",
+    "benchmark": "compare ways to train, or measure the paper's tables (benchmark paper)",
 }
 
 USAGE_ERROR = 2
 
 _OUT_OF_MEMORY = (
-    "the device's memory is not enough; revgan plan says what fits: lower data.crop, "
+    "the device doesn't have enough memory; revgan plan shows what fits: lower data.crop, "
     "training.batch_size, generator.width or discriminator.width, or translate with a --window"
 )
 
 _SOLVER_FAILED = (
     "the ODE solver gave up, as values are infinite or its steps became too small; raise "
-    "generator.ode_rtol and ode_atol, lower optimizer.lr, or take a solver with fixed steps, such "
+    "generator.ode_rtol and ode_atol, lower optimizer.lr, or use a solver with fixed steps, such "
     "as generator.ode_solver rk4"
 )
 
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit status: 0; 1 for an error that the user can mend; 2 for a wrong command line; 128
-        and the signal's number where one stopped training.
+        The exit status: 0; 1 for an error that the user can fix; 2 for a wrong command line; 128
+        plus the signal's number if one stopped training.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -94,14 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Within, SIGTERM ends the command as Ctrl-C does, so that unfinished files are removed."""
+    """While active, SIGTERM ends the command like Ctrl-C, so that unfinished files are removed."""
 
     def stop(number: int, frame: object) -> None:
         raise Stopped(number)
 
     known = signal.getsignal(signal.SIGTERM)
     if known is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
-        yield  # somebody else decides
+        yield  # someone else handles it
         return
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -119,7 +119,7 @@ def _run(name: str, arguments: list[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names need not be UTF-8
     load = Load()
-    module = "import_weights" if name == "import" else name  # import is Python's own word
+    module = "import_weights" if name == "import" else name  # import is a Python keyword
     command = import_module(f"revgan.commands.{module}")
     parser = Parser(name)
     command.add_options(parser)

@@ -1,4 +1,4 @@
-"""`revgan import`: a model folder from the checkpoints of other code."""
+"""`revgan import`: make a model folder from checkpoints of other code."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from revgan.options import Parser
 
 
 def add_options(parser: Parser) -> None:
-    """What is imported, and where to."""
+    """What to import, and where to."""
     parser.description = (
         "Make a model folder from a checkpoint of the paper's released code, CycleGAN or pix2pix."
     )
@@ -20,17 +20,17 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("model", help="the folder to make, for revgan translate")
     parser.add_argument(
-        "--epoch", help="what the names of the folder's files begin with; by default latest"
+        "--epoch", help="what the folder's file names begin with; by default latest"
     )
     parser.add_argument(
         "--direction",
         type=Direction,
-        help="which way a pix2pix generator translates; by default AtoB",
+        help="the direction of a pix2pix generator; by default AtoB",
     )
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Imports a checkpoint, and tells what it is."""
+    """Imports a checkpoint, and says what it is."""
     from revgan.networks.importing import import_model
 
     model = Path(options.model)

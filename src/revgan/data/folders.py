@@ -20,7 +20,7 @@ from revgan.directions import DomainName
 from revgan.errors import UserError
 
 HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-"""Of files that show A and B side by side."""
+"""The halves of files that show A and B side by side."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ def open_folder(
     Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
     show A on the left and B on the right. Test scans are in folders called `test` instead of
     `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
-    testing. The user is told what is passed over.
+    testing. The user is told what is skipped.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
         paired: scans of A and B are pairs; in two folders, partners have the same name.
-        recursive: looks into folders inside these, too.
-        selection: which part of each file is meant.
+        recursive: whether to search subfolders too.
+        selection: which part of each file to read.
 
     Raises:
         UserError: the folder doesn't exist, has neither layout or no scans, or a paired scan has no

@@ -118,12 +118,12 @@ def open_data_set(
         raise UserError(problem)
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
-        parts = (learnt_part(config.part(name)) for name in DOMAINS)
-        preparation = Preparation(a, b, config.grid, config.fill, *parts, config.slices)
+        part_a, part_b = (learnt_part(config.part(name)) for name in DOMAINS)
+        preparation = Preparation(a, b, config.grid, config.fill, part_a, part_b, config.slices)
         for name in DOMAINS:
             _tell_of_gaps(name, train.of(name), found, config)
     for name in DOMAINS:
-        if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
+        if preparation.of(name) == TypeRange():  # from an earlier version, which omitted the type
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
             preparation = preparation.with_intensity(name, of_files)
     val = folder.val or test
@@ -185,8 +185,8 @@ def _require_integers(name: DomainName, refs: Sequence[ScanRef], found: Sequence
     for ref, scan in zip(refs, found, strict=True):
         if scan.dtype.kind == "f":
             raise UserError(
-                f"{ref} has values of {scan.dtype}, whose full range is no scale; set "
-                f"data.intensity_{name} to percentiles, or to range with low and high"
+                f"{ref} has values of {scan.dtype}, whose full range doesn't make a useful scale; "
+                f"set data.intensity_{name} to percentiles, or to range with low and high"
             )
 
 
@@ -197,7 +197,7 @@ def _tell(progress: Progress, what: str, total: int, done: int) -> None:
 def _fitted(
     domain: DomainName, store: Store, train: tuple[ScanRef, ...], found: FoundScans
 ) -> IntensityMapping:
-    """The mapping of a domain's intensities: as the configuration says, or chosen, and told."""
+    """The mapping of a domain's intensities: configured, or chosen and reported."""
     data, dtypes = store.recipe.config, [found[ref].dtype for ref in train]
     config, dtype = data.intensity(domain), _common_type(dtypes)
     if config is None and (
@@ -234,7 +234,7 @@ def _tell_of_gaps(
 
 
 def _by_type(config: DataConfig, domain: DomainName, recipe: Recipe, dtype: np.dtype[Any]) -> bool:
-    """Whether scans are taken by their type's range without a look at their values."""
+    """Whether scans are mapped by their type's range, without looking at their values."""
     photo = is_photo(dtype, KINDS[config.spatial_dims]) and not config.per_channel(domain)
     return photo or (recipe.flat and dtype.kind != "f")
 
@@ -253,7 +253,7 @@ def _chosen(
 
 
 def _common_type(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
-    """The type that holds what all of some types hold, or the next to it."""
+    """The type that can hold the values of all these types, or comes closest."""
     return np.dtype(np.result_type(*dtypes))
 
 

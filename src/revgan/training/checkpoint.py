@@ -1,4 +1,4 @@
-"""Checkpoints: all that a resumed run needs, written whole or not at all, read without pickle."""
+"""Checkpoints: everything that a resumed run needs, without pickle, complete or not at all."""
 
 import errno
 import hashlib
@@ -29,14 +29,14 @@ Counts = dict[str, dict[str, float]]
 def save_checkpoint(
     folder: Path, step: int, tensors: dict[str, Tensor], counts: Counts, keep: int
 ) -> Path:
-    """Writes ``folder/step-N`` as a whole or not at all, then drops all but the latest `keep`.
+    """Writes ``folder/step-N`` completely or not at all, then removes all but the latest `keep`.
 
     Args:
         folder: the run's checkpoints.
         step: steps done.
         tensors: weights, moments and pools.
-        counts: what a resumed run needs besides, by name.
-        keep: how many checkpoints stay.
+        counts: other numbers that a resumed run needs, by name.
+        keep: how many checkpoints to keep.
 
     Raises:
         UserError: the disk is full or not writable; earlier checkpoints are untouched.
@@ -66,26 +66,27 @@ def save_checkpoint(
 
 
 def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
-    """The error to show for a file that could not be written, with how to go on."""
+    """The error for a file that couldn't be written, with how to continue."""
     full = error.errno == errno.ENOSPC
     reason = "no space is left on the disk" if full else (error.strerror or str(error))
     whole = _steps(checkpoints)
     remedy = "make room" if full else "make the place writable"
     if not whole:
         return UserError(
-            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train again"
+            f"{path} could not be written: {reason}; {remedy}, remove the run folder and train "
+            "again"
         )
     return UserError(
-        f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
-        f"{whole[-1]}, the last whole checkpoint"
+        f"{path} could not be written: {reason}; {remedy} and continue with --resume from step "
+        f"{whole[-1]}, the last complete checkpoint"
     )
 
 
 def how_to_go_on(checkpoints: Path) -> str:
-    """How to go on with a run that has ended in an error, from its folder of checkpoints."""
+    """How to continue a run that ended in an error, given its folder of checkpoints."""
     whole = _steps(checkpoints)
     if not whole:
-        return "no checkpoint was written yet, so train anew"
+        return "no checkpoint was written yet, so train again"
     run = checkpoints.parent
     return f"go on from step {whole[-1]} with revgan train --resume {shell_word(run)}"
 
@@ -164,7 +165,7 @@ def _digest(path: Path) -> str:
 
 
 def _steps(folder: Path) -> list[int]:
-    """Steps of the whole checkpoints, ascending."""
+    """The steps of complete checkpoints, ascending."""
     names = (path.name.removeprefix("step-") for path in folder.glob("step-*"))
     return sorted(int(name) for name in names if name.isdigit())
 

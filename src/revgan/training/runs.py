@@ -1,4 +1,4 @@
-"""A run's folder: what lies where."""
+"""The layout of a run's folder."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from revgan.training.lock import LOCK
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside one run's folder."""
+    """The paths in a run's folder."""
 
     root: Path
 
@@ -29,17 +29,17 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The trained generator: what people copy, share and load."""
+        """The trained generator, to be copied, shared and loaded."""
         return self.root / "model"
 
     @property
     def best(self) -> Path:
-        """The generator of the best validation, with its scores; only where the truth is known."""
+        """The generator with the best validation scores; only if the truth is known."""
         return self.root / "best"
 
     @property
     def checkpoints(self) -> Path:
-        """Everything needed to resume, one folder per kept step."""
+        """Everything needed to resume; one folder per kept step."""
         return self.root / "checkpoints"
 
     @property
@@ -49,7 +49,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """Losses and speed, and scores of validations, one JSON object a line."""
+        """Losses, speed and validation scores, one JSON object per line."""
         return self.root / "metrics.jsonl"
 
     @property
@@ -59,7 +59,7 @@ class RunFolder:
 
     @property
     def trackers(self) -> Path:
-        """What W&B and MLflow call the run, for when it is resumed."""
+        """The run's ids in W&B and MLflow, for resuming it."""
         return self.root / "trackers.json"
 
     @property
@@ -105,7 +105,7 @@ class RunFolder:
                 unfinished.unlink(missing_ok=True)
 
     def forget_after(self, step: int) -> None:
-        """Drops lines of metrics.jsonl after `step`, which a resumed run will write again."""
+        """Removes lines of metrics.jsonl after `step`, which a resumed run writes again."""
         kept = [json_line(line) for line in self._lines() if line["step"] <= step]
         write_text(self.metrics, "".join(kept))
 
@@ -125,7 +125,7 @@ class RunFolder:
 
 
 def json_line(values: Mapping[str, Any]) -> str:
-    """A line of metrics.jsonl; numbers that JSON doesn't have, NaN and infinity, become null."""
+    """A line of metrics.jsonl; NaN and infinity, which JSON lacks, become null."""
     known = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()
@@ -137,12 +137,14 @@ def new_run(config: RunConfig, root: Path | None) -> RunFolder:
     """The folder of a new run, by default named after data and objective.
 
     Raises:
-        UserError: the folder holds a run, or something else, already.
+        UserError: the folder holds a run or something else already.
     """
     root = root or Path("runs") / f"{Path(config.data.path).name}-{config.objective}"
     RunFolder(root).require_none()
     if root.exists() and (not root.is_dir() or any(p.name != LOCK for p in root.iterdir())):
-        raise UserError(f"{root} is in the way; name a new or empty folder with --run")
+        raise UserError(
+            f"{root} exists and isn't an empty folder; name a new or empty folder with --run"
+        )
     _require_utf8(root)
     for parent in root.parents:
         if parent.is_file():
@@ -167,7 +169,7 @@ def existing_run(root: Path) -> RunFolder:
     if (root / WEIGHTS).is_file():
         raise UserError(
             f"{root} is a model folder, not a run folder; give the run folder that it was made in, "
-            "which holds its configuration and checkpoints"
+            "which has the configuration and checkpoints"
         )
     if not folder.config.is_file():
         what = "has no config.yaml" if root.is_dir() else "does not exist"
