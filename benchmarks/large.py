@@ -229,7 +229,8 @@ def main():
                 if WAYS[way] is not None:
                     task["model"] = str(folder / f"{kind}-{WAYS[way][0]}")
                     make_model(Path(task["model"]), kind, WAYS[way][0])
-                row = {"suffix": suffix, "way": way, "shape": shape, **measure(task, scratch)}
+                row = {"suffix": suffix, "way": way, "shape": list(shape)}
+                row |= measure(task, scratch)
                 content["results"].append(row)
                 content["results"].sort(key=lambda row: (row["suffix"], row["way"], row["shape"]))
                 options.output.write_text(json.dumps(content, indent=2) + "\n")
