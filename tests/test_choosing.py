@@ -74,7 +74,7 @@ def test_where_nothing_fits_the_error_says_what_would(needs):
         choose_memory(workload(memory="auto"), budget)
     assert str(error.value) == (
         f"training at size 64 needs {format_bytes(needs['lean'])} even with generator.memory lean, "
-        f"and there are {format_bytes(budget)}; lower data.crop to {size}"
+        f"but only {format_bytes(budget)} are available; lower data.crop to {size}"
     )
     assert size < 64
 

@@ -484,7 +484,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(capsys, run, monkeypatch):
     arguments = ["--resume", run, "--training.steps", 6, "--training.checkpoint_every", 1]
     message = refusal(capsys, "train", *arguments, status=1)
     assert "step-4 could not be written: no space is left" in message
-    assert message.endswith("go on with --resume from step 3, the last whole checkpoint")
+    assert message.endswith("continue with --resume from step 3, the last complete checkpoint")
     assert list(run.rglob(".*")) == []
     monkeypatch.undo()
     assert main(["train", "--resume", str(run)]) == 0
@@ -504,7 +504,7 @@ def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkey
     assert (
         "model.safetensors could not be written: no space is left on the disk; make room" in message
     )
-    assert message.endswith("go on with --resume from step 3, the last whole checkpoint")
+    assert message.endswith("continue with --resume from step 3, the last complete checkpoint")
     monkeypatch.undo()
     assert main(["train", "--resume", str(run)]) == 0
 

@@ -113,7 +113,7 @@ def test_training_decides_auto_by_the_budget_and_the_run_keeps_auto(capsys, imag
 def test_a_budget_that_fits_nothing_ends_before_the_run_begins(capsys, images, tmp_path):
     capsys.readouterr()
     code = train(images, tmp_path / "run", "--memory-budget=1MiB", generator__memory="auto")
-    assert "and there are 1.0 MiB" in sentence(capsys, code, status=1)
+    assert "but only 1.0 MiB are available" in sentence(capsys, code, status=1)
     assert not (tmp_path / "run").exists()
 
 
@@ -122,7 +122,7 @@ def test_a_budget_for_a_named_mode_is_refused(capsys, images):
         capsys, "train", images, "--memory-budget=1GiB", "--generator.memory=lean", status=2
     )
     assert message == (
-        "--memory-budget is for generator.memory auto to use, not for lean; give "
+        "--memory-budget needs generator.memory auto, not lean; give "
         "--generator.memory auto, or --memory-budget null"
     )
 
