@@ -297,7 +297,7 @@ def test_images_that_are_not_side_by_side_are_refused(sheets, target, capsys):
     save(sheets / "train" / "2.jpg", noise(48, 48))
     message = refusal(capsys, "maps", sheets, target)
     assert "2.jpg is 48 x 48 pixels, but" in message
-    assert "must be twice as wide as high" in message
+    assert "must be twice as wide as it is high" in message
 
 
 # Both
