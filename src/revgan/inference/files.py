@@ -24,12 +24,15 @@ from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.batches import Outcome, translate_all
-from revgan.inference.jobs import fitting_type
+from revgan.inference.jobs import WIDER, fitting_type
 from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
 from revgan.inference.slicewise import file_job
 from revgan.inference.translator import Translator
 from revgan.inference.windows import Windows
+
+INSTEAD = {2: (".png", ".tif", ".npy"), 3: (".nii.gz", ".npy")}
+"""Suffixes for what an input's format can't hold, by the spatial axes; the first that can."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:
-        channels = translator.channels(wishes.direction)[1]
-        outputs = _outputs(found.refs, target, channels, dims, console)
+        outputs = _outputs(found.refs, target, _least(translator, wishes, dims), console)
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
             raise UserError(f"{ref} is both input and output; name another output")
@@ -204,21 +206,32 @@ def _check_names(
         )
 
 
-def _outputs(
-    sources: Sequence[ScanRef], folder: Path, channels: int, spatial_dims: int, console: Console
-) -> list[Path]:
-    """The paths of the translations: the inputs' names, or .png where their format can't hold them.
+def _least(translator: Translator, wishes: Wishes, spatial_dims: int) -> Header:
+    """What all translations have in common: the smallest size, and the smallest type."""
+    usual = translator.output_type(wishes.direction, np.dtype(np.uint8))
+    name = wishes.dtype or ("uint8" if usual is None else usual.name)
+    channels = translator.channels(wishes.direction)[1]
+    return Header(channels, (1,) * spatial_dims, np.dtype(WIDER.get(name, name)))
 
-    That is the case for an alpha channel in a JPEG. Formats that can only be read are replaced by
-    others.
+
+def _outputs(
+    sources: Sequence[ScanRef], folder: Path, least: Header, console: Console
+) -> list[Path]:
+    """The paths of the translations: the inputs' names, or other suffixes if these can't hold them.
+
+    That is the case for an alpha channel in a JPEG, and for seven channels in any photo. Formats
+    that can only be read are replaced by others, too.
     """
-    smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
     outputs = [writable(folder / ref.file_name) for ref in sources]
-    unfit = [path for path in outputs if not holds(path, smallest)]
+    unfit = [path for path in outputs if not holds(path, least)]
     if unfit:
-        kind = unfit[0].suffix
-        console.print(f"{kind} can't hold the model's alpha channel: writing .png instead")
-        outputs = [path.with_suffix(".png") if path in unfit else path for path in outputs]
+        fitting = (suffix for suffix in INSTEAD[len(least.shape)] if holds(f"x{suffix}", least))
+        suffix = next(fitting, unfit[0].suffix)
+        console.print(
+            f"{unfit[0].suffix} can't hold {least.channels} channels of {least.dtype}: writing "
+            f"{suffix} instead"
+        )
+        outputs = [path.with_suffix(suffix) if path in unfit else path for path in outputs]
     taken: dict[Path, ScanRef] = {}
     for ref, output in zip(sources, outputs, strict=True):
         if output in taken:

@@ -78,7 +78,9 @@ def _pairs(
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """While active, dropout is off, and batch norms use running statistics as they are."""
+    """While active, dropout is off, and batch norms use running statistics without updating
+    them.
+    """
     network.eval()
     try:
         yield
