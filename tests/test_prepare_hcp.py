@@ -238,7 +238,7 @@ def test_another_division_into_the_same_folder_is_refused(source, target, capsys
         plain(source, name, (8, 8, 8))
     assert run(source, target, "--test-subjects", "a") == 0
     message = refusal(capsys, source, target, "--test-subjects", "b")
-    assert f"{target} was made of other subjects or with other options" in message
+    assert f"{target} was made from other subjects or with other options" in message
     assert names(target / "testB") == ["a.nii.gz"]
 
 
@@ -330,7 +330,7 @@ def test_a_mistake_of_the_last_subject_is_found_before_the_first_is_fitted(sourc
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.ones((12, 10, 8), np.uint8), "is of 1 x 12 x 10 x 8 channels and voxels"),
+        (np.ones((12, 10, 8), np.uint8), "has 1 x 12 x 10 x 8 channels and voxels"),
         (np.zeros((12, 10, 9), np.uint8), "mask.nii.gz is empty"),
     ],
 )
