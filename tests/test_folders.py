@@ -70,7 +70,7 @@ def test_find_scans_takes_every_suffix_and_leaves_out_hidden_files_and_folders(t
     found = find_scans(tmp_path, 2)
     assert [ref.path.name for ref in found.refs] == wanted
     assert {path.name: reason for path, reason in found.passed} == {
-        "notes.txt": ".txt is no format of images",
+        "notes.txt": ".txt isn't a format for images",
         "weights.nii": "a volume by its suffix",
         "folder.png": "a folder; data.recursive true descends",
     }

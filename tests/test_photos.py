@@ -107,6 +107,25 @@ def test_pictures_are_turned_upright_alike(tmp_path, suffix, orientation):
     assert np.abs(read.astype(int) - expected).max() <= (4 if suffix in (".jpg", ".avif") else 0)
 
 
+def test_bmp_and_avif_keep_what_they_can(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = Image.fromarray(np.moveaxis(random_pixels(3, (20, 30)), 0, -1))
+    picture.save(tmp_path / "x.bmp", dpi=(300, 300))
+    picture.save(tmp_path / "x.avif", icc_profile=profile)
+    assert formats.probe(tmp_path / "x.avif", 2).source.icc == profile
+    scan = formats.read(tmp_path / "x.bmp", 2)
+    formats.write(tmp_path / "y.bmp", scan.values, scan.header)
+    for name in ("x.bmp", "y.bmp"):
+        assert formats.probe(tmp_path / name, 2).source.dpi == pytest.approx((300, 300), rel=1e-3)
+
+
+def test_jpeg_xl_of_fractions_is_read(tmp_path):
+    values = np.random.default_rng(0).random((20, 30, 3), np.float32)
+    (tmp_path / "x.jxl").write_bytes(imagecodecs.jpegxl_encode(values, lossless=True))
+    read = formats.read(tmp_path / "x.jxl", 2).values
+    np.testing.assert_array_equal(np.moveaxis(read, 0, -1), values)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_colour_profile_and_resolution_come_out_again(tmp_path, suffix):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -8,6 +8,7 @@ from revgan.data import formats
 from revgan.data.foreground import foreground_positions
 from revgan.data.formats import Selection, pyramid
 from revgan.data.formats.physical import place
+from revgan.data.refs import find_scans
 from revgan.errors import UserError
 from scans import MPP, write_slide
 
@@ -83,3 +84,13 @@ def test_crops_are_drawn_from_tissue_not_from_glass(shape):
     assert len(np.unique(found, axis=0)) == len(found)
     # What is bright would be the glass.
     assert inside[tuple(foreground_positions(values).T)].mean() < 0.05
+
+
+def test_the_folder_of_a_mirax_slide_is_part_of_it(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "Data0000.dat").touch()
+    (tmp_path / "y").mkdir()
+    (tmp_path / "x.mrxs").touch()
+    found = find_scans(tmp_path, 2)
+    assert [ref.path.name for ref in found.refs] == ["x.mrxs"]
+    assert [path.name for path, _ in found.passed] == ["y"]

@@ -67,7 +67,7 @@ def run(options: Namespace, console: Console) -> int:
             if title != TITLES["round_trip"]:
                 console.print(rows_to_rich(rows, title, evaluation.items))
         console.print(f"The report: {visible(folder.report)}", soft_wrap=True)
-    else:  # training that goes on evaluates nothing
+    else:  # an interrupted training isn't evaluated
         command = f"revgan evaluate {shell_word(folder.root)}"
         console.print(f"and then, for the report: {command}", soft_wrap=True)
     return 128 + outcome.signal if outcome.signal else 0

@@ -64,7 +64,7 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--z", type=int | None, help="plane, from 0, of stacks for a 2D model")
     parser.add_argument("--t", type=int | None, help="point in time, from 0, of time series")
-    parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
+    parser.add_argument("--direction", type=Direction, default="AtoB", help="AtoB or BtoA")
     parser.add_argument(
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
     )
@@ -97,7 +97,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Translates, and tells what was written."""
+    """Translates, and says what was written."""
     from revgan.data.formats import Selection
     from revgan.inference.files import Wishes, run_translation
     from revgan.inference.shares import share

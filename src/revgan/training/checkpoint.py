@@ -86,7 +86,7 @@ def how_to_go_on(checkpoints: Path) -> str:
     """How to continue a run that ended in an error, given its folder of checkpoints."""
     whole = _steps(checkpoints)
     if not whole:
-        return "no checkpoint was written yet, so train anew"
+        return "no checkpoint was written yet, so train again"
     run = checkpoints.parent
     return f"go on from step {whole[-1]} with revgan train --resume {shell_word(run)}"
 

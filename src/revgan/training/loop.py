@@ -53,7 +53,7 @@ def train(
         UserError: the device is missing, the disk is full, training diverged, an image or another
             process is lost, another training is in the folder, or the checkpoint belongs to other
             networks.
-        Stopped: a signal came before the first step, which leaves no folder of a new run; or a
+        Stopped: a signal came before the first step, in which case a new run leaves no folder; or a
             second Ctrl-C came.
     """
     with StopRequest() as stop, quiet_writers(), ExitStack() as alone:

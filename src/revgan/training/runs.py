@@ -142,7 +142,9 @@ def new_run(config: RunConfig, root: Path | None) -> RunFolder:
     root = root or Path("runs") / f"{Path(config.data.path).name}-{config.objective}"
     RunFolder(root).require_none()
     if root.exists() and (not root.is_dir() or any(p.name != LOCK for p in root.iterdir())):
-        raise UserError(f"{root} is in the way; name a new or empty folder with --run")
+        raise UserError(
+            f"{root} exists and isn't an empty folder; name a new or empty folder with --run"
+        )
     _require_utf8(root)
     for parent in root.parents:
         if parent.is_file():

@@ -38,8 +38,8 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
         )
     else:
         console.print(
-            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; go on with: "
-            f"revgan train --resume {shell_word(run.root)}",
+            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; continue "
+            f"with: revgan train --resume {shell_word(run.root)}",
             soft_wrap=True,
         )
     return outcome

@@ -43,7 +43,7 @@ def validate(
 
 
 def _scored(pairs: Iterator[tuple[Tensor, Tensor, Tensor | None]]) -> Scores:
-    """Scores pairs with a fully measured position; if there are none, all with filled gaps.
+    """Scores pairs with a fully measured position, else all with filled gaps.
 
     Crops are small, so that all of them are in memory.
     """

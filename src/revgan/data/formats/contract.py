@@ -334,6 +334,7 @@ class Family(ABC):
         suffixes: those of its files, in lower case.
         parts: suffixes of files that only hold the values of one beside them, which has the same
             name and one of the other `suffixes`.
+        beside: suffixes of files whose values are in a folder of the same name without it.
         spatial_dims: the numbers of spatial axes that its scans can have.
         selects: the fields of `Selection` that it understands.
         magic: what its files start with, whatever they are called; () for a family that goes by
@@ -354,6 +355,7 @@ class Family(ABC):
     magic: tuple[bytes, ...] = ()
     special: bool = False
     parts: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     folder = False
     nameless = False
     gathers: tuple[int, ...] = ()

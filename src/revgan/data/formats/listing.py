@@ -52,10 +52,10 @@ def _listed(
     passed: list[Passed] = []
     for path in entries:
         family = family_of(path, dims)
+        if _is_part(path, dims, names):
+            continue
         if path.is_dir() and (family is None or family.gathers):
             parts.append(_inside(path, dims, selection, recursive, above | {folder.resolve()}))
-        elif _is_part(path, dims, names):
-            continue
         elif family is None:
             passed.append(Passed(path, _reason(path, dims)))
         else:
@@ -93,8 +93,14 @@ def _inside(
 
 
 def _is_part(path: Path, dims: int, names: set[str]) -> bool:
-    """Whether a file only holds the values of another file, as x.img does for x.hdr."""
+    """Whether it only holds the values of another file, as x.img does for x.hdr.
+
+    So does the folder x for x.mrxs.
+    """
     name = path.name.lower()
+    if path.is_dir():
+        beside = [suffix for family in families() for suffix in family.beside]
+        return any(f"{name}{suffix}" in names for suffix in beside)
     return any(
         f"{name[: -len(part)]}{whole}" in names
         for family in families()

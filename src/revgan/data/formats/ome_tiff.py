@@ -137,7 +137,9 @@ class _MicroReader(Reader):
         if len(sizes) < self._dims:
             return None
         # SubIFDs don't give their pixel size; all levels cover the same area.
-        in_plane, starts = lengths(sizes[1::-1], info.origin[1::-1], finest, self._level.scaled)
+        level = self._level
+        of_level = lengths(sizes[1::-1], info.origin[1::-1], finest, level.shape)
+        in_plane, starts = lengths(*of_level, level.shape, level.scaled)
         if self._dims < 3:
             return place(in_plane, starts)
         return place([*in_plane[::-1], sizes[2]], [*starts[::-1], info.origin[2]])

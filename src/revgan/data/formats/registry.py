@@ -96,8 +96,7 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     fitting = (each for each in marked if each.starts(head))
     found = next((each for each in fitting if each.claims(path)), None)
     if found is None:
-        kind = KINDS[dims].one
-        held = f"no {kind} despite its name" if head else "an empty file"
+        held = f"not {KINDS[dims].article} despite its name" if head else "an empty file"
         known = ", ".join(type(each).__name__.upper() for each in marked if not each.special)
         raise UserError(f"{path} is {held}; replace it with a file of one of these kinds: {known}")
     return found

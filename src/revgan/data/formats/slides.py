@@ -54,7 +54,9 @@ class _SlideReader(Reader):
     def _affine(self, micrometres: list[float], shape: tuple[int, ...]) -> Affine:
         sizes = [size / 1e3 for size in micrometres]
         starts = [start * size for start, size in zip(self._start, sizes, strict=True)]
-        return place(*lengths(sizes, starts, shape, self._level.scaled))
+        level = self._level
+        of_level = lengths(sizes, starts, shape, level.shape)
+        return place(*lengths(*of_level, level.shape, level.scaled))
 
     def values(self, window: Window) -> Values:
         return self._level.read(self._read, window)
@@ -89,6 +91,7 @@ class Slides(Family):
     suffixes = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi")
     spatial_dims = (2,)
     selects = ("level", "pixel_size")
+    beside = (".mrxs",)
     reads_only = True
     instead = ".ome.tif"
 
