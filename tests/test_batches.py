@@ -54,7 +54,7 @@ def raising(error):
             SyntaxError("broken PNG\nfile"),
             r"training sample 5 can't be made \(SyntaxError: broken PNG file",
         ),
-        (MemoryError(), "memory is not enough to load images; lower --runtime.workers"),
+        (MemoryError(), "there isn't enough memory to load images; lower --runtime.workers"),
     ],
 )
 def test_an_image_that_fails_ends_the_run_with_a_checkpoint(
@@ -73,7 +73,7 @@ def test_an_image_that_fails_ends_the_run_with_a_checkpoint(
 
 def test_an_image_that_fails_at_once_leaves_no_run(folder, tmp_path, monkeypatch):
     fail_from(monkeypatch, 0, raising(UserError("x.png is damaged; replace it")))
-    with pytest.raises(UserError, match="no checkpoint was written yet, so train anew"):
+    with pytest.raises(UserError, match="no checkpoint was written yet, so train again"):
         run(with_workers(configuration(folder), 1), tmp_path / "run")
 
 
@@ -115,7 +115,7 @@ def test_a_batch_that_finds_no_shared_memory_ends_the_run(folder, tmp_path, monk
         raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
 
     monkeypatch.setattr(batches, "default_collate", fail)
-    with pytest.raises(UserError, match=r"memory for a batch .* make room in /dev/shm, or lower"):
+    with pytest.raises(UserError, match=r"memory for a batch .* free space in /dev/shm, or lower"):
         run(with_workers(configuration(folder), 1), tmp_path)
 
 

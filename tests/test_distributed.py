@@ -122,7 +122,7 @@ def training(rank: int, port: str, folder: Path, fail) -> None:
 @pytest.mark.parametrize(
     ("fail", "statuses", "told"),
     [
-        (killed, [1, -signal.SIGKILL], ["has lost another, which says itself why it ended"]),
+        (killed, [1, -signal.SIGKILL], ["has lost another process; see that one's message"]),
         (gone, [1, 1], ["x.png can't be read or written: Gone"] * 2),
     ],
 )

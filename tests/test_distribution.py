@@ -67,7 +67,7 @@ def test_two_images_of_each_have_a_distance_but_no_interval():
 
 
 def test_a_set_of_one_has_no_distance():
-    with pytest.raises(ValueError, match="takes two images"):
+    with pytest.raises(ValueError, match="needs at least two images"):
         kid(features(1, 0), features(5, 0))
 
 

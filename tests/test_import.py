@@ -238,7 +238,9 @@ def test_a_target_that_is_in_the_way_stays_as_it_is(capsys, tmp_path, model, gen
     content = model if kind == "file" else model / "notes.txt"
     content.parent.mkdir(exist_ok=True)
     content.write_text("mine")
-    assert f"{model} is in the way; name a new or empty" in import_refusal(capsys, source, model)
+    assert f"{model} exists and isn't an empty folder; name a new or empty" in import_refusal(
+        capsys, source, model
+    )
     assert content.read_text() == "mine"
 
 
@@ -246,7 +248,7 @@ def test_the_current_folder_is_not_replaced(capsys, tmp_path, monkeypatch, model
     source = save(generator, tmp_path / "x.pth")
     model.mkdir()
     monkeypatch.chdir(model)
-    assert "is in the way" in refusal(capsys, "import", source, ".")
+    assert "isn't an empty folder" in refusal(capsys, "import", source, ".")
 
 
 def test_nothing_remains_of_a_model_that_can_not_be_written(

@@ -267,7 +267,7 @@ def test_fractions_between_values_are_mapped_as_these_and_copied():
     assert np.array_equal(unit[::2], TypeRange().to_unit(np.arange(256, dtype=np.uint8)))
     assert np.allclose(unit, np.linspace(-1, 1, 511), rtol=0, atol=1e-6)
     assert not np.shares_memory(unit, values)
-    with pytest.raises(ValueError, match="fractions have no full range"):
+    with pytest.raises(ValueError, match="floats have no full range"):
         TypeRange().to_unit(values)
 
 

@@ -165,7 +165,9 @@ def test_labels_without_photos_are_named_as_the_reason_for_no_score(folder, tmp_
     assert main(["train", str(folder), *tiny]) == 0
     capsys.readouterr()
     assert main(["evaluate", str(run)]) == 0
-    assert "labels are not scored: the test images of A and B don't pair" in capsys.readouterr().out
+    assert (
+        "labels aren't scored, as the test images of A and B don't pair" in capsys.readouterr().out
+    )
     assert main(["evaluate", str(run), "--segmenter=unet"]) == 1
     assert "--segmenter needs a photo for each label map" in capsys.readouterr().err
 

@@ -169,7 +169,7 @@ def test_another_architecture_can_not_resume(folder, tmp_path):
     config = configuration(folder, steps=2)
     run(config, tmp_path)
     wider = replace(config, generator=GeneratorConfig(width=8, depth=2))
-    with pytest.raises(UserError, match="belongs to other networks"):
+    with pytest.raises(UserError, match="belongs to different networks"):
         run(wider, tmp_path, resume=True)
 
 

@@ -191,7 +191,7 @@ def test_impossible_discriminators_are_refused(options):
 @pytest.mark.parametrize("memory", ["reversible", "lean"])
 def test_consensus_optimization_is_refused_where_there_are_no_second_derivatives(memory):
     with pytest.raises(
-        ValueError, match=f"generator.memory {memory} doesn't have; set generator.memor"
+        ValueError, match=f"generator.memory {memory} doesn't support; set generator.memor"
     ):
         RunConfig(generator=GeneratorConfig(memory=memory), losses=LossConfig(consensus_weight=0.1))
 

@@ -98,7 +98,7 @@ def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
     assert content["generator"] == asdict(GeneratorConfig(width=2, depth=1, memory="lean"))
     assert content["size"] == 32
     message = refusal(capsys, "plan", tmp_path / "run", "--preset", "paper")
-    assert message == "a run folder has options of its own; omit --preset"
+    assert message == "a run folder has its own options; omit --preset"
 
 
 def test_training_decides_auto_by_the_budget_and_the_run_keeps_auto(capsys, images, tmp_path):

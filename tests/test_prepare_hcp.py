@@ -246,7 +246,7 @@ def test_a_folder_with_other_things_is_refused(source, target, capsys):
     plain(source, "a")
     target.mkdir()
     (target / "notes.txt").write_text("mine")
-    assert f"{target} is in the way" in refusal(capsys, source, target)
+    assert f"{target} exists and isn't an empty folder" in refusal(capsys, source, target)
     assert names(target) == ["notes.txt"]
 
 

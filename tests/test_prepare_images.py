@@ -358,7 +358,7 @@ def test_another_task_into_the_same_folder_is_refused(streets, sheets, target, c
 def test_a_folder_with_other_things_is_refused(task, target, capsys):
     target.mkdir()
     (target / "notes.txt").write_text("mine")
-    assert f"{target} is in the way" in refusal(capsys, *task, target)
+    assert f"{target} exists and isn't an empty folder" in refusal(capsys, *task, target)
     assert files(target) == ["notes.txt"]
 
 

@@ -73,7 +73,7 @@ def test_networks_of_the_user_label_photos_at_their_size(tmp_path, save):
 
 def test_a_network_of_other_classes_is_refused(tmp_path):
     path = scripted(tmp_path / "net.pt", Brightness(5))
-    with pytest.raises(UserError, match=r"tells 5 classes, but the data set has 2: dark, light"):
+    with pytest.raises(UserError, match=r"has 5 classes, but the data set has 2: dark, light"):
         load_segmenter(path, PALETTE, 3, [(8, 8)], CPU)
 
 
@@ -152,9 +152,9 @@ def test_a_constant_that_is_said_to_be_no_tensor_is_not_loaded(tmp_path):
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "net.pt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"is no TorchScript or torch\.export file"):
+    with pytest.raises(UserError, match=r"is not a TorchScript or torch\.export file"):
         load_segmenter(path, PALETTE, 3, [(8, 8)], CPU)
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         load_segmenter(tmp_path / "none.pt", PALETTE, 3, [(8, 8)], CPU)
 
 

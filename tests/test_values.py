@@ -3,6 +3,7 @@ back; of images as of volumes."""
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from revgan.cli import main
 from revgan.data.choosing import choose_intensity
@@ -31,11 +33,13 @@ from revgan.data.intensity import (
 )
 from revgan.data.missing import missing_in, nodata_for
 from revgan.data.preparation import Grid, Preparation
+from revgan.data.refs import ScanRef
 from revgan.data.sampling import TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.data.survey import Survey
 from revgan.errors import UserError
 from revgan.inference import Translator
+from revgan.inference.files import _outputs
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training.config import LossConfig
 from revgan.training.objectives import Batch, Fakes, Players, adversarial_loss, build_objective
@@ -461,6 +465,21 @@ def test_arrays_are_images_whichever_axis_has_their_channels(tmp_path):
         tifffile.imwrite(tmp_path / "x.tif", array)  # as pages, which nothing explains
         np.testing.assert_array_equal(read(tmp_path / "x.tif", 2).values, expected)
     assert [channel_axis(shape) for shape in ((64, 64, 200), (200, 64, 64), (5, 8, 9))] == [2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "dtype", "expected"),
+    [
+        ("x.jpg", 7, "uint16", "x.tif"),
+        ("x.png", 1, "float32", "x.tif"),
+        ("x.jpg", 4, "uint8", "x.png"),
+        ("x.tif", 7, "float64", "x.tif"),
+    ],
+)
+def test_translations_in_a_folder_go_to_a_format_that_holds_them(name, channels, dtype, expected):
+    made = Header(channels, (1, 1), np.dtype(dtype))
+    (output,) = _outputs([ScanRef(Path(name))], Path("out"), made, Console())
+    assert output == Path("out") / expected
 
 
 # From end to end

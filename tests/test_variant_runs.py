@@ -56,14 +56,14 @@ def test_resuming_with_other_networks_is_refused_though_their_weights_would_fit(
     for option in ("--generator.upsampling=nearest", "--generator.exact=false"):
         name = option.split("=")[0]
         message = refusal(capsys, "train", "--resume", run, option)
-        assert message == f"--resume goes on with the run's networks; omit {name}, or train again"
+        assert message == f"--resume continues with the run's networks; omit {name}, or train again"
 
 
 def test_a_memory_budget_is_refused_with_an_ode(images, tmp_path, capsys):
     message = refusal(
         capsys, "train", images, "--data.crop=32", "--generator.core=ode", "--memory-budget=1GiB"
     )
-    assert message.startswith("--memory-budget can't be kept with generator.core ode")
+    assert message.startswith("--memory-budget can't be guaranteed for generator.core ode")
 
 
 def test_a_solver_that_gives_up_ends_in_one_sentence(images, tmp_path, capsys):

@@ -10,7 +10,7 @@ __all__ = ["Translator", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: PyTorch takes seconds, and `revgan --help` does without.
+    # Imported on first use: PyTorch takes seconds, and `revgan --help` doesn't need it.
     if name == "Translator":
         from revgan.inference import Translator
 

@@ -1,9 +1,8 @@
 """The command line: finds the command, and turns errors into exit statuses.
 
-Each command is imported when it is called, and PyTorch when it runs, so that no help waits for it.
+Each command is imported when called, and PyTorch when it runs, so that help doesn't wait for it.
 """
 
-import shlex
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TextIO
 
 from revgan import __version__
@@ -21,30 +21,31 @@ from revgan.errors import (
     io_sentence,
     out_of_memory,
     solver_failed,
+    visible,
 )
 
 COMMANDS = {
-    "demo": "train on a real sample set, translate what was held out, write a report",
+    "demo": "train on a built-in sample set, translate its test images, write a report",
     "train": "train a model on your images or volumes, or resume a run",
     "translate": "translate images or volumes with a trained model",
-    "prepare": "make a data set of the paper for training: Cityscapes, Maps or diffusion tensors",
+    "prepare": "make one of the paper's data sets: Cityscapes, Maps or diffusion tensors",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
-    "evaluate": "scores, translated test images and reports of runs, one or several compared",
-    "figure": "pictures of test images beside the translations of runs",
-    "plan": "predict the memory that a training needs, and what fits",
-    "benchmark": "measure ways to train side by side, or (benchmark paper) the paper's tables",
+    "evaluate": "score one or more runs, translate their test images, write reports",
+    "figure": "draw test images beside the translations of runs",
+    "plan": "predict the memory that training needs, and what fits",
+    "benchmark": "compare ways to train, or measure the paper's tables (benchmark paper)",
 }
 
 USAGE_ERROR = 2
 
 _OUT_OF_MEMORY = (
-    "the device's memory is not enough; revgan plan says what fits: lower data.crop, "
+    "the device doesn't have enough memory; revgan plan shows what fits: lower data.crop, "
     "training.batch_size, generator.width or discriminator.width, or translate with a --window"
 )
 
 _SOLVER_FAILED = (
     "the ODE solver gave up, as values are infinite or its steps became too small; raise "
-    "generator.ode_rtol and ode_atol, lower optimizer.lr, or take a solver with fixed steps, such "
+    "generator.ode_rtol and ode_atol, lower optimizer.lr, or use a solver with fixed steps, such "
     "as generator.ode_solver rk4"
 )
 
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit status: 0; 1 for an error that the user can mend; 2 for a wrong command line; 128
-        and the signal's number where one stopped training.
+        The exit status: 0; 1 for an error that the user can fix; 2 for a wrong command line; 128
+        plus the signal's number if one stopped training.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -93,14 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Within, SIGTERM ends the command as Ctrl-C does, so that unfinished files are removed."""
+    """While active, SIGTERM ends the command like Ctrl-C, so that unfinished files are removed."""
 
     def stop(number: int, frame: object) -> None:
         raise Stopped(number)
 
     known = signal.getsignal(signal.SIGTERM)
     if known is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
-        yield  # somebody else decides
+        yield  # someone else handles it
         return
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -110,20 +111,22 @@ def _terminable() -> Iterator[None]:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    from rich.console import Console
-
     from revgan.environment import Load
     from revgan.options import Parser
+    from revgan.text import PlainConsole, shell_word
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names need not be UTF-8
     load = Load()
-    module = "import_weights" if name == "import" else name  # import is Python's own word
+    module = "import_weights" if name == "import" else name  # import is a Python keyword
     command = import_module(f"revgan.commands.{module}")
     parser = Parser(name)
     command.add_options(parser)
     options = parser.parse_args(arguments)
-    options.command_line = shlex.join(["revgan", name, *arguments])
+    options.command_line = " ".join(map(shell_word, ["revgan", name, *arguments]))
     load.yield_when_busy()
-    return command.run(options, Console())
+    return command.run(options, PlainConsole())
 
 
 def _overview() -> str:
@@ -142,6 +145,11 @@ def _overview() -> str:
     )
 
 
+def _tell(message: object) -> None:
+    """Prints a sentence to stderr, on one line, whatever names are in it."""
+    print(f"revgan: {visible(message)}", file=sys.stderr)
+
+
 _show_warning = warnings.showwarning
 
 
@@ -155,11 +163,11 @@ def _show(
 ) -> None:
     """Prints notices as sentences, and all other warnings as Python does."""
     if issubclass(category, Notice):
-        print(f"revgan: {message}", file=sys.stderr)
+        _tell(message)
     else:
         _show_warning(message, category, filename, lineno, file, line)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"revgan: {message}", file=sys.stderr)
+    _tell(message)
     return status

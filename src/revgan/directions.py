@@ -1,4 +1,4 @@
-"""The two domains and the two directions between them, in the words of files and options."""
+"""The two domains and the two directions between them, as named in files and options."""
 
 from typing import Literal, get_args
 
@@ -10,7 +10,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
 def ends(direction: Direction) -> tuple[DomainName, DomainName]:
-    """The domains that a direction leads from and to."""
+    """The domains that a direction translates from and to."""
     return ("a", "b") if direction == "AtoB" else ("b", "a")
 
 

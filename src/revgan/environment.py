@@ -1,4 +1,4 @@
-"""What this machine offers: devices, versions, where caches go."""
+"""What this machine offers: devices, versions, and places for caches."""
 
 import os
 import platform
@@ -12,25 +12,25 @@ import psutil
 from revgan.errors import UserError
 
 SAMPLE = 0.3
-"""Seconds of which the load is taken: a moment's work of another process is none."""
+"""Seconds over which the load is measured, so that brief activity doesn't count."""
 
 
 class Load:
-    """What other processes take of this one's cores, from its making to `yield_when_busy`."""
+    """Measures other processes' use of this one's cores, from creation to `yield_when_busy`."""
 
     def __init__(self) -> None:
         self._start = _clocks()
 
     def yield_when_busy(self) -> None:
-        """Where others take half a core or more, lets OpenMP's waiting threads sleep, not spin.
+        """If others use half a core or more, lets OpenMP's waiting threads sleep instead of spin.
 
-        A thread that spins keeps the core from the one that it waits for: with another busy
-        process on two cores, a step took 2.6 times as long as with one thread, and 1.3 times with
-        threads that sleep. Where all cores are free, sleeping would double its time
-        (`benchmarks/threads.py`). What is computed stays the same, to the bit.
+        A spinning thread blocks the core for the one that it waits for: with another busy process
+        on two cores, a step took 2.6 times as long as with one thread, and 1.3 times with sleeping
+        threads. If all cores are free, sleeping would double its time (`benchmarks/threads.py`).
+        The results stay the same, to the bit.
 
-        OpenMP reads the policy when PyTorch is imported, so nothing is set after that; nor is it
-        where the user has set a variable of OpenMP's.
+        OpenMP reads the policy when PyTorch is imported, so it isn't set after that, nor if the
+        user has set one of OpenMP's variables.
         """
         if "torch" in sys.modules or any("OMP_" in name for name in os.environ):
             return
@@ -42,7 +42,7 @@ class Load:
 
 
 def _clocks() -> tuple[float, float, float]:
-    """Seconds that have passed, that this process's cores idled, and that they worked for it."""
+    """Seconds passed, seconds that this process's cores idled, and seconds they worked for it."""
     times = psutil.cpu_times(percpu=True)
     idle = sum(times[core].idle + getattr(times[core], "iowait", 0.0) for core in _cores())
     own = psutil.Process().cpu_times()
@@ -58,16 +58,16 @@ def _cores() -> list[int]:
 
 
 def require_device(device: str, option: str) -> None:
-    """Refuses a device that is not there.
+    """Refuses a device that isn't available.
 
     Args:
         device: "auto", "cpu", "cuda" or "mps".
-        option: what the user calls the choice.
+        option: the option's name, for the error.
 
     Raises:
-        UserError: the device asked for is not there.
+        UserError: the device isn't available.
     """
-    import torch  # here, because the help of commands does without
+    import torch  # here, because commands' help must not import it
 
     usable = ["auto", "cpu"]
     if torch.cuda.is_available():
@@ -87,10 +87,10 @@ def cache_folder() -> Path:
 
 
 def library_versions() -> dict[str, str]:
-    """What a result depends on besides its configuration.
+    """The software and hardware that results depend on, besides the configuration.
 
     Versions of Python and of the libraries, operating system, processor or GPU, threads: nothing
-    that names the machine or its user.
+    that identifies the machine or its user.
     """
     import torch
 
@@ -104,7 +104,7 @@ def library_versions() -> dict[str, str]:
 
 
 def cpu_model() -> str:
-    """The processor's name; Linux has it in a file, where Python doesn't look."""
+    """The processor's name; Linux has it in a file that Python doesn't read."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

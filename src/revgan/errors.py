@@ -1,4 +1,4 @@
-"""Errors that end a command, notices that don't, and checks that find or recognise them."""
+"""Errors that end a command, notices that don't, and checks that raise or recognise them."""
 
 import warnings
 from dataclasses import fields
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class UserError(Exception):
-    """Something the user can mend, told in one sentence.
+    """Something the user can fix, in one sentence.
 
     The message says what is wrong, where, and what would be right.
 
@@ -27,16 +27,16 @@ class UsageError(UserError):
 
 
 class Notice(UserWarning):
-    """Something that the user should know, told once in one sentence."""
+    """Something that the user should know, said once in one sentence."""
 
 
 def notice(message: str) -> None:
-    """Tells the user something, the same only once; commands print it to stderr."""
+    """Tells the user something, but only once; commands print it to stderr."""
     warnings.warn(message, Notice, stacklevel=2)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal came where nothing is to be kept.
+    """A signal came when there was nothing to save.
 
     Args:
         signal: its number.
@@ -48,21 +48,36 @@ class Stopped(KeyboardInterrupt):
 
 
 def io_sentence(error: OSError) -> str:
-    """What is wrong with which file, in one sentence."""
+    """What is wrong with the file, in one sentence."""
     return f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}"
 
 
 def one_line(error: object, at_most: int | None = None) -> str:
-    """What an error of a library says, on one line, for a sentence of ours to quote.
+    """A library's error message on one line, to be quoted in our own.
 
     Args:
         error: an exception, or its text.
-        at_most: characters to keep of it, from the front; below 0, from the end.
+        at_most: how many characters to keep, from the start, or from the end if negative.
     """
     text = " ".join(str(error).split())
     if at_most is None:
         return text
     return text[at_most:] if at_most < 0 else text[:at_most]
+
+
+def visible(text: object, keep: str = "") -> str:
+    """A text with what can't be printed, such as control characters, as Python's escapes.
+
+    Names of files may hold anything; those that aren't UTF-8 hold lone surrogates (PEP 383).
+
+    Args:
+        text: the text, or an object to be put in words.
+        keep: characters to leave alone.
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in str(text)
+    )
 
 
 def check_choices(config: "DataclassInstance") -> None:
@@ -80,7 +95,7 @@ def check_choices(config: "DataclassInstance") -> None:
 
 
 LARGEST = 1e38
-"""Of a number of an option: float32 ends soon beyond."""
+"""The largest number that options accept; float32 ends soon after it."""
 
 
 def check_numbers(config: "DataclassInstance", **ranges: tuple[float, float]) -> None:
@@ -88,8 +103,8 @@ def check_numbers(config: "DataclassInstance", **ranges: tuple[float, float]) ->
 
     Args:
         config: the dataclass.
-        **ranges: the least and the largest value of fields; of others, both ends of what is finite
-            in float32.
+        **ranges: the least and the largest value of fields; other fields may have any finite
+            float32 value.
 
     Raises:
         ValueError: a number is out of its range, infinite or NaN.
@@ -106,7 +121,7 @@ def check_numbers(config: "DataclassInstance", **ranges: tuple[float, float]) ->
 
 
 def short(value: object, length: int = 40) -> str:
-    """A value in words, cut where it would fill lines."""
+    """A value as text, shortened if it is long."""
     text = one_line(value)
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
@@ -120,9 +135,9 @@ def solver_failed(error: AssertionError) -> bool:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or Python could not get the memory that it asked for.
+    """Whether PyTorch or Python failed to allocate memory.
 
-    PyTorch has an error of its own for GPUs only; on the CPU it raises a plain RuntimeError.
+    PyTorch has a special error only for GPUs; on the CPU it raises a plain RuntimeError.
     """
     if isinstance(error, MemoryError):
         return True

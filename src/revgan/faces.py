@@ -1,4 +1,4 @@
-"""What a room hands out, imported on first use: a configuration, or a help, waits for nothing."""
+"""Imports a room's public names on first use, so configurations and help don't wait for them."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -10,7 +10,7 @@ def face(room: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         room: its package, such as "revgan.memory".
-        homes: the file, without its suffix, that each name comes from.
+        homes: the module that each name comes from.
     """
 
     def find(name: str) -> Any:

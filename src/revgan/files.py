@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Writes files that appear complete or not at all."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,14 +12,14 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; at the end of the context it takes the place of `path`.
+    """A path beside `path` to write to; at the end of the context it replaces `path`.
 
-    It has the same suffix, in lower case, as some libraries go by that. After an error it is
-    removed, and what stood at `path` before is untouched. It may become a folder, which takes the
-    place of another folder, too.
+    It has the same suffix, in lower case, because some libraries rely on it. After an error it is
+    removed, and what was at `path` before is untouched. It may be a folder, which can also replace
+    a folder.
 
     Raises:
-        OSError: it names `path`, not the file beside it.
+        OSError: the error names `path`, not the file beside it.
     """
     unfinished = path.with_name(f".{uuid4().hex}.part{path.suffix.lower()}")
     try:
@@ -39,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _replace_folder(unfinished: Path, folder: Path) -> None:
-    """Puts a folder into the place of another, which no system does in one step."""
+    """Replaces one folder with another, which no system does in one step."""
     former = folder.with_name(f".{uuid4().hex}.former")
     folder.rename(former)
     try:
@@ -52,9 +53,9 @@ def _replace_folder(unfinished: Path, folder: Path) -> None:
 
 @contextmanager
 def making_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill; at the end of the context it becomes `folder`, whole or not at all.
+    """A folder to fill; at the end of the context it becomes `folder`, complete or not at all.
 
-    Where another process was faster, its folder stays, and this one is dropped.
+    If another process was faster, its folder stays and this one is dropped.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -73,18 +74,20 @@ def making_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all.
+    """Writes a text file, whole or not at all, and flushed to the disk.
 
     Raises:
         OSError: the disk is full or not writable.
     """
-    with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Within, an `OSError` without a file's name gets that of `path`."""
+    """While active, an `OSError` without a file name gets that of `path`."""
     try:
         yield
     except OSError as error:

@@ -42,7 +42,7 @@ class _Loader(yaml.SafeLoader):
         if len(mapping) < len(node.value):
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-            raise yaml.MarkedYAMLError(
+            raise _NotPlainError(
                 problem=f"has the key {short(twice)} twice", problem_mark=node.start_mark
             )
         return mapping

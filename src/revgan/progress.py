@@ -1,4 +1,4 @@
-"""The one kind of progress bar."""
+"""The package's progress bar."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -10,17 +10,17 @@ Item = TypeVar("Item")
 
 
 def progress_bar(console: Console, *columns: ProgressColumn, transient: bool = True) -> Progress:
-    """A bar to enter as a context; in a file or a pipe, where it would only be noise, it is silent.
+    """A progress bar, used as a context; silent in a file or pipe, where it would be noise.
 
     Args:
-        console: where it is drawn.
+        console: where to draw it.
         columns: what it shows; by default description, bar, share done and time left.
-        transient: remove the bar at the end.
+        transient: whether to remove the bar at the end.
     """
     return Progress(*columns, console=console, transient=transient, disable=not console.is_terminal)
 
 
 def track(items: Sequence[Item], description: str, console: Console) -> Iterator[Item]:
-    """The items, one by one, behind a bar."""
+    """Yields the items, with a progress bar."""
     with progress_bar(console) as bar:
         yield from bar.track(items, description=description)

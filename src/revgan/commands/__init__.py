@@ -1,1 +1,1 @@
-"""What each command does: the rooms of the package put together."""
+"""The commands, which put the package's rooms together."""

@@ -1,4 +1,4 @@
-"""`revgan benchmark`: ways to train the same RevGAN, side by side; `paper`: the paper's tables."""
+"""`revgan benchmark` compares ways to train a RevGAN; `paper` measures the paper's tables."""
 
 from itertools import product
 from pathlib import Path
@@ -23,10 +23,10 @@ ChosenMode = Literal["reversible", "lean", "joint", "joint-reversible"]
 
 
 def add_options(parser: Parser) -> None:
-    """What is measured, how often, and where the results go."""
+    """What to measure, how often, and where the results go."""
     parser.description = (
         "Measure ways to train the same RevGAN side by side: time, memory, arithmetic, and the "
-        "gradient's error. An interrupted benchmark goes on when it is started again."
+        "gradient's error. Run the same command again to continue an interrupted benchmark."
     )
     parser.add_argument(
         "--objective",
@@ -52,7 +52,7 @@ def add_options(parser: Parser) -> None:
         type=VariantName,
         nargs="+",
         default=installed_variants(),
-        help="ways to train; by default all, but without packages that are not installed",
+        help="ways to train; by default all whose packages are installed",
     )
     parser.add_argument("--repeats", type=int, default=10, help="timed steps per variant")
     _add_common_options(parser)
@@ -64,8 +64,8 @@ def add_options(parser: Parser) -> None:
 def _add_paper_options(parser: Parser) -> None:
     parser.description = (
         "Measure the rows of the paper's Tables 2, 3 and 4 as the paper did, by training, and "
-        "print them beside the paper's numbers. What was interrupted goes on when it is started "
-        "again."
+        "print them beside the paper's numbers. Run the same command again to continue an "
+        "interrupted benchmark."
     )
     parser.add_argument(
         "--table",
@@ -79,14 +79,16 @@ def _add_paper_options(parser: Parser) -> None:
         type=ChosenMode,
         nargs="+",
         default=["reversible"],
-        help="how to train, besides naive: reversible is the paper's memory saving, lean saves "
-        "more; joint and joint-reversible backpropagate all losses at once, through plain layers, "
-        "as the paper's code did without and with memory saving",
+        help=(
+            "how to train, besides naive: reversible is the paper's memory saving, lean saves "
+            "more; joint and joint-reversible backpropagate all losses at once through plain "
+            "layers, as the paper's code did without and with memory saving"
+        ),
     )
     parser.add_argument(
-        "--warmup", type=int, default=100, help="samples before those that are measured"
+        "--warmup", type=int, default=100, help="samples to run before those that are measured"
     )
-    parser.add_argument("--samples", type=int, default=100, help="samples that are measured")
+    parser.add_argument("--samples", type=int, default=100, help="samples to measure")
     _add_common_options(parser)
 
 
@@ -95,7 +97,7 @@ def _add_common_options(parser: Parser) -> None:
         "--precision",
         type=Literal["float32", "bf16"],
         default="float32",
-        help="of the arithmetic within the networks",
+        help="precision of the arithmetic within the networks",
     )
     parser.add_argument(
         "--device",
@@ -106,13 +108,15 @@ def _add_common_options(parser: Parser) -> None:
     parser.add_argument(
         "--output",
         metavar="FOLDER",
-        help="for the results; what is there already is not measured again; by default one in "
-        "benchmark/, named after device and precision",
+        help=(
+            "folder for the results; what it holds already isn't measured again; by default a "
+            "folder in benchmark/ named after device and precision"
+        ),
     )
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Measures what the folder lacks, and shows all of it."""
+    """Measures what the folder lacks, and shows all results."""
     from revgan.benchmark.sessions import benchmark_paper, benchmark_steps
 
     command = options.command_line
@@ -141,7 +145,7 @@ def _check_least(options: Namespace, **least: int) -> None:
 
 
 def _runtime(options: Namespace) -> RuntimeConfig:
-    """Device, cpu or cuda, and precision."""
+    """The device (cpu or cuda) and the precision."""
     import torch
 
     require_device(options.device, "--device")
@@ -160,14 +164,14 @@ def _variants(options: Namespace) -> "Sequence[VariantName]":
     for name in variants:
         if name not in installed_variants():
             raise UserError(
-                f"--variants {name} needs a package that is not installed; get it with "
-                f"pip install --no-deps {name}"
+                f"--variants {name} needs a package that is not installed: pip install --no-deps "
+                f"{name}"
             )
     return variants
 
 
 def _cases(options: Namespace) -> list[Case]:
-    """The grid that the options span, each case once."""
+    """The grid of cases that the options span, each case once."""
     multiple, least = RunConfig().size_multiple, RunConfig().min_size
     for size in options.sizes:
         if size % multiple or size < least:

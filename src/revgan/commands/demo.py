@@ -1,4 +1,4 @@
-"""`revgan demo`: train on a built-in set, translate what was held out, write a report."""
+"""`revgan demo`: train on a built-in set, translate the held-out part, write a report."""
 
 from functools import partial
 from itertools import count
@@ -8,6 +8,7 @@ from typing import Literal
 from jsonargparse import Namespace
 from rich.console import Console
 
+from revgan.errors import visible
 from revgan.options import (
     Parser,
     add_folder_option,
@@ -16,6 +17,7 @@ from revgan.options import (
     run_config,
     start_from,
 )
+from revgan.text import shell_word
 
 Dataset = Literal["earth", "earth-labels", "brain", "brain-super-resolution"]
 
@@ -25,12 +27,12 @@ PRESETS: dict[Dataset, str] = {
     "brain": "demo-brain",
     "brain-super-resolution": "demo-brain",
 }
-"""The preset that a set is trained with."""
+"""The preset for each set."""
 
 
 def add_options(parser: Parser) -> None:
-    """The options of a run, which start from the preset of the set."""
-    parser.description = "Train on a real sample set, and write a report."
+    """The options of a run, which start from the set's preset."""
+    parser.description = "Train on a built-in sample set and write a report."
     add_folder_option(parser)
     add_run_options(parser)
     parser.add_argument(
@@ -50,7 +52,7 @@ def _start(parser: Parser, options: Namespace) -> None:
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Trains, evaluates, and ends with the path of the report, or with how to get there."""
+    """Trains and evaluates; ends with the report's path, or with how to get a report."""
     from revgan.evaluation.runs import TITLES, run_evaluation
     from revgan.evaluation.tables import rows_to_rich
     from revgan.training.runs import new_run
@@ -64,14 +66,15 @@ def run(options: Namespace, console: Console) -> int:
         for title, rows in evaluation.titled().items():
             if title != TITLES["round_trip"]:
                 console.print(rows_to_rich(rows, title, evaluation.items))
-        console.print(f"The report: {folder.report}", soft_wrap=True)
-    else:  # training that goes on evaluates nothing
-        console.print(f"and then, for the report: revgan evaluate {folder.root}", soft_wrap=True)
+        console.print(f"The report: {visible(folder.report)}", soft_wrap=True)
+    else:  # an interrupted training isn't evaluated
+        command = f"revgan evaluate {shell_word(folder.root)}"
+        console.print(f"and then, for the report: {command}", soft_wrap=True)
     return 128 + outcome.signal if outcome.signal else 0
 
 
 def _unused(root: Path) -> Path:
-    """The folder, or runs/demo-2 and so on where that is taken."""
+    """The folder, or runs/demo-2 and so on if it is taken."""
     if not root.exists():
         return root
     numbered = (root.with_name(f"{root.name}-{number}") for number in count(2))

@@ -1,11 +1,11 @@
-"""`revgan evaluate`: score runs on their test, write their reports, and compare them."""
+"""`revgan evaluate`: score runs on their test sets, write reports, and compare them."""
 
 from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.evaluation.wanted import UNET, Distribution, ScoreOptions
 from revgan.options import (
     Parser,
@@ -16,10 +16,11 @@ from revgan.options import (
     trained_config,
     window_options,
 )
+from revgan.text import PlainConsole
 
 
 def add_options(parser: Parser) -> None:
-    """Which runs, which scores, and where these go."""
+    """Which runs, which scores, and where they go."""
     parser.description = (
         "Score runs on their test images or volumes, write their reports, and compare them."
     )
@@ -28,19 +29,24 @@ def add_options(parser: Parser) -> None:
         "--segmenter",
         metavar="unet|FILE",
         type=str | None,
-        help="judge photos made from label maps by a segmentation network: unet trains a small one "
-        "on the real training pairs, once; FILE is TorchScript or of torch.export.save, takes "
-        "(1, C, H, W) in [-1, 1] and returns a score for each class",
+        help=(
+            "judge photos made from label maps with a segmentation network: unet trains a small "
+            "one on the real training pairs, once; FILE is from TorchScript or torch.export.save, "
+            "takes (1, C, H, W) in [-1, 1] and returns a score per class"
+        ),
     )
     parser.add_argument(
         "--distribution",
         type=Distribution,
         nargs="+",
-        help="compare translations and real images as sets (KID), in the features of convolutions "
-        "with random weights, of --segmenter unet, or of Inception (and FID; a download)",
+        help=(
+            "compare translations and real images as sets (KID), using features from convolutions "
+            "with random weights, from --segmenter unet, or from Inception (adds FID; needs a "
+            "download)"
+        ),
     )
     parser.add_argument(
-        "--lpips", action="store_true", help="take LPIPS of each image too (a download)"
+        "--lpips", action="store_true", help="compute LPIPS for each image too (needs a download)"
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument(
@@ -48,8 +54,10 @@ def add_options(parser: Parser) -> None:
         metavar="FILE",
         type=str | None,
         nargs="+",
-        help="write the tables to files too: Markdown (.md), CSV (.csv), JSON (.json) or LaTeX "
-        "(.tex)",
+        help=(
+            "also write the tables to files: Markdown (.md), CSV (.csv), JSON (.json) or LaTeX "
+            "(.tex)"
+        ),
     )
     add_names_option(parser)
     add_test_options(parser)
@@ -57,7 +65,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Evaluates run by run, and shows the scores; those of several runs in the same tables."""
+    """Evaluates each run, and shows the scores; several runs share their tables."""
     from revgan.evaluation.comparison import compare
     from revgan.evaluation.runs import run_evaluation
     from revgan.evaluation.showing import show_scores
@@ -65,28 +73,30 @@ def run(options: Namespace, console: Console) -> int:
     wanted, files = _scores(options), _files(options)
     runs = named_runs(options.runs, options.names)
     if options.json:
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
     configs = {name: trained_config(folder, options) for name, folder in runs.items()}
     evaluations = {}
     for name, folder in runs.items():
         if len(runs) > 1:
-            console.print(f"Evaluating {name}", soft_wrap=True)
+            console.print(f"Evaluating {visible(name)}", soft_wrap=True)
         evaluations[name] = run_evaluation(
             configs[name], folder, console, window_options(options), wanted, options.model
         )
-        compare(evaluations)  # so that one on other images ends it at once
+        compare(evaluations)  # so that a run on other images is refused at once
     named = options.names is not None
     show_scores(evaluations, console, files=files, as_json=options.json, named=named)
     if not options.json:
         for folder in runs.values():
-            console.print(f"The report: {folder.report}", soft_wrap=True)
+            console.print(f"The report: {visible(folder.report)}", soft_wrap=True)
     return 0
 
 
 def _scores(options: Namespace) -> ScoreOptions:
     distributions = tuple(dict.fromkeys(options.distribution or ()))
     if "segmenter" in distributions and options.segmenter != UNET:
-        raise UsageError(f"--distribution segmenter has its features from --segmenter {UNET}")
+        raise UsageError(
+            f"--distribution segmenter needs --segmenter {UNET}, whose features it uses"
+        )
     return ScoreOptions(options.segmenter, distributions, options.lpips)
 
 
@@ -97,5 +107,5 @@ def _files(options: Namespace) -> list[Path]:
     for path in files:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--table {path} must end in one of {', '.join(FORMATS)}")
-        path.parent.mkdir(parents=True, exist_ok=True)  # or fail now, not after the evaluation
+        path.parent.mkdir(parents=True, exist_ok=True)  # fails now rather than after the evaluation
     return files

@@ -1,4 +1,4 @@
-"""`revgan figure`: test images beside the translations of one or several runs."""
+"""`revgan figure`: test images beside the translations of one or more runs."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.directions import Direction
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import (
     Parser,
     add_names_option,
@@ -16,40 +16,44 @@ from revgan.options import (
 )
 
 SAMPLES = 6
-"""Test images in a figure, unless told otherwise."""
+"""The default number of test images in a figure."""
 
 FORMATS = (".png", ".pdf", ".svg")
 
 
 def add_options(parser: Parser) -> None:
-    """Which runs, which test images, and which files."""
+    """Which runs, which test images, and which files to write."""
     parser.description = (
         "Draw rows of test images: the input, each run's translation, and the truth."
     )
     parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
-    parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
+    parser.add_argument("--direction", type=Direction, default="AtoB", help="AtoB or BtoA")
     parser.add_argument(
         "--samples",
         metavar="COUNT|NAME",
         type=str | None,
         nargs="+",
-        help=f"how many test images, evenly spread, by default {SAMPLES}, or their names; a number "
-        "alone is a count, so that image 6 alone is 6.png",
+        help=(
+            f"how many test images, evenly spread, by default {SAMPLES}, or their names; a single "
+            "number is a count, so write 6.png for the image 6"
+        ),
     )
     parser.add_argument(
         "--output",
         metavar="FILE",
         type=str | None,
         nargs="+",
-        help="files that end in .png, .pdf or .svg; by default figure-AtoB.png and .pdf, or "
-        "figure-BtoA",
+        help=(
+            "files to write, ending in .png, .pdf or .svg; by default figure-AtoB.png and .pdf, or "
+            "figure-BtoA"
+        ),
     )
     add_names_option(parser)
     add_test_options(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Draws the figure, and tells where it is."""
+    """Draws the figure, and says where it is."""
     from revgan.evaluation.sample_figure import draw_samples
 
     direction = options.direction
@@ -60,7 +64,8 @@ def run(options: Namespace, console: Console) -> int:
     for path in paths:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
+    earlier = ", in place of what was there" if any(path.exists() for path in paths) else ""
     samples = options.samples or [str(SAMPLES)]
     draw_samples(runs, configs, paths, direction, samples, options.model, console)
-    print(f"Wrote {' and '.join(map(str, paths))}")
+    console.print(f"Wrote {' and '.join(map(visible, paths))}{earlier}", soft_wrap=True)
     return 0

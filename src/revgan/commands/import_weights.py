@@ -1,4 +1,4 @@
-"""`revgan import`: a model folder from the checkpoints of other code."""
+"""`revgan import`: make a model folder from checkpoints of other code."""
 
 from pathlib import Path
 
@@ -6,11 +6,12 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.directions import Direction
+from revgan.errors import visible
 from revgan.options import Parser
 
 
 def add_options(parser: Parser) -> None:
-    """What is imported, and where to."""
+    """What to import, and where to."""
     parser.description = (
         "Make a model folder from a checkpoint of the paper's released code, CycleGAN or pix2pix."
     )
@@ -19,25 +20,25 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("model", help="the folder to make, for revgan translate")
     parser.add_argument(
-        "--epoch", help="what the names of the folder's files begin with; by default latest"
+        "--epoch", help="what the folder's file names begin with; by default latest"
     )
     parser.add_argument(
         "--direction",
         type=Direction,
-        help="which way a pix2pix generator translates; by default AtoB",
+        help="the direction of a pix2pix generator; by default AtoB",
     )
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Imports a checkpoint, and tells what it is."""
+    """Imports a checkpoint, and says what it is."""
     from revgan.networks.importing import import_model
 
     model = Path(options.model)
     generator = import_model(Path(options.source), model, options.epoch, options.direction)
     config = generator.config
     console.print(
-        f"Wrote {model}: {config.model} of width {config.width}, depth {config.depth} and norm "
-        f"{config.norm}, {' and '.join(generator.directions)}",
+        f"Wrote {visible(model)}: {config.model} of width {config.width}, depth {config.depth} and "
+        f"norm {config.norm}, {' and '.join(generator.directions)}",
         soft_wrap=True,
     )
     return 0

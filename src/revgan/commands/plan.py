@@ -1,4 +1,4 @@
-"""`revgan plan`: what a training needs of memory, and what fits, before anything runs."""
+"""`revgan plan`: predict a training's memory, and what fits, before anything runs."""
 
 from functools import partial
 from pathlib import Path
@@ -9,19 +9,20 @@ from rich.console import Console
 
 from revgan.errors import UsageError
 from revgan.options import Parser, add_run_options, run_config, start_from
+from revgan.text import PlainConsole
 
 if TYPE_CHECKING:
     from revgan.training.runs import RunFolder
 
 
 def add_options(parser: Parser) -> None:
-    """The options of a run, which start from a preset or from a run given, and the question."""
+    """The options of a run, which start from a preset or a given run, and the question."""
     parser.description = (
-        "Predict the memory that a training needs, and the largest size, depth and batch that fit, "
+        "Predict the memory that training needs, and the largest size, depth and batch that fit, "
         "before anything runs."
     )
     add_run_options(parser)
-    parser.add_argument("run_folder", nargs="?", help="a run folder, for its options")
+    parser.add_argument("run_folder", nargs="?", help="a run folder whose options to use")
     parser.add_argument(
         "--spatial-dims",
         type=Literal[2, 3],
@@ -32,7 +33,7 @@ def add_options(parser: Parser) -> None:
         type=int,
         nargs=2,
         metavar=("A", "B"),
-        help="of the domains A and B; by default the run's, else 3 3, or 1 1 of volumes",
+        help="channels of the domains A and B; by default the run's, else 3 3, or 1 1 for volumes",
     )
     parser.add_argument(
         "--size", type=int | None, help="side of the training images; by default data.crop"
@@ -44,13 +45,13 @@ def add_options(parser: Parser) -> None:
 def _start(parser: Parser, options: Namespace) -> None:
     folder = _planned_run(options)
     if folder is not None and options.preset is not None:
-        raise UsageError("a run folder has options of its own; omit --preset")
+        raise UsageError("a run folder has its own options; omit --preset")
     files = [] if folder is None else [folder.config]
     start_from(parser, options.preset, *files)
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Plans, and prints the plan."""
+    """Makes the plan and prints it."""
     from revgan.training.plan import make_plan, planned_domains, planned_workload, print_plan
 
     config, channels = run_config(options), options.channels
@@ -58,7 +59,7 @@ def run(options: Namespace, console: Console) -> int:
     domains = planned_domains(config, folder, options.spatial_dims, channels and tuple(channels))
     workload = planned_workload(config, domains, options.size)
     if options.json:
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
     with console.status("Planning") as status:
         plan = make_plan(workload, lambda what: status.update(f"Planning: {what}"))
     if options.json:

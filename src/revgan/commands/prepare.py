@@ -1,4 +1,4 @@
-"""`revgan prepare`: a data set of the paper for training, from what its makers give out."""
+"""`revgan prepare`: one of the paper's data sets for training from its original files."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import Parser
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ MAX_B = 1500.0
 
 
 def add_options(parser: Parser) -> None:
-    """The data sets that can be made, with options of their own."""
-    parser.description = "Make a data set of the paper for training, from what its makers give out."
+    """The data sets that can be made, each with its own options."""
+    parser.description = "Make one of the paper's data sets for training from its original files."
     for name, (what, add_task_options, _) in TASKS.items():
         task = Parser(f"prepare {name}")
         add_task_options(task)
@@ -27,7 +27,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Makes the data set, and tells what came of it."""
+    """Makes the data set, and says what it made."""
     _, _, make = TASKS[options.task]
     make(options[options.task], console)
     return 0
@@ -36,10 +36,10 @@ def run(options: Namespace, console: Console) -> int:
 def _add_cityscapes_options(parser: Parser) -> None:
     parser.description = (
         "Make photos (A) and label maps (B) of one size, with class ids for scores, from the "
-        "official archives of Cityscapes."
+        "official Cityscapes archives."
     )
     parser.add_argument(
-        "source", help="the folder with leftImg8bit and gtFine, as the archives unpack"
+        "source", help="the folder with leftImg8bit and gtFine, where the archives were unpacked"
     )
     _add_target_options(parser, side=128)
 
@@ -59,9 +59,9 @@ def _make_cityscapes(options: Namespace, console: Console) -> None:
 
 def _add_maps_options(parser: Parser) -> None:
     parser.description = (
-        "Make satellite images (A) and street maps (B) of one size from the archive of pix2pix."
+        "Make satellite images (A) and street maps (B) of one size from the pix2pix archive."
     )
-    parser.add_argument("source", help="the folder maps, as the archive unpacks")
+    parser.add_argument("source", help="the folder maps from the unpacked archive")
     _add_target_options(parser, side=256)
 
 
@@ -76,13 +76,13 @@ def _make_maps(options: Namespace, console: Console) -> None:
 
 
 def _add_target_options(parser: Parser, side: int) -> None:
-    parser.add_argument("target", help="the folder to make, or to complete")
+    parser.add_argument("target", help="the folder to make or to complete")
     parser.add_argument(
         "--size",
         type=int,
         default=side,
         metavar="PIXELS",
-        help="width and height of what is written",
+        help="width and height of the written images",
     )
 
 
@@ -97,7 +97,7 @@ def _told(
     what: str, target: Path, side: int, counts: "Mapping[Role, int]", console: Console
 ) -> None:
     console.print(
-        f"Wrote {what} of {side} x {side} pixels to {target}, pairs for training: "
+        f"Wrote {what} of {side} x {side} pixels to {visible(target)}, pairs for training: "
         f"{counts['train']:,}, for the test: {counts['test']:,}",
         soft_wrap=True,
     )
@@ -105,24 +105,26 @@ def _told(
 
 def _add_hcp_options(parser: Parser) -> None:
     parser.description = (
-        "Make the data set of the paper's task in 3D, super-resolution of diffusion tensors, from "
+        "Make the data set for the paper's 3D task, super-resolution of diffusion tensors, from "
         "diffusion-weighted volumes with b-values and gradients."
     )
-    parser.add_argument("source", help="a folder with a folder for each subject")
-    parser.add_argument("target", help="the folder to make, or to complete")
+    parser.add_argument("source", help="a folder with one folder per subject")
+    parser.add_argument("target", help="the folder to make or to complete")
     parser.add_argument(
         "--test-share",
         type=float | None,
         metavar="SHARE",
-        help="share of the subjects that is held out for the test; of a single subject, share of "
-        f"the length of its brain; by default {TEST_SHARE:g}",
+        help=(
+            "share of the subjects to hold out for the test; for a single subject, share of its "
+            f"brain's length; by default {TEST_SHARE:g}"
+        ),
     )
     parser.add_argument(
         "--test-subjects",
         type=str,
         nargs="+",
         metavar="SUBJECT",
-        help="the subjects that are held out instead, by the names of their folders",
+        help="the subjects to hold out instead, by their folders' names",
     )
     parser.add_argument(
         "--max-b",
@@ -167,9 +169,9 @@ TASKS: dict[str, Task] = {
         _make_maps,
     ),
     "hcp": (
-        "super-resolution of diffusion tensors, the paper's task in 3D",
+        "super-resolution of diffusion tensors, the paper's 3D task",
         _add_hcp_options,
         _make_hcp,
     ),
 }
-"""What each is, its options, and what makes it."""
+"""For each: its description, its options, and the function that makes it."""

@@ -1,4 +1,4 @@
-"""`revgan train`: train a model on a folder of images, or go on with a run."""
+"""`revgan train`: train a model on a folder of images, or continue a run."""
 
 from functools import partial
 from pathlib import Path
@@ -26,33 +26,49 @@ if TYPE_CHECKING:
 
 def add_options(parser: Parser) -> None:
     """The options of a run, which start from a preset or, with ``--resume``, from the run's."""
-    parser.description = "Train a model on your images, or go on with a run."
+    parser.description = "Train a model on your images, or continue a run."
     add_folder_option(parser)
     add_run_options(parser)
     parser.add_argument(
         "images",
         nargs="?",
-        help="a folder with trainA and trainB (testA and testB), or with train (test) of images "
-        "side by side; or earth, the built-in sample set of 64 x 64 tiles (with --data.crop 64). "
-        "With --preset volumes, a folder with trainA and trainB of volumes, or the built-in sets "
-        "brain and brain-super-resolution. The same as --data.path",
+        help=(
+            "a folder with trainA and trainB (testA and testB), or with train (test) that has A "
+            "and B side by side; or earth, the built-in sample set of 64 x 64 tiles (with "
+            "--data.crop 64). With --preset volumes, a folder with trainA and trainB that hold "
+            "volumes, or the built-in sets brain and brain-super-resolution. The same as "
+            "--data.path"
+        ),
     )
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with the run in this folder, with its own images and options; those given "
-        "besides change it",
+        help=(
+            "continue the run in this folder with its own images and options; other options given "
+            "here override them"
+        ),
     )
     parser.start = partial(_start, parser)
 
 
 def _start(parser: Parser, options: Namespace) -> None:
+    given = {argument.partition("=")[0] for argument in parser.args}
+    if options.images is not None and "--data.path" in given:
+        raise UsageError(
+            f"the images are given twice, as {options.images} and as --data.path; omit one of them"
+        )
     files = [] if options.resume is None else [_resumed(options).config]
     start_from(parser, options.preset, *files)
+    steps = (options if "--training.steps" in given else parser.get_defaults())["training.steps"]
+    if "--training.epochs" in given and steps is not None:
+        raise UsageError(
+            f"--training.epochs does nothing beside training.steps {steps}; omit it, or give "
+            "--training.steps null"
+        )
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Trains a new run, or goes on with one."""
+    """Trains a new run, or continues one."""
     from revgan.training.runs import new_run
     from revgan.training.session import run_training
 
@@ -76,20 +92,22 @@ def _resumed(options: Namespace) -> "RunFolder":
 
 
 def _resumed_config(options: Namespace, folder: "RunFolder") -> "RunConfig":
-    """The configuration of a run that goes on.
+    """The configuration of a continued run.
 
     Raises:
-        UserError: an option would make another run of it, or its images are gone.
+        UserError: an option would make it a different run, or its images are gone.
     """
     for name, given in (("the folder of images", options.images), ("--run", options.run)):
         if given is not None:
-            raise UsageError(f"--resume goes on in the run's folder on its images; omit {name}")
+            raise UsageError(
+                f"--resume continues the run in its folder, on its images; omit {name}"
+            )
     if options.preset is not None:
-        raise UsageError("--resume goes on with the run's own options; omit --preset")
+        raise UsageError("--resume uses the run's own options; omit --preset")
     config = check_startable(run_config(options))
     if changed := stored_config(folder.config).changed_networks(config):
         raise UsageError(
-            f"--resume goes on with the run's networks; omit --{changed[0]}, or train again"
+            f"--resume continues with the run's networks; omit --{changed[0]}, or train again"
         )
     require_images(config, folder.root, "give the new place as --data.path")
     return config

@@ -1,4 +1,4 @@
-"""`revgan translate`: images or volumes through a trained model, from files to files."""
+"""`revgan translate`: translate files of images or volumes with a trained model."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from revgan.directions import Direction
 from revgan.environment import require_device
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import Parser, add_window_options, window_options
 from revgan.training.config import Device
 
@@ -16,8 +16,8 @@ OutputType = Literal["auto", "uint8", "int8", "uint16", "int16", "uint32", "int3
 
 
 def add_options(parser: Parser) -> None:
-    """What is translated, by which model, into what."""
-    parser.description = "Translate an image or a volume, or a folder of them."
+    """What to translate, with which model, to where."""
+    parser.description = "Translate an image, a volume, or a folder of them."
     parser.add_argument("run", help="a run folder or a model folder")
     parser.add_argument(
         "input",
@@ -27,12 +27,14 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "output",
-        help="a file, or a folder where files keep their names; folders are made, for a single "
-        "file if the name ends in /; JPEGs whose translation has an alpha channel, which JPEG "
-        "can't hold, become PNGs",
+        help=(
+            "a file, or a folder where files keep their names; folders are made as needed, for a "
+            "single file if the name ends in /; JPEGs become PNGs if the translation has an alpha "
+            "channel"
+        ),
     )
     parser.add_argument(
-        "--recursive", action="store_true", help="look into the folders inside the input, too"
+        "--recursive", action="store_true", help="search the input's subfolders too"
     )
     parser.add_argument(
         "--series",
@@ -62,7 +64,7 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--z", type=int | None, help="plane, from 0, of stacks for a 2D model")
     parser.add_argument("--t", type=int | None, help="point in time, from 0, of time series")
-    parser.add_argument("--direction", type=Direction, default="AtoB", help="which way")
+    parser.add_argument("--direction", type=Direction, default="AtoB", help="AtoB or BtoA")
     parser.add_argument(
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
     )
@@ -95,7 +97,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Translates, and tells what was written."""
+    """Translates, and says what was written."""
     from revgan.data.formats import Selection
     from revgan.inference.files import Wishes, run_translation
     from revgan.inference.shares import share
@@ -125,5 +127,5 @@ def run(options: Namespace, console: Console) -> int:
     output = Path(options.output)
     written = run_translation(Path(options.run), Path(options.input), output, wishes, console)
     files = "1 file" if written == 1 else f"{written} files"
-    console.print(f"Wrote {files} to {output}", soft_wrap=True)
+    console.print(f"Wrote {files} to {visible(str(output))}", soft_wrap=True)
     return 0

@@ -78,10 +78,10 @@ def limit() -> int:
 
 
 def entry(files: Sequence[Path], *what: Any) -> Path:
-    """Where the entry of a scan is, or would be; from now on this process uses it.
+    """The path of a scan's entry, whether it exists yet or not; marks it as used by this process.
 
     Args:
-        files: those that it is read from.
+        files: the files that it is read from.
         what: everything else that the entry's content depends on, as JSON values.
 
     Raises:
@@ -93,7 +93,7 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
             status = path.stat()
         except OSError as error:
             raise UserError(
-                f"{path} can't be opened ({error.strerror}); give an existing, readable file"
+                f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
             ) from error
         seen.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     text = json.dumps([VERSION, seen, *what])

@@ -183,7 +183,8 @@ def _unlike(ref: ScanRef, scan: Found, first_ref: ScanRef, first: Found) -> str:
     found = _count(scan.channels, "channel")
     remedy = "set data.channels_a (or data.channels_b) to convert all"
     if len(scan.shape) == 3 or max(scan.channels, first.channels) > COLOURS:
-        remedy = "all of a domain need the same number"  # what isn't colour can't be converted
+        # These channels aren't colours, so nothing converts them.
+        remedy = "all scans of a domain must have the same number"
     return f"{ref} has {found}, but {first_ref} has {first.channels}; {remedy}"
 
 

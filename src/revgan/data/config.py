@@ -45,7 +45,7 @@ class DataConfig:
         test_share: the share of subjects that are taken from training for the test, where there is
             none; which, follows from their names.
         val_share: likewise for validation.
-        recursive: scans in folders inside those of `path` count, too.
+        recursive: search the subfolders of `path`'s folders too.
         series: which of several scans in a file or folder is meant: of DICOM, by the number of the
             series, its description or its UID; of OME-TIFF and OME-Zarr by the image's number or
             name; null takes all series of a folder, and the only image of a file.
@@ -62,11 +62,11 @@ class DataConfig:
         z_b: the same for B.
         t_a: point in time, from 0, of time series of A.
         t_b: the same for B.
-        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
-            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         slices: takes volumes for images, slice by slice: axial, coronal or sagittal ones, turned as
             radiologists see them. A model trained so translates volumes, slice by slice. `flip`
             then mirrors along the rows, which is front to back in sagittal slices.
+        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
+            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -86,25 +86,26 @@ class DataConfig:
         foreground: the share of them whose centre is drawn from the foreground, which is brighter
             than Otsu's threshold or, in colour images such as stained slides, more colourful; of
             pairs, from that of A. The others come from anywhere.
-        intensity_a: what becomes -1 and 1 in A: "range" takes low and high as they are, in the
-            file's units, such as Hounsfield units; "percentiles" are those of all training scans,
-            "zscore" takes low and high in standard deviations from their mean, and
-            "percentiles-per-scan" and "zscore-per-scan" look at each scan for itself, such as at MR
-            scans of unlike scale; "type" is the full range of the files' type of integers. "auto"
-            is "type" for images of 8 bits, "percentiles" for volumes and where low or high is
-            given; for other images it is chosen by their values, and said.
-        low_a: what becomes -1; null takes percentile 0.5, or -4 standard deviations. A range may
-            have one for each channel.
-        high_a: what becomes 1; null takes percentile 99.5, or 4 standard deviations; as low_a.
-        per_channel_a: each channel of A has percentiles, or a mean and a deviation, of its own.
-        intensity_b: likewise for B.
-        low_b: likewise for B.
-        high_b: likewise for B.
-        per_channel_b: likewise for B.
-        clip: intensities beyond low and high become -1 and 1.
-        fill: what the networks see where nothing was measured, which is NaN and the value that a
-            file names for it: "low" is what becomes -1, a number is in the files' units. Such
-            pixels and voxels count in no statistics and no loss.
+        intensity_a: what becomes -1 and 1 in A: "range" takes low_a and high_a in the file's units,
+            such as Hounsfield units; "percentiles" takes them as percentiles of all training scans,
+            "zscore" in standard deviations from their mean; "percentiles-per-scan" and
+            "zscore-per-scan" do so within each scan, for example for MR scans whose scales differ;
+            "type" is the full range of the files' integer type. "auto" is "type" for 8-bit images,
+            and "percentiles" for volumes or if low_a or high_a is given; for other images it is
+            chosen from their values and reported.
+        low_a: the intensity that becomes -1; null takes percentile 0.5, or -4 standard deviations.
+            A range may have one per channel.
+        high_a: the intensity that becomes 1; null takes percentile 99.5, or 4 standard deviations.
+            A range may have one per channel.
+        per_channel_a: compute percentiles, or mean and deviation, for each channel of A separately.
+        intensity_b: the same for B.
+        low_b: the same for B.
+        high_b: the same for B.
+        per_channel_b: the same for B.
+        clip: whether intensities beyond low and high become -1 and 1.
+        fill: what the networks see where data is missing (NaN, or the value that a file names):
+            "low" is the intensity that becomes -1; a number is in the files' units. Missing pixels
+            and voxels don't count in statistics or losses.
     """
 
     path: str = ""
@@ -198,7 +199,7 @@ class DataConfig:
     @property
     def selection(self) -> "Selection":
         """Which of several scans in files and folders is meant."""
-        from revgan.data.formats import Selection  # brings libraries that `--help` does without
+        from revgan.data.formats import Selection  # imports libraries, which `--help` must not
 
         return Selection(series=self.series)
 
@@ -228,15 +229,15 @@ class DataConfig:
         return "disk" if self.cache == "none" else self.cache
 
     def choice(self, domain: DomainName) -> Choice:
-        """What a domain's option says."""
+        """A domain's option."""
         return self.intensity_a if domain == "a" else self.intensity_b
 
     def per_channel(self, domain: DomainName) -> bool:
-        """Whether each channel of a domain has limits of its own."""
+        """Whether each channel of a domain has its own limits."""
         return self.per_channel_a if domain == "a" else self.per_channel_b
 
     def intensity(self, domain: DomainName) -> IntensityConfig | None:
-        """Which of a domain's intensities become -1 and 1; None for its type's, and to choose."""
+        """Which of a domain's intensities become -1 and 1; None for "type" and "auto"."""
         low, high = (self.low_a, self.high_a) if domain == "a" else (self.low_b, self.high_b)
         choice, per_channel = self.choice(domain), self.per_channel(domain)
         if choice == "auto" and (low is not None or high is not None):
@@ -345,10 +346,10 @@ def _several(patterns: Patterns) -> tuple[str, ...]:
 
 
 def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The section `data` of a config.yaml with today's meaning.
+    """Brings the section `data` of an older config.yaml up to date.
 
-    Images had no say in their intensities until `fill` came; all were mapped by their type, though
-    every configuration held the defaults of volumes.
+    Until `fill` was added, all images were mapped by their type, although every configuration held
+    the defaults for volumes.
     """
     content = dict(section)
     if "fill" in content or "clip" not in content or content.get("spatial_dims") != 2:

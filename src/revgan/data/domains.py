@@ -29,14 +29,14 @@ class Domain:
 
     Attributes:
         train: the scans for training, at least one.
-        test: those for the test.
-        val: those that are scored while training goes on; the test's, where there are no others.
-        channels: what all of them have in common, as the networks take them.
-        dtype: of the first of them, in its file.
-        intensity: from the files' units to [-1, 1].
+        test: the scans for testing.
+        val: the scans that are scored during training; those for testing if there are no others.
+        channels: of every scan, as the networks take them.
+        dtype: the data type in the first scan's file.
+        intensity: the mapping from the files' units to [-1, 1].
         fill: what the networks see where nothing was measured, see `Preparation.fill`.
-        store: where they come from.
-        found: what reading each once has shown.
+        store: where the scans come from.
+        found: what was found when each scan was first read.
     """
 
     train: tuple[ScanRef, ...]
@@ -69,7 +69,7 @@ class Domain:
         return self._filled(self.prepared(ref))
 
     def load_middle(self, ref: ScanRef, largest: int) -> Tensor:
-        """The middle of a scan, no side of it above `largest`."""
+        """The middle of a scan, cropped so that no side exceeds `largest`."""
         return self._filled(self._middle(ref, largest))
 
     def missing(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:

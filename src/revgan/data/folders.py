@@ -20,7 +20,7 @@ from revgan.directions import DomainName
 from revgan.errors import UserError
 
 HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-"""Of files that show A and B side by side."""
+"""The halves of files that show A and B side by side."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,12 @@ class Split:
     b: tuple[ScanRef, ...] = ()
     aligned: bool = False
 
-    @property
-    def onto_a(self) -> "Split":
-        """The split with each scan of B brought onto the grid of its partner in A."""
+    def onto_a(self, nearest: bool) -> "Split":
+        """Brings each scan of B onto the grid of its partner in A, if `nearest` without mixing."""
         if not self.aligned:
             return self
         pairs = zip(self.a, self.b, strict=True)
-        return replace(self, b=tuple(replace(b, onto=a) for a, b in pairs))
+        return replace(self, b=tuple(replace(b, onto=a, nearest=nearest) for a, b in pairs))
 
     def of(self, domain: DomainName) -> tuple[ScanRef, ...]:
         """The scans of a domain."""
@@ -93,14 +92,14 @@ def open_folder(
     Either `trainA` and `trainB` with scans of A and B, or, for images only, `train` with files that
     show A on the left and B on the right. Test scans are in folders called `test` instead of
     `train`, validation scans in `val`. Both may be missing; without `test`, `val` is used for
-    testing. The user is told what is passed over.
+    testing. The user is told what is skipped.
 
     Args:
         root: the folder.
         spatial_dims: 2 for images, 3 for volumes.
         paired: scans of A and B are pairs; in two folders, partners have the same name.
-        recursive: looks into folders inside these, too.
-        selection: which part of each file is meant.
+        recursive: whether to search subfolders too.
+        selection: which part of each file to read.
 
     Raises:
         UserError: the folder doesn't exist, has neither layout or no scans, or a paired scan has no

@@ -28,9 +28,9 @@ def resample(
 ) -> NDArray[np.float32]:
     """Resamples a scan's values onto another grid.
 
-    They are interpolated trilinearly, and continued constantly beyond the outermost voxels. Where
-    NaN stands for nothing measured, they are those of the voxels that were; NaN where these are
-    less than half of what a voxel is made of.
+    They are interpolated trilinearly; beyond the outermost voxels, the border's values continue.
+    Where NaN stands for nothing measured, they are those of the voxels that were; NaN where these
+    are less than half of what a voxel is made of.
 
     Args:
         scan: with values (C, X, Y, Z).
@@ -56,7 +56,7 @@ def resample(
 def _resampled(
     scan: Scan, affine: NDArray[np.float64], shape: tuple[int, ...], mode: str = "bilinear"
 ) -> NDArray[np.float32]:
-    from monai.data import MetaTensor  # MONAI takes seconds
+    from monai.data import MetaTensor  # importing MONAI takes seconds
     from monai.transforms import SpatialResample
 
     image = MetaTensor(_tensor(scan.values), torch.from_numpy(scan.place))

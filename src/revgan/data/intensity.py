@@ -14,7 +14,8 @@ from revgan.errors import UserError
 
 Method = Literal["range", "percentiles", "zscore", "percentiles-per-scan", "zscore-per-scan"]
 Choice = Literal["auto", "type", Method]
-"""What a configuration may say: a method, the full range of the files' type, or to choose."""
+"""What a configuration can ask for: a method, the full range of the files' type, or an automatic
+choice."""
 
 Limit = float | tuple[float, ...]
 """One number, or one for each channel."""
@@ -34,16 +35,16 @@ class IntensityConfig:
     """Which of a domain's intensities become -1 and 1.
 
     Attributes:
-        method: "range" takes low and high as they are, in the file's units, such as -1000 and 2000
-            for CT in Hounsfield units; "percentiles" the percentiles low and high of all training
-            scans of the domain; "zscore" their mean, low and high standard deviations from it;
-            "percentiles-per-scan" and "zscore-per-scan" those of each scan for itself.
-        low: what becomes -1; null takes 0.5 (percentiles) or -4 (zscore).
-        high: what becomes 1; null takes 99.5 (percentiles) or 4 (zscore).
-        clip: intensities beyond low and high become -1 and 1, as a generator that ends in tanh
+        method: how low and high are given: "range" in the file's units, such as -1000 and 2000 for
+            CT in Hounsfield units; "percentiles" as percentiles of all training scans of the
+            domain; "zscore" in standard deviations from their mean; "percentiles-per-scan" and
+            "zscore-per-scan" the same within each scan.
+        low: the intensity that becomes -1; null takes 0.5 (percentiles) or -4 (zscore).
+        high: the intensity that becomes 1; null takes 99.5 (percentiles) or 4 (zscore).
+        clip: whether intensities beyond low and high become -1 and 1; a generator that ends in tanh
             can't reach them.
-        per_channel: each channel has limits of its own. A range then has one low and one high for
-            each, or the same for all.
+        per_channel: whether each channel has its own limits. A range then has one low and one high
+            per channel, or the same for all.
     """
 
     method: Method = "percentiles"
@@ -58,7 +59,7 @@ class IntensityConfig:
             raise ValueError(f"method must be one of {known}, not {self.method!r}")
         if self.method == "range":
             if self.low is None or self.high is None:
-                raise ValueError("method range needs low and high, in the units of the files")
+                raise ValueError("method range needs low and high in the files' units")
             Intensity(self.low, self.high)  # checks them
             return
         low, high = self.limits
@@ -69,12 +70,12 @@ class IntensityConfig:
 
     @property
     def kind(self) -> str:
-        """The method, whichever scans it looks at."""
+        """The method, regardless of which scans it looks at."""
         return self.method.removesuffix(PER_SCAN)
 
     @property
     def per_scan(self) -> bool:
-        """Whether each scan has limits of its own."""
+        """Whether each scan has its own limits."""
         return self.method.endswith(PER_SCAN)
 
     @property
@@ -91,11 +92,11 @@ class Intensity:
     """A linear mapping of intensities onto -1 to 1, and back.
 
     Attributes:
-        low: the intensity that becomes -1, in the file's units; or that of each channel.
-        high: the intensity that becomes 1, likewise.
-        clip: intensities beyond them become -1 and 1 too.
-        dtype: of the domain's files, by NumPy's name; "" where that isn't known, as in models of
-            earlier versions.
+        low: the intensity that becomes -1, in the file's units, or one per channel.
+        high: the intensity that becomes 1, in the same way.
+        clip: whether intensities beyond them become -1 and 1 too.
+        dtype: of the domain's files, by NumPy's name; "" if it isn't known, as in models of earlier
+            versions.
     """
 
     low: Limit
@@ -109,12 +110,12 @@ class Intensity:
             raise ValueError(f"low must be below high, both finite, not {self.low} and {self.high}")
 
     def to_unit(self, values: Values) -> NDArray[np.float32]:
-        """The network's values of intensities (C, *spatial) of any type; NaN stays NaN."""
+        """Maps intensities (C, *spatial) of any type to the network's values; NaN stays NaN."""
         wide = values.dtype.kind in "iuf" and values.dtype.itemsize > 2
         wide = wide and values.dtype != np.float32
         middle, half = self._middle_and_half(values.ndim, wide)
         if wide:
-            # float32 would round large ones before the middle is taken away.
+            # float32 would round large ones before the middle is subtracted.
             exact: Values = (values.astype(np.float64) - middle) / half
             values, middle, half = exact, 0.0, 1.0
         unit: NDArray[np.float32] = values.astype(np.float32, copy=False) - middle
@@ -122,26 +123,26 @@ class Intensity:
         return unit.clip(-1, 1, out=unit) if self.clip else unit
 
     def from_unit(self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None) -> Values:
-        """The intensities of a network's values, also of those beyond -1 and 1.
+        """Maps a network's values, including those beyond -1 and 1, to intensities.
 
         It undoes `to_unit` for everything that wasn't clipped, up to float32's rounding: a small
         multiple of its precision at the largest of the intensity, `low` and `high`.
 
         Args:
             values: (C, *spatial).
-            dtype: of the file that they are for, which makes no difference here.
+            dtype: of the file that they are for; ignored here.
         """
         wide = bool(self.dtype) and np.dtype(self.dtype).itemsize > 2 and self.dtype != "float32"
         middle, half = self._middle_and_half(values.ndim, wide)
         if wide:
             exact: Values = values.astype(np.float64) * half + middle
             return exact
-        intensities = values * half
+        intensities: Values = values * half
         intensities += middle
         return intensities
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any] | None:
-        """The type of files of this domain; None where that isn't known."""
+        """The type of this domain's files; None if it isn't known."""
         return np.dtype(self.dtype) if self.dtype else None
 
     def of_scan(self, arrays: Iterable[Values]) -> "Intensity":
@@ -149,7 +150,7 @@ class Intensity:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """The mapping in plain numbers, for a model folder."""
+        """The mapping as plain data, for a model folder."""
         content = {"low": _plain(self.low), "high": _plain(self.high), "clip": self.clip}
         return content | ({"dtype": self.dtype} if self.dtype else {})
 
@@ -171,7 +172,7 @@ class Intensity:
         return self.low, self.high
 
     def _middle_and_half(self, ndim: int, wide: bool) -> tuple[Any, Any]:
-        """Numbers, or arrays of one for each channel that fit (C, *spatial).
+        """Numbers, or arrays with one number per channel that broadcast to (C, *spatial).
 
         Args:
             ndim: axes of the values.
@@ -190,14 +191,14 @@ class TypeRange:
     """Maps the full range of a file's integer type (0 to 255, 0 to 65535) to [-1, 1], and back.
 
     Attributes:
-        dtype: of the domain's files, by NumPy's name, by which fractions between their values are
-            mapped; "" where that isn't known, as in models of earlier versions.
+        dtype: of the domain's files, by NumPy's name, which determines how floats between their
+            values are mapped; "" if it isn't known, as in models of earlier versions.
     """
 
     dtype: str = ""
 
     def to_unit(self, values: Values) -> NDArray[np.float32]:
-        """The network's values of values of any shape: float32, in C order, in memory of its own.
+        """Maps values of any shape to the network's: a new float32 array in C order.
 
         This isn't done by torch, whose threads wait for each other while training keeps the cores
         busy.
@@ -206,7 +207,7 @@ class TypeRange:
         dtype = values.dtype
         if dtype.kind == "f":
             if not self.dtype:
-                raise ValueError("fractions have no full range; give the type of their files")
+                raise ValueError("floats have no full range; give the type of their files")
             dtype = np.dtype(self.dtype)
         low, half = _range(dtype)
         unit /= half
@@ -216,12 +217,12 @@ class TypeRange:
     def from_unit(
         self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None
     ) -> NDArray[np.float32]:
-        """The values of a type of integers, not rounded yet."""
+        """The values in an integer type's range, not rounded yet."""
         low, half = _range(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
         return (values + np.float32(1 + low / half)) * half
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any]:
-        """That of the file translated, so that photos keep their depth; else that of the domain."""
+        """The input file's type, so that photos keep their bit depth, else the domain's."""
         own = np.dtype(self.dtype or np.uint8)
         photos = [np.dtype(np.uint8), np.dtype(np.uint16)]
         return source if source is not None and source in photos and own in photos else own
@@ -231,18 +232,18 @@ class TypeRange:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """For a model folder."""
+        """The mapping as plain data, for a model folder."""
         return {"method": "type"} | ({"dtype": self.dtype} if self.dtype else {})
 
 
 @dataclass(frozen=True)
 class PerScan:
-    """A linear mapping of each scan's own, from what its values are like.
+    """A linear mapping for each scan, found from its own values.
 
     Attributes:
         config: how it is found.
         typical: the medians of the training scans' limits; translations into the domain are written
-            by these, as no scan tells how it would have been measured.
+            with these, as their own limits can't be known.
     """
 
     config: IntensityConfig
@@ -255,7 +256,7 @@ class PerScan:
             arrays: the scan, or its parts, (C, *spatial) with NaN where nothing was measured.
 
         Raises:
-            UserError: its values are all the same.
+            UserError: all its values are equal.
         """
         return replace(_fitted(self.config, Survey.of(arrays)), dtype=self.typical.dtype)
 
@@ -271,11 +272,11 @@ class PerScan:
         return cls(config, Intensity(_joined(low), _joined(high), config.clip))
 
     def to_unit(self, values: Values) -> NDArray[np.float32]:
-        """By the typical limits, for what is of no scan."""
+        """Maps by the typical limits, for values that belong to no scan."""
         return self.typical.to_unit(values)
 
     def from_unit(self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None) -> Values:
-        """By the typical limits."""
+        """Maps by the typical limits."""
         return self.typical.from_unit(values, dtype)
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any] | None:
@@ -283,12 +284,12 @@ class PerScan:
         return self.typical.output_type(source)
 
     def to_dict(self) -> dict[str, Any]:
-        """For a model folder."""
+        """The mapping as plain data, for a model folder."""
         return asdict(self.config) | {"typical": self.typical.to_dict()}
 
 
 IntensityMapping = Intensity | TypeRange | PerScan
-"""What a domain has; each knows how to go `to_unit`, and back by `from_unit`."""
+"""A domain's mapping; each kind has `to_unit`, and `from_unit` for the way back."""
 
 
 def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
@@ -306,17 +307,17 @@ def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
 
 
 def of_type(mapping: IntensityMapping, dtype: np.dtype[Any]) -> IntensityMapping:
-    """The mapping of a domain whose files are of a type."""
+    """The mapping of a domain whose files have a given type."""
     if isinstance(mapping, PerScan):
         return replace(mapping, typical=replace(mapping.typical, dtype=dtype.name))
     return replace(mapping, dtype=dtype.name)
 
 
 def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
-    """Values in the type of a file: integers are the nearest ones that the type has.
+    """Converts values to a file's type; for integer types, to the nearest integers.
 
     Args:
-        values: of any shape; NaN becomes any value of a type of integers.
+        values: of any shape; in an integer type, NaN becomes an arbitrary value.
         dtype: None leaves them as they are.
     """
     if dtype is None or values.dtype == dtype:
@@ -326,7 +327,7 @@ def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
             return values.astype(dtype)
     low, high = _limits(dtype)
     if dtype.itemsize > 2:
-        values = values.astype(np.float64)  # which has every such integer
+        values = values.astype(np.float64)  # which can represent every such integer
         high = min(high, int(np.nextafter(2.0**63, 0)))
     rounded: Values = np.rint(np.nan_to_num(values, nan=low))
     rounded.clip(low, high, out=rounded)
@@ -336,18 +337,18 @@ def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
 def fit_intensity(config: IntensityConfig, arrays: Iterable[Values], scans: int = 1) -> Intensity:
     """Finds one mapping for all training scans of a domain.
 
-    Percentiles are of a sample of each scan (see `Survey`), mean and standard deviation of all
-    values. The same scans in the same order give the same mapping.
+    Percentiles are taken from a sample of each scan (see `Survey`), mean and standard deviation
+    from all values. The same scans in the same order give the same mapping.
 
     Args:
-        config: the method, and its limits.
-        arrays: (C, *spatial) for each scan, in the file's units, NaN where nothing was measured;
-            gone through once, one by one, so that a generator never holds more than one in memory.
-            The method "range" looks at none.
-        scans: about how many there are.
+        config: the method and its limits.
+        arrays: (C, *spatial) for each scan, in the file's units, with NaN where nothing was
+            measured. They are read once, one by one, so that a generator holds only one in memory;
+            the method "range" reads none.
+        scans: about how many scans there are.
 
     Raises:
-        UserError: all these intensities would become one, as of constant scans.
+        UserError: low and high would be equal, as for constant scans.
         ValueError: there are no scans.
     """
     if config.method == "range":
@@ -358,7 +359,7 @@ def fit_intensity(config: IntensityConfig, arrays: Iterable[Values], scans: int 
 
 
 def fit_survey(config: IntensityConfig, survey: Survey) -> Intensity:
-    """As `fit_intensity`, for scans that were looked at already.
+    """Same as `fit_intensity`, for scans that were already surveyed.
 
     Raises:
         UserError: as `fit_intensity`.
@@ -373,15 +374,15 @@ def _fitted(config: IntensityConfig, survey: Survey) -> Intensity:
     if config.kind == "percentiles":
         what = f"percentiles {low:g} and {high:g} of {of} intensities"
     everything = Channel.joined(survey.channels)
-    # A channel that was nowhere measured goes with the others.
+    # A channel without measured values takes the others' limits.
     parts = [part if part.count else everything for part in survey.parts(config.per_channel)]
     limits = [_limits_of(part, config.kind, low, high) for part in parts]
     for number, (lowest, highest) in enumerate(limits):
         if not lowest < highest:
             which = f" in channel {number}" if len(limits) > 1 else ""
             raise UserError(
-                f"the {what} are both {lowest:g}{which}; set low and high farther apart, or the "
-                "method range with what shall become -1 and 1"
+                f"the {what} are both {lowest:g}{which}; set low and high farther apart, or use "
+                "the method range with the intensities that become -1 and 1"
             )
     lows, highs = zip(*limits, strict=True)
     return Intensity(_joined(lows), _joined(highs), config.clip)
@@ -401,7 +402,7 @@ def _joined(limits: Iterable[float]) -> Limit:
 
 
 def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """The lowest and the highest value of a type of integers, or of bool."""
+    """The lowest and the highest value of an integer type, or of bool."""
     if dtype.kind == "b":
         return 0, 1
     limits = np.iinfo(dtype)
@@ -409,7 +410,7 @@ def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[np.float32, np.float32]:
-    """The lowest value of a type of integers, and half of the distance to the highest."""
+    """The lowest value of an integer type, and half the distance to the highest."""
     low, high = _limits(dtype)
     return np.float32(low), np.float32((high - low) / 2)
 
@@ -420,7 +421,7 @@ def _plain(limit: Limit) -> float | list[float]:
 
 def _limit(content: Any, whole: Mapping[str, Any]) -> Limit:
     numbers = content if isinstance(content, list) and content else [content]
-    # bool is an int to Python.
+    # In Python, bool is an int.
     if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers):
         raise ValueError(_not_a_mapping(whole))
     return tuple(numbers) if isinstance(content, list) else content
@@ -435,6 +436,6 @@ def _type_name(content: Mapping[str, Any]) -> str:
 
 def _not_a_mapping(content: Mapping[str, Any]) -> str:
     return (
-        "an intensity mapping has the numbers low and high, and clip (true or false), not "
+        "an intensity mapping has two numbers, low and high, and clip (true or false), not "
         f"{dict(content)}"
     )

@@ -90,9 +90,9 @@ def fill_in_unit(
     """What the networks see where nothing was measured: (1, *1) or (channels, *1).
 
     Args:
-        mapping: of the scan's intensities.
+        mapping: the mapping of the scan's intensities.
         fill: see `Preparation.fill`.
-        channels: of the scan.
+        channels: the scan's.
         spatial_dims: its spatial axes.
     """
     ones = [1] * spatial_dims
@@ -106,11 +106,11 @@ class Preparation:
     """How a model's scans are prepared for the network.
 
     Attributes:
-        a: intensities of A.
-        b: intensities of B.
-        grid: how the scans lie in their arrays.
-        fill: what the networks see where nothing was measured: "low" is what becomes -1, a number
-            is in the files' units.
+        a: the intensity mapping of A.
+        b: the intensity mapping of B.
+        grid: the orientation and spacing of the scans.
+        fill: what the networks see where nothing was measured: "low" is the intensity that becomes
+            -1; a number is in the files' units.
         part_a: which channels and which resolution of A's files it was.
         part_b: likewise for B.
         slices: which slices of volumes its images are; None for images.
@@ -133,11 +133,11 @@ class Preparation:
         return self.part_a if domain == "a" else self.part_b
 
     def with_intensity(self, domain: DomainName, mapping: IntensityMapping) -> Self:
-        """The same with other intensities of a domain."""
+        """The same with another intensity mapping for a domain."""
         return replace(self, a=mapping) if domain == "a" else replace(self, b=mapping)
 
     def write(self, folder: Path) -> None:
-        """Writes it into a model folder, which is made, whole or not at all."""
+        """Writes it into a model folder, complete or not at all; makes the folder."""
         content: dict[str, Any] = {
             "a": self.a.to_dict(),
             "b": self.b.to_dict(),
@@ -169,8 +169,8 @@ class Preparation:
         except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
-                f"{path} can't be understood ({reason}); replace it by the one that came with the "
-                "model"
+                f"{path} can't be understood ({reason}); replace it with the one that came with "
+                "the model"
             ) from error
 
     @classmethod
@@ -181,14 +181,19 @@ class Preparation:
             x, y, z = map(float, spacing)
             spacing = x, y, z
         fill = content.get("fill", "low")
-        parts = content.get("parts", {})
         slices = content.get("slices")
         if slices not in (None, *get_args(View)):
             raise ValueError(f"slices are {', '.join(get_args(View))}, not {slices!r}")
+        parts = content.get("parts", {})
         part_a, part_b = (_part_from_dict(parts.get(domain, {})) for domain in DOMAINS)
-        grid = Grid(content["orientation"], spacing)
         return cls(
-            a, b, grid, fill if fill == "low" else float(fill), part_a, part_b, slices=slices
+            a,
+            b,
+            Grid(content["orientation"], spacing),
+            fill if fill == "low" else float(fill),
+            part_a,
+            part_b,
+            slices,
         )
 
 

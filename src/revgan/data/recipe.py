@@ -15,7 +15,6 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from revgan.data.aligning import align
 from revgan.data.channels import COLOURS, convert_channels
 from revgan.data.config import DataConfig
 from revgan.data.foreground import foreground_positions
@@ -32,12 +31,13 @@ class Found(NamedTuple):
     """What was found when a scan was read and prepared.
 
     Attributes:
-        channels: in the file.
-        dtype: in the file.
-        shape: sizes of the spatial axes, prepared.
-        affine: of the prepared scan, from voxels to millimetres in RAS+; None without a place.
-        nodata: what stands for nothing measured in the prepared values, beside NaN.
-        missing: the share of the prepared values that stand for nothing measured.
+        channels: their number in the file.
+        dtype: the data type in the file.
+        shape: the prepared scan's spatial sizes.
+        affine: of the prepared scan, from voxels to millimetres in RAS+; None if the format has no
+            place.
+        nodata: the value, besides NaN, that marks missing data in the prepared values.
+        missing: the share of the prepared values that are missing.
         ground: where the scan lies on the ground, before it was scaled to `data.resize`.
     """
 
@@ -55,10 +55,10 @@ class Prepared:
     """A scan, prepared as its domain needs it.
 
     Attributes:
-        values: (C, *spatial), not to be written to, in the file's units: integers or float32, NaN
-            or `found.nodata` where nothing was measured.
-        found: what it was made of.
-        foreground: (N, D) positions to centre samples on, where these are wanted.
+        values: (C, *spatial), read-only, in the file's units: integers or float32, with NaN or
+            `found.nodata` where nothing was measured.
+        found: what the file held.
+        foreground: (N, D) positions to centre samples on, if the configuration asks for them.
         limits: (2, 1) or (2, C), what becomes -1 and 1 in this scan, where each has its own.
     """
 
@@ -110,7 +110,7 @@ class Recipe:
         config: the grid, size and foreground.
         channels: what images are converted to (`convert_channels`); None takes them as they are.
         intensity: what becomes -1 and 1, where each scan is looked at for itself.
-        flat: they are label maps, whose colours are not to be mixed.
+        flat: whether they are label maps, whose colours must not be mixed.
     """
 
     config: DataConfig
@@ -134,9 +134,6 @@ class Recipe:
                 volume must not be, nor any scan that intensities are to be found for.
         """
         scan = ref.read(self.config.spatial_dims)
-        if ref.onto is not None:
-            grid = ref.onto.header(self.config.spatial_dims)
-            scan = align(scan, grid, str(ref), nearest=self.flat)
         if not KINDS[self.config.spatial_dims].photos:
             require_contrast(scan, ref.path)
         prepared = self.apply(scan, ref.path)
@@ -228,12 +225,12 @@ def require_contrast(scan: Scan, path: Path) -> None:
         values = values[~missing]
     if values.size and (values == values.flat[0]).all():
         raise UserError(
-            f"{path} is {values.flat[0]:g} everywhere; take it out or replace it by a real one"
+            f"{path} is {values.flat[0]:g} everywhere; remove it, or replace it with a real scan"
         )
 
 
 def _compact(values: Values, dtype: np.dtype[Any]) -> Values:
-    """Values in the file's own integers if these are small and hold what there is, or float32."""
+    """Values in the file's integer type if that is small and can hold them, else float32."""
     if values.dtype == dtype and dtype.kind in "biu" and dtype.itemsize <= 4:
         return values
     if dtype.kind in "iu" and dtype.itemsize <= 2 and values.dtype.kind == "f":

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from revgan.data.aligning import align
 from revgan.data.formats import (
     KINDS,
     WHOLE,
@@ -51,6 +52,7 @@ class ScanRef:
         label: what it is called, where that isn't its file's name; "/" stands between folders.
         root: the folder whose scans it is one of; None for that which it lies in.
         onto: the scan whose grid it is brought to; None leaves it on its own.
+        nearest: takes nearest values for that, as of labels, and mixes none.
         subject: whom or what it shows, where its name says more than that.
     """
 
@@ -62,6 +64,7 @@ class ScanRef:
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
     onto: "ScanRef | None" = None
+    nearest: bool = False
     subject: str = field(default="", compare=False)
 
     @property
@@ -121,7 +124,11 @@ class ScanRef:
         if self.plane is not None:
             return self.read().header
         headers = [probe(path, spatial_dims, self.selection) for path in (self.path, *self.more)]
-        return headers[0] if not self.more else joined(headers, (self.path, *self.more))
+        header = headers[0] if not self.more else joined(headers, (self.path, *self.more))
+        if self.onto is None:
+            return header
+        grid = self.onto.header(spatial_dims)
+        return replace(header, shape=grid.shape, affine=grid.affine, ground=grid.ground)
 
     def read(self, spatial_dims: int | None = None) -> Scan:
         """Reads the scan; a half's last axis is half as long as the file's.
@@ -136,6 +143,13 @@ class ScanRef:
         if self.plane is not None:
             changed = tuple(path.stat().st_mtime_ns for path in self.files)
             return _slice(_volume(replace(self, plane=None), changed), self.plane)
+        scan = self._whole(spatial_dims)
+        if self.onto is None:
+            return scan
+        return align(scan, self.onto.header(spatial_dims), str(self), nearest=self.nearest)
+
+    def _whole(self, spatial_dims: int | None) -> Scan:
+        """The scan on its own grid, of all its files."""
         scan = read(self.path, spatial_dims, self.selection)
         if self.more:
             scans = [scan, *(read(path, spatial_dims, self.selection) for path in self.more)]

@@ -67,6 +67,8 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
         folder = open_folder(root, config.file_dims, **looking)
     folder = folder.reading(config.part("a"), config.part("b"))
     folder = hold_out(folder, config.test_share, config.val_share)
+    if config.align:
+        folder = _aligned(folder, config)
     return folder if config.slices is None else sliced(folder, config.slices)
 
 
@@ -95,8 +97,6 @@ def open_data_set(
         UserError: a file or the folder can't be used; the message says which and why.
     """
     folder = locate(config, paired=paired)
-    if config.align:
-        folder = _aligned(folder)
     train, test, own_val = folder.train, folder.test or Split(), folder.val or Split()
     palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
     room = Room(memory, sum(len(split.a + split.b) for split in (train, test, own_val)))
@@ -119,11 +119,11 @@ def open_data_set(
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
         part_a, part_b = (learnt_part(config.part(name)) for name in DOMAINS)
-        preparation = Preparation(
-            a, b, config.grid, config.fill, part_a, part_b, slices=config.slices
-        )
+        preparation = Preparation(a, b, config.grid, config.fill, part_a, part_b, config.slices)
+        for name in DOMAINS:
+            _tell_of_gaps(name, train.of(name), found, config)
     for name in DOMAINS:
-        if preparation.of(name) == TypeRange():  # of an earlier version, which left the type out
+        if preparation.of(name) == TypeRange():  # from an earlier version, which omitted the type
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
             preparation = preparation.with_intensity(name, of_files)
     val = folder.val or test
@@ -143,15 +143,17 @@ def open_data_set(
     )
 
 
-def _aligned(folder: Folder) -> Folder:
+def _aligned(folder: Folder, config: DataConfig) -> Folder:
     splits = [split for split in (folder.train, folder.test, folder.val) if split is not None]
     if not any(split.aligned for split in splits):
         raise UserError(
             f"data.align brings scans of B onto the grid of their partners in A, but {folder.root} "
             "has no pairs; name partners alike, or leave data.align out"
         )
-    test, val = (split and split.onto_a for split in (folder.test, folder.val))
-    return replace(folder, train=folder.train.onto_a, test=test, val=val)
+    palette = Palette.read(folder.root) if config.spatial_dims == 2 else None
+    nearest = palette is not None and palette.domain == "B"
+    test, val = (split and split.onto_a(nearest) for split in (folder.test, folder.val))
+    return replace(folder, train=folder.train.onto_a(nearest), test=test, val=val)
 
 
 def _recipe(config: DataConfig, domain: DomainName, palette: Palette | None) -> Recipe:
@@ -183,8 +185,8 @@ def _require_integers(name: DomainName, refs: Sequence[ScanRef], found: Sequence
     for ref, scan in zip(refs, found, strict=True):
         if scan.dtype.kind == "f":
             raise UserError(
-                f"{ref} has values of {scan.dtype}, whose full range is no scale; set "
-                f"data.intensity_{name} to percentiles, or to range with low and high"
+                f"{ref} has values of {scan.dtype}, whose full range doesn't make a useful scale; "
+                f"set data.intensity_{name} to percentiles, or to range with low and high"
             )
 
 
@@ -195,7 +197,7 @@ def _tell(progress: Progress, what: str, total: int, done: int) -> None:
 def _fitted(
     domain: DomainName, store: Store, train: tuple[ScanRef, ...], found: FoundScans
 ) -> IntensityMapping:
-    """The mapping of a domain's intensities: as the configuration says, or chosen, and told."""
+    """The mapping of a domain's intensities: configured, or chosen and reported."""
     data, dtypes = store.recipe.config, [found[ref].dtype for ref in train]
     config, dtype = data.intensity(domain), _common_type(dtypes)
     if config is None and (
@@ -217,8 +219,22 @@ def _fitted(
     return of_type(mapping, dtype)
 
 
+def _tell_of_gaps(
+    domain: DomainName, train: tuple[ScanRef, ...], found: FoundScans, config: DataConfig
+) -> None:
+    """Says how much of a domain's training scans stands for nothing measured."""
+    shares = [found[ref].missing for ref in train]
+    if count := sum(share > 0 for share in shares):
+        kind = KINDS[config.spatial_dims]
+        notice(
+            f"{count} of {len(train)} {kind.many} of {domain.upper()} have gaps (NaN or nodata), "
+            f"{np.mean(shares):.1%} of all {kind.elements}: they count in no statistics and no "
+            f"loss, and the networks see data.fill {config.fill}"
+        )
+
+
 def _by_type(config: DataConfig, domain: DomainName, recipe: Recipe, dtype: np.dtype[Any]) -> bool:
-    """Whether scans are taken by their type's range without a look at their values."""
+    """Whether scans are mapped by their type's range, without looking at their values."""
     photo = is_photo(dtype, KINDS[config.spatial_dims]) and not config.per_channel(domain)
     return photo or (recipe.flat and dtype.kind != "f")
 
@@ -237,7 +253,7 @@ def _chosen(
 
 
 def _common_type(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
-    """The type that holds what all of some types hold, or the next to it."""
+    """The type that can hold the values of all these types, or comes closest."""
     return np.dtype(np.result_type(*dtypes))
 
 

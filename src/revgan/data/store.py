@@ -82,7 +82,7 @@ class DiskStore(Store):
 
 def _to_arrays(prepared: Prepared) -> cache.Arrays:
     found = prepared.found
-    # An empty array whose shape and type are those of the file.
+    # An empty array that records the file's channels and type.
     arrays = {
         "values": prepared.values,
         "file": np.empty((found.channels, 0), found.dtype),

@@ -1,1 +1,1 @@
-"""Metrics, figures and the report."""
+"""Evaluates runs: scores, figures and the report."""

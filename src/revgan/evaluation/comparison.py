@@ -9,24 +9,24 @@ from revgan.evaluation.tables import Row, Tables
 
 
 def compare(evaluations: Mapping[str, Evaluation]) -> Tables:
-    """The tables of several runs as one each.
+    """Merges each table of several runs into one.
 
-    Rows of models get the names of their runs. Those that no run changes stand there once; where
-    runs differ in one, such as in the mean colour of other training images, each has its own.
+    Models' rows get the names of their runs. A row that is the same for all runs appears once; if
+    runs differ in it, such as in the mean colour of their training images, each has its own.
 
     Args:
         evaluations: by the name of the run.
 
     Raises:
-        UserError: runs were tested on other images.
+        UserError: runs were tested on different images.
     """
     first_name, first = next(iter(evaluations.items()))
     for name, evaluation in evaluations.items():
         if evaluation.tested != first.tested:
             raise UserError(
-                f"{first_name} and {name} have other test {first.items}, or the same at other "
-                "sizes or channels, so that their scores can't be compared; evaluate them one by "
-                "one"
+                f"{first_name} and {name} have different test {first.items}, or the same at "
+                "different sizes or channels, so their scores can't be compared; evaluate them one "
+                "by one"
             )
     tables: dict[str, list[Row]] = {}
     for name, evaluation in evaluations.items():

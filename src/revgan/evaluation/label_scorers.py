@@ -20,16 +20,16 @@ from revgan.scores.metrics import Kind
 
 
 class ClassScorer(Scorer):
-    """Counts which classes were taken for which; see `LabelScorer` and `SegmenterScorer`.
+    """Counts how often each class was taken for which; see `LabelScorer` and `SegmenterScorer`.
 
     Args:
         direction: "AtoB" or "BtoA".
-        palette: of the label maps.
+        palette: the label maps'.
         labels: the domain that has them.
 
     Raises:
-        UserError: a test image's classes can't be read, or none has one that counts; so that this
-            ends it before any work.
+        UserError: a test image's classes can't be read, or no class counts in any; raised before
+            any work is done.
     """
 
     def __init__(self, direction: Direction, palette: Palette, labels: Domain) -> None:
@@ -39,7 +39,7 @@ class ClassScorer(Scorer):
         if not any(truth):
             raise UserError(
                 f"no pixel of {labels.test[0].path.parent.name} has a class that counts in {FILE}, "
-                f"so that labels can't be scored; leave fewer classes void, or remove {FILE}"
+                f"so labels can't be scored; leave fewer classes void, or remove {FILE}"
             )
 
     def rows(self) -> list[Row]:
@@ -62,12 +62,12 @@ class ClassScorer(Scorer):
 
 
 class LabelScorer(ClassScorer):
-    """Scores label maps that were made from photos: each pixel has its nearest colour's class.
+    """Scores label maps made from photos: each pixel gets the class of the nearest colour.
 
-    The most frequent class of the training label maps, everywhere, stands beside them.
+    For reference, it also scores the most frequent class of the training label maps, everywhere.
 
     Args:
-        direction: the one towards the label maps.
+        direction: the one into the label maps' domain.
         data: aligned, with a palette.
         palette: the data set's.
         method: the model's name.
@@ -94,12 +94,12 @@ class LabelScorer(ClassScorer):
 
 
 class SegmenterScorer(ClassScorer):
-    """Scores photos that were made from label maps, by the classes that a segmenter finds in them.
+    """Scores photos made from label maps by the classes that a segmenter finds in them.
 
-    What it finds in the real photos is their ceiling (Isola et al., 2017, Section 3.2).
+    What it finds in the real photos is the ceiling (Isola et al., 2017, Section 3.2).
 
     Args:
-        direction: the one towards the photos.
+        direction: the one into the photos' domain.
         data: aligned, with a palette.
         palette: the data set's.
         method: the model's name.
@@ -134,7 +134,7 @@ def true_classes(labels: Domain, ref: ScanRef, palette: Palette) -> Tensor:
 
 
 def most_frequent_class(labels: Domain, palette: Palette) -> int | None:
-    """Of all pixels of the training label maps; None where no class counts in any.
+    """The most frequent class in all training label maps; None if no class counts in any.
 
     Raises:
         UserError: a label map can't be read, or has unknown colours.

@@ -21,24 +21,25 @@ from revgan.files import write_text
 from revgan.memory import format_bytes
 
 MAX_PICTURE = 512
-"""Pixels along a picture's longer side, beyond which it is reduced: the page has dozens."""
+"""The longer side, in pixels, above which a picture is reduced: the page has dozens."""
 
 SMALL_PICTURE = 128
-"""Pictures narrower than this are enlarged in the page, with their pixels left square."""
+"""Pictures narrower than this are enlarged in the page, with square pixels."""
 
 
 ClassTable = Mapping[str, Mapping[str, float | None]]
-"""Intersection over union by method and class; None where no pixel has or was taken for it."""
+"""Intersection over union by method and class; None if no pixel has the class or was taken for
+it."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One test image and what became of it; pictures as `tensor_to_uint8` takes them.
+    """One test image and its translations; pictures as `tensor_to_uint8` takes them.
 
     Attributes:
         input: the image translated.
         translation: the model's translation.
-        truth: the image that belongs to `input` in the other domain, where one is known.
+        truth: the partner of `input` in the other domain, if known.
         round_trip: the translation translated back.
     """
 
@@ -50,12 +51,12 @@ class Example:
 
 @dataclass(frozen=True)
 class MemoryComparison:
-    """Peaks, in bytes, of one training step in the two modes of memory.
+    """Peak memory, in bytes, of one training step in two memory modes.
 
     Attributes:
         naive: with every activation stored; None if that may not fit.
         reversible: with the core's activations recomputed.
-        step: a sentence that says which step was measured, on what.
+        step: a sentence that says which step was measured, and on which device.
     """
 
     naive: int | None
@@ -71,16 +72,16 @@ class ReportContent:
         title: the page's heading.
         summary: a paragraph under it.
         examples: by direction, "AtoB" and "BtoA": all of images, or all of volumes.
-        tables: score rows by key: "test", empty where the test images aren't aligned,
+        tables: score rows by key: "test", empty if the test images aren't aligned,
             "test_inside_masks", "labels", "segmenter", "distribution" and "round_trip". A key may
             be missing.
         configuration: the run's configuration, as YAML.
-        versions: names and values of what the run depended on, see `library_versions`.
-        classes: beside "labels" and "segmenter".
-        items: what the test is made of, "images" or "volumes".
+        versions: the software and hardware that the run depended on, see `library_versions`.
+        classes: by class, for the tables "labels" and "segmenter".
+        items: what was tested, "images" or "volumes".
         history: lines of metrics.jsonl, see `loss_curves`.
-        memory: peaks of a training step, where they were measured.
-        domain_names: what to call A and B.
+        memory: peaks of a training step, if they were measured.
+        domain_names: the names of A and B.
     """
 
     title: str
@@ -96,13 +97,13 @@ class ReportContent:
     domain_names: tuple[str, str] = ("A", "B")
 
     def direction_name(self, direction: str) -> str:
-        """A direction in words: "AtoB" is "photo → map" where A is named photo and B map."""
+        """A direction in words: "AtoB" is "photo → map" if A is named photo and B map."""
         names = dict(zip("AB", self.domain_names, strict=True))
         return " → ".join(names[domain] for domain in direction.split("to"))
 
 
 def write_report(path: Path, content: ReportContent) -> None:
-    """Writes the page, or replaces it, in one step; whoever reads it never sees half of one.
+    """Writes or replaces the page in one step, so that readers never see half a page.
 
     Raises:
         OSError: the file can't be written.
@@ -124,7 +125,7 @@ def _render(content: ReportContent) -> str:
     environment.filters["size"] = format_bytes
     environment.tests["volume"] = lambda example: isinstance(example, VolumeSlices)
     environment.globals["headings"] = headings
-    # A table that is missing is an empty one.
+    # A missing table counts as empty.
     environment.globals["tables"] = defaultdict(tuple, content.tables)
     environment.globals["cells"] = table_cells
     memory = content.memory

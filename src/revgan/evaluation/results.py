@@ -1,4 +1,4 @@
-"""What becomes of translated test scans: files in results/."""
+"""Writes translated test scans to files in results/."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,15 +17,14 @@ from revgan.inference.restoring import restore
 
 
 class Results:
-    """The results of one direction, by the numbers of the test scans.
+    """The results of one direction, by the test scans' numbers.
 
-    Scans whose intensities are the range of their type, such as photos, become PNGs of the type of
-    the domain translated to. Others have the place of the test scans and their format, or that of
-    the domain translated to where theirs can't hold the result, in the units and the type of that
-    domain.
+    Scans whose intensities are the range of their type, such as photos, become PNGs of the target
+    domain's type. Others keep the test scans' place and their format, or get the target domain's
+    format if theirs can't hold the result; they have the target domain's units and type.
 
     Args:
-        folder: where they are written, under the names of the test scans; made here.
+        folder: the folder to make for them; files are named like the test scans.
         source: the domain translated from.
         target: the domain translated to.
 
@@ -42,7 +41,7 @@ class Results:
         """Writes a translation (C, *spatial) to its file.
 
         Returns:
-            What it is with the values of the file, if these are integers of the domain's type.
+            The translation with the file's values, if these are integers of the domain's type.
         """
         ref = self.source.test[number]
         like = ref.header(len(self.source.shape(ref)))
@@ -62,7 +61,7 @@ class Results:
 
 
 def _suffix(source: Domain, target: Domain) -> str | None:
-    """Of all files; None where each can have that of the scan translated."""
+    """The suffix of all files; None if each can keep that of its scan."""
     shape = (1,) * len(source.shape(source.test[0]))
     made = Header(target.channels, shape, target.intensity.output_type(None) or target.dtype)
     if isinstance(target.intensity, TypeRange) and len(shape) == 2 and holds("x.png", made):
@@ -75,7 +74,7 @@ def _suffix(source: Domain, target: Domain) -> str | None:
 
 
 def _files(folder: Path, refs: Sequence[ScanRef], suffix: str | None) -> list[Path]:
-    """A file for each scan, named after it; with its own suffix where none is given."""
+    """A file for each scan, named after it; with the scan's suffix if none is given."""
     if suffix is None:
         return [writable(folder / ref.file_name) for ref in refs]
     names = [ref.name for ref in refs]

@@ -46,10 +46,10 @@ DOMAIN_NAMES = {
     "brain": ("T1", "grey matter"),
     "brain-super-resolution": ("half resolution", "full resolution"),
 }
-"""What A and B of the built-in sets are called."""
+"""The names of A and B in the built-in sets."""
 
 EXAMPLES = {"images": 8, "volumes": 4}
-"""How many the report shows of each direction."""
+"""How many examples the report shows per direction."""
 
 TITLES = {
     "test": "Distance to the truth",
@@ -59,16 +59,16 @@ TITLES = {
     "distribution": "Distance to the real images, as sets",
     "round_trip": "Round trips",
 }
-"""Of the score tables, by their keys in scores.json, in order."""
+"""The titles of the score tables by their keys in scores.json, in order."""
 
 
 class Tested(NamedTuple):
-    """What an image or volume translated is known by, as names such as 1.png are in any data set.
+    """Identifies a translated image or volume; names such as 1.png occur in many data sets.
 
     Attributes:
-        name: its own.
-        shape: in which the networks see it, (C, *spatial).
-        digest: of its file.
+        name: its name.
+        shape: (C, *spatial), as the networks see it.
+        digest: its file's.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Tested(NamedTuple):
 
     @classmethod
     def of(cls, ref: Any, image: Tensor) -> "Tested":
-        """Of an image or volume, and of what was loaded of it."""
+        """From an image or volume's reference, and the loaded image."""
         digest = hashlib.sha256()
         for path in ref.files:
             with path.open("rb") as file:
@@ -87,14 +87,14 @@ class Tested(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of the test images or volumes.
+    """The results on the test images or volumes.
 
     Attributes:
-        tables: rows of the tables that have some, by the keys of `TITLES`.
-        classes: intersection over union of each class, beside "labels" and "segmenter".
+        tables: the rows of all tables that have any, by the keys of `TITLES`.
+        classes: each class's intersection over union, for "labels" and "segmenter".
         examples: what the report shows, by direction.
-        tested: what the test images or volumes are, see `Tested`, by direction.
-        items: what they are, "images" or "volumes".
+        tested: the identities of the test images or volumes, by direction.
+        items: "images" or "volumes".
     """
 
     tables: dict[str, list[Row]]
@@ -108,7 +108,7 @@ class Evaluation:
         return {title: self.tables[key] for key, title in TITLES.items() if key in self.tables}
 
     def to_json(self) -> str:
-        """Scores as they stand in scores.json."""
+        """The scores as in scores.json."""
         content: dict[str, Any] = {key: rows_to_json(rows) for key, rows in self.tables.items()}
         if self.classes:
             content["class_iou"] = self.classes
@@ -123,19 +123,18 @@ def run_evaluation(
     wanted: ScoreOptions | None = None,
     model: ModelChoice = "last",
 ) -> Evaluation:
-    """Translates the test images or volumes both ways; writes results/, scores.json, report.html.
+    """Translates the test set both ways; writes results/, scores.json and report.html.
 
     Args:
         config: of the run.
         run: its folder.
         console: for progress bars.
-        windows: whether and how what is too large for one pass is cut.
-        wanted: what is scored beside the usual.
-        model: the last one, or the best by a validation score.
+        windows: how to cut what is too large for one pass, if at all.
+        wanted: what to score in addition to the defaults.
+        model: the last one, or the best by validation score.
 
     Raises:
-        UserError: the run has no model, or its data set nothing for the test, or not what is wanted
-            of it.
+        UserError: the run has no model, or its data set lacks test images or what is wanted.
     """
     accelerator = make_accelerator(config.runtime)
     translator, data = open_trained(config, run, console, windows, model)
@@ -152,13 +151,13 @@ def run_evaluation(
 
 def _said_of_best(run: RunFolder) -> str:
     best = Best.read(run.best)
-    assert best is not None  # its model is in use
+    assert best is not None  # its model is being used
     chosen = (
-        "on these test images, so that its scores here are better than on others"
+        "on these test images, so its scores here are better than on others"
         if best.split == "test"
         else "on validation images"
     )
-    return f"The model is the best by {best.by.upper()}, of step {best.step}, chosen {chosen}."
+    return f"The model is the best by {best.by.upper()}, from step {best.step}, chosen {chosen}."
 
 
 def open_trained(
@@ -168,16 +167,16 @@ def open_trained(
     windows: WindowOptions = AUTO,
     model: ModelChoice = "last",
 ) -> tuple[Translator, DataSet]:
-    """The model of a run, and its data set, which has something for the test.
+    """A run's model, and its data set, which has test scans.
 
     Raises:
-        UserError: the run has no such model, its data set nothing for the test, or other channels
+        UserError: the run has no such model, or its data set has no test scans or other channels
             than the model.
     """
     if model == "best" and Best.read(run.best) is None:
         raise UserError(
-            f"{run.root} has no best model: one is kept where validation images are aligned and "
-            "training.validate_every is set; omit --model best"
+            f"{run.root} has no best model, as one is kept only if validation images are aligned "
+            "and training.validate_every is set; omit --model best"
         )
     folder = run.best if model == "best" else run.root
     translator = Translator.from_pretrained(folder, make_accelerator(config.runtime).device)
@@ -199,7 +198,7 @@ def open_trained(
 
 
 def _read_once(config: RunConfig) -> RunConfig:
-    """The configuration without a cache in memory, which pays where epoch follows epoch."""
+    """The configuration without a cache in memory, which only pays off over several epochs."""
     if config.data.cache != "memory":
         return config
     return replace(config, data=replace(config.data, cache="none"))
@@ -213,18 +212,18 @@ def evaluate(
     scoring: Scoring,
     method: str = "RevGAN",
 ) -> Evaluation:
-    """Translates all that is for the test there and back, writes the results and scores them.
+    """Translates all test scans there and back, writes the results and scores them.
 
-    One image or volume is in memory at a time, besides the report's examples: of volumes, these
-    are slices. Volumes are scored as the networks see them, at the model's orientation and spacing.
+    One image or volume is in memory at a time, besides the report's examples, which are slices for
+    volumes. Volumes are scored as the networks see them, at the model's orientation and spacing.
 
     Raises:
-        UserError: the model makes values that are no numbers.
+        UserError: the model produces NaN or infinite values.
     """
     if data.palette is not None and not data.test_aligned:
         console.print(
-            f"There is {FILE}, but labels are not scored: the test images of A and B don't pair by "
-            "name and size",
+            f"There is {FILE}, but labels aren't scored, as the test images of A and B don't pair "
+            "by name and size",
             soft_wrap=True,
         )
     scorers = {way: scoring.scorers(way, method) for way in _directions(data)}
@@ -255,7 +254,7 @@ def _tables(scorers: Sequence[Scorer]) -> dict[str, list[Row]]:
     for scorer in scorers:
         for row in scorer.rows():
             _join(tables[scorer.table], row)
-    # A program that reads scores.json finds these two always.
+    # These two are always in scores.json, for programs that read it.
     return {key: rows for key, rows in tables.items() if rows or key in ("test", "round_trip")}
 
 
@@ -269,7 +268,7 @@ def _join(rows: list[Row], row: Row) -> None:
 
 
 class _Test:
-    """The test of one direction: images or volumes in, files out, some kept for the report."""
+    """The test of one direction: images or volumes in, files out; some are kept for the report."""
 
     def __init__(self, direction: Direction, data: DataSet, run: RunFolder) -> None:
         self.direction: Direction = direction
@@ -280,7 +279,7 @@ class _Test:
         self.tested: list[Tested] = []
 
     def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
-        """Translates there and back and writes each."""
+        """Translates each scan there and back, and writes it."""
         numbers = range(len(self.source.test))
         shown = spread(numbers, EXAMPLES[self.many])
         for number in track(numbers, f"translating {self.direction}", console):
@@ -290,10 +289,9 @@ class _Test:
             translation = translator(image, self.direction)
             round_trip = translator(translation, back(self.direction))
             if not (translation.isfinite().all() and round_trip.isfinite().all()):
-                raise UserError(  # rather than take it for black
-                    f"the model makes values of {ref} that are no numbers (NaN or infinite): "
-                    "its training has failed; try --model best, or train anew with a lower "
-                    "optimizer.lr"
+                raise UserError(  # rather than treat it as black
+                    f"the model produces NaN or infinite values for {ref}, as its training failed; "
+                    "try --model best, or train again with a lower optimizer.lr"
                 )
             written = self.results.write(number, translation)
             truth = truth_measured = None
@@ -308,7 +306,7 @@ class _Test:
 
 
 def _shown(example: Example, affine: Affine | None) -> Example | VolumeSlices:
-    """What the report shows: images, or slices of what has a place in space."""
+    """What the report shows: images, or slices if there is a place in space."""
     if affine is None:
         return example
     return slice_volumes(
@@ -329,9 +327,9 @@ def _content(
         title=f"{config.model_name}: {run.root.name}",
         summary=(
             f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
-            f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are of "
-            f"{len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, which "
-            "training did not use."
+            f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are "
+            f"from {len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, "
+            "which training did not use."
         ),
         examples=evaluation.examples,
         tables=evaluation.tables,

@@ -30,15 +30,15 @@ def draw_samples(
     model: ModelChoice,
     console: Console,
 ) -> None:
-    """Translates test images by each run, and draws them in rows: input, translations, truth.
+    """Translates test images with each run and draws them in rows: input, translations, truth.
 
     Args:
-        runs: by the names of their columns.
-        configs: of the runs.
-        paths: to write the figure to, each in the format of its suffix.
+        runs: by their columns' names.
+        configs: the runs'.
+        paths: the files to write, each in the format of its suffix.
         direction: "AtoB" or "BtoA".
-        samples: names of test images, or a number alone: so many, evenly spread.
-        model: of each run.
+        samples: names of test images, or just a number of images, evenly spread.
+        model: which model of each run.
         console: for the progress bar.
 
     Raises:
@@ -46,11 +46,14 @@ def draw_samples(
         OSError: a file can't be written.
     """
     if taken := {"input", "truth"} & set(runs):
-        raise UsageError(f"{taken.pop()} is a column of its own; give the run another of --names")
+        raise UsageError(
+            f"{taken.pop()} is the name of another column; give the run a different name with "
+            "--names"
+        )
     figure = comparison_figure(_pictures(runs, configs, direction, samples, model, console))
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Fonts as outlines of TrueType: journals refuse matplotlib's default, Type 3.
+        # TrueType fonts: journals refuse matplotlib's default, Type 3.
         with replacing(path) as unfinished, mpl.rc_context({"pdf.fonttype": 42}):
             figure.savefig(unfinished)
 
@@ -63,7 +66,7 @@ def _pictures(
     model: ModelChoice,
     console: Console,
 ) -> list[dict[str, Tensor]]:
-    """Each sample's pictures by column, from left to right."""
+    """Each sample's pictures by column, left to right."""
     names: list[str] = []
     rows: list[dict[str, Tensor]] = []
     shown: dict[str, Tested] = {}
@@ -78,16 +81,16 @@ def _pictures(
         for row, name in track(named, f"translating by {run_name}", console):
             if name not in refs:
                 raise UserError(
-                    f"{name} is none of the test images of {run.root}, {_some(refs)}; compare runs "
-                    "on the same data, or choose other --samples"
+                    f"{name} isn't one of the test images of {run.root}, {_some(refs)}; compare "
+                    "runs on the same data, or choose other --samples"
                 )
             number, ref = refs[name]
             image = source.load(ref)
             tested = Tested.of(ref, image)
             if shown.setdefault(name, tested) != tested:
                 raise UserError(
-                    f"{name} of {run.root} is another image than that of the run before, or has "
-                    "another size or other channels; compare runs on the same data"
+                    f"{name} in {run.root} differs from that of the run before in image, size or "
+                    "channels; compare runs on the same data"
                 )
             images = {"input": image, run_name: translator(image, direction)}
             if data.test_aligned:
@@ -98,7 +101,7 @@ def _pictures(
 
 
 def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:
-    """The names of the samples: those given, with suffix or without, or so many of all."""
+    """The samples' names: those given, with or without suffix, or a number of all."""
     if len(samples) == 1 and samples[0].isdecimal():
         chosen = [ref.name for ref in spread(source.test, int(samples[0]))]
         if not chosen:
@@ -109,13 +112,13 @@ def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:
 
 
 def _some(names: Iterable[str]) -> str:
-    """The first of some names, for an error."""
+    """The first few names, for an error."""
     first = list(names)
     return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
 
 
 def _flat(images: Mapping[str, Tensor], affine: Affine | None) -> dict[str, Tensor]:
-    """Images as they are; what has a place in space as slices in three planes."""
+    """Images as they are; volumes, which have a place in space, as slices in three planes."""
     if affine is None:
         return dict(images)
     return dict(zip(images, strips(list(images.values()), affine), strict=True))

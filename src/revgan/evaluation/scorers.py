@@ -1,4 +1,4 @@
-"""What is scored of test images and volumes, one after the other, and gathered into table rows."""
+"""Scores test images and volumes one by one, and collects the scores in table rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -25,17 +25,17 @@ PIXEL_SCORES = ("mae", "psnr", "ssim")
 
 @dataclass(frozen=True)
 class Sample:
-    """A test image or volume and what became of it, (C, *spatial) each in [-1, 1].
+    """A test image or volume and its translations, each (C, *spatial) in [-1, 1].
 
     Attributes:
-        number: among the test images of its domain.
-        image: itself.
-        translation: its translation, as it stands in the file that was written.
-        truth: the one of the other domain that belongs to it, where one is known.
+        number: its number among its domain's test images.
+        image: the input.
+        translation: its translation, as in the written file.
+        truth: its partner in the other domain, if known.
         round_trip: its translation translated back.
-        measured: where every channel of the image was measured, (*spatial) of bool; None where
-            everything was.
-        truth_measured: likewise of the truth.
+        measured: where every channel of the image was measured, bool of shape (*spatial); None for
+            everywhere.
+        truth_measured: the same for the truth.
     """
 
     number: int
@@ -62,17 +62,17 @@ class Scorer(ABC):
 
     @abstractmethod
     def rows(self) -> list[Row]:
-        """The scores of all samples; none if there were too few."""
+        """The scores of all samples; empty if there were too few."""
 
 
 class TruthScorer(Scorer):
-    """Distance to the truth, of the translation and of the references beside it.
+    """Distance to the truth, for the translation and for the references.
 
     Args:
         direction: "AtoB" or "BtoA".
-        data: its test images or volumes are aligned.
+        data: with aligned test images or volumes.
         method: the model's name.
-        perceptual: a further distance of two images, LPIPS; none without it.
+        perceptual: one more distance between two images, LPIPS; None leaves it out.
     """
 
     table = "test"
@@ -95,8 +95,8 @@ class TruthScorer(Scorer):
         mask = both(sample.measured, both(sample.truth_measured, self._mask(sample.number)))
         if mask is not None and not mask.any():
             notice(
-                f"{self.target.test[sample.number]} is not scored: nowhere were all channels of it "
-                "and of what was translated measured"
+                f"{self.target.test[sample.number]} isn't scored, as no position has all channels "
+                "measured in both it and its input"
             )
             return
         made = candidates(sample.image, sample.translation, sample.truth, self.mean, self.method)
@@ -114,7 +114,7 @@ class TruthScorer(Scorer):
         return self._mean_inside([None] * len(self.target.train))
 
     def _mean_inside(self, masks: Iterable[Tensor | None]) -> Tensor:
-        """The mean colour of what was measured of the training scans, inside their masks."""
+        """The mean colour of the training scans, where measured and inside their masks."""
         target = self.target
         measured = map(target.measured, target.train)
         return mean_colour(map(target.load, target.train), map(both, measured, masks))
@@ -125,9 +125,9 @@ class TruthScorer(Scorer):
 
 
 class MaskedTruthScorer(TruthScorer):
-    """Distance to the truth inside the masks of the test scans alone.
+    """Distance to the truth, only inside the test scans' masks.
 
-    The reference "mean" is that inside the masks of the training scans, if these have some.
+    The reference "mean" is taken inside the training scans' masks, if they have any.
 
     Args:
         direction: "AtoB" or "BtoA".
@@ -158,13 +158,13 @@ class MaskedTruthScorer(TruthScorer):
 
 
 def has_masks(data: DataSet, direction: Direction) -> bool:
-    """The test scans translated to have masks."""
+    """Whether the target domain's test scans have masks."""
     _, target = data.sides(direction)
     return find_masks(target.test) is not None
 
 
 class RoundTripScorer(Scorer):
-    """Distance of what was translated there and back to itself: the cycle-consistency error."""
+    """Distance between the input and its round trip: the cycle-consistency error."""
 
     table = "round_trip"
 
@@ -182,20 +182,20 @@ class RoundTripScorer(Scorer):
 
 
 MOST_REAL = 500
-"""Real training images that a distance between sets looks at, at most."""
+"""The most real training images that a distance between sets uses."""
 
 
 class DistributionScorer(Scorer):
-    """How far translations, all together, are from the real test images of the domain.
+    """Distance between the set of translations and the set of the domain's real test images.
 
-    The distance of real training images from these tells how near a set can come.
+    The distance of real training images from the latter shows how close a set can come.
 
     Args:
         direction: "AtoB" or "BtoA".
-        data: its test images need not be aligned.
+        data: its test images needn't be aligned.
         method: the model's name.
-        features: of an image, by which sets are compared.
-        key: the score's, "kid_random", "kid_segmenter" or "kid"; with "kid" goes "fid".
+        features: computes an image's features, by which sets are compared.
+        key: the score's: "kid_random", "kid_segmenter" or "kid", which adds "fid".
     """
 
     table = "distribution"
@@ -217,7 +217,7 @@ class DistributionScorer(Scorer):
     def rows(self) -> list[Row]:
         test = self.target.test
         if min(len(test), len(self.made.get(self.method, ()))) < 2:
-            return []  # a distance between sets takes two of each
+            return []  # a distance between sets needs two of each
         real = torch.stack([self.features(self.target.load(ref)) for ref in test])
         for ref in spread(self.target.train, MOST_REAL):
             self._add("real training images", self.target.load(ref), "ceiling")
@@ -234,5 +234,5 @@ class DistributionScorer(Scorer):
     def _scores(self, made: Sequence[Tensor], real: Tensor) -> dict[str, Estimate]:
         features = torch.stack(list(made))
         scores = {self.key: kid(features, real)}
-        # No interval: the estimate's bias depends on how many different images there are.
+        # No interval: the estimate's bias depends on the number of different images.
         return scores | ({"fid": Estimate(fid(features, real))} if self.key == "kid" else {})

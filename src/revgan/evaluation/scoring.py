@@ -1,4 +1,4 @@
-"""What `revgan evaluate` scores, by its options and by what the data set allows."""
+"""Chooses what `revgan evaluate` scores, from its options and what the data set allows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -41,14 +41,14 @@ class Scoring:
     """The scorers of both directions of a data set, and the networks that they share.
 
     Args:
-        options: what is wanted.
+        options: what to score.
         data: the data set.
         config: of the run.
-        device: where networks that score run.
+        device: where scoring networks run.
         console: for progress.
 
     Raises:
-        UserError: the data set does not allow what is wanted, or something for it is missing.
+        UserError: the data set doesn't allow a wanted score, or something for it is missing.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Scoring:
         self.distributions = {name: self._features(name) for name in options.distributions}
 
     def scorers(self, direction: Direction, method: str) -> list[Scorer]:
-        """Those of a direction.
+        """The scorers of a direction.
 
         Raises:
             UserError: a label map can't be read, or has unknown colours.
@@ -120,7 +120,7 @@ class Scoring:
             )
         if not self.data.test_aligned:
             raise UserError(
-                f"--segmenter needs a photo for each label map, but those for the test in "
+                "--segmenter needs a photo for each label map, but the test images in "
                 f"{self.config.path} don't pair; give both the same names and sizes"
             )
         return self.palette
@@ -146,12 +146,12 @@ class Scoring:
         if self.data.kind != KINDS[2] or self.data.channels != (3, 3):
             channels = " and ".join(map(str, self.data.channels))
             raise UserError(
-                f"{option} takes images of 3 channels, not {self.data.kind.many} of {channels}; "
+                f"{option} takes images with 3 channels, not {self.data.kind.many} of {channels}; "
                 "omit it"
             )
 
     def _features(self, name: Distribution) -> Callable[[int], Features]:
-        """Makes the features for images of so many channels."""
+        """Makes the features for images with a given number of channels."""
         if name == "random":
             return partial(RandomFeatures, spatial_dims=self.config.spatial_dims)
         if name == "inception":
@@ -162,7 +162,7 @@ class Scoring:
         return lambda channels: unet.features
 
     def _distribution_key(self, name: Distribution, direction: Direction) -> str | None:
-        """Of the score; None where the features are of the other domain's images."""
+        """The score's key; None if the features are for the other domain's images."""
         if name == "segmenter":
             towards_labels = self.palette is None or direction.endswith(self.palette.domain)
             return None if towards_labels else "kid_segmenter"

@@ -1,7 +1,7 @@
-"""Networks that tell the classes in photos, to judge photos that were made from label maps.
+"""Networks that recognise classes in photos, to judge photos made from label maps.
 
 The FCN score (Isola et al., 2017, Section 3.2): if a translated photo looks real, a segmentation
-network that knows real photos finds in it the classes of the label map it was made from.
+network trained on real photos finds the classes of its label map in it.
 """
 
 import json
@@ -23,19 +23,20 @@ from revgan.data.labels import Palette
 from revgan.errors import UserError, one_line
 
 CHANNELS = (16, 32, 64, 128)
-"""Of the U-Net's levels; each is half as large along each axis as the one before."""
+"""The channels of the U-Net's levels; each level is half as large as the one before along each
+axis."""
 
 MULTIPLE = 2 ** (len(CHANNELS) - 1)
-"""What the sides of the U-Net's input are multiples of."""
+"""The sides of the U-Net's input are multiples of this."""
 
 
 class Segmenter:
     """Labels photos of any size.
 
     Args:
-        network: takes (1, C, H, W) in [-1, 1]; returns (1, K, h, w), a score for each class.
+        network: takes (1, C, H, W) in [-1, 1]; returns (1, K, h, w), a score per class.
         device: where it runs.
-        multiple: what H and W must be multiples of; borders are mirrored up to there.
+        multiple: what H and W must be multiples of; borders are mirrored to get there.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def scores(self, image: Tensor) -> Tensor:
-        """A score for each class and pixel, (K, H, W), on the CPU; made larger where need be."""
+        """A score per class and pixel, (K, H, W), on the CPU; enlarged if necessary."""
         height, width = image.shape[1:]
         scores: Tensor = self.network(self._padded(image)).float()
         if self.multiple == 1 and scores.shape[2:] != (height, width):
@@ -70,7 +71,7 @@ class Segmenter:
 
 
 class UNetSegmenter(Segmenter):
-    """A small U-Net (Ronneberger et al., 2015), whose deepest level also tells images apart.
+    """A small U-Net (Ronneberger et al., 2015); its deepest level also gives features of images.
 
     Args:
         network: from `build_unet`.
@@ -83,9 +84,9 @@ class UNetSegmenter(Segmenter):
 
     @torch.inference_mode()
     def features(self, image: Tensor) -> Tensor:
-        """What the deepest level sees on average, (D,), on the CPU, of a mean square of 1.
+        """The deepest level's mean features, (D,), on the CPU, scaled to a mean square of 1.
 
-        Without a scale of its own: what a photo never looks like can drive it anywhere.
+        They are scaled because inputs unlike any photo can make them arbitrarily large.
 
         Args:
             image: (C, H, W) in [-1, 1].
@@ -101,13 +102,13 @@ class UNetSegmenter(Segmenter):
 
 
 def build_unet(channels: int, classes: int) -> UNet:
-    """A fresh U-Net; its norm is batch norm, as instance norm forgets an image's colours."""
+    """A new U-Net with batch norm, as instance norm forgets an image's colours."""
     strides = (2,) * (len(CHANNELS) - 1)
     return UNet(2, channels, classes, CHANNELS, strides, num_res_units=1, norm="batch")
 
 
 def _deepest(module: nn.Module) -> nn.Module:
-    """Follows a MONAI U-Net's skip connections to the level that has none."""
+    """Follows a MONAI U-Net's skip connections to the deepest level."""
     while isinstance(module, nn.Sequential) and hasattr(module[1], "submodule"):
         module = cast(nn.Module, module[1].submodule)
     return module
@@ -120,29 +121,31 @@ def load_segmenter(
     sizes: Iterable[tuple[int, int]],
     device: torch.device,
 ) -> Segmenter:
-    """Loads a network of the user's.
+    """Loads a user's network.
 
     Args:
-        path: a TorchScript file, or one of `torch.export.save`, of a network that takes
-            (1, channels, H, W) in [-1, 1] and returns a score for each of the palette's classes.
-        palette: of the data set.
-        channels: of the photos.
-        sizes: heights and widths of the photos, to try the network with.
+        path: a file from TorchScript or `torch.export.save` with a network that takes (1, channels,
+            H, W) in [-1, 1] and returns a score for each of the palette's classes.
+        palette: the data set's.
+        channels: the photos'.
+        sizes: heights and widths of the photos, to test the network with.
         device: where to run it.
 
     Raises:
-        UserError: the file is neither, holds Python objects, which could run code of others, or
-            the network is of other classes or inputs.
+        UserError: the file is neither, holds Python objects, which could run foreign code, or the
+            network has other classes or inputs.
     """
     if not path.is_file():
-        raise UserError(f"--segmenter {path} is no file; give a TorchScript or torch.export file")
+        raise UserError(
+            f"--segmenter {path} is not a file; give a TorchScript or torch.export file"
+        )
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no TorchScript or torch.export file")
+        raise UserError(f"{path} is not a TorchScript or torch.export file; give one of these")
     try:
         network = _load(path, device)
     except UserError:
         raise
-    except Exception as error:  # of damaged files, nearly anything
+    except Exception as error:  # damaged files raise nearly anything
         raise UserError(f"{path} can't be loaded as a segmenter: {one_line(error, 200)}") from error
     segmenter = Segmenter(network, device)
     for height, width in sizes:
@@ -151,11 +154,11 @@ def load_segmenter(
         except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
             raise UserError(
                 f"the network in {path} does not take images (1, {channels}, {height}, {width}), "
-                f"or returns no tensor of four dimensions: {one_line(error, -200)}"
+                f"or doesn't return a tensor with four dimensions: {one_line(error, -200)}"
             ) from error
         if len(scores) != len(palette.names):
             raise UserError(
-                f"the network in {path} tells {len(scores)} classes, but the data set has "
+                f"the network in {path} has {len(scores)} classes, but the data set has "
                 f"{len(palette.names)}: {', '.join(palette.names)}"
             )
     return segmenter
@@ -166,7 +169,7 @@ def _load(path: Path, device: torch.device) -> Callable[[Tensor], Any]:
         exported = any(name.endswith("models/model.json") for name in archive.namelist())
         if exported:
             _refuse_pickles(path, archive)
-    with warnings.catch_warnings():  # of TorchScript's future, which users of a file can't change
+    with warnings.catch_warnings():  # about TorchScript's future, which users can't change
         warnings.simplefilter("ignore")
         if not exported:
             return torch.jit.load(path, map_location=device).eval()
@@ -175,20 +178,21 @@ def _load(path: Path, device: torch.device) -> Callable[[Tensor], Any]:
 
 
 _TENSOR = re.compile(r"(weight|tensor)_\d+")
-"""The records of plain tensors."""
+"""The names of plain tensors' records."""
 
 _KNOWN = re.compile(
     r"models/model\.json|data/(weights|constants)/(model_\1_config\.json|(weight|tensor)_\d+)"
     r"|data/sample_inputs/model\.pt|archive_(format|version)|byteorder|(\.data|extra)/.+"
 )
-"""What `torch.export.save` writes of a network of plain tensors, below the archive's folder."""
+"""The records that `torch.export.save` writes for a network of plain tensors, below the archive's
+folder."""
 
 
 def _refuse_pickles(path: Path, archive: zipfile.ZipFile) -> None:
-    """`torch.export.load` unpickles what it finds pickled, and so runs what a stranger wrote.
+    """Refuses pickles, which `torch.export.load` would load, running code that a stranger wrote.
 
-    Plain tensors are stored as bytes; pickles are only there for other objects, and for all of a
-    network in older formats. Records of compiled code would be run, too.
+    Plain tensors are stored as bytes; only other objects are pickled, or the whole network in older
+    formats. Compiled code would be run too.
     """
     names = archive.namelist()
     unsafe = not all(_KNOWN.fullmatch(name.partition("/")[2]) for name in names)
@@ -204,6 +208,6 @@ def _refuse_pickles(path: Path, archive: zipfile.ZipFile) -> None:
                 unsafe = True
     if unsafe:
         raise UserError(
-            f"{path} holds pickled Python objects or compiled code, which are not loaded as they "
-            "can run what a stranger wrote; save the network with tensors alone, or as TorchScript"
+            f"{path} holds pickled Python objects or compiled code, which aren't loaded because "
+            "they can run foreign code; save the network with tensors only, or as TorchScript"
         )

@@ -22,26 +22,26 @@ from revgan.evaluation.segmenter import MULTIPLE, UNetSegmenter, build_unet
 from revgan.networks.pretrained import save_tensors
 
 STEPS, BATCH, CROP = 800, 8, 128
-"""Steps of training, images in each, and the side of their crops in pixels, or the images'."""
+"""Training steps, images per step, and the side of crops in pixels, unless images are smaller."""
 
 LEARNING_RATE = 2e-3
 VERSION = 1
-"""To be raised when the training changes, so that older cached networks are not used."""
+"""Increase this when the training changes, so that older cached networks aren't used."""
 
 Progress = Callable[[int, int], None]
-"""Called with how many steps are done, and how many there are."""
+"""Called with the number of steps done and their total."""
 
 
 def trained_segmenter(
     data: DataSet, cache: Path, device: torch.device, progress: Progress | None = None
 ) -> UNetSegmenter:
-    """A U-Net trained on a data set's training pairs, or the one that is in the cache.
+    """Trains a U-Net on a data set's training pairs, or takes it from the cache.
 
     Args:
-        data: paired, of photos and label maps.
-        cache: the folder where networks are kept, by what they were trained on.
+        data: pairs of photos and label maps.
+        cache: the folder for networks, which are named by what they were trained on.
         device: where to train and run.
-        progress: told how far the training is.
+        progress: called after each step.
 
     Raises:
         UserError: a label map can't be read or has unknown colours, or no class counts in any.
@@ -65,7 +65,7 @@ def trained_segmenter(
 
 
 class _Samples:
-    """Random crops of training pairs, a function of the step alone."""
+    """Random crops of training pairs, which depend only on the step."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ def _train(
     device: torch.device,
     progress: Progress | None,
 ) -> None:
-    """Adam on cross entropy, its rate falling along a cosine."""
+    """Adam on cross entropy, with a cosine learning rate schedule."""
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     network.train()
@@ -115,10 +115,10 @@ def _train(
         photos, classes = (part.to(device) for part in samples.batch(step))
         loss = F.cross_entropy(network(photos), classes, ignore_index=IGNORED)
         optimizer.zero_grad()
-        if (classes != IGNORED).any():  # else it is no number
+        if (classes != IGNORED).any():  # else the loss is NaN
             loss.backward()
             learnt = True
-        optimizer.step()  # does nothing without gradients
+        optimizer.step()  # does nothing if there are no gradients
         schedule.step()
         if progress is not None:
             progress(step + 1, STEPS)
@@ -130,7 +130,7 @@ def _train(
 
 
 def _digest(photos: Domain, pairs: list[tuple[ScanRef, ScanRef]], palette: Palette) -> str:
-    """Of all that decides what the network becomes."""
+    """A digest of everything that the trained network depends on."""
     files = []
     for photo, label in pairs:
         for path in (photo.path, *class_map_files(label, palette)):

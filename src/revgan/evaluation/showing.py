@@ -1,4 +1,4 @@
-"""Where the scores of runs go: the terminal, files, programs."""
+"""Shows the scores of runs: in the terminal, in files, and to programs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,17 @@ def show_scores(
     as_json: bool = False,
     named: bool = False,
 ) -> None:
-    """Prints and writes the scores of runs, by their names; those of several as compared.
+    """Prints and writes the scores of runs; those of several runs in common tables.
 
     Args:
-        evaluations: by the names of the runs.
-        console: for tables, and for what else is said.
-        files: to write tables to, each in the format of its suffix.
-        as_json: print JSON to stdout rather than tables.
-        named: the runs were given names, which tables then have for a single run, too.
+        evaluations: by the runs' names.
+        console: for tables and other messages.
+        files: the files to write tables to, each in the format of its suffix.
+        as_json: whether to print JSON to stdout instead of tables.
+        named: whether the user named the runs; then tables show the name of a single run too.
 
     Raises:
-        UserError: several runs were tested on other images.
+        UserError: runs were tested on different images.
         OSError: a file can't be written.
     """
     (first, *others) = evaluations.values()
@@ -43,8 +43,7 @@ def show_scores(
         return
     if not first.tables["test"]:
         console.print(
-            "What is in testA and testB is not aligned: only round trips, and sets as a whole, "
-            "can be scored.",
+            "testA and testB aren't aligned, so only round trips and whole sets can be scored.",
             soft_wrap=True,
         )
     for title, rows in tables.items():

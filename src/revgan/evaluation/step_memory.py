@@ -1,4 +1,4 @@
-"""The memory of a run's training step in the two modes, measured for its report."""
+"""Measures the memory of a run's training step in two modes, for its report."""
 
 import torch
 from accelerate import Accelerator
@@ -16,9 +16,9 @@ from revgan.training.setup import make_trainer
 def compare_memory(
     config: RunConfig, data: DataSet, accelerator: Accelerator
 ) -> MemoryComparison | None:
-    """Measures one training step in both memory modes, each where it fits into the free memory.
+    """Measures one training step in each memory mode that fits the free memory.
 
-    None where not even reversible fits, for models that have one mode or whose memory can't be
+    None if not even reversible fits, for models that have only one mode or whose memory can't be
     predicted, and on devices that can't be measured.
     """
     device = accelerator.device
@@ -37,7 +37,7 @@ def compare_memory(
 
     def peak(workload: Workload) -> int:
         trainer = make_trainer(workload.config, spatial_dims, data.channels, accelerator, total=2)
-        trainer.step(batch, 0)  # brings the optimizers' states to life
+        trainer.step(batch, 0)  # creates the optimizers' states
         return measure_step(lambda: trainer.step(batch, 1), device).peak
 
     naive_fits = predict_training(naive).total <= budget
@@ -50,6 +50,6 @@ def compare_memory(
         reversible=peak(reversible),
         step=(
             f"One {config.objective} training step of this configuration, {size}, measured in "
-            f"{precision} on {where}: the peak above what is held between steps."
+            f"{precision} on {where}: the peak above the memory held between steps."
         ),
     )

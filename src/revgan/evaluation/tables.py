@@ -21,11 +21,11 @@ class Row:
 
     Attributes:
         direction: the domains passed through: "AtoB", "BtoA", or a round trip such as "AtoBtoA".
-        method: what made the scored images.
-        scores: by the keys of `COLUMNS`.
+        method: the name of what made the scored images.
+        scores: the scores, by the keys of `COLUMNS`.
         count: the number of images.
-        kind: of the method: a model; a reference that needs none, which models should beat; or a
-            ceiling, which they can hardly reach.
+        kind: the method's kind: a model; a reference that needs no model, which models should beat;
+            or a ceiling, which they can hardly reach.
     """
 
     direction: str
@@ -37,12 +37,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """A score as a table shows it.
+    """A score as shown in a table.
 
     Attributes:
         text: the score.
-        interval: its 95% interval in brackets, or nothing.
-        best: no other method of its direction has a better, ceilings aside.
+        interval: its 95% interval in brackets, or "".
+        best: whether no other method of its direction has a better one, ceilings aside.
     """
 
     text: str
@@ -61,8 +61,8 @@ class Column:
 
     Attributes:
         heading: its name.
-        rank: of a value; the least is the best.
-        digits: behind the point.
+        rank: sorts values; the lowest rank is best.
+        digits: after the decimal point.
     """
 
     heading: str
@@ -79,7 +79,7 @@ def _higher(value: float) -> float:
 
 
 def _distance(value: float) -> float:
-    """Of an unbiased estimate, which is below 0 by chance alone: no better than 0 then."""
+    """Ranks an unbiased estimate, which is below 0 only by chance: those count as 0."""
     return max(value, 0.0)
 
 
@@ -100,20 +100,20 @@ COLUMNS = {
 
 
 def columns(rows: Iterable[Row]) -> list[str]:
-    """The scores that rows have, in the order of `COLUMNS`."""
+    """The keys of the scores in these rows, in the order of `COLUMNS`."""
     present = {key for row in rows for key in row.scores}
     return [key for key in COLUMNS if key in present]
 
 
 def headings(rows: Iterable[Row]) -> list[str]:
-    """Those of `table_cells`."""
+    """The headings for `table_cells`."""
     return [COLUMNS[key].heading for key in columns(rows)]
 
 
 def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
-    """Each row's scores as text, in the order of `columns`, the best of each direction marked.
+    """Each row's scores as text, in the order of `columns`, with the best of each direction marked.
 
-    A direction's only row is best of nothing and gets no mark.
+    A direction's only row gets no mark.
     """
     keys = columns(rows)
     return [[_cell(row, key, rows) for key in keys] for row in rows]
@@ -137,15 +137,15 @@ def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
 
 
 def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "images") -> Table:
-    """The table for a terminal of 80 columns, the best of each direction in bold.
+    """The table for a terminal of 80 columns, with the best of each direction in bold.
 
     Args:
-        rows: those of a direction stand together.
-        title: stands above the table.
-        what: the rows' counts are of.
+        rows: grouped by direction.
+        title: the text above the table.
+        what: what the rows' counts count.
     """
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("", overflow="fold")  # names of runs often differ at their ends alone
+    table.add_column("", overflow="fold")  # names of runs often differ only at the end
     heads = headings(rows)
     for heading in (*heads, what):
         table.add_column(heading, justify="right")
@@ -187,7 +187,7 @@ def _flat(row: Row) -> dict[str, float]:
 
 
 Tables = Mapping[str, Sequence[Row]]
-"""Rows by the titles of their tables."""
+"""Rows by their tables' titles."""
 
 
 def _markdown(tables: Tables) -> str:
@@ -226,7 +226,7 @@ def _json(tables: Tables) -> str:
 
 
 def _latex(tables: Tables) -> str:
-    """For the package booktabs."""
+    """LaTeX tables for the package booktabs."""
     parts = []
     for title, rows in tables.items():
         heads = ["direction", "method", *headings(rows), "$n$"]
@@ -263,11 +263,11 @@ FORMATS: dict[str, Callable[[Tables], str]] = {
     ".json": _json,
     ".tex": _latex,
 }
-"""What writes tables, by the file's suffix."""
+"""The functions that format tables, by the file's suffix."""
 
 
 def format_tables(path: Path, tables: Tables) -> str:
-    """Tables as the text of a file, in the format of its suffix, one of `FORMATS`."""
+    """Formats tables as the text of a file with this suffix, one of `FORMATS`."""
     return FORMATS[path.suffix.lower()](tables)
 
 

@@ -1,4 +1,4 @@
-"""Scores of images, taken one by one, gathered into the rows of a table."""
+"""Collects images' scores, one by one, into the rows of a table."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,12 +11,12 @@ from revgan.scores.metrics import Kind
 
 
 class Tally:
-    """What is known of each image, by the method that made it.
+    """The values of each image, by the method that made it.
 
     Args:
-        direction: of the rows.
-        names: of the scores, keys of `tables.COLUMNS`.
-        statistic: makes the scores of means over images, see `bootstrap`; by default the means are
+        direction: the rows'.
+        names: the scores' keys in `tables.COLUMNS`.
+        statistic: computes scores from means over images, see `bootstrap`; by default the means are
             the scores.
     """
 
@@ -31,12 +31,12 @@ class Tally:
         self.kinds: dict[str, Kind] = {}
 
     def add(self, method: str, values: Tensor, kind: Kind = "model") -> None:
-        """Adds what is known of one more image."""
+        """Adds the values of one more image."""
         self.values.setdefault(method, []).append(values)
         self.kinds[method] = kind
 
     def rows(self) -> list[Row]:
-        """One for each method, in the order in which they came up."""
+        """One row per method, in the order in which they were added."""
         return [
             Row(
                 self.direction,

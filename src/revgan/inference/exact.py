@@ -300,8 +300,7 @@ def _of_neighbourhoods(generator: TwoWayGenerator, direction: Direction, x: Fiel
     dtype = next(generator.parameters()).dtype
 
     def run(x: Tensor) -> Tensor:
-        y: Tensor = generator(x.to(dtype), direction)
-        return y
+        return generator(x.to(dtype), direction)
 
     translation = Local(
         run,

@@ -24,12 +24,15 @@ from revgan.data.refs import ScanRef, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.batches import Outcome, translate_all
-from revgan.inference.jobs import fitting_type
+from revgan.inference.jobs import WIDER, fitting_type
 from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
 from revgan.inference.slicewise import file_job
 from revgan.inference.translator import Translator
 from revgan.inference.windows import Windows
+
+INSTEAD = {2: (".png", ".tif", ".npy"), 3: (".nii.gz", ".npy")}
+"""Suffixes for what an input's format can't hold, by the spatial axes; the first that can."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Wishes:
 
     Attributes:
         direction: "AtoB" or "BtoA".
-        device: "auto", or a device's name as PyTorch has it.
-        windows: decides for a model whether and how large files are cut.
+        device: "auto", or a device's name in PyTorch.
+        windows: decides, for a model, whether and how large files are cut.
         into_folder: the target is a folder of files even if the source is one scan and it doesn't
             exist yet.
         recursive: looks into folders inside the source, too.
@@ -67,10 +70,10 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
 
     Args:
         run: a run folder or a model folder.
-        source: an image or a volume, whichever the model is for, or a folder of them.
-        target: for a file, a file or a folder; for a folder, a folder. Within a folder, files keep
-            their names; JPEGs become PNGs where the translation has an alpha channel. Folders are
-            made.
+        source: an image or volume, whichever the model translates, or a folder of them.
+        target: a file or folder for a file, a folder for a folder. In a folder, files keep their
+            names; JPEGs become PNGs if the translation has an alpha channel. Folders are made as
+            needed.
         wishes: all else.
         console: where to tell it.
 
@@ -100,8 +103,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:
-        channels = translator.channels(wishes.direction)[1]
-        outputs = _outputs(found.refs, target, channels, dims, console)
+        outputs = _outputs(found.refs, target, _least(translator, wishes, dims), console)
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
             raise UserError(f"{ref} is both input and output; name another output")
@@ -188,10 +190,10 @@ def _tell(
 def _check_names(
     run: Path, source: Path, target: Path, into_folder: bool, spatial_dims: int
 ) -> None:
-    """Refuses files that are not of the model's kind by their suffix."""
+    """Refuses files whose suffix isn't of the model's kind."""
     kind, known = KINDS[spatial_dims], ", ".join(suffixes(spatial_dims))
     if into_folder and target.is_file():
-        raise UserError(f"{target} is a file, where a folder is needed; name a folder as output")
+        raise UserError(f"{target} is a file, but the output must be a folder; name a folder")
     if source.is_file() and suffix_of(source) and not suffix_of(source, spatial_dims):
         raise UserError(
             f"{source} is not {kind.article} by its suffix, which is what the model in {run} "
@@ -204,20 +206,32 @@ def _check_names(
         )
 
 
-def _outputs(
-    sources: Sequence[ScanRef], folder: Path, channels: int, spatial_dims: int, console: Console
-) -> list[Path]:
-    """Where the translations go: the names of the inputs, but PNG for what their format can't hold.
+def _least(translator: Translator, wishes: Wishes, spatial_dims: int) -> Header:
+    """What all translations have in common: the smallest size, and the smallest type."""
+    usual = translator.output_type(wishes.direction, np.dtype(np.uint8))
+    name = wishes.dtype or ("uint8" if usual is None else usual.name)
+    channels = translator.channels(wishes.direction)[1]
+    return Header(channels, (1,) * spatial_dims, np.dtype(WIDER.get(name, name)))
 
-    That is an alpha channel in a JPEG. Formats that are only read have another in their place.
+
+def _outputs(
+    sources: Sequence[ScanRef], folder: Path, least: Header, console: Console
+) -> list[Path]:
+    """The paths of the translations: the inputs' names, or other suffixes if these can't hold them.
+
+    That is the case for an alpha channel in a JPEG, and for seven channels in any photo. Formats
+    that can only be read are replaced by others, too.
     """
-    smallest = Header(channels, (1,) * spatial_dims, np.dtype(np.uint8))
     outputs = [writable(folder / ref.file_name) for ref in sources]
-    unfit = [path for path in outputs if not holds(path, smallest)]
+    unfit = [path for path in outputs if not holds(path, least)]
     if unfit:
-        kind = unfit[0].suffix
-        console.print(f"{kind} can't hold the model's alpha channel: writing .png instead")
-        outputs = [path.with_suffix(".png") if path in unfit else path for path in outputs]
+        fitting = (suffix for suffix in INSTEAD[len(least.shape)] if holds(f"x{suffix}", least))
+        suffix = next(fitting, unfit[0].suffix)
+        console.print(
+            f"{unfit[0].suffix} can't hold {least.channels} channels of {least.dtype}: writing "
+            f"{suffix} instead"
+        )
+        outputs = [path.with_suffix(suffix) if path in unfit else path for path in outputs]
     taken: dict[Path, ScanRef] = {}
     for ref, output in zip(sources, outputs, strict=True):
         if output in taken:

@@ -113,8 +113,7 @@ def _forward(generator: TwoWayGenerator, direction: Direction) -> Callable[[Tens
     dtype = next(generator.parameters()).dtype
 
     def translate(x: Tensor) -> Tensor:
-        y: Tensor = generator(x.to(dtype), direction)
-        return y
+        return generator(x.to(dtype), direction)
 
     return translate
 

@@ -174,7 +174,7 @@ class Translator:
         progress: Progress | None,
         wanted: np.dtype[Any] | None,
     ) -> Values:
-        """Values (C, *spatial) on the model's grid, in the units of files, there and there.
+        """Translates values (C, *spatial) on the model's grid, in files' units on both sides.
 
         What comes out is not rounded yet to what a type of integers has.
 
@@ -191,7 +191,7 @@ class Translator:
             mapping = mapping.of_scan([with_nan(values, missing_in(values, nodata))])
         unit = torch.from_numpy(self.to_unit(values, nodata, mapping, direction))
         translated = self._translate_tensor(unit, direction, progress)
-        del unit  # large, as are the values to be made
+        del unit  # it is large, and so are the values to come
         return self.from_unit(translated, direction, dtype, wanted)
 
     def input_mapping(self, direction: Direction, dtype: np.dtype[Any]) -> IntensityMapping:
@@ -372,7 +372,7 @@ class Translator:
             source: a file, or a folder that is a scan.
             target: likewise.
             direction: "AtoB" or "BtoA".
-            progress: told about each window, where there are several.
+            progress: called after each window, if there are several.
             selection: which part of the source is meant.
 
         Raises:

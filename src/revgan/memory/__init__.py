@@ -1,4 +1,4 @@
-"""What a training step costs in memory: measured, and predicted without running it."""
+"""The memory that a training step needs: measured, and predicted without running it."""
 
 from typing import TYPE_CHECKING
 
@@ -43,5 +43,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-    # Imported on first use: sizes in bytes, and with them the help, do without PyTorch.
+    # Imported on first use: sizes in bytes, and so the help, don't need PyTorch.
     __getattr__ = face(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""How much memory there is, and the largest number of something that fits into it."""
+"""How much memory is free, and the largest number of something that fits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,30 +9,30 @@ import torch
 from revgan.memory.predict import StepPrediction
 
 MARGIN, CUDA_MARGIN = 0.1, 0.15
-"""Shares of the free memory that are left alone where no budget is given.
+"""Shares of the free memory that are left unused if no budget is given.
 
-The allocators lose some to rounding and gaps, and other programs may want theirs; on a GPU, cuDNN's
+Allocators lose some to rounding and gaps, and other programs may need some; on a GPU, cuDNN's
 workspace, which can't be predicted, comes on top.
 """
 
 LARGEST_SIZE = {2: 16384, 3: 1024}
-"""Sides of images and volumes where the search for the largest ends, as each try takes seconds."""
+"""The largest sides of images and volumes that the search tries, as each try takes seconds."""
 
 _TOLERANCE = 2e-3
-"""By how much of the budget the search trusts its own interpolation."""
+"""The share of the budget to which the search trusts its interpolation."""
 
 _EASY = 0.5
-"""Where the limit is expected to take no more than this share of the budget, it isn't asked for, as
-large needs take long to find. A need can't outgrow the curve twofold: each known one has a block's
-weights, Adam's moments and stored activations in it already, and only a gradient comes on top;
-activations grow with size and batch as the curve does."""
+"""If the limit is expected to take at most this share of the budget, it isn't computed, as large
+needs take long to predict. A need can't exceed the curve twofold: each known one already includes a
+block's weights, Adam's moments and stored activations, and only a gradient comes on top;
+activations grow with size and batch like the curve."""
 
 _INTERPOLATIONS = 5
-"""After so many known needs, the search halves the range instead."""
+"""After this many known needs, the search bisects instead."""
 
 
 def free_budget(device: torch.device) -> int:
-    """Bytes that training may take of a device's free memory, less a margin (`MARGIN`)."""
+    """A device's free memory in bytes, less a margin (`MARGIN`)."""
     margin = CUDA_MARGIN if device.type == "cuda" else MARGIN
     return int(free_memory(device) * (1 - margin))
 
@@ -40,7 +40,7 @@ def free_budget(device: torch.device) -> int:
 def free_memory(device: torch.device) -> int:
     """Bytes that a device has free now.
 
-    Away from CUDA, what programs get without swapping, within the limit of a container.
+    Without CUDA, what programs can get without swapping, within the container's limit.
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
@@ -50,10 +50,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def container_memory_left(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes up to the limit of the container that this process runs in; None without a limit.
+    """Bytes left below the limit of this process's container; None without a limit.
 
     Args:
-        cgroup: where the container sees its control group, version 2.
+        cgroup: the container's control group, version 2.
     """
     try:
         limit = (cgroup / "memory.max").read_text().strip()
@@ -63,7 +63,7 @@ def container_memory_left(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
         return None
     if limit == "max":
         return None
-    # Cached files count as used, though the kernel drops them as soon as memory is wanted.
+    # Cached files count as used, though the kernel drops them as soon as memory is needed.
     cached = dict(line.split() for line in statistics.splitlines())["inactive_file"]
     return max(0, int(limit) - used + int(cached))
 
@@ -77,15 +77,15 @@ def largest_side(
     multiple: int,
     least: int,
 ) -> int | None:
-    """The largest side of square images, or cubic volumes, within a budget; None if none is.
+    """The largest side of square images or cubic volumes within a budget; None if none fits.
 
     Args:
-        predict: what a side needs.
+        predict: predicts what a side needs.
         budget: bytes on the device.
         start: the side that the search starts from.
         spatial_dims: 2 for images, 3 for volumes.
         multiple: the side is a multiple of it.
-        least: the smallest side that makes sense.
+        least: the smallest useful side.
     """
     first = predict(start)
     return largest_fitting(
@@ -111,20 +111,20 @@ def largest_fitting(
     least: int = 1,
     limit: int,
 ) -> int | None:
-    """The largest n whose need is within a budget; None if not even the least is.
+    """The largest n whose need is within a budget; None if not even the least fits.
 
-    Needs grow about as ``fixed + c * n**power``. Each guess interpolates so between needs found
-    before, so that few are asked for: they take seconds each.
+    Needs grow about as ``fixed + c * n**power``. Each guess interpolates between known needs this
+    way, so that few are computed: each takes seconds.
 
     Args:
-        need: bytes for an n; never falls as n grows.
-        budget: bytes that there are.
-        known: some needs, one at least.
-        fixed: what does not grow, as far as `known` alone doesn't tell.
+        need: the bytes for n; never falls as n grows.
+        budget: the bytes available.
+        known: at least one need.
+        fixed: the part that doesn't grow, if `known` alone doesn't show it.
         power: how needs grow.
         step: n is a multiple of it, as are `least` and `limit`.
-        least: smallest n that makes sense.
-        limit: largest n that is tried.
+        least: the smallest useful n.
+        limit: the largest n to try.
     """
     known, trusted = dict(known), False
     if _curve(known, budget, fixed, power)(limit) <= budget * _EASY:
@@ -144,7 +144,7 @@ def largest_fitting(
 
 
 def _curve(known: dict[int, int], budget: int, fixed: int, power: int) -> Callable[[int], float]:
-    """The curve of growth through the two needs nearest to the budget, or through the only one."""
+    """The growth curve through the two needs nearest to the budget, or through the only one."""
     (a, need_a), *others = sorted(known.items(), key=lambda item: abs(item[1] - budget))
     slope = (need_a - fixed) / max(a, 1) ** power
     if others and others[0][1] != need_a:

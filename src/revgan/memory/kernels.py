@@ -1,7 +1,7 @@
-"""What the CPU's kernels allocate inside an operator, beside its results.
+"""The memory that the CPU's kernels allocate inside an operator, besides its results.
 
-Only what shows at the peak of whole training steps is here: convolutions, and a copy of Adam's.
-It was found with `measure_step`, PyTorch 2.13 and oneDNN 3.12, on CPUs with AVX2 and AVX-512.
+Only what affects the peak of whole training steps is here: convolutions, and a copy in Adam. It was
+found with `measure_step`, PyTorch 2.13 and oneDNN 3.12, on CPUs with AVX2 and AVX-512.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,12 @@ _aten = torch.ops.aten
 
 
 def kernel_workspace(operator: Any, arguments: tuple[Any, ...], result: Any) -> int:
-    """Bytes beyond arguments and results that are allocated at an operator's own peak.
+    """Bytes allocated at an operator's peak, besides arguments and results.
 
     Args:
-        operator: an overload of an ATen operator; those that aren't known to allocate anything
-            count as 0.
-        arguments: on the CPU; fake tensors will do.
-        result: what it returned.
+        operator: an overload of an ATen operator; unknown ones count as 0.
+        arguments: on the CPU; they may be fake tensors.
+        result: its return value.
     """
     rule = _RULES.get(operator)
     return 0 if rule is None else int(rule(arguments, result))
@@ -43,7 +42,7 @@ def _convolution_backward(
     convolution = _Convolution(weight, *options)
     if convolution.unfolds(x):
         return convolution.columns(x, grad) + _copies_of_volumes(x, grad)
-    # The input's gradient is computed first, before there are results for weight and bias.
+    # The input's gradient is computed first, before the results for weight and bias exist.
     later = sum(r.nbytes for r in result[1:] if r is not None)
     first = convolution.product(grad, scatters=not convolution.transposed) - later
     second = convolution.weight_gradient(x, grad) if wanted[1] else 0
@@ -57,10 +56,10 @@ def _fused_adam(arguments: tuple[Any, ...], result: None) -> int:
 
 @dataclass(frozen=True)
 class _Convolution:
-    """A convolution's weight and options, as ATen has them.
+    """A convolution's weight and options, as in ATen.
 
-    A transposed one is the reverse of a convolution from its output to its input: below, `wide` is
-    what windows are taken from, and `narrow` has a position for each window.
+    A transposed one is the reverse of a convolution from its output to its input: below, windows
+    are taken from `wide`, and `narrow` has one position per window.
     """
 
     weight: Tensor
@@ -75,12 +74,12 @@ class _Convolution:
         """Whether PyTorch itself computes it: small samples, and types that oneDNN lacks."""
         outs = self.weight.shape[1] * self.groups if self.transposed else len(self.weight)
         options = self.stride, self.padding, self.dilation, self.transposed, self.output_padding
-        # There is no public way to ask, and the answer depends on much.
+        # There is no public function for this, and the answer depends on many things.
         backend = torch._C._select_conv_backend(x, self.weight, None, *options, self.groups, [outs])
         return backend.name.startswith("Slow")
 
     def columns(self, x: Tensor, y: Tensor) -> int:
-        """Workspace of PyTorch's way: all windows side by side, to be multiplied with weights."""
+        """Workspace of PyTorch's own kernel: all windows side by side, for a matrix product."""
         narrow = x if self.transposed else y
         if prod(self.weight.shape[2:]) == 1:
             return 0
@@ -88,15 +87,16 @@ class _Convolution:
 
     @property
     def _window(self) -> int:
-        """Numbers in a window."""
+        """The number of elements in a window."""
         return prod(self.weight.shape[1:])
 
     def product(self, source: Tensor, *, scatters: bool) -> float:
         """Workspace of oneDNN's forward pass, or input's gradient: the weights in its own layout.
 
         Args:
-            source: what is multiplied with them.
-            scatters: it is `narrow`. With strides, each thread has a padded copy of a sample then.
+            source: the tensor that they are multiplied with.
+            scatters: whether it is `narrow`; then, with strides, each thread has a padded copy of a
+                sample.
         """
         if not scatters or max(self.stride) == 1:
             return self.weight.nbytes
@@ -123,7 +123,7 @@ class _Convolution:
         return 2 * padding * self.weight.nbytes + copies * samples
 
     def _multiplies(self, wide: Tensor) -> bool:
-        """Whether oneDNN has no better kernel in 3D than products of matrices."""
+        """Whether oneDNN falls back on matrix products in 3D."""
         if wide.ndim < 5 or not any(map(_channels_last, (wide, self.weight))):
             return False
         kernel = self.weight.shape[2:]
@@ -134,7 +134,7 @@ class _Convolution:
     def _of_products(self, wide: Tensor, narrow: Tensor) -> float:
         """A sample, the windows of a slice, and the weights, for each of the threads that share it.
 
-        As in oneDNN's `gemm_convolution_utils.cpp`, which takes the weights' bytes for numbers of
+        As in oneDNN's `gemm_convolution_utils.cpp`, which treats the weights' bytes as numbers of
         four bytes each.
         """
         threads, positions = torch.get_num_threads(), prod(narrow.shape[3:])

@@ -1,4 +1,4 @@
-"""Measures the memory that one call needs at its peak, from the allocator's own records."""
+"""Measures one call's peak memory, from the allocator's own records."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class StepMemory:
 
     Attributes:
         peak: the most that was allocated at one moment, above what was held before the call.
-        retained: what the call allocated and left.
+        retained: what the call allocated and didn't free.
     """
 
     peak: int
@@ -29,11 +29,10 @@ def measure_step(step: Callable[[], object], device: torch.device | str = "cpu")
     """Runs `step` once and measures its memory.
 
     Call a training step once before measuring it, so that optimizer states, which stay allocated
-    between steps, exist already. On the CPU, the release of memory from before the call does not
-    show.
+    between steps, exist already. On the CPU, freeing memory from before the call isn't counted.
 
     Args:
-        step: takes nothing; allocations of every thread count.
+        step: takes no arguments; allocations of all threads count.
         device: whose memory is measured: the CPU's, from the allocator's events as the profiler
             records them, or a CUDA device's, from PyTorch's caching allocator.
 
@@ -51,7 +50,7 @@ def measure_step(step: Callable[[], object], device: torch.device | str = "cpu")
 def _measure_cpu(step: Callable[[], object]) -> StepMemory:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
-    # The public event list drops allocations made outside of operators; the raw one has them all.
+    # The public event list drops allocations outside operators; the raw one has them all.
     results = profiler.profiler.kineto_results
     changes = sorted(
         (event.start_ns(), event.nbytes())

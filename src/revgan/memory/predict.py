@@ -1,8 +1,8 @@
-"""Predicts the memory of a training step without running it: the step under fake tensors.
+"""Predicts the memory of a training step without running it, using fake tensors.
 
 Fake tensors have shapes, types and layouts, but no data; autograd treats them like any others. So a
-step under them allocates and frees what the real step does, in the same order, and takes seconds
-where the real one might take more memory than there is.
+step with them allocates and frees what the real step does, in the same order, and takes seconds
+even if the real one would need more memory than there is.
 """
 
 import weakref
@@ -32,13 +32,13 @@ from revgan.memory.kernels import kernel_workspace
 
 @dataclass(frozen=True)
 class StepPrediction:
-    """Bytes alive at the peak of a step, by what they are for.
+    """Bytes alive at a step's peak, by purpose.
 
     Attributes:
-        parameters: of the modules.
-        gradients: what parameters hold as `.grad`; what is about to be added is an activation.
+        parameters: the modules' parameters.
+        gradients: what parameters hold as `.grad`; what is yet to be added counts as activations.
         optimizer_states: such as Adam's moments.
-        activations: all the rest: what autograd keeps, inputs, temporaries, kernels' workspace.
+        activations: the rest: what autograd keeps, inputs, temporaries, kernels' workspace.
         held: what stays between steps: parameters, optimizer states, inputs.
     """
 
@@ -55,7 +55,7 @@ class StepPrediction:
 
     @property
     def peak(self) -> int:
-        """The peak above what is held, as `measure_step` measures it."""
+        """The peak above what is held between steps, as `measure_step` measures it."""
         return self.total - self.held
 
 
@@ -66,9 +66,9 @@ def predict_step(
 
     Args:
         make_step: builds modules, optimizers and inputs, all on the CPU, and returns the step,
-            which takes nothing. As optimizer states come to life in a first step, call it once
-            before returning it. All this runs under fake tensors, so a step can't look at a
-            tensor's values (`item`, ``if loss > 1``), and tensors from outside can't take part.
+            which takes no arguments. Optimizer states are created in the first step, so call it
+            once before returning it. All of this runs with fake tensors, so a step can't look at a
+            tensor's values (`item`, ``if loss > 1``) or use tensors from outside.
         cpu_kernels: count the workspace of the CPU's kernels (`revgan.memory.kernels`); False
             leaves it out, for steps that will run on a GPU.
 
@@ -97,7 +97,7 @@ def predict_step(
 
 @dataclass(eq=False)
 class _Storage:
-    """A storage's life. What it is for may turn out after the peak that it was part of."""
+    """A storage's life. Its purpose may become known after the peak that it was part of."""
 
     nbytes: int
     made: int
@@ -106,10 +106,10 @@ class _Storage:
 
 
 class _Ledger(TorchDispatchMode):
-    """Counts the storages that operators make, and those that are freed."""
+    """Tracks the storages that operators allocate and free."""
 
     def __init__(self, mode: FakeTensorMode, cpu_kernels: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as PyTorch has it
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's is untyped
         self._mode = mode
         self._answers: dict[Hashable, _Answer] = {}
         self.alive = 0
@@ -124,7 +124,7 @@ class _Ledger(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here, and keeping the compiler out takes a tenth of the time."""
+        """Nothing is compiled here; without this check, it takes a tenth of the time."""
         return False
 
     def start_over(self) -> None:
@@ -141,7 +141,7 @@ class _Ledger(TorchDispatchMode):
         return kinds
 
     def mark(self, tensors: Iterable[Tensor], kind: str) -> None:
-        """Says what these tensors are for."""
+        """Records what these tensors are for."""
         for tensor in tensors:
             storage = self._live.get(tensor.untyped_storage()._cdata)
             if storage is not None:
@@ -150,9 +150,9 @@ class _Ledger(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is _DEVICE:  # asked more often than all the rest together
+        if func is _DEVICE:  # called more often than all others together
             return args[0].device
-        if func.namespace == "prim":  # other questions
+        if func.namespace == "prim":  # other queries
             return func(*args, **(kwargs or {}))
         modes = torch.is_inference_mode_enabled(), torch.get_default_dtype()
         key = func, modes, *_key(args), *_key((kwargs or {}).items())
@@ -196,9 +196,9 @@ class _Result:
     Attributes:
         size: its sizes, strides and offset into its storage.
         dtype: its type.
-        device: where it would be.
-        source: which argument has its storage; None for a storage of its own.
-        same: it is that argument.
+        device: the device it would be on.
+        source: the argument whose storage it shares; None for its own storage.
+        same: whether it is that argument itself.
     """
 
     size: tuple[torch.Size, tuple[int, ...], int]
@@ -210,15 +210,15 @@ class _Result:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What an operator makes of arguments such as these, so that PyTorch is asked only once.
+    """An operator's results for arguments like these, so that PyTorch is asked only once.
 
-    A step has some ten thousand operators, of which few differ, and each question takes it a tenth
-    of a millisecond.
+    A step has some ten thousand operator calls, few of which differ, and each query takes PyTorch a
+    tenth of a millisecond.
 
     Attributes:
         workspace: see `kernel_workspace`.
-        results: None for one that isn't wanted; None altogether if PyTorch must be asked again.
-        kind: of what holds the results, or of the only one.
+        results: None for an unwanted one; None as a whole if PyTorch must be asked again.
+        kind: the type of the container of results, or of the only result.
     """
 
     workspace: int
@@ -233,7 +233,7 @@ class _Answer:
 
 
 def _described(out: Any, args: tuple[Any, ...]) -> list[_Result | None] | None:
-    """What is to be known to make the results again; None if they can't be."""
+    """What is needed to make the results again; None if they can't be."""
     sources = {
         arg.untyped_storage()._cdata: number
         for number, arg in enumerate(args)
@@ -254,7 +254,7 @@ def _described(out: Any, args: tuple[Any, ...]) -> list[_Result | None] | None:
         size = tensor.shape, tensor.stride(), int(tensor.storage_offset())
         same = source is not None and tensor is args[source]
         if source is None:
-            # Alone in a storage that is no larger than it must be.
+            # It is alone in a storage of minimal size.
             if storage._cdata in storages or storage.nbytes() != _least_storage(tensor):
                 return None
             storages.add(storage._cdata)
@@ -282,12 +282,12 @@ def _least_storage(t: Tensor) -> int:
 
 
 def _is_constant(tensor: Tensor) -> bool:
-    """Whether it has data all the same, such as an optimizer's count of steps."""
+    """Whether it has data nevertheless, such as an optimizer's step count."""
     return getattr(tensor, "constant", None) is not None
 
 
 def _key(values: Iterable[Any]) -> Iterator[Hashable]:
-    """What an operator's results may depend on, short of data."""
+    """What an operator's results may depend on, apart from data."""
     for value in values:
         if isinstance(value, Tensor):
             constant = _is_constant(value)
@@ -299,7 +299,7 @@ def _key(values: Iterable[Any]) -> Iterator[Hashable]:
 
 
 def _as_laid_out(func: Any, args: tuple[Any, ...], out: Any) -> Any:
-    """Reflection padding keeps its input's layout; PyTorch's fake one forgets it."""
+    """Reflection padding keeps its input's layout; PyTorch's fake version doesn't."""
     if func not in _PADDINGS:
         return out
     layout = suggest_memory_format(args[_PADDINGS[func]])
@@ -314,7 +314,7 @@ _PADDINGS = {
     _aten.reflection_pad2d_backward.default: 1,
     _aten.reflection_pad3d_backward.default: 1,
 }
-"""Operators, and which argument is the input."""
+"""Operators, with the index of their input."""
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
@@ -323,13 +323,13 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 @contextmanager
 def _watching(ledger: _Ledger) -> Iterator[None]:
-    """Within, parameters, their gradients and optimizers' states are marked as they come up."""
+    """While active, marks parameters, their gradients and optimizers' states as they appear."""
 
     def registered(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         if parameter is not None:
             ledger.mark([parameter], "parameters")
             if parameter.requires_grad:
-                # Not a hook on the tensor, for which a memory-saving core would take another path.
+                # Not a hook on the tensor, as that would change a memory-saving core's path.
                 parameter.register_post_accumulate_grad_hook(accumulated)
 
     def accumulated(parameter: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Sizes of memory as people write them."""
+"""Parses and formats memory sizes as people write them."""
 
 import re
 
@@ -6,13 +6,13 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
 
 MOST = 2**60
-"""Bytes that no machine has."""
+"""More bytes than any machine has."""
 
 
 def parse_bytes(text: str) -> int | None:
-    """The number of bytes that a text such as 8GiB, 500 MB or 1.5g names; None if it names none.
+    """The number of bytes in a text such as 8GiB, 500 MB or 1.5g; None if it can't be parsed.
 
-    A number without a unit names none: 8 would be bytes to us, and gigabytes to who wrote it.
+    A number needs a unit: 8 would mean bytes to us, but gigabytes to the person who wrote it.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]i?)b?|b)", text.strip().lower())
     if match is None:
@@ -22,7 +22,7 @@ def parse_bytes(text: str) -> int | None:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes as MiB, or GiB from 10,000 MiB up, to three digits at least."""
+    """Bytes as MiB, or GiB from 10,000 MiB, with at least three digits."""
     mib = count / 2**20
     if mib >= 10_000:
         return f"{mib / 1024:.1f} GiB"

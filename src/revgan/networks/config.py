@@ -73,8 +73,8 @@ class GeneratorConfig:
         stored_blocks: how many blocks of the core store their activations anyway, in "reversible"
             and "lean"; "auto" decides this too.
         slabs: in "lean", into how many slabs encoders and decoders cut their images along the
-            longest axis; tensors of full resolution and K channels then exist a slab at a time. 8
-            to 16 save most. 0 or 1: none. Results differ from those without slabs by rounding.
+            longest axis; tensors of full resolution and K channels then exist a slab at a time; 8
+            save most. 0 or 1: none. Results differ from those without slabs by rounding.
     """
 
     model: Model = "revgan"

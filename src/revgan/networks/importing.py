@@ -40,7 +40,7 @@ def import_model(
 
     Raises:
         UsageError: `epoch` or `direction` says what the source says already.
-        UserError: the source is no such checkpoint, or `model` is in the way.
+        UserError: the source isn't such a checkpoint, or `model` already exists.
         OSError: a file can't be read or written.
     """
     model = model.resolve()
@@ -57,7 +57,9 @@ def import_model(
 
 def _check_target(model: Path) -> None:
     if model.exists() and (not model.is_dir() or any(model.iterdir()) or model == Path.cwd()):
-        raise UserError(f"{model} is in the way; name a new or empty folder for the model")
+        raise UserError(
+            f"{model} exists and isn't an empty folder; name a new or empty folder for the model"
+        )
 
 
 def _write(generator: TwoWayGenerator, model: Path) -> None:

@@ -44,15 +44,15 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             with unfinished.open("rb") as file:
                 os.fsync(file.fileno())
     except SafetensorError as error:
-        raise _system_error(error) from error
+        raise _system_error(error, path) from error
 
 
-def _system_error(error: SafetensorError) -> OSError:
+def _system_error(error: SafetensorError, path: Path) -> OSError:
     """The system's error, which safetensors only has in words: "... (os error 28)"."""
     number = re.search(r"\(os error (\d+)\)", str(error))
     if number is None:
-        return OSError(errno.EIO, str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1])))
+        return OSError(errno.EIO, str(error), str(path))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
 
 
 def save_generator(generator: TwoWayGenerator, folder: Path) -> None:

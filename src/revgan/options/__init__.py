@@ -1,4 +1,4 @@
-"""What commands share of the command line: the parser, and the options of whole runs."""
+"""The parts of the command line that commands share: the parser, and the options of runs."""
 
 from revgan.options.parser import Parser
 from revgan.options.runs import (

@@ -1,4 +1,4 @@
-"""A parser whose mistakes are told in one sentence, and whose help speaks in words."""
+"""A parser that reports mistakes in one sentence, and describes types in words."""
 
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Iterable, Sequence
@@ -11,14 +11,14 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from revgan.errors import LARGEST, UsageError, one_line, short
 
 LISTED_IN_USAGE = 20
-"""Options of a command that its usage line still names one by one."""
+"""The most options that a command's usage line lists one by one."""
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """Says types in words, and leaves out what the help says already.
+    """Describes types in words, and omits what the help says already.
 
-    That is: types beside a list of choices, absent defaults. Argparse and jsonargparse format help
-    in methods that begin with an underscore, and have no others to override.
+    That means types beside a list of choices, and missing defaults. Argparse and jsonargparse
+    format help in methods that start with an underscore; there are no others to override.
     """
 
     def add_usage(
@@ -28,7 +28,7 @@ class HelpFormatter(DefaultHelpFormatter):
         groups: Iterable[Any],
         prefix: str | None = None,
     ) -> None:
-        """Many options are named once only, in their list, and not in the usage as well."""
+        """Long lists of options aren't repeated in the usage line."""
         actions = list(actions)
         inputs = [action for action in actions if not action.option_strings]
         if len(actions) - len(inputs) > LISTED_IN_USAGE:
@@ -40,7 +40,7 @@ class HelpFormatter(DefaultHelpFormatter):
         text: str = super()._get_help_string(action)
         if action.default in (None, ""):
             text = text.replace(", default: %(default)s", "").replace(" (default: %(default)s)", "")
-        # Docstrings mark the names of other options with backticks, which a terminal would show.
+        # Docstrings put other options' names in backticks, which a terminal would show.
         return text.replace("type: %(type)s", "%(type)s").replace("`", "")
 
     def _get_type_str(self, action: Action) -> str | None:
@@ -49,7 +49,7 @@ class HelpFormatter(DefaultHelpFormatter):
 
 
 class _Help(Action):
-    """``--help``, with the defaults that the options before it choose."""
+    """``--help``, with the defaults chosen by the options before it."""
 
     def __call__(self, parser: Any, namespace: Any, *_: Any) -> None:
         parser.start(namespace)
@@ -58,14 +58,14 @@ class _Help(Action):
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's parser, but a mistake raises `UsageError` with one sentence.
+    """jsonargparse's parser, but mistakes raise `UsageError` with one sentence.
 
     Args:
-        command: the command's name behind ``revgan``.
+        command: the command's name after ``revgan``.
 
     Attributes:
-        start: called with the options, sets the defaults that some of these choose, such as those
-            of a preset; the options are then read again, on top.
+        start: called with the options to set defaults that some options choose, such as a preset's;
+            the options are then read again on top.
     """
 
     def __init__(self, command: str = "") -> None:
@@ -78,16 +78,16 @@ class Parser(ArgumentParser):
         self.start: Callable[[Namespace], None] = _leave_defaults
         self._tasks: Any = None
         self.add_argument(
-            "-h", "--help", action=_Help, nargs=0, dest=SUPPRESS, help="show this help and end"
+            "-h", "--help", action=_Help, nargs=0, dest=SUPPRESS, help="show this help and exit"
         )
 
     def add_task(self, name: str, task: "Parser", what: str, *, required: bool = False) -> None:
         """Adds a command below this one.
 
         Args:
-            name: what it is called, in the option `task` too.
-            task: its parser; its options are those of the namespace `name`.
-            what: what it does, for the list in the help.
+            name: its name, also in the option `task`.
+            task: its parser, whose options go into the namespace `name`.
+            what: its description for the help.
             required: whether one of the tasks must be named.
         """
         if self._tasks is None:
@@ -100,11 +100,13 @@ class Parser(ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str], namespace: Namespace | None = None, **how: Any
     ) -> Namespace:
-        """The options given.
+        """Reads the options.
 
         Raises:
-            UsageError: something is wrong with them.
+            UsageError: the options are wrong.
         """
+        if "" in args:
+            raise UsageError(f"an argument is empty; fill it or omit it, see {self.prog} --help")
         try:
             options = super().parse_args(args, namespace, **how)
             if self.start is not _leave_defaults:
@@ -116,11 +118,11 @@ class Parser(ArgumentParser):
         return options
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Raises `UsageError`; called by jsonargparse with its report of several lines."""
+        """Raises `UsageError`; jsonargparse calls it with a report of several lines."""
         raise UsageError(f"{one_line(message).rstrip('.')}; {self._remedy()}") from ex
 
     def _remedy(self) -> str:
-        """The option that a misspelt one may mean, or where all are listed."""
+        """Suggests the option that a misspelt one may mean, or where all are listed."""
         # argparse has no public list of its options.
         known = [name for name in self._option_string_actions if name.startswith("--")]
         for argument in self.args:
@@ -139,10 +141,10 @@ def _leave_defaults(options: Namespace) -> None:
 
 
 def _check_finite(options: Namespace) -> None:
-    """Refuses numbers that no computation gets on with.
+    """Refuses infinite numbers and NaN.
 
     Raises:
-        UsageError: names the first.
+        UsageError: the message names the first.
     """
     for name, value in vars(options.as_flat()).items():
         for number in value if isinstance(value, list | tuple) else (value,):
@@ -151,7 +153,7 @@ def _check_finite(options: Namespace) -> None:
 
 
 def _accepted(option: Action) -> str:
-    """What an option's value may be, in words."""
+    """The values that an option accepts, in words."""
     hint = getattr(option, "_typehint", str)
     kinds = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
     return " or ".join(map(_kind, kinds))

@@ -1,4 +1,4 @@
-"""The options of a whole run: every field of `RunConfig`, from presets, files, command line."""
+"""The options of a run: every field of `RunConfig`, from presets, files and the command line."""
 
 import inspect
 from argparse import SUPPRESS
@@ -22,14 +22,14 @@ from revgan.plain_yaml import read_yaml
 from revgan.training.config import RunConfig, preset_names, preset_path
 
 SECTIONS: dict[str, Any] = {f.name: f.type for f in fields(RunConfig) if is_dataclass(f.type)}
-"""The dataclasses within `RunConfig`, by field."""
+"""The dataclasses in `RunConfig`, by field."""
 
 
 class _ConfigFile(ActionConfigFile):
-    """``--config``, which refuses a file that holds anything but options of a run."""
+    """``--config``, which refuses files that hold anything but a run's options."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        # As today's options, and not as the file has them, which may be an earlier version's.
+        # With today's options: the file may be from an earlier version.
         content = yaml.safe_dump(_read(Path(values)))
         try:
             # jsonargparse has no types here.
@@ -39,7 +39,7 @@ class _ConfigFile(ActionConfigFile):
 
 
 def add_folder_option(parser: Parser) -> None:
-    """``--run``, of commands that make a run."""
+    """``--run``, for commands that make a run."""
     parser.add_argument(
         "--run",
         metavar="FOLDER",
@@ -50,13 +50,15 @@ def add_folder_option(parser: Parser) -> None:
 def add_run_options(parser: Parser) -> None:
     """``--preset``, ``--config``, and an option for every field of `RunConfig`.
 
-    What they start from, `parser.start` says by `start_from`; here it is the preset given.
+    `parser.start` sets their defaults with `start_from`; here, to the given preset.
     """
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help=f"where options start from: {', '.join(preset_names())}; --preset NAME --help shows "
-        "its values",
+        help=(
+            f"the preset to start from: {', '.join(preset_names())}; --preset NAME --help shows "
+            "its values"
+        ),
     )
     parser.add_argument(
         "--config",
@@ -68,14 +70,14 @@ def add_run_options(parser: Parser) -> None:
     parser.add_class_arguments(RunConfig, skip=set(SECTIONS))
     for name, section in SECTIONS.items():
         title = inspect.cleandoc(section.__doc__).splitlines()[0].rstrip(".")
-        # Without a group of jsonargparse's own, which would take a whole section as --data too.
+        # Without a jsonargparse group, which would also accept a whole section as --data.
         group = parser.add_argument_group(title)
         group.add_class_arguments(section, name, as_group=False, instantiate=False)
     parser.add_argument(
         "--memory-budget",
         dest="runtime.memory_budget",
         type=str | None,
-        default=SUPPRESS,  # the default is that of the long form
+        default=SUPPRESS,  # the long form has the default
         help="short for --runtime.memory_budget",
     )
     parser.start = lambda options: start_from(parser, options.preset)
@@ -88,12 +90,12 @@ def start_from(
 
     Args:
         parser: with the options of `add_run_options`.
-        preset: the first defaults; None for those of the preset default.
-        files: configurations, each on top of those before.
-        values: on top of all, by the names of options.
+        preset: the first defaults; None for the preset called default.
+        files: configurations, each on top of the ones before.
+        values: the topmost values, by the options' names.
 
     Raises:
-        UsageError: there is no such preset, or a file is no configuration.
+        UsageError: there is no such preset, or a file isn't a configuration.
     """
     preset = "default" if preset is None else preset
     if preset not in preset_names():
@@ -107,7 +109,7 @@ def start_from(
             raise UsageError(f"{path}: {error}") from error
         parser.set_defaults({name: options[name] for name in _given(content)})
     parser.set_defaults(dict(values or {}))
-    shown = f"The defaults shown are those of the preset {preset}."
+    shown = f"The defaults shown are from the preset {preset}."
     parser.description = f"{parser.description or ''} {shown}".strip()
 
 
@@ -127,11 +129,11 @@ def run_config(options: Namespace) -> RunConfig:
     for name, section in SECTIONS.items():
         try:
             sections[name] = section(**options[name].as_dict())
-        except ValueError as error:  # its first word is the field
+        except ValueError as error:  # the error starts with the field's name
             raise UsageError(f"--{name}.{error}") from error
     try:
         return RunConfig(objective=options.objective, **sections)
-    except ValueError as error:  # its first word is an option
+    except ValueError as error:  # the error starts with an option's name
         raise UsageError(f"--{error}") from error
 
 
@@ -140,10 +142,10 @@ def stored_config(path: Path, changes: Mapping[str, Any] | None = None) -> RunCo
 
     Args:
         path: its config.yaml.
-        changes: other values, by the names of options.
+        changes: other values, by the options' names.
 
     Raises:
-        UsageError: the file is no configuration, or a value is out of its range.
+        UsageError: the file isn't a configuration, or a value is out of its range.
     """
     parser = Parser("train")
     add_run_options(parser)
@@ -152,10 +154,10 @@ def stored_config(path: Path, changes: Mapping[str, Any] | None = None) -> RunCo
 
 
 def check_startable(config: RunConfig) -> RunConfig:
-    """The configuration of a training that can start on this machine, with an absolute path.
+    """The configuration with an absolute path, if training can start on this machine.
 
     Raises:
-        UserError: there is no data or no such device, or a memory budget that nothing would keep.
+        UserError: there is no data or no such device, or the memory budget would have no effect.
     """
     from revgan.data.sets import BUILT_IN
 
@@ -167,13 +169,13 @@ def check_startable(config: RunConfig) -> RunConfig:
     require_device(config.runtime.device, "runtime.device")
     if config.runtime.memory_budget is not None and config.generator.memory != "auto":
         raise UsageError(
-            "--memory-budget is for generator.memory auto to use, not for "
-            f"{config.generator.memory}; give --generator.memory auto, or --memory-budget null"
+            f"--memory-budget needs generator.memory auto, not {config.generator.memory}; give "
+            "--generator.memory auto, or --memory-budget null"
         )
     if config.runtime.memory_budget is not None and config.generator.core == "ode":
         raise UsageError(
-            "--memory-budget can't be kept with generator.core ode, whose memory is not predicted; "
-            "omit it"
+            "--memory-budget can't be guaranteed for generator.core ode, whose memory can't be "
+            "predicted; omit it"
         )
     path = Path(config.data.path)
     # Absolute, so that the run can be resumed and evaluated from another folder.
@@ -183,12 +185,12 @@ def check_startable(config: RunConfig) -> RunConfig:
 
 
 def require_images(config: RunConfig, run: Path, remedy: str) -> None:
-    """Refuses a run whose images have been moved away.
+    """Refuses a run whose images are no longer there.
 
     Args:
         config: the run's.
         run: its folder.
-        remedy: what to do then.
+        remedy: what the message tells the user to do.
     """
     from revgan.data.sets import BUILT_IN
 
@@ -198,7 +200,7 @@ def require_images(config: RunConfig, run: Path, remedy: str) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The options in a YAML file, and nothing but options.
+    """Reads a YAML file that holds only options.
 
     Raises:
         UsageError: it can't be read, isn't YAML, or has unknown keys.

@@ -1,4 +1,4 @@
-"""The options of commands that use trained models: which, where, on what, and in what windows."""
+"""The options of commands that use trained models: which model, which device, which windows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,28 +20,30 @@ Statistics = Literal["exact", "approximate"]
 
 
 def add_test_options(parser: Parser) -> None:
-    """The options of commands that translate the test of runs, which `trained_config` reads."""
+    """The options of commands that translate runs' test sets; `trained_config` reads them."""
     parser.add_argument("--device", type=Device, default="auto", help="where to run")
     parser.add_argument(
         "--model",
         type=ModelChoice,
         default="last",
-        help="of each run: of the last step, or the best by training.best_by",
+        help="which model of each run: the last step's, or the best by training.best_by",
     )
     parser.add_argument(
         "--resize",
         metavar="PIXELS",
         type=int | None,
-        help="scale the shorter side of test images to so many pixels, rather than to the run's "
-        "data.resize; such as data.crop, where data.resize is only there to crop from",
+        help=(
+            "scale test images' shorter side to this many pixels instead of the run's data.resize, "
+            "for example to data.crop"
+        ),
     )
 
 
 def trained_config(run: "RunFolder", options: Namespace) -> RunConfig:
-    """The configuration of a run that is there, to translate its test in float32.
+    """The configuration of an existing run, to translate its test set in float32.
 
     Raises:
-        UserError: its images are gone, there is no such device, or its images can't be so scaled.
+        UserError: its images are gone or can't be scaled this way, or there is no such device.
     """
     changes = {"runtime.device": options.device, "runtime.precision": "float32"}
     if options.resize is not None:
@@ -58,16 +60,16 @@ def add_names_option(parser: Parser) -> None:
         metavar="NAME",
         type=str | None,
         nargs="+",
-        help="what to call the runs; by default as their folders",
+        help="names for the runs; by default those of their folders",
     )
 
 
 def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str, RunFolder]":
-    """Runs by the names that tables and figures give them; by default, those of their folders.
+    """Runs by their names in tables and figures; by default, the names of their folders.
 
     Raises:
-        UserError: a folder holds no run.
-        UsageError: names are too few, too many, or not apart.
+        UserError: a folder doesn't hold a run.
+        UsageError: there are too few or too many names, or equal ones.
     """
     from revgan.training.runs import existing_run
 
@@ -78,8 +80,7 @@ def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str
             names = [str(run.root) for run in runs]
     if len(names) != len(runs) or len(set(names)) < len(names):
         raise UsageError(
-            f"--names must be a name for each of {len(runs)} runs, all different, not "
-            f"{', '.join(names)}"
+            f"--names must give each of {len(runs)} runs a different name, not {', '.join(names)}"
         )
     return dict(zip(names, runs, strict=True))
 
@@ -87,16 +88,18 @@ def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str
 def add_window_options(parser: Parser) -> None:
     """The options `--window`, `--overlap` and `--statistics`, which `window_options` reads.
 
-    Their defaults are those of `WindowOptions`, which can't be asked without PyTorch.
+    Their defaults equal those of `WindowOptions`, which can't be imported without PyTorch.
     """
     parser.add_argument(
         "--window",
         metavar="auto|whole|SIZE",
         type=str,
         default="auto",
-        help="whole: each file in one pass; SIZE: files that are larger in parts of so many pixels "
-        "or voxels a side; auto: in one pass where that fits into the free memory, else in the "
-        "largest parts that fit",
+        help=(
+            "whole: each file in one pass; SIZE: larger files in parts with this many pixels or "
+            "voxels per side; auto: in one pass if that fits the free memory, else in the largest "
+            "parts that fit"
+        ),
     )
     parser.add_argument(
         "--overlap",
@@ -117,7 +120,7 @@ def add_window_options(parser: Parser) -> None:
 
 
 def window_options(options: Namespace) -> "WindowOptions":
-    """What was given of `add_window_options`."""
+    """Reads the options of `add_window_options`."""
     from revgan.inference.planning import WindowOptions
 
     return WindowOptions(options.window, options.overlap, options.statistics)

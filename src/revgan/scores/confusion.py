@@ -1,7 +1,7 @@
 """Scores of label maps: how many pixels have their true class.
 
-They are those of the Cityscapes benchmark (Cordts et al., 2016), which image translation took over
-(Isola et al., 2017, Section 4.3): all follow from how often each class was taken for each other.
+These are the Cityscapes benchmark's (Cordts et al., 2016), which image translation adopted (Isola
+et al., 2017, Section 4.3). All follow from how often each class was taken for each other.
 """
 
 import torch
@@ -11,19 +11,19 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from revgan.data.labels import IGNORED
 
 SCORES = ("pixel_accuracy", "class_accuracy", "class_iou")
-"""What `segmentation_scores` gives, in order."""
+"""The scores that `segmentation_scores` returns, in order."""
 
 
 def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """How many pixels of each true class were taken for each class.
+    """Counts how many pixels of each true class were taken for each class.
 
     Args:
-        predicted: (H, W), int64, classes from 0 up.
+        predicted: (H, W), int64, classes from 0.
         truth: (H, W), int64; pixels that are `IGNORED` don't count.
-        classes: how many there are.
+        classes: the number of classes.
 
     Returns:
-        (classes, classes), int64: true class by predicted one.
+        (classes, classes), int64: true class by predicted class.
 
     Raises:
         ValueError: the shapes differ.
@@ -42,13 +42,13 @@ def segmentation_scores(confusion: Tensor) -> Tensor:
     """Scores of summed confusions.
 
     Args:
-        confusion: (..., K, K), true class by predicted one.
+        confusion: (..., K, K), true class by predicted class.
 
     Returns:
-        (..., 3), float64: the share of pixels that are right; the mean over classes of that share
-        among a class's pixels; the mean over classes of intersection over union. A class that no
-        pixel has is left out of the second, and out of the third if no pixel was taken for it
-        either. NaN where no pixel counts.
+        (..., 3), float64: the share of correct pixels; the mean over classes of that share within
+        the class; the mean over classes of intersection over union. A class without pixels is left
+        out of the second, and out of the third if no pixel was taken for it either. NaN if no pixel
+        counts.
     """
     counts = confusion.double()
     right = counts.diagonal(dim1=-2, dim2=-1)
@@ -61,7 +61,7 @@ def segmentation_scores(confusion: Tensor) -> Tensor:
 def class_iou(confusion: Tensor) -> Tensor:
     """Intersection over union of each class, (..., K) for (..., K, K).
 
-    The union of a class is what has it or was taken for it; NaN where nothing was.
+    A class's union is all pixels that have it or were taken for it; NaN if there are none.
     """
     counts = confusion.double()
     right = counts.diagonal(dim1=-2, dim2=-1)

@@ -1,4 +1,4 @@
-"""How far a set of images is from another, by the features of a network."""
+"""Distances between two sets of images, by a network's features."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,16 +13,16 @@ from revgan.scores.intervals import Estimate, resamples, with_intervals
 _TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 Features = Callable[[Tensor], Tensor]
-"""Makes features (D,) of an image (C, *spatial) in [-1, 1]."""
+"""Computes the features (D,) of an image (C, *spatial) in [-1, 1]."""
 
 
 def kid(features_x: Tensor, features_y: Tensor) -> Estimate:
     """Kernel inception distance (Binkowski et al., 2018) for features of any network.
 
-    The unbiased estimate of the squared maximum mean discrepancy under the kernel
-    (x . y / D + 1)^3, over all images at once rather than over random subsets: around 0 for sets
-    from one distribution, and as often below as above. Its interval comes from resampling both
-    sets; a pair of an image with itself counts in none. Of two images each there is no interval.
+    The unbiased estimate of the squared maximum mean discrepancy under the kernel (x . y / D +
+    1)^3, over all images at once rather than over random subsets. For sets from one distribution it
+    is around 0, as often below as above. Its interval comes from resampling both sets; pairs of an
+    image with itself never count. Sets of two images have no interval.
 
     Args:
         features_x: (N, D).
@@ -33,7 +33,7 @@ def kid(features_x: Tensor, features_y: Tensor) -> Estimate:
     """
     n, m = len(features_x), len(features_y)
     if min(n, m) < 2:
-        raise ValueError("a distance between sets takes two images of each")
+        raise ValueError("a distance between sets needs at least two images of each")
     x, y = features_x.double(), features_y.double()
     within_x, within_y, across = _kernel(x, x), _kernel(y, y), _kernel(x, y)
 
@@ -42,19 +42,19 @@ def kid(features_x: Tensor, features_y: Tensor) -> Estimate:
         return means - 2 * ((times_x @ across) * times_y).sum(1, keepdim=True) / (n * m)
 
     value = distance(x.new_ones(1, n), y.new_ones(1, m))
-    if max(n, m) == 2:  # of two images each, every resample with a score is these themselves
+    if max(n, m) == 2:  # with two images each, every resample that has a score is the set itself
         return Estimate(float(value))
     return with_intervals(value[0], distance(resamples(n), resamples(m, seed=1)))[0]
 
 
 def _mean_within(kernel: Tensor, times: Tensor) -> Tensor:
-    """The mean over pairs of different images, each of which comes up `times` (R, N); (R, 1).
+    """The mean (R, 1) over pairs of different images, which occur `times` (R, N).
 
-    NaN where there is no such pair, as all draws are of one image.
+    NaN if there is no such pair, because all draws are the same image.
     """
     total = ((times @ kernel) * times).sum(1) - times.square() @ kernel.diagonal()
     pairs = times.sum(1).square() - times.square().sum(1)
-    # With no pair, rounding makes of 0 / 0 an infinity as well.
+    # Without a pair, rounding may turn 0 / 0 into infinity too.
     return (total / pairs).where(pairs > 0, torch.nan)[:, None]
 
 
@@ -63,14 +63,14 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 class RandomFeatures:
-    """Features of convolutions whose weights were drawn once and never trained.
+    """Features from convolutions with random, untrained weights.
 
-    They need no download and are the same everywhere. They tell colours, contrasts and textures
-    apart, as any convolutions do, but know nothing of objects: a set of sharp nonsense in the right
-    colours gets a good distance. Distances compare with others of the same features only.
+    They need no download and are the same everywhere. Like any convolutions, they distinguish
+    colours, contrasts and textures, but they know nothing about objects: sharp nonsense in the
+    right colours gets a good distance. Distances are comparable only for the same features.
 
     Args:
-        channels: of the images.
+        channels: the images'.
         spatial_dims: 2 or 3.
     """
 
@@ -103,7 +103,7 @@ class RandomFeatures:
 
 
 def inception_features(device: torch.device) -> Features:
-    """The 2,048 features of the Inception network that FID and KID are published with.
+    """The 2,048 features of the Inception network used for published FID and KID.
 
     Raises:
         UserError: torch-fidelity is missing, or its weights can't be downloaded.
@@ -129,7 +129,7 @@ def inception_features(device: torch.device) -> Features:
     def features(image: Tensor) -> Tensor:
         if image.shape[0] != 3:
             raise UserError(
-                f"--distribution inception takes images of 3 channels, not {image.shape[0]}"
+                f"--distribution inception takes images with 3 channels, not {image.shape[0]}"
             )
         pixels = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         result: Tensor = network(pixels[None].to(device))
@@ -140,9 +140,9 @@ def inception_features(device: torch.device) -> Features:
 
 @contextmanager
 def _tensors_only() -> Iterator[None]:
-    """Within, downloaded weights are read as tensors: a pickle of anything else is refused.
+    """Reads downloaded weights only as tensors while active; other pickles are refused.
 
-    The libraries that load them leave that to this variable of PyTorch's.
+    The libraries that load them leave this to PyTorch's environment variable.
     """
     before = os.environ.get(_TENSORS_ONLY)
     os.environ[_TENSORS_ONLY] = "1"
@@ -159,7 +159,7 @@ def fid(features_x: Tensor, features_y: Tensor) -> float:
     """Frechet distance of two sets of features (Heusel et al., 2017).
 
     Args:
-        features_x: (N, D), N of 2 or more; published values take thousands.
+        features_x: (N, D), N of at least 2; published values use thousands.
         features_y: (M, D).
     """
     x, y = features_x.double(), features_y.double()
@@ -173,7 +173,7 @@ def fid(features_x: Tensor, features_y: Tensor) -> float:
 
 
 def perceptual_distance(device: torch.device) -> Callable[[Tensor, Tensor], float]:
-    """LPIPS (Zhang et al., 2018) with AlexNet, of two images (3, H, W) in [-1, 1].
+    """LPIPS (Zhang et al., 2018) with AlexNet, between two images (3, H, W) in [-1, 1].
 
     Raises:
         UserError: torchvision is missing, or its weights can't be downloaded.
@@ -197,7 +197,7 @@ def perceptual_distance(device: torch.device) -> Callable[[Tensor, Tensor], floa
     @torch.inference_mode()
     def distance(x: Tensor, y: Tensor) -> float:
         if len(x) != 3 or len(y) != 3:
-            raise UserError(f"--lpips takes images of 3 channels, not {len(x)}")
+            raise UserError(f"--lpips takes images with 3 channels, not {len(x)}")
         batch = (image[None].to(device).clamp(-1, 1) for image in (x, y))
         return float(metric(*batch))
 

@@ -1,4 +1,4 @@
-"""How sure a score is: bootstrap intervals over the images (Efron and Tibshirani, 1993, ch. 13)."""
+"""Bootstrap intervals of scores over the images (Efron and Tibshirani, 1993, ch. 13)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 RESAMPLES = 2000
-"""Enough for the ends of a 95% interval to stay put to a few percent of its width."""
+"""With this many, the ends of a 95% interval vary by a few percent of its width."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Estimate:
 
     Attributes:
         value: the score.
-        low: lower end of its 95% interval; None where it has none, as with one image.
+        low: lower end of its 95% interval; None if there is none, as with one image.
         high: upper end.
     """
 
@@ -29,12 +29,12 @@ class Estimate:
 def bootstrap(
     per_image: Tensor, statistic: Callable[[Tensor], Tensor] | None = None
 ) -> list[Estimate]:
-    """Scores over images, and how much they vary with the images that happen to be in the test.
+    """Scores over images, with intervals for how much they depend on the choice of test images.
 
     Args:
-        per_image: (N, *rest): what is known of each image, such as its confusion matrix.
-        statistic: makes the scores (S, k) of means over images (S, *rest); by default these
-            themselves, flattened.
+        per_image: (N, *rest), the values of each image, such as its confusion matrix.
+        statistic: computes scores (S, k) from means over images (S, *rest); by default the
+            flattened means.
 
     Returns:
         The k scores.
@@ -59,9 +59,9 @@ def bootstrap(
 
 
 def resamples(count: int, seed: int = 0) -> Tensor:
-    """How often each of `count` images comes up when as many are drawn with replacement.
+    """How often each of `count` images occurs when as many are drawn with replacement.
 
-    The draws are the same in each call with the same seed.
+    The same seed gives the same draws.
 
     Returns:
         (RESAMPLES, count), float64.
@@ -71,9 +71,10 @@ def resamples(count: int, seed: int = 0) -> Tensor:
 
 
 def with_intervals(values: Tensor, resampled: Tensor) -> list[Estimate]:
-    """Scores (k,), from the 2.5th to the 97.5th percentile of what resamples gave, (RESAMPLES, k).
+    """Scores (k,) with intervals from the 2.5th to the 97.5th percentile of `resampled` (RESAMPLES,
+    k).
 
-    Resamples without a score, NaN, are left out.
+    Resamples without a score (NaN) are left out.
     """
     ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
     low, high = resampled.nanquantile(ends, dim=0)

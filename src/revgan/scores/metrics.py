@@ -1,10 +1,10 @@
-"""Distances between translations and the truth, beside two references that need no network.
+"""Distances between translations and the truth, with two references that need no network.
 
-A score means little alone: on aligned domains an untouched input, or one even colour, may already
-be close to the truth. `candidates` therefore has all three.
+A score alone says little: in aligned domains, an unchanged input or a uniform colour may already be
+close to the truth. So `candidates` returns all three.
 
-Scores may be taken inside masks alone, such as that of the brain in a volume: the even background
-around it, right in any translation, would flatter all of them.
+Scores can be restricted to masks, such as that of the brain in a volume: the uniform background,
+which every translation gets right, would flatter all of them.
 """
 
 from collections.abc import Iterable
@@ -21,24 +21,24 @@ from revgan.scores.similarity import ssim_map
 _T = TypeVar("_T")
 
 Kind = Literal["model", "reference", "ceiling"]
-"""What made a scored image: a model; a reference that needs none, which models should beat; or a
-ceiling, which they can hardly reach."""
+"""What made a scored image: a model; a reference that needs no model, which models should beat; or
+a ceiling, which they can hardly reach."""
 
 PSNR_CAP = 100.0
-"""The PSNR, in dB, of an image equal to the truth, where the ratio itself is infinite."""
+"""The PSNR, in dB, of an image that equals the truth, for which it would be infinite."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over images of each image's distance to the truth, in all of it or inside its mask.
+    """Mean distances to the truth over images, everywhere or inside masks.
 
     Attributes:
         mae: mean absolute error in grey levels of 0..255.
-        psnr: peak signal-to-noise ratio in dB; an image's counts `PSNR_CAP` at most.
-        ssim: structural similarity in [-1, 1] (Wang et al., 2004), by a Gaussian window of sigma
+        psnr: peak signal-to-noise ratio in dB, at most `PSNR_CAP` per image.
+        ssim: structural similarity in [-1, 1] (Wang et al., 2004), with a Gaussian window of sigma
             1.5 and 11 positions along each spatial axis, over the image with reflected borders.
             Inside a mask: the mean of the similarities at the mask's positions, whose windows also
-            see what is around it.
+            see the surroundings.
         count: the number of images.
     """
 
@@ -49,7 +49,7 @@ class Scores:
 
 
 class Candidate(NamedTuple):
-    """An image (C, *spatial) that may stand for the truth, and what made it."""
+    """A candidate for the truth, (C, *spatial), and what made it."""
 
     method: str
     image: Tensor
@@ -59,11 +59,11 @@ class Candidate(NamedTuple):
 def score_pairs(
     pairs: Iterable[tuple[Tensor, Tensor]], masks: Iterable[Tensor | None] | None = None
 ) -> Scores:
-    """Scores predictions against the truth, image by image, so that sizes may differ.
+    """Scores predictions against the truth, image by image, so sizes may differ.
 
     Args:
         pairs: (prediction, truth), each (C, *spatial) in [-1, 1], with two or three spatial sizes.
-        masks: (*spatial) each, bool, one for each pair: the positions that count. None counts all.
+        masks: (*spatial), bool, one per pair: the positions that count; None counts all.
 
     Raises:
         ValueError: there is no pair, a pair's shapes differ or can't be scored, or a mask is empty
@@ -77,15 +77,15 @@ def score_pairs(
 
 
 def score_pair(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(MAE, PSNR, SSIM) of one image, float64, see `score_pairs`."""
+    """(MAE, PSNR, SSIM) of one image, float64; see `score_pairs`."""
     spatial = truth.shape[1:]
     if prediction.shape != truth.shape or len(spatial) not in (2, 3):
         raise ValueError(
             f"a prediction and its truth must have the same shape (C, *spatial), with two or three "
             f"spatial sizes, not {tuple(prediction.shape)} and {tuple(truth.shape)}"
         )
-    # On the CPU: a GPU may convolve float32 with the precision of TF32, and SSIM's variances, small
-    # differences of large numbers, would be lost.
+    # On the CPU: a GPU may convolve float32 in TF32, which would lose SSIM's variances, small
+    # differences of large numbers.
     x, y = (image.detach().cpu().float().add(1).div(2) for image in (prediction, truth))
     x, y, similarity = (_inside(mask, image) for image in (x, y, ssim_map(x, y)))
     return torch.stack(
@@ -107,7 +107,7 @@ def _with_masks(
 
 
 def _inside(mask: Tensor | None, image: Tensor) -> Tensor:
-    """(C, N): what an image (C, *spatial) holds at the N positions of its mask, or everywhere."""
+    """(C, N): an image's values (C, *spatial) at the N positions of its mask, or everywhere."""
     if mask is None:
         return image.flatten(1)
     if mask.dtype != torch.bool or mask.shape != image.shape[1:] or not mask.any():
@@ -120,9 +120,9 @@ def _inside(mask: Tensor | None, image: Tensor) -> Tensor:
 
 
 def match_channels(x: Tensor, channels: int) -> Tensor | None:
-    """The image (C, *spatial) with another number of channels, where that has a plain meaning.
+    """Converts an image (C, *spatial) to another number of channels, if that has a clear meaning.
 
-    Grey becomes colour by repetition and colour grey by its mean; None for any other change.
+    Grey is repeated to become colour, and colour becomes grey by its mean; None for other changes.
     """
     if x.shape[0] == channels:
         return x
@@ -138,8 +138,8 @@ def mean_colour(images: Iterable[Tensor], masks: Iterable[Tensor | None] | None 
 
     Args:
         images: (C, *spatial) each, of any sizes.
-        masks: (*spatial) each, bool, one for each image: the pixels that count. None counts all;
-            an image whose mask is empty counts nothing.
+        masks: (*spatial), bool, one per image: the pixels that count; None counts all. An image
+            with an empty mask counts nothing.
 
     Returns:
         (C,), float32, on the CPU.
@@ -155,24 +155,26 @@ def mean_colour(images: Iterable[Tensor], masks: Iterable[Tensor | None] | None 
         total = total + flat.sum(1, dtype=torch.float64).cpu()
         pixels += flat.shape[1]
     if pixels == 0:
-        raise ValueError("there is no image, or no mask with a pixel, to take the mean colour of")
+        raise ValueError(
+            "there are no images, or no pixels in their masks, to take the mean colour of"
+        )
     return (total / pixels).float()
 
 
 def candidates(
     image: Tensor, translation: Tensor, truth: Tensor, mean_colour: Tensor, method: str
 ) -> list[Candidate]:
-    """A translation, and two images beside it that no network made.
+    """A translation, and two reference images that no network made.
 
     Args:
-        image: what was translated, (C, *spatial) in [-1, 1].
-        translation: what the model made of it.
-        truth: the image of the other domain that belongs to it.
+        image: the input, (C, *spatial) in [-1, 1].
+        translation: the model's translation.
+        truth: its partner in the other domain.
         mean_colour: (C,), the mean colour of the other domain's training images.
         method: the model's name.
 
     Returns:
-        The translation; "input unchanged", left out where `match_channels` knows no way between the
+        The translation; "input unchanged", left out if `match_channels` can't convert between the
         domains' channels; "mean training colour", called "mean training intensity" for volumes.
     """
     found = [Candidate(method, translation, "model")]

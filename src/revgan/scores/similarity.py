@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 _SIGMA, _REACH = 1.5, 5
-"""Of the window: its standard deviation, and the positions that it sees to either side."""
+"""The window's standard deviation, and how many positions it reaches to either side."""
 
 
 def ssim_map(x: Tensor, y: Tensor) -> Tensor:
-    """SSIM at each position by a Gaussian window; Wang et al. (2004), equation 13.
+    """SSIM at each position, with a Gaussian window; Wang et al. (2004), equation 13.
 
-    torchmetrics computes the same, but convolves volumes with a cube of 1,331 weights, where three
-    lines of 11 do.
+    torchmetrics computes the same, but convolves volumes with a cube of 1,331 weights instead of
+    three lines of 11.
 
     Args:
         x: (C, *spatial) in [0, 1], float32 or float64.
@@ -32,10 +32,10 @@ def ssim_map(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _local_mean(image: Tensor) -> Tensor:
-    """The mean in a Gaussian window about each position of (C, *spatial), one axis after another.
+    """The mean in a Gaussian window around each position of (C, *spatial), axis by axis.
 
-    Borders are reflected: the neighbour of the first position is the second, on both sides. Where
-    the window reaches beyond the opposite border, too, this one is reflected in turn.
+    Borders are reflected: the neighbour of the first position is the second, on both sides. If the
+    window reaches beyond the opposite border too, that one is reflected in turn.
     """
     offsets = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
     weights = torch.exp(-((offsets / _SIGMA) ** 2) / 2)

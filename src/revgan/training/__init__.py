@@ -1,4 +1,4 @@
-"""Objectives, the training step and loop, schedules, checkpoints, and the plan of their memory."""
+"""Objectives, the training step and loop, schedules, checkpoints, and the memory plan."""
 
 from typing import TYPE_CHECKING
 
@@ -83,5 +83,5 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:
-    # Imported on first use: who needs a configuration or the help does without accelerate.
+    # Imported on first use: configurations and help don't need accelerate.
     __getattr__ = face(__name__, _HOMES)

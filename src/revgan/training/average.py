@@ -9,18 +9,20 @@ from revgan.networks import TwoWayGenerator
 
 
 class WeightAverage:
-    """Follows a generator's weights through training; a GAN's average is often better than its end.
+    """Follows a generator's weights through training; their average is often better than the last
+    ones.
 
-    Source: Yazici et al., "The Unusual Effectiveness of Averaging in GAN Training", ICLR 2019. The
-    decay is lower early on, so that the initial weights are soon forgotten: it is the lower of the
-    given one and (1 + step) / (10 + step), as in TensorFlow's `tf.train.ExponentialMovingAverage`.
+    Source: Yazici et al., "The Unusual Effectiveness of Averaging in GAN Training", ICLR 2019.
+    Early on, the decay is lower, so that the initial weights are soon forgotten: it is the lesser
+    of the given one and (1 + step) / (10 + step), as in TensorFlow's
+    `tf.train.ExponentialMovingAverage`.
 
-    PyTorch's `torch.optim.swa_utils.AveragedModel` has no such start. In each update it also reads
-    a tensor's value, which waits for the GPU, and which the planner's fake tensors don't have.
+    PyTorch's `torch.optim.swa_utils.AveragedModel` has no such start. Each update also reads a
+    tensor's value, which waits for the GPU, and which the planner's fake tensors don't have.
 
     Args:
-        network: another one of the same architecture, on the same device; it will hold the average.
-        decay: the share of the average that stays in a step, below 1.
+        network: a second network of the same architecture, on the same device, to hold the average.
+        decay: the share of the average that is kept in a step, below 1.
     """
 
     def __init__(self, network: TwoWayGenerator, decay: float) -> None:
@@ -29,20 +31,20 @@ class WeightAverage:
         self.decay = decay
 
     def start(self, weights: Mapping[str, Tensor]) -> None:
-        """Takes over a state dict: that of the generator, or that of an earlier average.
+        """Starts from a state dict of the generator or of an earlier average.
 
         Raises:
-            RuntimeError: it belongs to another network.
+            RuntimeError: it belongs to a different network.
         """
         self.network.load_state_dict(weights)
 
     @torch.no_grad()
     def update(self, network: TwoWayGenerator, step: int) -> None:
-        """Moves towards the weights of `network`, and its batch norms' running statistics.
+        """Moves towards the weights of `network` and its batch norms' running statistics.
 
         Args:
-            network: the one that is trained.
-            step: the number of the step that it has just done, from 0.
+            network: the trained network.
+            step: the number, from 0, of the step just done.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
         mine, theirs = self.network.state_dict(), network.state_dict()

@@ -1,8 +1,8 @@
-"""The batches of a training's steps, and what becomes of errors on their way.
+"""The batches for training steps, and the errors that occur while loading them.
 
-Images are read by this process, or by worker processes. A worker hands on values, but of an error
-only a traceback in words; so an error takes the place of its sample, as one sentence. The first one
-ends the batches.
+Images are read by this process or by worker processes. A worker can pass on values, but only the
+traceback of an error; so an error replaces its sample, as one sentence. The first one ends the
+batches.
 """
 
 import logging
@@ -29,17 +29,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Failure:
-    """Stands for a sample or a batch that can't be had.
+    """Stands for a sample or batch that can't be loaded.
 
     Attributes:
-        cause: why, in one sentence.
+        cause: the reason, in one sentence.
     """
 
     cause: str
 
 
 class _Told(Dataset[tuple[Tensor, Tensor] | _Failure]):
-    """Samples, or failures in their place."""
+    """Samples, or failures instead."""
 
     def __init__(self, samples: TrainingSamples) -> None:
         self._samples = samples
@@ -51,19 +51,19 @@ class _Told(Dataset[tuple[Tensor, Tensor] | _Failure]):
             return _Failure(str(error))
         except OSError as error:
             return _Failure(io_sentence(error))
-        except Exception as error:  # a library's, of a file that it can't make sense of
+        except Exception as error:  # from a library, for a file that it can't read
             _log.debug("sample %d", number, exc_info=True)
             if out_of_memory(error):
                 return _Failure(
-                    "memory is not enough to load images; lower --runtime.workers or "
+                    "there isn't enough memory to load images; lower --runtime.workers or "
                     "--training.batch_size"
                 )
             what = f"{type(error).__name__}: {one_line(error, 200)}"
-            return _Failure(f"training sample {number} can't be made ({what}); check its images")
+            return _Failure(f"training sample {number} can't be loaded ({what}); check its images")
 
 
 def _joined(items: list[tuple[Tensor, Tensor] | _Failure]) -> list[Tensor] | _Failure:
-    """A batch of each domain; or the first failure among their samples."""
+    """A batch of each domain, or the first failure among their samples."""
     for item in items:
         if isinstance(item, _Failure):
             return item
@@ -71,23 +71,23 @@ def _joined(items: list[tuple[Tensor, Tensor] | _Failure]) -> list[Tensor] | _Fa
         batch: list[Tensor] = default_collate(items)  # in a worker, into shared memory
     except (RuntimeError, OSError, MemoryError) as error:
         return _Failure(
-            f"memory for a batch of images is not enough ({one_line(error, 200)}); make room in "
-            "/dev/shm, or lower --runtime.workers or --training.batch_size"
+            f"there isn't enough memory for a batch of images ({one_line(error, 200)}); free space "
+            "in /dev/shm, or lower --runtime.workers or --training.batch_size"
         )
     return batch
 
 
 class Batches:
-    """A process's share of the batches, on its device; a context, which ends the workers.
+    """A process's share of the batches, on its device; a context that ends the workers.
 
     Args:
-        samples: of the training.
-        config: of the run.
-        trainer: whose steps they are for.
+        samples: the training samples.
+        config: the run's.
+        trainer: the trainer that uses them.
         first: the first step.
 
     Attributes:
-        failure: why there is no further batch, in one sentence, if there should be one.
+        failure: why the batches ended early, in one sentence, if they did.
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class Batches:
         others = multiprocessing.active_children()
         self._iterator = self._started()
         self._workers = [one for one in multiprocessing.active_children() if one not in others]
-        # PyTorch's handler raises an error for a dead worker wherever this process is, in the
-        # middle of a step too, where there is nothing whole to keep. `next` finds out as well.
+        # PyTorch's handler raises an error for a dead worker at any moment, even in the middle of a
+        # step, when there is no complete state to save. `next` notices it too.
         self._handler = None
         if self._workers and hasattr(signal, "SIGCHLD"):  # not on Windows
             self._handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -131,7 +131,7 @@ class Batches:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Unless the error refers to it, this asks the workers to end, and waits for seconds.
+        # Unless the error refers to it, this asks the workers to end and waits for seconds.
         del self._iterator
         for worker in self._workers:
             worker.kill()
@@ -140,7 +140,7 @@ class Batches:
             signal.signal(signal.SIGCHLD, self._handler)
 
     def next(self) -> Batch | None:
-        """The next batch; None after the last one, and after a failure."""
+        """The next batch; None after the last one or a failure."""
         item = self._next()
         if isinstance(item, _Failure):
             self.failure = item.cause
@@ -155,7 +155,7 @@ class Batches:
 
     def _started(self) -> Iterator[list[Tensor] | _Failure]:
         hook = sys.unraisablehook
-        sys.unraisablehook = lambda _: None  # a half-made iterator fails once more as it is dropped
+        sys.unraisablehook = lambda _: None  # a half-made iterator fails again when it is dropped
         try:
             return iter(self._loader)
         except OSError as error:
@@ -163,18 +163,18 @@ class Batches:
         finally:
             sys.unraisablehook = hook
         raise UserError(
-            f"processes to load images can't be started ({why}); lower --runtime.workers, set it "
-            "to 0, or make room in /dev/shm"
+            f"worker processes can't be started ({why}); lower --runtime.workers, set it to 0, or "
+            "free space in /dev/shm"
         )
 
     def _next(self) -> list[Tensor] | _Failure | None:
         try:
             item: list[Tensor] | _Failure | None = next(self._iterator, None)
         except (RuntimeError, OSError) as error:
-            # Errors of samples don't get here: this is the passage from process to process.
+            # Samples' errors don't get here; this is for passing data between processes.
             item = _Failure(
-                f"the processes that load images can't hand them on ({one_line(error, 200)}); "
-                "make room in /dev/shm, or set --runtime.workers 0"
+                f"the processes that load images can't pass them on ({one_line(error, 200)}); free "
+                "space in /dev/shm, or set --runtime.workers 0"
             )
         return item and (self._death() or item)
 

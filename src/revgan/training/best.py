@@ -1,4 +1,4 @@
-"""The best model so far by a validation score, beside the last one."""
+"""Keeps the best model so far by validation score, besides the last one."""
 
 import json
 import math
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from revgan.data.preparation import Preparation
+from revgan.errors import notice
 from revgan.files import write_text
 from revgan.networks import TwoWayGenerator
 from revgan.networks.pretrained import save_generator
@@ -19,13 +20,13 @@ RECORD = "best.json"
 
 @dataclass(frozen=True)
 class Best:
-    """What is known of the best model, as it stands in best.json.
+    """The record of the best model in best.json.
 
     Attributes:
-        step: after which it was saved.
-        by: the score by which it is the best.
-        split: which images were scored: "val", or "test" where there are no others.
-        mae: in grey levels of 0..255, like all scores the mean of both directions.
+        step: the number of steps after which it was saved.
+        by: the score that chose it.
+        split: which images were scored: "val", or "test" if there are no others.
+        mae: in grey levels of 0..255; like all scores, the mean of both directions.
         psnr: in dB.
         ssim: in [-1, 1].
     """
@@ -39,18 +40,26 @@ class Best:
 
     @classmethod
     def read(cls, folder: Path) -> "Best | None":
-        """That in a run's best/; None without one."""
+        """That in a run's best/; None without one, or if the record is damaged, which it tells."""
+        path = folder / RECORD
         try:
-            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-        except (OSError, TypeError, ValueError):
+            best = cls(**json.loads(path.read_text(encoding="utf-8", errors="replace")))
+            numbers = best.step, best.mae, best.psnr, best.ssim
+            if all(map(math.isfinite, numbers)) and isinstance(best.step, int):
+                return best
+        except FileNotFoundError:  # no best model yet, or killed while one was saved
             return None
+        except (OSError, TypeError, ValueError, RecursionError):
+            pass
+        notice(f"{path} is damaged, so the run has no best model")
+        return None
 
 
 class BestModel:
     """Keeps the model folder of the best validation.
 
     Args:
-        folder: the run's best/; it has the files of model/ and best.json.
+        folder: the run's best/; it has the same files as model/, and best.json.
         by: the score that decides: the lowest MAE, or the highest PSNR or SSIM.
         split: which images are scored.
         preparation: for the model folder, as for model/.
@@ -68,7 +77,7 @@ class BestModel:
         self._best = Best.read(folder)
 
     def offer(self, generator: TwoWayGenerator, step: int, scores: Mapping[str, float]) -> bool:
-        """Saves the generator if it is better than the best so far; whether it is.
+        """Saves the generator if it is better than the best so far; returns whether it is.
 
         Args:
             generator: after `step` steps.
@@ -82,7 +91,7 @@ class BestModel:
         if not self._is_better(offered):
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The record must never stand beside other weights, even if the process is killed here.
+        # The record must never be beside other weights, even if the process is killed here.
         (self.folder / RECORD).unlink(missing_ok=True)
         if self.preparation is not None:
             self.preparation.write(self.folder)
@@ -92,7 +101,7 @@ class BestModel:
         return True
 
     def _is_better(self, offered: Best) -> bool:
-        # Options may change: the best was perhaps chosen by another score, or on another split.
+        # Options may change: the best may have been chosen by another score, or on another split.
         score, best = getattr(offered, self.by), getattr(self._best, self.by, None)
         if not all(map(math.isfinite, (offered.mae, offered.psnr, offered.ssim))):
             return False
@@ -102,10 +111,10 @@ class BestModel:
 
 
 def forget_best_after(folder: Path, step: int) -> None:
-    """Removes the best model if it is of a step after `step`, which a resumed run will do again.
+    """Removes the best model if it is from a step after `step`, which a resumed run repeats.
 
-    The best model until `step` was overwritten by it, so the resumed run starts without one. If it
-    does the same again, it comes to the same best model, which is better than all before it.
+    It has overwritten the best model up to `step`, so the resumed run starts without one. If the
+    run repeats the same steps, it finds the same best model, which is better than all before it.
     """
     best = Best.read(folder)
     if best is None or best.step > step:

@@ -1,9 +1,10 @@
-"""Checkpoints: all that a resumed run needs, written whole or not at all, read without pickle."""
+"""Checkpoints: everything that a resumed run needs, without pickle, complete or not at all."""
 
 import errno
+import hashlib
 import json
+import math
 import os
-import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,12 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from revgan.errors import UserError, one_line
+from revgan.errors import UserError, notice, one_line
 from revgan.files import write_text
 from revgan.networks.pretrained import save_tensors
+from revgan.text import shell_word
 
 TENSORS = "state.safetensors"
 PROGRESS = "progress.json"
+BUILDING = ".step-"
+"""How the names of unfinished checkpoints begin."""
 
 Counts = dict[str, dict[str, float]]
 
@@ -25,14 +29,14 @@ Counts = dict[str, dict[str, float]]
 def save_checkpoint(
     folder: Path, step: int, tensors: dict[str, Tensor], counts: Counts, keep: int
 ) -> Path:
-    """Writes ``folder/step-N`` as a whole or not at all, then drops all but the latest `keep`.
+    """Writes ``folder/step-N`` completely or not at all, then removes all but the latest `keep`.
 
     Args:
         folder: the run's checkpoints.
         step: steps done.
         tensors: weights, moments and pools.
-        counts: what a resumed run needs besides, by name.
-        keep: how many checkpoints stay.
+        counts: other numbers that a resumed run needs, by name.
+        keep: how many checkpoints to keep.
 
     Raises:
         UserError: the disk is full or not writable; earlier checkpoints are untouched.
@@ -43,9 +47,11 @@ def save_checkpoint(
     building: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".step-", dir=folder))
+        building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder))
         save_tensors(building / TENSORS, tensors)
-        write_text(building / PROGRESS, json.dumps({"step": step, **counts}, allow_nan=False))
+        counted = {"step": step, "sha256": _digest(building / TENSORS), **counts}
+        write_text(building / PROGRESS, json.dumps(counted, allow_nan=False))
+        _flush(building)
         building.chmod(0o755)
         building.rename(final)
         _flush(folder)
@@ -60,55 +66,106 @@ def save_checkpoint(
 
 
 def not_written(error: OSError, path: Path, checkpoints: Path) -> UserError:
-    """The error to show for a file that could not be written, with how to go on."""
+    """The error for a file that couldn't be written, with how to continue."""
     full = error.errno == errno.ENOSPC
     reason = "no space is left on the disk" if full else (error.strerror or str(error))
     whole = _steps(checkpoints)
     remedy = "make room" if full else "make the place writable"
     if not whole:
         return UserError(
-            f"{path} could not be written: {reason}; {remedy}, remove the run folder, train again"
+            f"{path} could not be written: {reason}; {remedy}, remove the run folder and train "
+            "again"
         )
     return UserError(
-        f"{path} could not be written: {reason}; {remedy} and go on with --resume from step "
-        f"{whole[-1]}, the last whole checkpoint"
+        f"{path} could not be written: {reason}; {remedy} and continue with --resume from step "
+        f"{whole[-1]}, the last complete checkpoint"
     )
 
 
 def how_to_go_on(checkpoints: Path) -> str:
-    """How to go on with a run that has ended in an error, from its folder of checkpoints."""
+    """How to continue a run that ended in an error, given its folder of checkpoints."""
     whole = _steps(checkpoints)
     if not whole:
-        return "no checkpoint was written yet, so train anew"
-    run = shlex.quote(str(checkpoints.parent))
-    return f"go on from step {whole[-1]} with revgan train --resume {run}"
+        return "no checkpoint was written yet, so train again"
+    run = checkpoints.parent
+    return f"go on from step {whole[-1]} with revgan train --resume {shell_word(run)}"
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:
-    """The latest checkpoint: steps done, tensors on the CPU, and the counts given with them.
+    """The latest whole checkpoint: steps done, tensors on the CPU, and the counts given with them.
+
+    One that a broken disk or a power cut has damaged is named, and the one before it taken.
 
     Raises:
-        UserError: there is none, or it can't be read.
+        UserError: there is none, none is whole, or one isn't what this program writes.
     """
     steps = _steps(folder)
     if not steps:
         raise UserError(
             f"{folder} holds no checkpoint to resume from; train again in another run folder"
         )
-    latest = folder / f"step-{steps[-1]}"
-    try:
-        progress = json.loads((latest / PROGRESS).read_text(encoding="utf-8"))
-        step = int(progress.pop("step"))
-        return step, load_file(latest / TENSORS), progress
-    except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
-        remedy = "remove it to resume from the one before" if len(steps) > 1 else "train again"
+    reasons = []
+    for step in reversed(steps):
+        path = folder / f"step-{step}"
+        try:
+            loaded = _load(path, step)
+        except (OSError, SafetensorError, ValueError) as error:
+            reasons.append(f"the checkpoint {path} can't be read ({one_line(error, 200)})")
+            continue
+        for reason in reasons:
+            notice(f"{reason}; the one of step {step} is taken instead")
+        return loaded
+    raise UserError(f"{reasons[0]}; train again in another run folder")
+
+
+def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
+    """A checkpoint.
+
+    Raises:
+        OSError, SafetensorError, ValueError: it is damaged.
+        UserError: it is whole, but says what can't be.
+    """
+    counts = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
+    if not isinstance(counts, dict):
+        raise ValueError(f"{PROGRESS} holds no counts")
+    if counts.pop("step", None) != step:
         raise UserError(
-            f"the checkpoint {latest} can't be read ({one_line(error)}); {remedy}"
-        ) from error
+            f"the checkpoint {path} is damaged: its {PROGRESS} says another step; remove it to "
+            "resume from the one before"
+        )
+    digest = counts.pop("sha256", None)
+    if digest is not None and digest != _digest(path / TENSORS):
+        raise ValueError(f"{TENSORS} isn't what was written")
+    if any(not _numbers(values) for values in counts.values()):
+        raise ValueError(f"{PROGRESS} holds something else than numbers")
+    return step, load_file(path / TENSORS), counts
+
+
+def _numbers(values: object) -> bool:
+    return isinstance(values, dict) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in values.values()
+    )
+
+
+def forget_checkpoints_after(folder: Path, step: int) -> None:
+    """Removes those of later steps, which a resumed run comes to again: they were damaged.
+
+    What a killed process left unfinished goes as well.
+    """
+    for unfinished in folder.glob(f"{BUILDING}*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    for later in _steps(folder):
+        if later > step:
+            shutil.rmtree(folder / f"step-{later}", ignore_errors=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _steps(folder: Path) -> list[int]:
-    """Steps of the whole checkpoints, ascending."""
+    """The steps of complete checkpoints, ascending."""
     names = (path.name.removeprefix("step-") for path in folder.glob("step-*"))
     return sorted(int(name) for name in names if name.isdigit())
 

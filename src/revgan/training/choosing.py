@@ -1,4 +1,4 @@
-"""What `generator.memory auto` chooses: the fastest way to train within a budget."""
+"""Chooses for `generator.memory auto`: the fastest way to train within a budget."""
 
 import os
 from dataclasses import dataclass, replace
@@ -21,11 +21,12 @@ from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 from revgan.training.largest import largest_size
 from revgan.training.prediction import Workload, predict_training
+from revgan.training.processes import together
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How training will use memory.
+    """How training uses memory.
 
     Attributes:
         generator: the generator's configuration, with its memory mode decided.
@@ -36,7 +37,7 @@ class Choice:
     prediction: StepPrediction
 
     def __str__(self) -> str:
-        """Such as: reversible with 12 of 30 blocks stored."""
+        """For example "reversible with 12 of 30 blocks stored"."""
         stored, depth = self.generator.stored_blocks, self.generator.depth
         return self.generator.memory + (
             f" with {stored} of {depth} blocks stored" if stored else ""
@@ -44,14 +45,14 @@ class Choice:
 
 
 def choose_memory(workload: Workload, budget: int) -> Choice:
-    """The fastest way to train within a budget.
+    """Chooses the fastest way to train within a budget.
 
-    In this order, as far as the training can use these modes: naive; reversible with as many blocks
-    stored as fit; reversible; lean with as many blocks stored as fit; lean.
+    It tries, as far as the training can use them: naive; reversible with as many blocks stored as
+    fit; reversible; lean with as many blocks stored as fit; lean.
 
     Args:
-        workload: the training; what its generator says of memory does not matter.
-        budget: bytes for all that training keeps on the device.
+        workload: the training; its generator's memory mode doesn't matter.
+        budget: bytes for everything that training keeps on the device.
 
     Raises:
         UserError: nothing fits.
@@ -77,7 +78,7 @@ def _nothing_fits(workload: Workload, least: Choice, budget: int) -> UserError:
     size = largest_size(same, budget)
     return UserError(
         f"training at size {workload.size} needs {format_bytes(least.prediction.total)} even with "
-        f"generator.memory {memory}, and there are {format_bytes(budget)}; "
+        f"generator.memory {memory}, but only {format_bytes(budget)} are available; "
         + ("set losses.consensus_weight 0, or " if workload.config.losses.consensus_weight else "")
         + (f"lower data.crop to {size}" if size else "no size fits: lower the networks' widths")
     )
@@ -89,7 +90,7 @@ def _choice(workload: Workload, **changes: Any) -> Choice:
 
 
 def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) -> Choice:
-    """As many blocks stored as fit, between none, which fits, and every one."""
+    """As many stored blocks as fit, between none, which fits, and all."""
     depth = none.generator.depth
     choices = {depth: every, 0: none}
 
@@ -103,28 +104,29 @@ def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) 
 
 
 def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:
-    """Bytes for each process: of the budget given, else of what is free; the least of all.
+    """Bytes per process, from the given budget or the free memory; the least of all processes.
 
-    Processes on CUDA have a device each, others share their machine's memory.
+    Processes on CUDA have one device each; others share their machine's memory.
     """
     device, given = accelerator.device, config.runtime.memory_budget
     budget = free_budget(device) if given is None else parse_bytes(given) or 0
     if device.type != "cuda":
         # torchrun and accelerate launch set it; num_processes counts those of all machines.
         budget //= int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-    return int(accelerator.gather(torch.tensor([budget], device=device)).min())
+    with together():
+        return int(accelerator.gather(torch.tensor([budget], device=device)).min())
 
 
 def decide_memory(
     config: RunConfig, channels: tuple[int, int], accelerator: Accelerator, console: Console
 ) -> RunConfig:
-    """Replaces `generator.memory` auto by what the planner finds, and says so.
+    """Replaces `generator.memory` auto with what the planner finds, and says so.
 
     Args:
         config: of the run.
         channels: of A and B.
-        accelerator: of the training; all its processes decide by the smallest budget.
-        console: for one line.
+        accelerator: the training's; all processes use the smallest budget.
+        console: for one line of output.
 
     Raises:
         UserError: nothing fits.

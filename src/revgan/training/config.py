@@ -1,4 +1,4 @@
-"""The whole configuration of a run, as it stands in a run folder's config.yaml."""
+"""A run's whole configuration, as in a run folder's config.yaml."""
 
 import re
 from dataclasses import asdict, dataclass, field, fields
@@ -19,7 +19,7 @@ Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScoreName = Literal["mae", "psnr", "ssim"]
 
 MANY, MOST_STEPS = 2**16, 10**12
-"""The largest crop, batch or pool, and the largest number of steps: beyond, it was a slip."""
+"""The largest crop, batch or pool, and the largest number of steps; larger values are typos."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class LossConfig:
     """The losses and their weights.
 
     Attributes:
-        adversarial: the form of the GAN loss: scores are compared with 1 and 0 ("least-squares"),
-            likewise behind a Sigmoid ("least-squares-sigmoid"), or as in the original GAN
+        adversarial: the form of the GAN loss: scores are compared with 1 and 0 directly
+            ("least-squares"), after a Sigmoid ("least-squares-sigmoid"), or as in the original GAN
             ("cross-entropy").
         cycle_weight: weight of the L1 cycle-consistency loss (unpaired).
         identity_weight: weight of the identity loss as a fraction of `cycle_weight` (unpaired; 0
-            leaves it out; needs domains of equal channels).
+            omits it; needs domains with equal channels).
         l1_weight: weight of the L1 distance to the true translation (paired).
         pool_size: generated images kept for the discriminators (unpaired).
-        consensus_weight: gamma of consensus optimization (Mescheder et al., 2017; 0 leaves it out;
-            needs generator.memory naive, or auto).
+        consensus_weight: gamma of consensus optimization (Mescheder et al., 2017; 0 omits it; needs
+            generator.memory naive, or auto).
     """
 
     adversarial: AdversarialForm = "least-squares"
@@ -58,7 +58,7 @@ class OptimizerConfig:
     """Adam and its learning rate.
 
     Attributes:
-        lr: learning rate, kept for the first half of training, then linear to 0 (Table 1).
+        lr: learning rate, constant in the first half of training, then linear to 0 (Table 1).
         beta1: decay of the gradient's mean.
         beta2: decay of the squared gradient's mean.
     """
@@ -78,28 +78,28 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long training goes on and what it leaves on its way.
+    """How long to train, and what to save along the way.
 
     Attributes:
         epochs: passes over the images of the larger domain.
         steps: training steps in all; null trains for `epochs` instead.
         batch_size: samples per step and device.
-        seed: of every random draw: weights, order, crops, flips, dropout, image pools.
+        seed: for all random draws: weights, order, crops, flips, dropout, image pools.
         log_every: steps between lines of metrics.jsonl and TensorBoard scalars.
         sample_every: steps between pictures of translated validation or test images.
-        validate_every: steps between scores of validation images, or of test images where there
-            are no others; the last step is always scored too. null scores none, and keeps no best
+        validate_every: steps between scores of validation images, or of test images if there are no
+            others; the last step is always scored too. null turns scores off, and keeps no best
             model.
-        validation_images: how many are scored in each direction, evenly spread over all.
-        best_by: the score, averaged over both directions, whose best model is kept in best/, where
-            the truth is known. Lower is better for MAE, higher for PSNR and SSIM.
+        validation_images: how many to score in each direction, evenly spread over all.
+        best_by: the score, averaged over both directions, that chooses the best model, which is
+            kept in best/ if the truth is known. Lower is better for MAE, higher for PSNR and SSIM.
         checkpoint_every: steps between checkpoints.
-        keep_checkpoints: how many of the latest checkpoints stay on disk.
-        on_nan: what becomes of a step whose losses or gradients are infinite or not numbers: "stop"
-            ends the run with the last checkpoint; "skip N", such as skip 10, leaves the step out,
-            up to N in a row, and counts it. No such weights are ever saved.
-        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights;
-            the average is then shown, scored and saved. null saves the weights as they are.
+        keep_checkpoints: how many of the latest checkpoints to keep on disk.
+        on_nan: what to do if a step's losses or gradients are infinite or NaN: "stop" ends the run
+            with the last checkpoint; "skip N", such as skip 10, skips and counts the step, up to N
+            in a row. Such weights are never saved.
+        ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
+            which is then shown, scored and saved; null saves the weights themselves.
     """
 
     epochs: int = 200
@@ -134,27 +134,26 @@ class TrainingConfig:
 
     @property
     def skips(self) -> int:
-        """How many steps in a row may be left out because they diverge."""
+        """How many diverging steps in a row may be skipped."""
         match = re.fullmatch(r"skip +([1-9]\d{0,8})", self.on_nan)
         return int(match[1]) if match else 0
 
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """Where training runs; nothing here changes what it computes beyond rounding.
+    """Where training runs; nothing here changes its results beyond rounding.
 
     Attributes:
         device: "auto" takes a GPU if there is one.
-        precision: of the arithmetic within the networks; "auto" takes bf16 on GPUs that have
-            it, else float32.
+        precision: of the networks' arithmetic; "auto" takes bf16 on GPUs that have it, else
+            float32.
         workers: processes that load images; null takes 4 on a GPU, 0 on the CPU.
-        memory_budget: how much of the device's memory training may take, such as 8GiB, for
-            generator.memory auto, shared by a machine's processes on the CPU; null takes what is
-            free.
-        wandb: log to W&B too; needs the package wandb. With WANDB_MODE=offline, into the run's
-            folder.
-        mlflow: log to MLflow too; needs the package mlflow. To the server MLFLOW_TRACKING_URI, or
-            without it into the run's folder.
+        memory_budget: how much of the device's memory generator.memory auto may use, such as 8GiB;
+            processes on one machine's CPU share it. null takes what is free.
+        wandb: also log to W&B, with WANDB_MODE=offline into the run's folder; needs the package
+            wandb.
+        mlflow: also log to MLflow, to the server MLFLOW_TRACKING_URI or else into the run's folder;
+            needs the package mlflow.
     """
 
     device: Device = "auto"
@@ -180,13 +179,13 @@ class RunConfig:
     Attributes:
         objective: "unpaired" learns from two unrelated sets of images (CycleGAN's losses),
             "paired" from aligned pairs (pix2pix's losses); both directions are trained at once.
-        data: the images, and how they are brought to size.
+        data: the images, and how they are prepared.
         generator: the generator's architecture.
         discriminator: the discriminators' architecture.
-        losses: the losses that are minimised, and their weights.
+        losses: the losses and their weights.
         optimizer: the optimizer, Adam.
-        training: how long training goes on, and what it leaves on its way.
-        runtime: where training runs; nothing here changes what it computes beyond rounding.
+        training: how long to train, and what to save along the way.
+        runtime: where training runs; nothing here changes its results beyond rounding.
     """
 
     objective: ObjectiveKind = "unpaired"
@@ -215,13 +214,13 @@ class RunConfig:
         if self.losses.consensus_weight > 0 and memory not in ("auto", "naive"):
             raise ValueError(
                 "losses.consensus_weight above 0 needs second derivatives, which generator.memory "
-                f"{memory} doesn't have; set generator.memory to naive or auto"
+                f"{memory} doesn't support; set generator.memory to naive or auto"
             )
         if self.runtime.precision == "fp16":
             self._check_fp16()
 
     def _check_fp16(self) -> None:
-        """Refuses what fails with fp16's scaled gradients, which are sometimes infinite."""
+        """Refuses what fails with fp16's scaled gradients, which can be infinite."""
         if self.generator.core == "ode":
             raise ValueError(
                 "runtime.precision fp16 makes an ODE's gradients infinite; use bf16 or float32 "
@@ -240,12 +239,12 @@ class RunConfig:
 
     @property
     def size_multiple(self) -> int:
-        """The side of a training image is a multiple of this."""
+        """The sides of training images are multiples of this."""
         return self.generator.size_multiple
 
     @property
     def min_size(self) -> int:
-        """The least side of a training image."""
+        """The smallest side of a training image."""
         least = max(self.generator.min_size, self.discriminator.min_size)
         return -(-least // self.size_multiple) * self.size_multiple
 
@@ -256,13 +255,13 @@ class RunConfig:
 
     @property
     def model_name(self) -> str:
-        """What the literature calls the model."""
+        """The model's name in the literature."""
         if self.generator.model == "revgan":
             return "RevGAN"
         return "pix2pix" if self.paired else "CycleGAN"
 
     def changed_networks(self, other: "RunConfig") -> list[str]:
-        """The options that make the other's networks, their game or what they see different."""
+        """The options that differ and change the networks, their game or what they see."""
         changed = ["objective"] if self.objective != other.objective else []
         for name in ("generator", "discriminator"):
             mine, others = asdict(getattr(self, name)), asdict(getattr(other, name))
@@ -279,15 +278,15 @@ class RunConfig:
         return changed
 
     def to_yaml(self) -> str:
-        """The configuration as YAML; the command line reads it back with ``--config``."""
+        """The configuration as YAML, which ``--config`` reads back."""
         return yaml.safe_dump(asdict(self), sort_keys=False)
 
 
 def preset_path(name: str) -> Path:
-    """The file of a preset that comes with the package."""
+    """The file of a preset in the package."""
     return Path(__file__).parent.parent / "presets" / f"{name}.yaml"
 
 
 def preset_names() -> list[str]:
-    """Names that `preset_path` knows."""
+    """The names that `preset_path` knows."""
     return sorted(path.stem for path in preset_path("any").parent.glob("*.yaml"))

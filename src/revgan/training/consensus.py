@@ -1,15 +1,15 @@
 """Consensus optimization (Mescheder, Nowozin and Geiger, "The Numerics of GANs", 2017).
 
-Every player of a game follows the gradient of a loss of its own. Together these gradients are a
-vector field v over all weights, which need not be the gradient of anything: it can turn around an
-equilibrium instead of leading there. Consensus optimization adds ``gamma * grad R`` with ``R = 1/2
-||v||^2`` to the gradients of all players; R has its minimum where v is 0.
+Every player of a game follows the gradient of its own loss. Together these gradients form a vector
+field v over all weights that need not be the gradient of anything: it can circle an equilibrium
+instead of leading to it. Consensus optimization adds ``gamma * grad R`` with ``R = 1/2 ||v||^2`` to
+the gradients of all players; R is minimal where v is 0.
 
-The gradient of R has second derivatives of each loss, mixed ones among them; memory-saving modes
-have none. All losses are alive at once, which takes several times the memory; docs/paper.md has
-numbers. The paper (Section 3) tried it and found it too slow.
+The gradient of R needs second derivatives of each loss, including mixed ones, which memory-saving
+modes don't support. All losses are alive at once, which takes several times the memory (numbers in
+docs/paper.md). The paper (Section 3) tried it and found it too slow.
 
-R is large here because the losses' weights are: gamma has to be far below the reference's 10.
+R is large here because the losses' weights are, so gamma must be far below the reference's 10.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,16 +27,16 @@ def consensus_term(objective: Objective, players: Players, batch: Batch) -> Term
 
     The generator's loss is the sum of its terms, the judges' the sum of theirs, as training
     minimises them, but with two differences. R depends on both through both: the judges see the
-    translations with their graph, and no network is frozen. The judges see these translations
-    alone, not the image pool, whose images have no graph. Running statistics of batch norms stay as
-    they are. Training computes R in float32, and dropout draws masks of its own for it.
+    translations with their graph, and no network is frozen. The judges see only these translations,
+    not the image pool, whose images have no graph. Running statistics of batch norms don't change.
+    Training computes R in float32, with separate dropout masks.
 
-    Among several processes, each has the R of its own gradients, on its own share of the batch; the
-    mean of their gradients is not that of the R of the joined batch.
+    With several processes, each computes R from its own gradients on its share of the batch; the
+    mean of their gradients isn't the gradient of R for the joined batch.
 
     Args:
-        objective: whose losses, and gamma.
-        players: the networks; the gradient of the term reaches all of them.
+        objective: gives the losses, and gamma.
+        players: the networks, all of which get gradients from the term.
         batch: the images.
 
     Raises:
@@ -54,11 +54,11 @@ def consensus_term(objective: Objective, players: Players, batch: Batch) -> Term
 
 
 def consensus_regulariser(losses: Sequence[Tensor], weights: Sequence[Iterable[Tensor]]) -> Tensor:
-    """R of any game: half the squared norm of the players' gradients, differentiable once more.
+    """R of any game: half the squared norm of the players' gradients, differentiable again.
 
     Args:
-        losses: one scalar for each player, which it minimises.
-        weights: of each player, all of which its loss depends on.
+        losses: one scalar per player, which it minimises.
+        weights: each player's; its loss must depend on all of them.
     """
     squares = [
         gradient.square().sum()

@@ -1,4 +1,4 @@
-"""The data set of a run, opened behind a progress bar."""
+"""Opens the data set of a run, with a progress bar."""
 
 import os
 from pathlib import Path
@@ -14,16 +14,16 @@ from revgan.training.config import RunConfig
 
 
 def checked_data(config: RunConfig, console: Console, model: Path | None = None) -> DataSet:
-    """Opens the data set of a configuration behind a progress bar.
+    """Opens the data set of a configuration, with a progress bar.
 
     Args:
         config: of the run.
         console: for the progress bar.
-        model: the folder of a model whose mapping of intensities is used, if it has one; without
-            it, one is fitted to the training volumes.
+        model: the folder of a model whose intensity mapping to use, if it has one; otherwise it is
+            fitted to the training volumes.
 
     Raises:
-        UserError: what is wrong with which file.
+        UserError: a file can't be used; the message says which and why.
     """
     preparation = Preparation.read(model) if model is not None else None
     with progress_bar(console) as bar:
@@ -39,6 +39,6 @@ def checked_data(config: RunConfig, console: Console, model: Path | None = None)
             paired=config.paired,
             progress=show,
             preparation=preparation,
-            # Each process of a machine keeps images of its own.
+            # Each process on a machine keeps its own images.
             memory=free_budget(torch.device("cpu")) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         )

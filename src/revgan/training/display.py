@@ -1,39 +1,60 @@
-"""What a person sees while training runs."""
+"""What users see while training runs."""
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from revgan.progress import progress_bar
 from revgan.scores.metrics import Scores
 
+LINE_EVERY = 30.0
+"""Seconds between lines without a terminal."""
+
+
+class _Losses(ProgressColumn):
+    """The losses, on one line: where a terminal is narrow, they are cut, and nothing else."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["losses"], no_wrap=True, overflow="ellipsis")
+
 
 class Display:
-    """A progress bar with losses, speed and remaining time; plain lines without a terminal.
+    """A progress bar with losses, speed and remaining time; plain lines if there is no terminal.
 
     Args:
-        console: where it is shown.
+        console: where to show it.
         first: steps done before.
         total: steps in all.
-        line_every: steps between plain lines, at least.
     """
 
-    def __init__(self, console: Console, first: int, total: int, line_every: int) -> None:
+    def __init__(self, console: Console, first: int, total: int) -> None:
         self._console = console
-        self._line_every = line_every
-        self._last_line = first
-        self._total = total
+        self._first, self._total = first, total
+        self._start = time.perf_counter()
+        self._next_line = self._start
         self._bar = progress_bar(
             console,
             TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=24),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10, table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(
+                elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)
+            ),
             TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[losses]}"),
+            _Losses(),
             transient=False,
         )
         self._task = self._bar.add_task("", total=total, completed=first, speed="", losses="")
@@ -51,7 +72,7 @@ class Display:
         self._bar.stop()
 
     def advance(self, done: int) -> None:
-        """Moves the bar to `done` steps."""
+        """Advances the bar to `done` steps."""
         self._bar.update(self._task, completed=done)
 
     def show(
@@ -61,16 +82,20 @@ class Display:
         images_per_second: float,
         skipped: int = 0,
     ) -> None:
-        """Shows the losses, both directions and both discriminators summed, and skipped steps."""
+        """Shows the losses, summed over directions and discriminators, and skipped steps."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in summary(losses).items())
         if skipped:
             text = f"{text}  skipped {skipped}".strip()
         speed = f"{images_per_second:.1f} images/s"
         self._bar.update(self._task, losses=text, speed=speed)
-        due = done - self._last_line >= self._line_every or done == self._total
-        if not self._console.is_terminal and due:
-            self._last_line = done
-            self._console.print(f"step {done}/{self._total}  {speed}  {text}", soft_wrap=True)
+        now = time.perf_counter()
+        if self._console.is_terminal or (now < self._next_line and done < self._total):
+            return
+        self._next_line = now + LINE_EVERY
+        pace = (now - self._start) / max(1, done - self._first)
+        left = timedelta(seconds=round(pace * (self._total - done)))
+        line = f"step {done}/{self._total}  {left} left  {speed}  {text}"
+        self._console.print(line, soft_wrap=True)
 
     def show_scores(self, done: int, scores: Mapping[str, Scores], *, best: bool) -> None:
         """Shows the scores of a validation, and whether they are the best so far."""
@@ -85,7 +110,7 @@ class Display:
 def summary(losses: Mapping[str, float | None]) -> dict[str, float]:
     """The losses summed by kind: gan, cycle or l1, identity, and the discriminators' as d.
 
-    Those of a step that was left out, None, are left out too.
+    Skipped steps' losses, which are None, are omitted.
     """
     sums: dict[str, float] = {}
     for name, value in losses.items():
@@ -100,7 +125,7 @@ class Clock:
     """Measures speed.
 
     Args:
-        images_per_step: of each domain, over all processes.
+        images_per_step: per domain, over all processes.
         first: steps done before.
     """
 
@@ -110,7 +135,7 @@ class Clock:
         self._time = time.perf_counter()
 
     def images_per_second(self, step: int) -> float:
-        """Of the steps since the last call, now that `step` steps are done."""
+        """The speed since the last call, when `step` steps are done."""
         now = time.perf_counter()
         speed = (step - self._step) * self._images_per_step / max(now - self._time, 1e-9)
         self._step, self._time = step, now

@@ -11,16 +11,17 @@ from revgan.training.processes import together
 
 
 class StopRequest:
-    """Within the context, the first SIGINT or SIGTERM is noted; a second Ctrl-C acts at once.
+    """Within the context, the first SIGINT or SIGTERM is only recorded; a second Ctrl-C acts at
+    once.
 
-    A repeated SIGTERM doesn't: launchers pass on what their whole group received already. Before
-    `begin`, there is nothing to keep, and the first acts at once too.
+    A repeated SIGTERM doesn't: launchers pass on signals that their whole group has received
+    already. Before `begin`, there is nothing to save, and the first acts at once too.
 
     Attributes:
-        signal: what was received, or None.
+        signal: the signal received, or None.
 
     Raises:
-        Stopped: wherever the process is, where a signal acts at once.
+        Stopped: raised wherever the process is, if a signal acts at once.
     """
 
     watched = (signal.SIGINT, signal.SIGTERM)
@@ -47,12 +48,12 @@ class StopRequest:
         self._begun = True
 
     def agreed(self, accelerator: Accelerator, *, failed: bool) -> bool:
-        """Whether any process was asked to stop, or has to: then all do, after the same step.
+        """Whether any process was asked to stop or has to; then all stop after the same step.
 
         Every process calls this, before the first step and after every one.
 
         Args:
-            accelerator: of the training.
+            accelerator: the training's.
             failed: whether this process can't go on.
 
         Raises:

@@ -1,11 +1,10 @@
-"""What training leaves behind: lines, scores, pictures, checkpoints, models; and after which steps.
+"""Writes what training produces: metrics, scores, pictures, checkpoints, models; and decides when.
 
-Files go into the run folder, scalars and pictures to the trackers, and a line to the terminal. Of
-several processes, the main one writes.
+Files go into the run folder, scalars and pictures to the trackers, and a line to the terminal. With
+several processes, only the main one writes.
 """
 
 import math
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,12 @@ from revgan.errors import UserError
 from revgan.files import write_text, writing
 from revgan.networks.pretrained import save_generator
 from revgan.training.best import BestModel, forget_best_after
-from revgan.training.checkpoint import how_to_go_on, not_written, save_checkpoint
+from revgan.training.checkpoint import (
+    forget_checkpoints_after,
+    how_to_go_on,
+    not_written,
+    save_checkpoint,
+)
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display
 from revgan.training.objectives import Batch
@@ -33,14 +37,14 @@ from revgan.training.validation import flat, means, validate
 
 
 class Journal:
-    """Writes what a run's options ask for after a step.
+    """Writes what a run's options ask for after each step.
 
     Args:
-        config: how often what is written.
-        data: what is scored and shown.
-        run: where files go.
-        trainer: whose state is kept.
-        console: where a person follows.
+        config: says what to write how often.
+        data: what to score and show.
+        run: the folder for files.
+        trainer: the trainer whose state to save.
+        console: for the user.
     """
 
     def __init__(
@@ -52,20 +56,20 @@ class Journal:
         self.trainer = trainer
         self.accelerator = trainer.accelerator
         self.console = console
-        self._good: Batch | None = None  # of the last step that was not left out
+        self._good: Batch | None = None  # of the last step that wasn't skipped
 
     @contextmanager
     def opened(self, first: int) -> Iterator[None]:
-        """Within, `write` can be called; removes a new run's folder if nothing to keep came.
+        """Within, `write` can be called; removes a new run's files if nothing to keep came.
 
         Args:
-            first: steps done before; what lies in the folder of later ones is forgotten.
+            first: steps done before; files from later steps are removed.
 
         Raises:
             UserError: a file can't be written.
         """
         every, accelerator, run = self.config.training, self.accelerator, self.folder
-        fresh = accelerator.is_main_process and not run.root.exists()
+        fresh = accelerator.is_main_process and not run.config.exists()
         try:
             if accelerator.is_main_process:
                 self._begin(first)
@@ -78,7 +82,7 @@ class Journal:
             self._clock = Clock(every.batch_size * accelerator.num_processes, first)
             total = self.trainer.total_steps
             try:
-                with Display(self.console, first, total, every.sample_every) as self._display:
+                with Display(self.console, first, total) as self._display:
                     yield
             finally:
                 with writing(run.tensorboard):
@@ -87,7 +91,7 @@ class Journal:
             raise not_written(error, Path(error.filename or run.root), run.checkpoints) from error
         finally:
             if fresh and not run.history() and not any(run.checkpoints.glob("step-*")):
-                shutil.rmtree(run.root, ignore_errors=True)
+                run.clear()
 
     def _begin(self, first: int) -> None:
         run = self.folder
@@ -95,8 +99,10 @@ class Journal:
         write_text(run.config, self.config.to_yaml())
         if self.data.preparation is not None:
             self.data.preparation.write(run.model)
+        run.sweep()
         run.forget_after(first)
         forget_best_after(run.best, first)
+        forget_checkpoints_after(run.checkpoints, first)
 
     def write(self, step: int, losses: dict[str, Tensor], batch: Batch, *, stopping: bool) -> None:
         """Writes what is due.
@@ -105,12 +111,12 @@ class Journal:
 
         Args:
             step: steps done.
-            losses: of the step, by name, before it moved the weights.
-            batch: of the step.
-            stopping: whether it was the last one, though others were planned.
+            losses: the step's, by name, from before the weights changed.
+            batch: the step's.
+            stopping: whether it was the last step, although more were planned.
 
         Raises:
-            UserError: training diverged; nothing of this step is kept.
+            UserError: training diverged; nothing from this step is saved.
             LostProcessError: another process of the training is gone.
             OSError: a file can't be written.
         """
@@ -124,6 +130,7 @@ class Journal:
         if not self.trainer.skips.now:
             self._good = batch
         if log or score or show or save:
+            self._require_folder()
             values = self._checked(step, losses, batch, weights=score or show or save, kept=save)
         self._display.advance(step)
         if not self.accelerator.is_main_process:
@@ -137,18 +144,25 @@ class Journal:
         if save:
             self._save(step)
 
+    def _require_folder(self) -> None:
+        if self.accelerator.is_main_process and not self.folder.config.exists():
+            raise UserError(
+                f"the run folder {self.folder.root} was removed or moved while the run was "
+                "trained; go on where it is now, or train anew"
+            )
+
     def _checked(
         self, step: int, losses: dict[str, Tensor], batch: Batch, *, weights: bool, kept: bool
     ) -> dict[str, float | None]:
-        """The losses as numbers, averaged over processes; None of a step that was left out.
+        """The losses as numbers, averaged over processes; None for a skipped step.
 
         Args:
             step: steps done.
-            losses: of the step, before it moved the weights.
-            batch: of the step.
-            weights: whether what the step made of the weights has to be finite too, and moments,
-                averages and pools.
-            kept: whether the losses after it have to be, since weights may be finite and useless.
+            losses: the step's, from before the weights changed.
+            batch: the step's.
+            weights: whether the new weights must be finite too, and moments, averages and pools.
+            kept: whether the losses after the step must be finite too, since weights may be finite
+                but useless.
 
         Raises:
             UserError: something isn't finite.
@@ -172,8 +186,8 @@ class Journal:
     def _diverged(self, step: int, what: str, batch: Batch) -> UserError:
         if not all(images.isfinite().all() for images in (batch.a, batch.b)):
             return UserError(
-                f"the images of step {step} hold infinite values or NaN; mend their files, or "
-                f"leave such steps out by --training.on_nan 'skip 10'; {self.remedy}"
+                f"the images of step {step} contain infinite values or NaN; repair their files, or "
+                f"skip such steps with --training.on_nan 'skip 10'; {self.remedy}"
             )
         return UserError(
             f"{what} at step {step}; lower --optimizer.lr, or use --runtime.precision float32; "
@@ -182,11 +196,11 @@ class Journal:
 
     @property
     def remedy(self) -> str:
-        """How to go on with the run, which has ended in an error."""
+        """How to continue the run after an error."""
         return how_to_go_on(self.folder.checkpoints)
 
     def rescue(self, step: int) -> None:
-        """Saves what `step` steps came to, after another process was lost, where it is whole."""
+        """Saves the state after `step` steps, if complete, when another process is lost."""
         whole = self.trainer.between_steps and step > self._first
         if self.accelerator.is_main_process and whole and bool(self.trainer.norm().isfinite()):
             self._save(step)
@@ -203,7 +217,7 @@ class Journal:
     def _score(self, step: int) -> None:
         model = self.trainer.model
         scores = validate(model, self.data, self.config, self.accelerator)
-        # Judged by round trips, a generator that leaves its input alone would be the best.
+        # By round trips, a generator that leaves its input unchanged would be the best.
         with writing(self.folder.best):
             best = self.data.val_aligned and self._best.offer(model, step, means(scores))
         self._display.show_scores(step, scores, best=best)
@@ -214,7 +228,7 @@ class Journal:
         )
 
     def _record(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
-        """Adds a line to metrics.jsonl, and tells the trackers its scalars."""
+        """Adds a line to metrics.jsonl, and sends its scalars to the trackers."""
         metrics = self.folder.metrics
         with writing(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json_line(line))
@@ -236,7 +250,7 @@ class Journal:
         self.save_model()
 
     def save_model(self) -> None:
-        """Writes the generator as it is now, from the main process."""
+        """Writes the current generator, from the main process."""
         if self.accelerator.is_main_process:
             with writing(self.folder.model):
                 save_generator(self.trainer.model, self.folder.model)

@@ -1,4 +1,4 @@
-"""The largest training that fits into a budget: in size, in depth, in batch."""
+"""The largest training that fits a budget: by size, depth or batch."""
 
 from dataclasses import replace
 
@@ -7,11 +7,11 @@ from revgan.training.prediction import Workload, predict_training
 
 LARGEST_DEPTH = 64
 LARGEST_BATCH = 16
-"""Where the searches for what fits end, as each try takes seconds."""
+"""The largest values that the searches try, as each try takes seconds."""
 
 
 def largest_size(workload: Workload, budget: int) -> int | None:
-    """The largest size of square images, or cubic volumes, within a budget; None if none is."""
+    """The largest size of square images or cubic volumes within a budget; None if none fits."""
     return largest_side(
         lambda size: predict_training(replace(workload, size=size)),
         budget,

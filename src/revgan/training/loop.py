@@ -1,6 +1,7 @@
 """The training loop: from a configuration and a data set to a trained model in a run folder."""
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from revgan.training.choosing import decide_memory
 from revgan.training.config import RunConfig
 from revgan.training.interrupt import StopRequest
 from revgan.training.journal import Journal
+from revgan.training.lock import trained_alone
 from revgan.training.processes import LostProcessError, first_told
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer
@@ -42,19 +44,24 @@ class Outcome:
 def train(
     config: RunConfig, data: DataSet, run: RunFolder, *, resume: bool, console: Console
 ) -> Outcome:
-    """Trains, or goes on from the latest checkpoint, until done or asked to stop.
+    """Trains, or continues from the latest checkpoint, until done or asked to stop.
 
-    Either way the run folder ends with a checkpoint and the model of the last step; after an error
-    of the data or of another process too.
+    In both cases, the run folder gets a checkpoint and the model of the last step; also after an
+    error in the data or in another process.
 
     Raises:
         UserError: the device is missing, the disk is full, training diverged, an image or another
-            process is lost, or the checkpoint belongs to other networks.
-        Stopped: a signal came before the first step, which leaves no folder of a new run; or a
+            process is lost, another training is in the folder, or the checkpoint belongs to other
+            networks.
+        Stopped: a signal came before the first step, in which case a new run leaves no folder; or a
             second Ctrl-C came.
     """
-    with StopRequest() as stop, quiet_writers():
+    with StopRequest() as stop, quiet_writers(), ExitStack() as alone:
         accelerator = make_accelerator(config.runtime, run)
+        if accelerator.is_main_process:
+            alone.enter_context(trained_alone(run.root))
+            if not resume:
+                run.require_none()  # another process may have made one meanwhile
         samples = TrainingSamples(
             data, config.data, paired=config.paired, seed=config.training.seed
         )
@@ -64,8 +71,8 @@ def train(
         step = load_resumed(trainer, config, run) if resume else 0
         journal = Journal(config, data, run, trainer, console)
         if step >= total:
-            console.print(f"All {step} steps are done; a larger --training.steps goes on")
-            journal.save_model()  # in case no space was left for it
+            console.print(f"All {step} steps are done; raise --training.steps to continue")
+            journal.save_model()  # in case there was no space left for it
             return Outcome(step, total, None)
 
         first = step
@@ -94,7 +101,7 @@ def train(
 
 
 def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:
-    """Steps of the whole training."""
+    """The number of steps of the whole training."""
     if config.training.steps is not None:
         return config.training.steps
     images = config.training.epochs * epoch_length

@@ -4,11 +4,11 @@ The unpaired objective is CycleGAN's (Zhu et al., 2017), the paired one pix2pix'
 2017), as in the paper, whose code extends theirs (Section 1).
 
 An objective yields its terms one at a time, and the training step backpropagates each before it
-asks for the next, so that what a term computed is freed before the next one starts. Where several
-losses judge one translation, the graph is cut there (`_Cut`): each loss is backpropagated down to
-the cut, and their sum then goes through the generator once. The gradients are those of the joint
-loss; at most two passes of the generator are alive instead of six. `Objective.joint_terms` gives
-the same terms uncut, for those who need the joint loss itself.
+asks for the next, so that a term's activations are freed before the next one starts. If several
+losses judge one translation, the graph is cut there (`_Cut`): each loss is backpropagated to the
+cut, and their sum then goes through the generator once. The gradients equal those of the joint
+loss, but at most two passes of the generator are alive instead of six. `Objective.joint_terms`
+gives the same terms uncut, for code that needs the joint loss itself.
 """
 
 from abc import ABC, abstractmethod
@@ -27,16 +27,16 @@ from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
 from revgan.training.pool import ImagePool
 
 CONTRAST = 1e-5
-"""The least difference between an image's values that says something, where black and white are 2
-apart: with a thousandth of a grey level, gradients are of their usual size."""
+"""The least meaningful difference between an image's values, where black and white are 2 apart:
+with a thousandth of a grey level, gradients have their usual size."""
 
 Terms = dict[str, Tensor]
-"""Weighted losses by name; their sum is what gets minimised."""
+"""Weighted losses by name; their sum is minimised."""
 
 
 @dataclass
 class Gaps:
-    """Where nothing was measured in a batch, and what the networks see there.
+    """Where data is missing in a batch, and what the networks see there.
 
     Attributes:
         measured: by domain, (B, C, *spatial) of bool.
@@ -53,9 +53,9 @@ class Gaps:
 
 @dataclass
 class Batch:
-    """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned when the data is paired.
+    """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned if the data is paired.
 
-    Where nothing was measured they hold `gaps.fill`.
+    Where data is missing, they hold `gaps.fill`.
     """
 
     a: Tensor
@@ -64,7 +64,7 @@ class Batch:
 
     @classmethod
     def with_gaps(cls, a: Tensor, b: Tensor, fill_a: Tensor, fill_b: Tensor) -> "Batch":
-        """A batch of images that are NaN where nothing was measured."""
+        """Makes a batch from images that are NaN where data is missing."""
         fill: dict[DomainName, Tensor] = {"a": fill_a.to(a), "b": fill_b.to(b)}
         gaps = Gaps({"a": ~a.isnan(), "b": ~b.isnan()}, fill)
         return cls(fill_gaps(a, fill["a"]), fill_gaps(b, fill["b"]), gaps=gaps)
@@ -73,9 +73,25 @@ class Batch:
         """The images of a domain."""
         return self.a if domain == "a" else self.b
 
-    def filled(self, domain: DomainName, image: Tensor) -> Tensor:
-        """An image of a domain with `gaps.fill` where it is NaN."""
-        return image if self.gaps is None else fill_gaps(image, self.gaps.fill[domain])
+    def marked(self, domain: DomainName, image: Tensor, seen: Tensor | None) -> Tensor:
+        """An image of a domain that says where something was measured; itself without gaps.
+
+        Args:
+            domain: whose `gaps.fill` the image gets where it isn't seen.
+            image: (B, C, *spatial).
+            seen: (B, 1, *spatial) of bool.
+
+        Returns:
+            (B, C + 1, *spatial): the last channel is 1 where it is seen, and else 0.
+        """
+        if self.gaps is None or seen is None:
+            return image
+        shown = torch.where(seen, image, self.gaps.fill[domain].to(image))
+        return torch.cat((shown, seen.to(image)), dim=1)
+
+    def unmarked(self, marked: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The image, and where it is seen, of what `marked` gave."""
+        return (marked, None) if self.gaps is None else (marked[:, :-1], marked[:, -1:])
 
     def distance(self, domain: DomainName, image: Tensor, within: Tensor | None = None) -> Tensor:
         """The mean absolute difference from the images of a domain, where these were measured.
@@ -83,7 +99,7 @@ class Batch:
         Args:
             domain: whose images.
             image: as they are.
-            within: (B, 1, *spatial) of bool, where else it counts.
+            within: bool (B, 1, *spatial), where it counts in addition.
         """
         truth = self.of(domain)
         if self.gaps is None:
@@ -97,7 +113,7 @@ class Batch:
 
 @dataclass
 class Fakes:
-    """What the generator made of a batch, for the discriminators."""
+    """The generator's translations of a batch, for the discriminators."""
 
     a: Tensor | None = None
     b: Tensor | None = None
@@ -112,7 +128,7 @@ class Fakes:
 
 @dataclass(frozen=True)
 class Players:
-    """The networks of the game: one generator for both directions, one judge for each domain."""
+    """The networks of the game: one generator for both directions, and one judge per domain."""
 
     generator: TwoWayGenerator
     judge_a: PatchDiscriminator
@@ -126,18 +142,18 @@ class Players:
 def adversarial_loss(
     logits: Tensor, *, real: bool, form: AdversarialForm, seen: Tensor | None = None
 ) -> Tensor:
-    """The GAN loss: how far logits are from calling every patch real, or every patch fake.
+    """The GAN loss: how far logits are from calling every patch real or every patch fake.
 
     Args:
         logits: (B, 1, *patches), before any Sigmoid.
         real: the label: real patches have target 1, fake ones 0.
         form: "least-squares" compares the unbounded scores with the target (Mao et al., LSGAN,
-            2017; the released code). "least-squares-sigmoid" does so behind the Sigmoid that the
-            paper's Section 1.2 puts at the discriminator's end. "cross-entropy" is the original
-            GAN loss (Goodfellow et al., 2014), with Sigmoid and logarithm fused into one
+            2017; the released code). "least-squares-sigmoid" does so after the Sigmoid that the
+            paper's Section 1.2 puts at the end of the discriminator. "cross-entropy" is the
+            original GAN loss (Goodfellow et al., 2014), with Sigmoid and logarithm fused into one
             numerically stable function.
-        seen: (B, 1, *spatial) of bool, where something was measured in what was judged: a patch
-            counts by the share of its place that was. None counts all alike.
+        seen: (B, 1, *spatial), true or above 0 where something was measured in what was judged: a
+            patch counts by the share of its place that was. None counts all alike.
 
     Returns:
         The mean over patches, 0 at best.
@@ -164,19 +180,19 @@ def adversarial_loss(
 
 
 def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:
-    """A translation through which blank images, such as crops of nothing but air, teach nothing.
+    """Translates so that blank images, such as crops of air, give no gradients.
 
-    All channels of a constant image are constant in every layer, where instance normalisation
-    divides by the root of its epsilon alone: each layer then multiplies gradients by 316, until
-    they overflow, or Adam's moments are too large for thousands of steps to come.
+    In every layer, all channels of a constant image are constant, so instance normalisation divides
+    only by the root of its epsilon. Each layer then multiplies gradients by 316, until they
+    overflow or make Adam's moments too large for thousands of steps.
 
     Args:
-        generator: translates.
+        generator: the generator.
         x: (B, C, *spatial) in [-1, 1].
         direction: "AtoB" or "BtoA".
 
     Returns:
-        (B, C', *spatial); gradients end here for samples whose `CONTRAST` is too small.
+        (B, C', *spatial); samples with less than `CONTRAST` get no gradients.
     """
     translated: Tensor = generator(x, direction)
     if translated.requires_grad:
@@ -187,7 +203,7 @@ def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Te
 
 
 class _Uncut:
-    """A translation whose graph goes on, for losses that are backpropagated together."""
+    """A translation with its graph, for losses that are backpropagated together."""
 
     def __init__(self, fake: Tensor) -> None:
         self.image = fake
@@ -198,7 +214,7 @@ class _Uncut:
 
 
 class _Cut(_Uncut):
-    """A translation at which the graph is cut: losses reach `image`, `finish` takes them on."""
+    """A translation where the graph is cut: losses reach `image`, `finish` passes them on."""
 
     def __init__(self, fake: Tensor) -> None:
         # Under autocast, networks return 16 bits.
@@ -206,7 +222,7 @@ class _Cut(_Uncut):
         super().__init__(self._fake.detach().requires_grad_())
 
     def finish(self) -> Tensor:
-        """Backpropagates what has reached the image; returns it without its graph."""
+        """Backpropagates the image's gradients; returns the image without its graph."""
         with torch.autocast(self.image.device.type, enabled=False):
             self._fake.backward(self.image.grad)
         return self.image.detach()
@@ -216,7 +232,7 @@ class Objective(ABC):
     """Loss terms of generator and discriminators over one batch.
 
     Attributes:
-        pools: image pools by domain, where the objective has any; part of a checkpoint.
+        pools: image pools by domain, if the objective has any; part of a checkpoint.
     """
 
     def __init__(self, config: LossConfig) -> None:
@@ -229,12 +245,12 @@ class Objective(ABC):
 
     @abstractmethod
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
-        """A discriminator's input: an image of its domain, and what stands beside it."""
+        """A discriminator's input: an image of its domain, and its condition if it has one."""
 
     def generator_terms(self, players: Players, batch: Batch, fakes: Fakes) -> Iterator[Terms]:
         """Yields the generator's terms; leaves its translations, without gradients, in `fakes`.
 
-        Each term has to be backpropagated before the next one is asked for.
+        Each term must be backpropagated before the next one is requested.
         """
         return self._generator_terms(players, batch, fakes, _Cut)
 
@@ -284,12 +300,12 @@ class Objective(ABC):
             players: the networks.
             batch: the real images, and what the fake ones were made from.
             fake: generated images of the domain.
-            together: shows real and fake images as one batch, so that the weights' gradients, most
-                of the discriminator's memory, are there once. Batch norm would mix the two: with
-                it, they are always shown one after the other.
+            together: whether to show real and fake images as one batch, so that the weights'
+                gradients, most of the discriminator's memory, exist only once. Batch norm would mix
+                the two, so with it they are always shown one after the other.
         """
         judge, form = players.judge(domain), self.config.adversarial
-        real = self._marked(batch.of(domain), self._real_seen(domain, batch))
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
         real, real_seen = self._judged(domain, real, batch)
         fake, fake_seen = self._judged(domain, fake, batch)
         if together and judge.config.norm != "batch":
@@ -307,26 +323,19 @@ class Objective(ABC):
         return adversarial_loss(logits, real=True, form=self.config.adversarial, seen=seen)
 
     def _judged(
-        self, domain: DomainName, image: Tensor, batch: Batch
+        self, domain: DomainName, marked: Tensor, batch: Batch
     ) -> tuple[Tensor, Tensor | None]:
-        """A discriminator's input, and where its image is not NaN, which tells of a gap."""
-        if batch.gaps is None:
-            return self._shown(domain, image, batch), None
-        seen = ~image.isnan().any(dim=1, keepdim=True)
-        return self._shown(domain, batch.filled(domain, image), batch), seen
+        """A discriminator's input, and where something was measured in it."""
+        image, seen = batch.unmarked(marked)
+        return self._shown(domain, image, batch), seen
 
     def _made(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
-        """A translation into a domain with gaps where it was made of nothing.
+        """A translation into a domain, marked where it was made of nothing.
 
-        So the discriminators see the same fill in real images and in translations, and don't know
-        them apart by it.
+        So the discriminators see the same fill in real images and translations, and can't tell them
+        apart by it.
         """
-        return self._marked(image, self._made_seen(domain, batch))
-
-    @staticmethod
-    def _marked(image: Tensor, seen: Tensor | None) -> Tensor:
-        """An image (B, C, *spatial) with NaN where it is not seen."""
-        return image if seen is None else image.where(seen, torch.nan)
+        return batch.marked(domain, image, self._made_seen(domain, batch))
 
     @abstractmethod
     def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
@@ -334,13 +343,13 @@ class Objective(ABC):
 
     @abstractmethod
     def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        """Likewise of the translations into its domain."""
+        """The same for the translations into its domain."""
 
 
 class UnpairedObjective(Objective):
     """GAN, cycle-consistency and identity losses in both directions (Zhu et al., CycleGAN, 2017).
 
-    The discriminators see images of their domain alone, older translations among them.
+    The discriminators see only images of their domain, including older translations.
     """
 
     def __init__(self, config: LossConfig) -> None:
@@ -369,7 +378,7 @@ class UnpairedObjective(Objective):
         fakes.a = yield from self._cycle(players, batch, "BtoA", cut)
 
     def _identity(self, players: Players, batch: Batch, direction: Direction) -> Tensor:
-        """An image that already belongs to the target domain stays as it is (Zhu, Section 5.2)."""
+        """An image of the target domain should stay as it is (Zhu, Section 5.2)."""
         weight = self.config.cycle_weight * self.config.identity_weight
         _, target = ends(direction)
         same = translate(players.generator, batch.of(target), direction)
@@ -378,14 +387,14 @@ class UnpairedObjective(Objective):
     def _cycle(
         self, players: Players, batch: Batch, there: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
-        """The translation passes for real (Zhu, Equation 1) and leads back (Equation 2)."""
+        """The translation should pass for real (Zhu, Equation 1) and lead back (Equation 2)."""
         source, target = ends(there)
         fake = cut(translate(players.generator, batch.of(source), there))
         # Gaps anew for each loss, whose backward pass frees its part of the graph.
         made = self._made(target, fake.image, batch)
         yield {f"gan_{there}": self._fool(target, players, batch, made)}
         made = self._made(target, fake.image, batch)
-        cycled = translate(players.generator, batch.filled(target, made), back(there))
+        cycled = translate(players.generator, batch.unmarked(made)[0], back(there))
         yield {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
         return self._made(target, fake.finish(), batch)
 
@@ -393,7 +402,7 @@ class UnpairedObjective(Objective):
 class PairedObjective(Objective):
     """Conditional GAN and L1 losses in both directions (Isola et al., pix2pix, 2017).
 
-    The discriminators see a translation together with the image that it was made from.
+    The discriminators see a translation together with its input.
     """
 
     def judged_channels(self, own: int, other: int) -> int:
@@ -417,7 +426,7 @@ class PairedObjective(Objective):
     def _translate(
         self, players: Players, batch: Batch, direction: Direction, cut: type[_Uncut]
     ) -> Generator[Terms, None, Tensor]:
-        """The translation passes for real beside its input (Isola, Equation 1), and is close to
+        """The translation should pass for real beside its input (Isola, Equation 1) and be close to
         the truth (Equation 3).
         """
         source, target = ends(direction)
@@ -440,6 +449,6 @@ def build_objective(kind: ObjectiveKind, config: LossConfig) -> Objective:
 
     Args:
         kind: "unpaired" learns from two unrelated sets of images, "paired" from aligned pairs.
-        config: the weights.
+        config: the losses' weights.
     """
     return UnpairedObjective(config) if kind == "unpaired" else PairedObjective(config)

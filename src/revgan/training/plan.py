@@ -1,4 +1,4 @@
-"""What a configuration needs of memory, and what fits, before anything runs."""
+"""Predicts how much memory a configuration needs, and what fits, before anything runs."""
 
 import json
 from collections.abc import Callable
@@ -48,14 +48,15 @@ class Domains:
 
 @dataclass(frozen=True)
 class Largest:
-    """What fits into the budget, each by itself; None where nothing does.
+    """The largest value of each that fits the budget, with the others as configured; None if none
+    fits.
 
     Attributes:
-        memory: the mode of training that was looked at.
+        memory: the memory mode that this is for.
         size: of training images.
         depth: of the generator.
-        batch_size: of training.
-        translated_size: of images translated in one pass.
+        batch_size: the training batch.
+        translated_size: of images to translate in one pass.
     """
 
     memory: str
@@ -67,15 +68,15 @@ class Largest:
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer.
+    """The answers of `revgan plan`.
 
     Attributes:
-        workload: what was asked about.
+        workload: the training in question.
         training: what a training step needs, by memory mode.
         translation: what translating a whole image needs.
-        budget: bytes on the device; None where there is no device to ask.
-        auto: what generator.memory auto does within the budget, in words.
-        largest: what fits into the budget.
+        budget: bytes on the device; None if there is no such device to ask.
+        auto: what generator.memory auto chooses within the budget, in words.
+        largest: what fits the budget.
     """
 
     workload: Workload
@@ -113,14 +114,14 @@ def planned_domains(
     spatial_dims: Literal[2, 3] | None,
     channels: tuple[int, int] | None,
 ) -> Domains:
-    """The domains that `revgan plan` is asked about.
+    """The domains for `revgan plan`.
 
     Args:
         config: the options.
-        run: whose model decides, if it has one.
-        spatial_dims: given by an option; without it, of the model or else the configuration.
-        channels: given by an option; without it, of the model or else the configuration, where what
-            this leaves open is 3 for images and 1 for volumes.
+        run: the run whose model decides, if it has one.
+        spatial_dims: from an option; by default the model's, else the configuration's.
+        channels: from an option; by default the model's, else the configuration's, else 3 for
+            images and 1 for volumes.
 
     Raises:
         UserError: the model's config.yaml can't be read.
@@ -134,7 +135,7 @@ def planned_domains(
 
 
 def _model_domains(run: RunFolder) -> Domains | None:
-    """Those of a run's model; None as long as it has none."""
+    """The domains of a run's model; None if it has none yet."""
     path = run.model / ARCHITECTURE
     if not path.is_file():
         return None
@@ -150,7 +151,7 @@ def _model_domains(run: RunFolder) -> Domains | None:
 
 
 def planned_workload(config: RunConfig, domains: Domains, size: int | None) -> Workload:
-    """What the options of `revgan plan` ask about.
+    """The training that `revgan plan`'s options describe.
 
     Raises:
         UsageError: size or channels are out of range.
@@ -168,8 +169,8 @@ def make_plan(workload: Workload, tell: Callable[[str], None] = lambda _: None) 
     """Predicts the step in each memory mode, and searches for what fits.
 
     Args:
-        workload: what is asked about.
-        tell: told what is being done before it is, and how far the plan is.
+        workload: the training in question.
+        tell: called before each step of the plan with its description and number.
     """
     budget = plan_budget(workload)
     modes = workload.config.memory_modes
@@ -193,7 +194,7 @@ def make_plan(workload: Workload, tell: Callable[[str], None] = lambda _: None) 
 
 
 def plan_budget(workload: Workload) -> int | None:
-    """The budget given, else what the device has free; None without such a device."""
+    """The given budget, else the device's free memory; None if there is no such device."""
     given = workload.config.runtime.memory_budget
     if given is not None:
         return parse_bytes(given)
@@ -211,7 +212,7 @@ def _in_mode(workload: Workload, memory: str) -> Workload:
 
 
 def _translation(workload: Workload) -> Translation:
-    """By the training's generator, where it trains."""
+    """A translation with the training's generator, on the training's device."""
     config = workload.config.generator
     return Translation(config, workload.spatial_dims, workload.channels, workload.device_type)
 
@@ -240,7 +241,7 @@ def _largest(workload: Workload, budget: int, next_is: Callable[[str], None]) ->
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """Shows tables of needs and of what fits."""
+    """Prints tables of what is needed and what fits."""
     config, workload = plan.workload.config, plan.workload
     shape = " x ".join([str(workload.size)] * workload.spatial_dims)
     console.print(
@@ -256,7 +257,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     pools = " and image pools" if workload.device_type == "cpu" else ""
     console.print(f"Activations include {format_bytes(images)} of images: batch{pools}.")
     if plan.budget is None:
-        console.print("There is no such device here to ask for its memory: give --memory-budget")
+        console.print("There is no such device here, so give --memory-budget to see what fits")
     elif plan.largest is not None:
         console.print(f"Within {format_bytes(plan.budget)}:")
         console.print(_fits(plan, plan.largest))

@@ -8,11 +8,11 @@ class ImagePool:
     """Shows the discriminator older fakes half of the time (Shrivastava et al., 2017).
 
     While the pool fills, images pass through and are kept. Once it is full, each image is, with
-    probability 1/2, stored in exchange for a random older one, which is returned in its place. The
-    pool is kept in main memory, because a GPU's is scarce.
+    probability 1/2, swapped for a random older one, which is returned instead. The pool is kept in
+    main memory, because a GPU's is scarce.
 
     Args:
-        size: how many images are kept; with 0, every image passes through.
+        size: how many images to keep; with 0, every image passes through.
     """
 
     def __init__(self, size: int) -> None:

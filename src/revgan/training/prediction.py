@@ -1,4 +1,4 @@
-"""What a training step needs of memory, found without running it.
+"""Predicts the memory that a training step needs, without running it.
 
 Nothing here is a formula for the networks: the real training step runs under fake tensors
 (`revgan.memory.predict_step`), on the CPU whatever the device will be.
@@ -26,11 +26,11 @@ from revgan.training.skips import Skips
 
 @dataclass(frozen=True)
 class Workload:
-    """A training whose memory is asked for.
+    """A training whose memory is to be predicted.
 
     Attributes:
         config: of the run.
-        size: side of the training images or volumes, whatever `config.data.crop` says.
+        size: side of the training images or volumes, instead of `config.data.crop`.
         spatial_dims: 2 for images, 3 for volumes.
         channels: of A and B.
         device_type: "cpu", "cuda" or "mps".
@@ -43,12 +43,12 @@ class Workload:
     device_type: str = "cpu"
 
     def with_generator(self, **changes: Any) -> "Workload":
-        """The same with another generator."""
+        """The same workload with changes to the generator."""
         generator = replace(self.config.generator, **changes)
         return replace(self, config=replace(self.config, generator=generator))
 
     def with_batch(self, batch_size: int) -> "Workload":
-        """The same with another batch size."""
+        """The same workload with another batch size."""
         training = replace(self.config.training, batch_size=batch_size)
         return replace(self, config=replace(self.config, training=training))
 
@@ -63,16 +63,16 @@ class Workload:
 
     @property
     def precision(self) -> str:
-        """The precision of training, as `mixed_precision` calls it."""
+        """The training precision, as named by `mixed_precision`."""
         return mixed_precision(self.config.runtime.precision, cuda=self.device_type == "cuda")
 
 
 @lru_cache
 def predict_training(workload: Workload) -> StepPrediction:
-    """What one training step needs, image pools filled; `generator.memory` is not "auto".
+    """What one training step needs with full image pools; `generator.memory` must not be "auto".
 
     Raises:
-        UserError: it can't be known beforehand.
+        UserError: it can't be predicted.
     """
     require_predictable(workload.config.generator)
     return predict_step(lambda: _training_step(workload), cpu_kernels=workload.device_type == "cpu")
@@ -91,9 +91,9 @@ def _training_step(workload: Workload) -> Callable[[], object]:
 
 
 def _fill(pool: ImagePool, batch: Tensor, *, on_device: bool) -> None:
-    """Fills a pool as far as a batch leaves room, since which images it exchanges is random.
+    """Fills a pool except for one batch, since which images it exchanges is random.
 
-    A pool lies in main memory, which takes from no GPU's.
+    A pool is in main memory, so it takes no GPU memory.
     """
     if pool.size:
         pool.size = max(pool.size, len(batch)) if on_device else len(batch)
@@ -101,7 +101,7 @@ def _fill(pool: ImagePool, batch: Tensor, *, on_device: bool) -> None:
 
 
 class _StandIn:
-    """Takes the accelerator's place under fake tensors: one process, on the CPU."""
+    """Replaces the accelerator under fake tensors: one process, on the CPU."""
 
     device = torch.device("cpu")
     num_processes = 1
@@ -111,7 +111,7 @@ class _StandIn:
         self._bf16 = bf16
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Computes in bf16, if so wanted; fp16 takes the same memory."""
+        """Computes in bf16 if configured; fp16 takes the same memory."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self._bf16)
 
     def backward(self, loss: Tensor) -> None:
@@ -119,7 +119,7 @@ class _StandIn:
         loss.backward()
 
     def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
-        """Brings the optimizer's states to life, as a first step would."""
+        """Creates the optimizer's states, as a first step would."""
         for group in optimizer.param_groups:
             for weight in group["params"]:
                 weight.grad = torch.zeros_like(weight)
@@ -129,7 +129,7 @@ class _StandIn:
 
 
 def device_type(runtime: RuntimeConfig) -> str:
-    """The kind of device that training would run on, though it may not be there."""
+    """The kind of device that training would run on, whether it is available or not."""
     if runtime.device != "auto":
         return runtime.device
     if torch.cuda.is_available():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from revgan.data.channels import COLOURS
 from revgan.data.domains import spread
 from revgan.data.formats import Affine
 from revgan.data.sets import DataConfig, DataSet
@@ -23,13 +24,13 @@ ROWS = 4
 """Images in each picture."""
 
 WIDTH = 1024
-"""Pixels: narrower pictures are enlarged by a whole number, up to this width."""
+"""In pixels; narrower pictures are enlarged by a whole number, up to this width."""
 
 HEADING = 18
-"""Pixels of the line above a sample that tells its columns."""
+"""Height in pixels of the line above a sample that names its columns."""
 
 Translate = Callable[[Tensor], list[Tensor]]
-"""From an image or volume (C, *spatial) to itself, its translation, and that translated back."""
+"""Maps an image or volume (C, *spatial) to itself, its translation, and its round trip."""
 
 
 def save_pictures(
@@ -42,12 +43,12 @@ def save_pictures(
 ) -> None:
     """Translates some validation images there and back, for the trackers and samples/.
 
-    Without images held out, training images stand in. The truth is beside the translation
-    where it is known. Of volumes, pictures show slices through the middle.
+    If no images are held out, training images are used. The truth is shown beside the translation
+    if it is known. For volumes, pictures show slices through the middle.
     """
-    # A picture may need no more memory than training does. Even one of twice the crop takes less
-    # than the activations that training stores; but lean stores next to none, and a cube of twice
-    # the side is eight times as large.
+    # A picture must not need more memory than training. Even one of twice the crop takes less than
+    # the activations that training stores; but lean stores almost none, and a cube of twice the
+    # side is eight times as large.
     doubled = config.spatial_dims == 2 and generator.config.memory != "lean"
     largest = 2 * config.crop if doubled else config.crop
     draw = _volume_grid if config.spatial_dims == 3 else _image_grid
@@ -58,6 +59,8 @@ def save_pictures(
                 return there_and_back(generator, x, direction, accelerator)
 
             title, grid = draw(data, direction, largest, translate)
+            if data.kind.photos and max(data.channels) > COLOURS:
+                title += " (channels 1 to 3)"
             pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
             times = max(1, WIDTH // pixels.shape[1])
             pixels = pixels.repeat(times, 0).repeat(times, 1)
@@ -71,7 +74,7 @@ def save_pictures(
 def _image_grid(
     data: DataSet, direction: Direction, largest: int, translate: Translate
 ) -> tuple[str, Tensor]:
-    """What the grid of pictures shows from left to right, and the grid, (3, H, W) in [0, 1]."""
+    """The names of the grid's columns, and the grid, (3, H, W) in [0, 1]."""
     rows = [
         [x, there, again] if truth is None else [x, there, truth, again]
         for _, x, there, truth, again in _translated(data, direction, largest, translate)
@@ -83,7 +86,7 @@ def _image_grid(
 def _volume_grid(
     data: DataSet, direction: Direction, largest: int, translate: Translate
 ) -> tuple[str, Tensor]:
-    """As `_image_grid`, of slices; with the difference from the truth too, where it is known."""
+    """Same as `_image_grid`, for slices; also shows the difference from a known truth."""
     rows = [
         slice_volumes(x, there, truth, again, affine)
         for affine, x, there, truth, again in _translated(data, direction, largest, translate)
@@ -95,7 +98,7 @@ def _volume_grid(
 def _translated(
     data: DataSet, direction: Direction, largest: int, translate: Translate
 ) -> Iterator[tuple[Affine | None, Tensor, Tensor, Tensor | None, Tensor]]:
-    """Scans: where each is, its middle, translation, truth where known, and round trip."""
+    """For each scan: its place, middle, translation, truth if known, and round trip."""
     source, target = data.sides(direction)
     refs = source.val or source.train
     for number in spread(range(len(refs)), ROWS):
@@ -105,7 +108,7 @@ def _translated(
 
 
 def _headed(heading: str, pixels: NDArray[np.uint8]) -> Image.Image:
-    """The picture of pixels (H, W, 3) below a line of text."""
+    """A picture of pixels (H, W, 3) below a line of text."""
     height, width = pixels.shape[:2]
     picture = Image.new("RGB", (width, height + HEADING), "white")
     picture.paste(Image.fromarray(pixels), (0, HEADING))

@@ -1,4 +1,4 @@
-"""What several processes of one training do together, and what is said when one is gone."""
+"""What the processes of one training do together, and the error when one is gone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class LostProcessError(UserError):
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Within, what all processes of a training must take part in.
+    """Surrounds what all processes of a training must take part in.
 
     Raises:
         LostProcessError: one of them is gone.
@@ -22,17 +22,17 @@ def together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # What the backends raise has no common type, but within nothing else can fail.
+        # The backends' errors have no common type, but nothing else can fail inside.
         if out_of_memory(error) or not torch.distributed.is_initialized():
             raise
         raise LostProcessError(
-            f"process {torch.distributed.get_rank()} of the training's "
-            f"{torch.distributed.get_world_size()} has lost another, which says itself why it ended"
+            f"process {torch.distributed.get_rank()} of {torch.distributed.get_world_size()} has "
+            "lost another process; see that one's message for the reason"
         ) from error
 
 
 def first_told(cause: str | None) -> str | None:
-    """The first cause that any process of the training tells; all call this.
+    """The first cause that any process of the training reports; all must call this.
 
     Raises:
         LostProcessError: one of them is gone.

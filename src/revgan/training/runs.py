@@ -1,21 +1,24 @@
-"""A run's folder: what lies where."""
+"""The layout of a run's folder."""
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from revgan.errors import UserError
+from revgan.errors import UserError, notice, visible
 from revgan.files import write_text
 from revgan.networks.pretrained import WEIGHTS
+from revgan.text import shell_word
 from revgan.training.config import RunConfig
+from revgan.training.lock import LOCK
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside one run's folder."""
+    """The paths in a run's folder."""
 
     root: Path
 
@@ -26,17 +29,17 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The trained generator: what people copy, share and load."""
+        """The trained generator, to be copied, shared and loaded."""
         return self.root / "model"
 
     @property
     def best(self) -> Path:
-        """The generator of the best validation, with its scores; only where the truth is known."""
+        """The generator with the best validation scores; only if the truth is known."""
         return self.root / "best"
 
     @property
     def checkpoints(self) -> Path:
-        """Everything needed to resume, one folder per kept step."""
+        """Everything needed to resume; one folder per kept step."""
         return self.root / "checkpoints"
 
     @property
@@ -46,7 +49,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """Losses and speed, and scores of validations, one JSON object a line."""
+        """Losses, speed and validation scores, one JSON object per line."""
         return self.root / "metrics.jsonl"
 
     @property
@@ -56,7 +59,7 @@ class RunFolder:
 
     @property
     def trackers(self) -> Path:
-        """What W&B and MLflow call the run, for when it is resumed."""
+        """The run's ids in W&B and MLflow, for resuming it."""
         return self.root / "trackers.json"
 
     @property
@@ -69,27 +72,60 @@ class RunFolder:
         """The scores of `revgan evaluate`."""
         return self.root / "scores.json"
 
+    def require_none(self) -> None:
+        """Refuses a folder for a new run that holds one.
+
+        Raises:
+            UserError: names it.
+        """
+        if self.config.exists():
+            raise UserError(
+                f"{self.root} holds a run already; go on with it by --resume "
+                f"{shell_word(self.root)}, or name another folder with --run"
+            )
+
+    def clear(self) -> None:
+        """Removes all that is in the folder, but the lock of the process that trains in it."""
+        for path in self.root.iterdir() if self.root.is_dir() else ():
+            if path.name == LOCK:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
     def history(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         return list(self._lines())
 
+    def sweep(self) -> None:
+        """Removes what a killed process left half-written; only who trains in the folder may."""
+        for folder in (self.root, self.model, self.best, self.samples):
+            for unfinished in folder.glob(".*.part*"):
+                unfinished.unlink(missing_ok=True)
+
     def forget_after(self, step: int) -> None:
-        """Drops lines of metrics.jsonl after `step`, which a resumed run will write again."""
+        """Removes lines of metrics.jsonl after `step`, which a resumed run writes again."""
         kept = [json_line(line) for line in self._lines() if line["step"] <= step]
         write_text(self.metrics, "".join(kept))
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self.metrics.is_file():
             return
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:  # the last line of a run that was killed
-                return
+                values = json.loads(line)
+            except (ValueError, RecursionError):
+                values = None
+            if isinstance(values, dict) and type(values.get("step")) is int:
+                yield values
+            elif number < len(lines):  # the last is torn where a run was killed
+                notice(f"line {number} of {self.metrics} is damaged, and left out")
 
 
 def json_line(values: Mapping[str, Any]) -> str:
-    """A line of metrics.jsonl; numbers that JSON doesn't have, NaN and infinity, become null."""
+    """A line of metrics.jsonl; NaN and infinity, which JSON lacks, become null."""
     known = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()
@@ -101,20 +137,25 @@ def new_run(config: RunConfig, root: Path | None) -> RunFolder:
     """The folder of a new run, by default named after data and objective.
 
     Raises:
-        UserError: the folder holds a run, or something else, already.
+        UserError: the folder holds a run or something else already.
     """
     root = root or Path("runs") / f"{Path(config.data.path).name}-{config.objective}"
-    if RunFolder(root).config.exists():
+    RunFolder(root).require_none()
+    if root.exists() and (not root.is_dir() or any(p.name != LOCK for p in root.iterdir())):
         raise UserError(
-            f"{root} holds a run already; go on with it by --resume {root}, or name another "
-            "folder with --run"
+            f"{root} exists and isn't an empty folder; name a new or empty folder with --run"
         )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root} is in the way; name a new or empty folder with --run")
+    _require_utf8(root)
     for parent in root.parents:
         if parent.is_file():
             raise UserError(f"{parent} is a file; name a folder elsewhere with --run")
     return RunFolder(root)
+
+
+def _require_utf8(root: Path) -> None:
+    """Refuses names that TensorBoard can't write to."""
+    if any("\ud800" <= char <= "\udfff" for char in str(root)):
+        raise UserError(f"the name {visible(root)} isn't UTF-8; name the run's folder otherwise")
 
 
 def existing_run(root: Path) -> RunFolder:
@@ -123,11 +164,12 @@ def existing_run(root: Path) -> RunFolder:
     Raises:
         UserError: there is none.
     """
+    _require_utf8(root)
     folder = RunFolder(root)
     if (root / WEIGHTS).is_file():
         raise UserError(
             f"{root} is a model folder, not a run folder; give the run folder that it was made in, "
-            "which holds its configuration and checkpoints"
+            "which has the configuration and checkpoints"
         )
     if not folder.config.is_file():
         what = "has no config.yaml" if root.is_dir() else "does not exist"

@@ -1,10 +1,12 @@
-"""One training from its configuration to its model, and what is said of it."""
+"""Runs one training, from its configuration to its model, and reports on it."""
 
 from rich.console import Console
 
 from revgan.data import cache
 from revgan.data.sets import DataSet
+from revgan.errors import visible
 from revgan.memory import format_bytes
+from revgan.text import shell_word
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
@@ -14,13 +16,13 @@ from revgan.training.trackers import require_trackers
 
 
 def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Console) -> Outcome:
-    """Checks the data, trains, and says what came of it.
+    """Checks the data, trains, and reports the outcome.
 
     Raises:
-        UserError: something the user can mend is wrong with data, device, trackers, disk or
+        UserError: something that the user can fix is wrong with data, device, trackers, disk or
             checkpoint.
     """
-    require_trackers(config.runtime)  # images may take minutes to check
+    require_trackers(config.runtime)  # before the images, whose check may take minutes
     data = checked_data(config, console, run.model if resume else None)
     console.print(_description(config, data), soft_wrap=True)
     if told := _kept(config, data):
@@ -28,30 +30,32 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     outcome = train(config, data, run, resume=resume, console=console)
     if outcome.finished:
         best = Best.read(run.best)
-        kept = f"; the best by {best.by}, of step {best.step}, is {run.best}" if best else ""
+        where = visible(run.best)
+        kept = f"; the best by {best.by}, of step {best.step}, is {where}" if best else ""
         console.print(
-            f"Trained {outcome.steps} steps; the model is {run.model}{kept}", soft_wrap=True
+            f"Trained {outcome.steps} steps; the model is {visible(run.model)}{kept}",
+            soft_wrap=True,
         )
     else:
         console.print(
-            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; go on with: "
-            f"revgan train --resume {run.root}",
+            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; continue "
+            f"with: revgan train --resume {shell_word(run.root)}",
             soft_wrap=True,
         )
     return outcome
 
 
 def _kept(config: RunConfig, data: DataSet) -> str | None:
-    """What prepared scans take of memory or disk."""
+    """How much memory or disk space prepared scans take."""
     what = f"Prepared {data.kind.many}"
     if config.data.kept == "memory":
         return f"{what} take {format_bytes(data.kept)} of memory"
     if config.data.kept == "none":
         return None
     return (
-        f"{what}, of this and other runs, take {format_bytes(cache.size())} in "
-        f"{cache.folder()}, of {format_bytes(cache.limit())} that they may ({cache.LIMIT}, in GB); "
-        "they may be removed at any time"
+        f"{what}, of this and other runs, take {format_bytes(cache.size())} in {cache.folder()}, "
+        f"with a limit of {format_bytes(cache.limit())} ({cache.LIMIT}, in GB); they can be "
+        "deleted at any time"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run starts from: device, networks, and the state of an earlier checkpoint."""
+"""Sets up a run: device, networks, and the state of an earlier checkpoint."""
 
 from typing import Literal
 
@@ -25,12 +25,12 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     """Device, precision, processes and trackers.
 
     Raises:
-        UserError: the device asked for, or a tracker's package, is not there.
+        UserError: the device or a tracker's package isn't available.
     """
     require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
     precision = mixed_precision(runtime.precision, cuda=not cpu and torch.cuda.is_available())
-    # It would refuse a precision other than an earlier call's, and has no public way to reset it.
+    # It would refuse a precision that differs from an earlier call's, and has no public reset.
     AcceleratorState._reset_state()
     if run is None:
         return Accelerator(cpu=cpu, mixed_precision=precision)
@@ -45,7 +45,7 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
 
 
 def mixed_precision(precision: Precision, *, cuda: bool) -> str:
-    """What accelerate calls the precision: no, bf16 or fp16.
+    """The precision's name in accelerate: no, bf16 or fp16.
 
     Raises:
         UserError: fp16 without CUDA.
@@ -55,7 +55,7 @@ def mixed_precision(precision: Precision, *, cuda: bool) -> str:
             "runtime.precision fp16 needs a CUDA device; use float32 or bf16 on this one"
         )
     if precision == "auto":
-        # Without a GPU to ask, the plan is for one that has bf16, as all have had since 2020.
+        # Without a GPU to ask, plan for one with bf16, which all have had since 2020.
         modern = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
         return "bf16" if cuda and modern else "no"
     return "no" if precision == "float32" else precision
@@ -68,10 +68,10 @@ def make_trainer(
     accelerator: Accelerator,
     total: int,
 ) -> Trainer:
-    """Fresh networks on the device, with their optimizers.
+    """New networks on the device, with their optimizers.
 
     Args:
-        config: of the run; `generator.memory` is no longer "auto".
+        config: the run's; `generator.memory` must not be "auto".
         spatial_dims: 2 for images, 3 for volumes.
         channels: of A and B.
         accelerator: device, precision and processes.
@@ -96,7 +96,9 @@ def make_trainer(
         follower = build_generator(config.generator, spatial_dims, channels_a, channels_b)
         networks.append(follower)
         average = WeightAverage(follower, config.training.ema)
-    if accelerator.device.type != "cpu":  # they are there already, and fake ones can't be moved
+    if (
+        accelerator.device.type != "cpu"
+    ):  # they are on the CPU already, and fake ones can't be moved
         for network in networks:
             network.to(accelerator.device)
     seed = config.training.seed
@@ -123,17 +125,28 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
     """Loads the latest checkpoint into the trainer; returns its step.
 
     Raises:
-        UserError: there is none, it can't be read, or it belongs to other networks.
+        UserError: there is none, it can't be read, or it belongs to different networks.
     """
     step, tensors, counts = load_checkpoint(run.checkpoints)
     try:
         trainer.load_state(tensors)
+    except ValueError as error:
+        raise UserError(
+            f"the checkpoint of step {step} in {run.root} is damaged: {error}; remove it to resume "
+            "from the one before"
+        ) from error
     except (RuntimeError, KeyError) as error:
         raise UserError(
-            f"the checkpoint of step {step} in {run.root} belongs to other networks than the "
+            f"the checkpoint of step {step} in {run.root} belongs to different networks than the "
             "configuration describes; resume without changing architecture or objective"
         ) from error
     for pool in trainer.objective.pools.values():  # images of another crop don't fit
-        pool.images = [image for image in pool.images if image.shape[-1] == config.data.crop]
+        shape = (config.data.crop,) * config.data.spatial_dims
+        pool.images = [image for image in pool.images if image.shape[1:] == shape]
     trainer.load_counts(counts)
+    if not trainer.norm().isfinite():
+        raise UserError(
+            f"the checkpoint of step {step} in {run.root} holds numbers that aren't finite; remove "
+            "it to resume from the one before"
+        )
     return step

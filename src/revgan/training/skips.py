@@ -1,17 +1,17 @@
-"""Steps that are left out because they diverge."""
+"""Skips steps that diverge."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Skips:
-    """Counts the steps that were left out: their losses or gradients were infinite or NaN.
+    """Counts skipped steps, whose losses or gradients were infinite or NaN.
 
     Attributes:
-        limit: how many in a row may be; 0 leaves none out, and looks at no gradient.
-        total: how many were.
-        row: how many of the last ones in a row.
-        now: whether the present step is.
+        limit: how many in a row may be skipped; with 0, none are, and gradients aren't checked.
+        total: how many were skipped.
+        row: how many of the latest were skipped in a row.
+        now: whether the current step is skipped.
     """
 
     limit: int = 0
@@ -20,17 +20,17 @@ class Skips:
     now: bool = False
 
     def count(self) -> None:
-        """Notes what became of the step that ends."""
+        """Records whether the finished step was skipped."""
         self.total += self.now
         self.row = self.row + 1 if self.now else 0
 
     @property
     def excess(self) -> str | None:
-        """Why training has to stop, in one sentence, if it has to."""
+        """Why training must stop, in one sentence, if it must."""
         if self.row <= self.limit:
             return None
         return (
-            f"{self.row} steps in a row had losses or gradients that are infinite or not numbers, "
-            f"and training.on_nan allows {self.limit}; lower --optimizer.lr, or use "
+            f"{self.row} steps in a row had infinite or NaN losses or gradients, but "
+            f"training.on_nan allows {self.limit}; lower --optimizer.lr, or use "
             "--runtime.precision float32"
         )

@@ -1,7 +1,7 @@
-"""One training step: the generator's losses move the generator, then each judge learns.
+"""One training step: the generator learns from its losses, then each judge learns.
 
 The order is that of CycleGAN's and pix2pix's code, which the paper extends (Section 1). Each loss
-is backpropagated before the next is computed, and one network's weights move at a time.
+is backpropagated before the next is computed, and one network's weights change at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 
 from revgan.directions import DOMAINS
+from revgan.errors import short
 from revgan.networks import TwoWayGenerator
 from revgan.networks.recomputing import FrozenStatistics
 from revgan.training.average import WeightAverage
@@ -26,24 +27,27 @@ from revgan.training.processes import together
 from revgan.training.skips import Skips
 
 _NETWORKS, _POOLS = 0, 1
-"""The streams of a step's draws: within the networks (dropout), and of the image pools."""
+"""The streams of a step's random draws: in the networks (dropout) and in the image pools."""
+
+MOMENTS = "step", "exp_avg", "exp_avg_sq"
+"""What Adam remembers of each weight."""
 
 
 class Trainer:
-    """The players, their optimizers, and how a batch moves them.
+    """The players, their optimizers, and how they learn from a batch.
 
     Args:
         players: networks on the accelerator's device.
         objective: yields the loss terms.
         config: Adam and its learning rate.
         total_steps: after which the learning rate is 0.
-        seed: of every random draw; a step's draws depend on (seed, step, rank) alone.
+        seed: for all random draws; a step's draws depend only on (seed, step, rank).
         accelerator: precision and processes.
-        average: follows the generator, from its weights now; none is kept without it.
-        skips: whether steps that diverge are left out.
+        average: follows the generator, starting from its current weights; None for no average.
+        skips: whether to skip steps that diverge.
 
     Attributes:
-        between_steps: whether all weights are those of the end of a step, even after an error.
+        between_steps: whether all weights are from the end of a step, even after an error.
     """
 
     def __init__(
@@ -98,14 +102,15 @@ class Trainer:
 
         with self._traceless():
             if self.objective.config.consensus_weight > 0:
-                # Mescheder et al., 2017. Its gradients reach all networks; the judges' wait there.
+                # Mescheder et al., 2017. Its gradients reach all networks; the judges' are kept
+                # until they learn.
                 losses |= self._backpropagate(consensus_term(self.objective, self.players, batch))
 
             # Identity, GAN and cycle losses (Zhu et al., 2017), or GAN and L1 (Isola et al., 2017).
             with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
                 terms = self.objective.generator_terms(self.players, batch, fakes)
                 self._minimise(terms, "generator", learning_rate, losses)
-            if self.skips.now:  # nothing came of it that the judges may see
+            if self.skips.now:  # it made nothing that the judges may see
                 return losses
             if self.average is not None:
                 self.average.update(self.players.generator, step)
@@ -120,11 +125,11 @@ class Trainer:
         return losses
 
     def learning_rate(self, step: int) -> float:
-        """Adam's learning rate in a step."""
+        """Adam's learning rate in a given step."""
         return self.config.lr * decay(step, self.total_steps)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses as the weights are now, without images of the pools; nothing moves."""
+        """The losses with the current weights, without images from the pools; changes nothing."""
         networks = nn.ModuleList(self._networks().values())
         with torch.no_grad(), FrozenStatistics(networks), self.accelerator.autocast():
             losses, fakes = self.objective.joint_terms(self.players, batch)
@@ -134,14 +139,14 @@ class Trainer:
         return losses
 
     def norm(self) -> Tensor:
-        """The norm of all that `state` has: finite if every number is, and its square too."""
+        """The norm of everything in `state`: finite if every number and its square are."""
         return get_total_norm(x for x in self.state().values() if x.is_floating_point())
 
     @contextmanager
     def _traceless(self) -> Iterator[None]:
-        """Within, a step, which leaves no trace if no weight moves, since it fails or is left out.
+        """Surrounds a step that leaves no trace if it fails or is skipped.
 
-        Apart from gradients, the trace would be running statistics of batch norms.
+        Apart from gradients, the trace would be batch norms' running statistics.
         """
         statistics = [buffer for net in self._networks().values() for buffer in net.buffers()]
         before = [buffer.clone() for buffer in statistics]
@@ -162,13 +167,13 @@ class Trainer:
         learning_rate: float,
         losses: dict[str, Tensor],
     ) -> None:
-        """Backpropagates each term before the next is computed, then moves the weights once.
+        """Backpropagates each term before the next is computed, then updates the weights once.
 
         Args:
-            terms: of the network, to be minimised.
+            terms: the network's, to be minimised.
             network: its name.
-            learning_rate: of this step.
-            losses: of the step so far, to which those of the terms are added.
+            learning_rate: this step's.
+            losses: the step's so far; the terms' losses are added.
         """
         optimizer = self._optimizers[network]
         own: dict[str, Tensor] = {}
@@ -189,13 +194,13 @@ class Trainer:
         optimizer.zero_grad()
 
     def _diverges(self, optimizer: Optimizer, losses: dict[str, Tensor]) -> bool:
-        """Whether, in any process, a loss or a gradient is infinite or not a number."""
+        """Whether a loss or gradient is infinite or NaN in any process."""
         values = list(losses.values())
-        if self.accelerator.scaler is None:  # it looks at its scaled gradients by itself
+        if self.accelerator.scaler is None:  # the scaler checks its scaled gradients itself
             weights = (weight for group in optimizer.param_groups for weight in group["params"])
             values.append(get_total_norm(w.grad for w in weights if w.grad is not None))
         with together():
-            # What is infinite or not a number stays so in the sum.
+            # Infinite and NaN values stay so in the sum.
             return not self.accelerator.reduce(torch.stack(values)).isfinite().all()
 
     def _backpropagate(self, term: Terms) -> dict[str, Tensor]:
@@ -203,7 +208,7 @@ class Trainer:
         return {name: loss.detach() for name, loss in term.items()}
 
     def _in_precision(self, terms: Iterator[Terms]) -> Iterator[Terms]:
-        """Computes each term under autocast, and leaves it before the term is backpropagated."""
+        """Computes each term under autocast, which ends before the term is backpropagated."""
         while True:
             with self.accelerator.autocast():
                 term = next(terms, None)
@@ -214,7 +219,7 @@ class Trainer:
     def _average_gradients(self, optimizer: Optimizer) -> None:
         """Averages gradients over processes: once, after the last term, for every weight.
 
-        A data-parallel wrapper would do so after each term, and would miss weights that the last
+        A data-parallel wrapper would do it after each term, and would miss weights that the last
         one doesn't touch.
         """
         if self.accelerator.num_processes == 1:
@@ -228,15 +233,16 @@ class Trainer:
                 weight.grad /= self.accelerator.num_processes
 
     def _seed_of(self, step: int, stream: int) -> int:
-        """The seed of one of a step's streams of draws, which differ as unrelated seeds do."""
+        """The seed of one of a step's streams; seeds are unrelated."""
         key = (self.seed, step, self.accelerator.process_index)
-        # The networks' key has no number, as before the streams were parted: dropout stays.
+        # The networks' key has no number, as before the streams were split, so dropout stays the
+        # same.
         sequence = np.random.SeedSequence(key, spawn_key=(stream,) if stream else ())
         return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
     @property
     def model(self) -> TwoWayGenerator:
-        """The generator that people get: the average, if there is one."""
+        """The generator to save and show: the average, if there is one."""
         return self.players.generator if self.average is None else self.average.network
 
     def state(self) -> dict[str, Any]:
@@ -255,13 +261,18 @@ class Trainer:
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Takes over what `state` returned.
+        """Restores what `state` returned.
 
-        Where that had no average, one starts from the generator.
+        If it had no average, one starts from the generator.
 
         Raises:
-            RuntimeError: the tensors belong to other networks.
+            RuntimeError, KeyError: the tensors belong to other networks.
+            ValueError: one is missing, or none of those that `state` has.
         """
+        kinds = "generator", "a", "b", "average", *(f"adam_{name}" for name in self._optimizers)
+        kinds += tuple(f"pool_{domain}" for domain in DOMAINS)
+        if odd := [name for name in tensors if name.partition(".")[0] not in kinds]:
+            raise ValueError(f"nothing of a training is called {short(odd[0])}")
         for name, network in self._networks().items():
             network.load_state_dict(_below(name, tensors))
         if self.average is not None:
@@ -269,9 +280,14 @@ class Trainer:
         for name, optimizer in self._optimizers.items():
             weights = optimizer.param_groups[0]["params"]
             state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _below(f"adam_{name}", tensors).items():
+            moments = _below(f"adam_{name}", tensors)
+            wanted = {f"{index}.{key}" for index in range(len(weights)) for key in MOMENTS}
+            if moments and moments.keys() != wanted:  # none, if all steps so far were left out
+                wrong = sorted(moments.keys() ^ wanted)[0]
+                raise ValueError(f"Adam's {short(wrong)} of {name} is missing or unknown")
+            for key, value in moments.items():
                 index, moment = key.split(".")
-                if value.ndim:  # the fused step wants the moments laid out as the weights are
+                if value.ndim:  # the fused step needs the moments in the weights' memory layout
                     value = torch.empty_like(weights[int(index)]).copy_(value)
                 state.setdefault(int(index), {})[moment] = value
             groups = optimizer.state_dict()["param_groups"]
@@ -281,7 +297,7 @@ class Trainer:
             pool.images = [images[str(i)] for i in range(len(images))]
 
     def counts(self) -> dict[str, dict[str, float]]:
-        """Every number that a resumed run needs besides: of the fp16 scaler, of skipped steps."""
+        """The other numbers that a resumed run needs: the fp16 scaler's, and skipped steps."""
         scaler = self.accelerator.scaler
         return {
             "scaler": {} if scaler is None else scaler.state_dict(),
@@ -289,7 +305,7 @@ class Trainer:
         }
 
     def load_counts(self, counts: dict[str, dict[str, float]]) -> None:
-        """Takes over what `counts` returned; what is missing stays as it is."""
+        """Restores what `counts` returned; what is missing stays as it is."""
         if counts.get("scaler") and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(counts["scaler"])
         skipped = counts.get("skipped", {})
@@ -308,7 +324,7 @@ def decay(step: int, total_steps: int) -> float:
 
 @contextmanager
 def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within, no gradients are computed for these weights."""
+    """While active, no gradients are computed for these weights."""
     parameters = list(parameters)
     for parameter in parameters:
         parameter.requires_grad_(False)

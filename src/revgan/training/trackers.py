@@ -1,4 +1,4 @@
-"""Where a training can be watched: TensorBoard always, W&B and MLflow by option."""
+"""Trackers that show a training: always TensorBoard, optionally W&B and MLflow."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from accelerate.utils import is_mlflow_available, is_wandb_available
 
-from revgan.errors import UserError, one_line
+from revgan.errors import UserError, notice, one_line
 from revgan.files import write_text
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.runs import RunFolder
@@ -31,7 +31,7 @@ def require_trackers(runtime: RuntimeConfig) -> None:
     """Refuses trackers whose packages are missing.
 
     Raises:
-        UserError: names the package.
+        UserError: the message names the package.
     """
     for name, wanted, available in (
         ("wandb", runtime.wandb, is_wandb_available),
@@ -39,13 +39,13 @@ def require_trackers(runtime: RuntimeConfig) -> None:
     ):
         if wanted and not available():
             raise UserError(
-                f"runtime.{name} needs the package {name}, which is not installed; get it by pip "
+                f"runtime.{name} needs the package {name}, which is not installed; get it with pip "
                 f"install 'revgan[{name}]', or set --runtime.{name} false"
             )
 
 
 def make_trackers(runtime: RuntimeConfig, run: RunFolder) -> list[str | GeneralTracker]:
-    """What the accelerator is to log with.
+    """The trackers for the accelerator.
 
     Raises:
         UserError: a package is missing.
@@ -61,7 +61,7 @@ def make_trackers(runtime: RuntimeConfig, run: RunFolder) -> list[str | GeneralT
 
 @contextmanager
 def quiet_writers() -> Iterator[None]:
-    """Within, threads that can't write don't print a traceback.
+    """While active, threads that can't write don't print a traceback.
 
     TensorBoard's thread keeps its error and raises it in the main thread at the next write.
     """
@@ -79,9 +79,9 @@ def quiet_writers() -> Iterator[None]:
 
 
 def log_configuration(accelerator: Accelerator, config: RunConfig) -> None:
-    """Tells W&B and MLflow the options of a run, by names such as data.crop.
+    """Sends a run's options to W&B and MLflow, by names such as data.crop.
 
-    TensorBoard would make a run of its own of them each time, and its files lie beside config.yaml.
+    TensorBoard would make a separate run of them each time, and its files are beside config.yaml.
     """
     for tracker in accelerator.trackers:
         if tracker.name != "tensorboard":
@@ -91,7 +91,7 @@ def log_configuration(accelerator: Accelerator, config: RunConfig) -> None:
 def log_picture(
     accelerator: Accelerator, name: str, pixels: npt.NDArray[np.uint8], step: int
 ) -> None:
-    """Shows a picture, (H, W, 3), in every tracker."""
+    """Sends a picture, (H, W, 3), to every tracker."""
     for tracker in accelerator.trackers:
         layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
         tracker.log_images({name: pixels[np.newaxis]}, step=step, **layout)
@@ -105,8 +105,8 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-class _WandB(WandBTracker):  # type: ignore[misc]  # accelerate's types are not followed
-    """A run at W&B, or in the run's folder with WANDB_MODE=offline; a resumed one goes on in it."""
+class _WandB(WandBTracker):  # type: ignore[misc]  # accelerate's types aren't followed
+    """A run at W&B, or in the run's folder with WANDB_MODE=offline; a resumed run continues it."""
 
     def __init__(self, run: RunFolder) -> None:
         super().__init__(
@@ -133,8 +133,8 @@ class _WandB(WandBTracker):  # type: ignore[misc]  # accelerate's types are not 
         _remember_id(self._folder, "wandb", self.run.id)
 
 
-class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are not followed
-    """A run at MLFLOW_TRACKING_URI, or else in the run's folder; a resumed one goes on in it."""
+class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types aren't followed
+    """A run at MLFLOW_TRACKING_URI, or else in the run's folder; a resumed run continues it."""
 
     def __init__(self, run: RunFolder) -> None:
         self._folder = run
@@ -165,14 +165,14 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
         _remember_id(self._folder, "mlflow", self.tracker.info.run_id)
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
-        if self._known is None:  # MLflow refuses to change one
+        if self._known is None:  # MLflow refuses to change options
             self._try(super().store_init_configuration, values)
 
     def log(self, values: dict[str, Any], step: int | None = None, **options: Any) -> None:
         self._try(super().log, values, step=step, **options)
 
     def log_images(self, values: dict[str, npt.NDArray[np.uint8]], step: int | None = None) -> None:
-        """Logs (N, H, W, 3) by name; of the name, what is before a colon."""
+        """Logs images (N, H, W, 3) by name, up to the name's colon."""
         import mlflow
 
         for name, pictures in values.items():
@@ -196,17 +196,23 @@ class _MLflow(MLflowTracker):  # type: ignore[misc]  # accelerate's types are no
         except Exception as error:  # whatever a server's client raises must not end a training
             self._lost = True
             _log.warning(
-                "MLflow gets no more (%s); the run folder has it all", one_line(error, 200)
+                "MLflow gets no more data (%s); the run folder has all of it", one_line(error, 200)
             )
 
 
 def _ids(run: RunFolder) -> dict[str, str]:
     path = run.trackers
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        notice(f"{path} is damaged, so W&B and MLflow begin another run")
+        return {}
 
 
 def _known_id(run: RunFolder, tracker: str) -> str | None:
-    """The run's id in a tracker, if it was there before."""
+    """The run's id in a tracker, if it has one."""
     return _ids(run).get(tracker)
 
 

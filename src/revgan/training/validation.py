@@ -1,4 +1,4 @@
-"""Scores of held-out images or volumes while training goes on."""
+"""Scores held-out images or volumes during training."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,19 +19,19 @@ from revgan.training.config import RunConfig, ScoreName
 def validate(
     generator: TwoWayGenerator, data: DataSet, config: RunConfig, accelerator: Accelerator
 ) -> dict[str, Scores]:
-    """Scores the middles of some validation images or volumes, of the size that training cuts out.
+    """Scores the middles of some validation images or volumes, at the size of training crops.
 
-    A pass needs no more memory than training does; scores differ from those of whole images.
+    A pass needs no more memory than training; scores differ from those of whole images.
 
     Args:
-        generator: it comes back in training mode, its running statistics untouched.
-        data: has something for validation, see `Domain.val`.
+        generator: afterwards in training mode, with running statistics unchanged.
+        data: with validation scans, see `Domain.val`.
         config: of the run.
         accelerator: device and precision.
 
     Returns:
-        Scores by the domains passed through: "AtoB" and "BtoA", of translations against the truth,
-        where it is known; else "AtoBtoA" and "BtoAtoB", of round trips against the input.
+        Scores by the domains passed through: "AtoB" and "BtoA" for translations against the truth,
+        if it is known; else "AtoBtoA" and "BtoAtoB" for round trips against the input.
     """
     with evaluating(generator):
         return {
@@ -43,7 +43,7 @@ def validate(
 
 
 def _scored(pairs: Iterator[tuple[Tensor, Tensor, Tensor | None]]) -> Scores:
-    """Of those in which all channels were measured somewhere; of gaps as they are filled, if none.
+    """Scores pairs with a fully measured position, else all with filled gaps.
 
     Crops are small, so that all of them are in memory.
     """
@@ -62,7 +62,7 @@ def _pairs(
     accelerator: Accelerator,
     direction: Direction,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """What comes out, what should come out, and where both domains were measured."""
+    """The result, the target, and where both domains were measured."""
     source, target = data.sides(direction)
     crop = config.data.crop
     for number in spread(range(len(source.val)), config.training.validation_images):
@@ -78,7 +78,9 @@ def _pairs(
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Within, dropout is off, and batch norms use their running statistics and leave them alone."""
+    """While active, dropout is off, and batch norms use running statistics without updating
+    them.
+    """
     network.eval()
     try:
         yield
@@ -98,13 +100,13 @@ def translate_one(
 def there_and_back(
     generator: TwoWayGenerator, x: Tensor, direction: Direction, accelerator: Accelerator
 ) -> list[Tensor]:
-    """An image or volume (C, *spatial), its translation, and that translated back."""
+    """An image or volume (C, *spatial), its translation, and its round trip."""
     there = translate_one(generator, x, direction, accelerator)
     return [x, there, translate_one(generator, there, back(direction), accelerator)]
 
 
 def flat(scores: Mapping[str, Scores]) -> dict[str, float]:
-    """Scores as they stand in metrics.jsonl: "psnr_AtoB" and so on."""
+    """The scores as in metrics.jsonl: "psnr_AtoB" and so on."""
     return {
         f"{name}_{direction}": getattr(of_direction, name)
         for direction, of_direction in scores.items()
@@ -113,7 +115,7 @@ def flat(scores: Mapping[str, Scores]) -> dict[str, float]:
 
 
 def means(scores: Mapping[str, Scores]) -> dict[str, float]:
-    """The means of both directions, by the score's name."""
+    """The means over both directions, by the score's name."""
     return {
         name: fmean(getattr(of_direction, name) for of_direction in scores.values())
         for name in get_args(ScoreName)

@@ -46,7 +46,9 @@ def open_target(
                 "new folder as target"
             )
     elif target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is in the way; name a new or empty folder as target")
+        raise UserError(
+            f"{target} exists and isn't an empty folder; name a new or empty folder as target"
+        )
     target.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     for folder in {path.parent for sample in samples for path in sample.paths(target)}:

@@ -64,7 +64,7 @@ class Multiscale:
         overall = content.get("coordinateTransformations", ())
         levels = tuple(_level(dataset, overall, len(axes)) for dataset in content["datasets"])
         if not levels:
-            raise ValueError("its pyramid has no levels")
+            raise ValueError("its pyramid has no levelss")
         channels = tuple(ome.get("omero", {}).get("channels", ()))
         return cls(version, axes, units, levels, str(content.get("name", "")), channels)
 

@@ -37,7 +37,7 @@ class _NpyReader(Reader):
                 raise ValueError(f"version {magic} of the format is unknown")
             shape, _, dtype = read(file)
             if dtype.hasobject:
-                raise ValueError("it holds Python objects, which allow_pickle=False refuses")
+                raise ValueError("it holds Python objects, which aren't loaded for security")
         self._path, self._axes = path, shape
         header_of = {2: _image_header, 3: _volume_header}[spatial_dims]
         self.header = header_of(path, shape, dtype.newbyteorder("="))

@@ -86,7 +86,7 @@ class Png(Family):
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
-        # A copy: the encoder refuses the strides that views of one row or channel may have.
+        # Copied, because the encoder refuses the strides that views of one row or channel can have.
         data = imagecodecs.png_encode(np.array(values.transpose(1, 2, 0), order="C"))
         photo, extra = photo_of(header), b""
         if profile := photo.profile(header.channels):

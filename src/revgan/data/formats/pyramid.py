@@ -14,10 +14,10 @@ from revgan.data.formats.contract import Selection, Values, Window
 from revgan.errors import UserError
 
 AS_IS = 0.01
-"""A level is not resampled if its pixels differ by less than this share from those asked for."""
+"""A level isn't resampled if its pixel size differs by less than this share from the wanted one."""
 
 Read = Callable[[Window], Values]
-"""Values (C, *window) of a level."""
+"""Reads the values (C, *window) of a level."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Level:
 
     Attributes:
         number: 0 for the finest.
-        shape: its (H, W).
-        scale: how many of its pixels, along both axes, one pixel is made of that is asked for.
+        shape: (H, W).
+        scale: how many of its pixels, along each axis, make one wanted pixel.
     """
 
     number: int
@@ -36,20 +36,20 @@ class Level:
 
     @property
     def scaled(self) -> tuple[int, ...]:
-        """The (H, W) that is asked for."""
+        """The (H, W) at the wanted resolution."""
         if self.scale == 1:
             return self.shape
         return tuple(max(1, round(side / self.scale)) for side in self.shape)
 
     def read(self, read: Read, window: Window) -> Values:
-        """The values (C, *window) at the resolution asked for.
+        """Reads the values (C, *window) at the wanted resolution.
 
         Pixels are weighted means of the level's, by a triangle as wide as two of the larger of both
         pixels. So a window has the values that it has in the whole, but for float32's rounding.
 
         Args:
-            read: reads from the level.
-            window: of the grid that is asked for.
+            read: reads windows of the level.
+            window: on the wanted grid.
         """
         if self.scale == 1:
             return read(window)
@@ -65,7 +65,7 @@ class Level:
             sides.append(end - first)
         values = read(tuple(source))
         (top, bottom), (left, right) = box
-        # In float32, as Pillow rounds 8 bits by another rule than others.
+        # In float32, as Pillow rounds 8 bits differently.
         planes = [
             Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
                 (sides[1], sides[0]), Image.Resampling.BILINEAR, (left, top, right, bottom)
@@ -81,18 +81,18 @@ def choose(
     shapes: Sequence[tuple[int, ...]],
     pixel_sizes: Sequence[float] | None,
 ) -> Level:
-    """The level that is meant, and how it is to be resampled.
+    """Chooses a level, and how to resample it.
 
-    For a pixel size it is the coarsest level that is no coarser than that.
+    For a pixel size, it is the coarsest level that isn't coarser.
 
     Args:
         path: the file.
         selection: its level or its pixel size; neither means the finest level.
         shapes: (H, W) of each level.
-        pixel_sizes: micrometres from pixel to pixel of each; None where the file doesn't tell.
+        pixel_sizes: each level's, in micrometres; None if the file doesn't say.
 
     Raises:
-        UserError: there is no such level, the file tells no pixel size, or both are given.
+        UserError: there is no such level, the file gives no pixel size, or both are given.
     """
     wanted, number = selection.pixel_size, selection.level or 0
     if wanted is None:
@@ -106,7 +106,7 @@ def choose(
         raise UserError(f"{path} can't be read by level and pixel_size at once; leave out one")
     if pixel_sizes is None:
         raise UserError(
-            f"{path} does not say how large its pixels are; give a level instead of pixel_size"
+            f"{path} does not say how large its pixels are; give level instead of pixel_size"
         )
     if not 0 < wanted < math.inf:
         raise UserError(f"pixel_size must be above 0 micrometres, not {wanted:g}")
@@ -122,14 +122,14 @@ def lengths(
     shape: tuple[int, ...],
     other: tuple[int, ...],
 ) -> tuple[list[float], list[float]]:
-    """How large pixels are, and where the first one's centre is, in another resolution.
+    """Pixel sizes and the first pixel's centre at another resolution.
 
     Both cover the same, or the coarser one has an integer factor and one pixel more or less at the
     end.
 
     Args:
         sizes: of a scan's pixels along each axis.
-        starts: where its first one's centre is.
+        starts: the centre of its first pixel.
         shape: of the scan.
         other: of the same scan in the other resolution.
     """
@@ -146,14 +146,15 @@ def _factor(side: int, coarser: int) -> float:
 def halvings(
     shape: tuple[int, ...], sizes: Sequence[float], least: int
 ) -> Iterator[tuple[int, ...]]:
-    """The factors, 1 or 2 along each axis, from level to level of a pyramid to be written.
+    """The factors, 1 or 2 along each axis, from level to level of a pyramid to write.
 
-    Axes whose pixels are twice as large as others', as often in depth, wait for those.
+    Axes whose pixels are at least twice as large as the others', as is common in depth, aren't
+    halved until the others have caught up.
 
     Args:
         shape: of the finest level.
-        sizes: of its pixels along each axis, in any unit.
-        least: no level follows one whose sides are all this long or shorter.
+        sizes: its pixel sizes along each axis, in any unit.
+        least: the last level is the first whose sides are all at most this long.
     """
     while max(shape) > least:
         finest = min(size for size, side in zip(sizes, shape, strict=True) if side > 1)
@@ -167,12 +168,12 @@ def halvings(
 
 
 def coarser(shape: tuple[int, ...], factors: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of the level after one of this shape."""
+    """The shape of the next coarser level."""
     return tuple(-(-side // factor) for side, factor in zip(shape, factors, strict=True))
 
 
 def means(values: Values, factors: tuple[int, ...]) -> Values:
-    """Means over 1 or 2 pixels along each axis, in the same type; at the end, of what is there.
+    """Means over 1 or 2 pixels along each axis, in the same type; at the end, over what is left.
 
     Args:
         values: (C, *spatial).
@@ -190,7 +191,7 @@ def means(values: Values, factors: tuple[int, ...]) -> Values:
 
 
 def rounded(values: Values, dtype: np.dtype[Any]) -> Values:
-    """Fractions in a type: the nearest of its integers, where it has no others."""
+    """Floats in another type, rounded to nearest if it is an integer type."""
     if dtype.kind == "f":
         return values.astype(dtype)
     if dtype.kind == "b":
@@ -204,7 +205,7 @@ def blocks(shape: tuple[int, ...], sides: tuple[int, ...]) -> Iterator[tuple[sli
 
     Args:
         shape: of the scan.
-        sides: of the blocks; those at the ends are what is left.
+        sides: the blocks'; those at the ends are smaller if necessary.
     """
     starts = (range(0, size, side) for size, side in zip(shape, sides, strict=True))
     for corner in product(*starts):

@@ -21,7 +21,7 @@ def families() -> tuple[Family, ...]:
 
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
-    """The suffixes of files with scans of so many spatial axes; of all files by default."""
+    """The suffixes of scans with this many spatial axes; by default of all scans."""
     of_families = (family.suffixes for family in families() if family.takes(spatial_dims))
     return tuple(dict.fromkeys(chain.from_iterable(of_families)))
 
@@ -67,14 +67,14 @@ def is_scan(path: Path, spatial_dims: int | None = None) -> bool:
 
 
 def reading_family(path: Path, spatial_dims: int | None) -> Family:
-    """The family that reads a file: by its first bytes, as many a PNG goes by the name of .jpg.
+    """The family that reads a file, found by its first bytes, as many PNGs are called .jpg.
 
-    Where the family of its suffix has no such bytes, it is that one. What has no known suffix is of
-    a family whose files need none.
+    If the suffix's family has no magic bytes, it is that one. What has no known suffix is of a
+    family whose files need none.
 
     Args:
         path: the file.
-        spatial_dims: how many spatial axes its scan shall have; None for any.
+        spatial_dims: how many spatial axes its scan must have; None for any.
 
     Raises:
         UserError: there is no such file, no family has the suffix, or the file starts otherwise.
@@ -96,10 +96,9 @@ def reading_family(path: Path, spatial_dims: int | None) -> Family:
     fitting = (each for each in marked if each.starts(head))
     found = next((each for each in fitting if each.claims(path)), None)
     if found is None:
-        kind = KINDS[dims].one
-        held = f"no {kind} in spite of its name" if head else "an empty file"
+        held = f"not {KINDS[dims].article} despite its name" if head else "an empty file"
         known = ", ".join(type(each).__name__.upper() for each in marked if not each.special)
-        raise UserError(f"{path} is {held}; replace it by a file of the kinds {known}")
+        raise UserError(f"{path} is {held}; replace it with a file of one of these kinds: {known}")
     return found
 
 

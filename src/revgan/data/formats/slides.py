@@ -1,4 +1,4 @@
-"""Whole slides, by OpenSlide: at a chosen level, or as many micrometres a pixel as wanted."""
+"""Whole slides, with OpenSlide, at a chosen level or pixel size."""
 
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +20,7 @@ from revgan.data.formats.pyramid import choose, lengths
 from revgan.errors import UserError
 
 GENERIC = "generic-tiff"
-"""What OpenSlide calls tiled TIFFs of no vendor."""
+"""OpenSlide's name for tiled TIFFs of no particular vendor."""
 
 
 class _SlideReader(Reader):
@@ -31,7 +31,7 @@ class _SlideReader(Reader):
         try:
             about = slide.properties
             self._start, size = _bounds(slide)
-            # (H, W); what lies within the bounds at each level.
+            # (H, W) of the scanned area at each level.
             shapes = [
                 tuple(max(1, int(side / factor)) for side in size)
                 for factor in slide.level_downsamples
@@ -108,13 +108,13 @@ class SlideTiff(Family):
     suffixes = (".tif", ".tiff")
     spatial_dims = Slides.spatial_dims
     selects = Slides.selects
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
     special = True
 
     def claims(self, path: Path) -> bool:
         try:
             vendor = import_module("openslide").OpenSlide.detect_format(path)
-        except Exception:  # without the package, or damaged: the general family says so
+        except Exception:  # no package, or damaged: the general family reports it
             return False
         return vendor not in (None, GENERIC)
 
@@ -128,7 +128,7 @@ class SlideTiff(Family):
 def _openslide(path: Path) -> Any:
     try:
         return import_module("openslide")
-    except (ImportError, OSError) as error:  # OSError without the library itself
+    except (ImportError, OSError) as error:  # OSError if the library itself is missing
         raise UserError(
             f"{path} needs the packages openslide-python and openslide-bin: pip install "
             "'revgan[slides]'"
@@ -136,7 +136,7 @@ def _openslide(path: Path) -> Any:
 
 
 def _bounds(slide: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The first row and column of what was scanned, and its height and width."""
+    """The first row and column of the scanned area, and its height and width."""
     about, (width, height) = slide.properties, slide.dimensions
     names = [f"openslide.bounds-{name}" for name in ("y", "x", "height", "width")]
     y, x, inner_height, inner_width = (int(about[name]) if name in about else 0 for name in names)

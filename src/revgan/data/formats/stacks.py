@@ -24,15 +24,15 @@ from revgan.data.formats.tiff_stacks import GatheringWriter
 from revgan.errors import UserError
 
 LARGE = 2**31
-"""Bytes of values from which a file is a BigTIFF."""
+"""Files with this many bytes of values or more become BigTIFFs."""
 
 
 @dataclass(frozen=True)
 class StackSource:
-    """What tells that a volume comes of such a file.
+    """Marks a volume as read from such a file.
 
     Attributes:
-        rgb: its channels are colours.
+        rgb: whether its channels are colours.
     """
 
     rgb: bool
@@ -57,8 +57,8 @@ class _StackReader(Reader):
         shapes = {(page.shape, page.dtype) for page in self._pages}
         if len(shapes) > 1:
             raise UserError(
-                f"{path} has pages of {len(shapes)} sizes or types, which make no volume; save "
-                "those of one size"
+                f"{path} has pages of {len(shapes)} different sizes or types, which don't make a "
+                "volume; save those of one size"
             )
         kinds = tifffile.PHOTOMETRIC
         if first.photometric not in (kinds.MINISBLACK, kinds.MINISWHITE, kinds.RGB):
@@ -82,7 +82,7 @@ class _StackReader(Reader):
 
 
 class TiffStack(Family):
-    """Plain TIFF of several pages."""
+    """Plain TIFF with several pages."""
 
     suffixes = (".tif", ".tiff")
     spatial_dims = (3,)
@@ -94,7 +94,7 @@ class TiffStack(Family):
         try:
             with tifffile.TiffFile(path) as file:
                 return not (file.is_ome or file.is_imagej)
-        except Exception:  # whoever reads it says what is wrong
+        except Exception:  # the family that reads it says what is wrong
             return True
 
     def suits(self, path: Path, header: Header) -> bool:
@@ -116,7 +116,7 @@ class TiffStack(Family):
 
 
 def _write_pages(path: Path, header: Header, canvas: Any) -> None:
-    """Writes what was gathered, (C, Z, Y, X), page by page."""
+    """Writes the collected values (C, Z, Y, X) page by page."""
     channels, depth, height, width = canvas.shape
     rgb = channels in (3, 4) and header.dtype in (np.uint8, np.uint16) and header.source.rgb
     large = canvas.dtype.itemsize * np.prod(canvas.shape, dtype=np.int64) > LARGE

@@ -21,7 +21,7 @@ from revgan.data.formats.contract import (
 )
 from revgan.data.formats.pillow import Photo, photo_of
 from revgan.data.formats.pyramid import choose
-from revgan.data.formats.tiff_pages import cut_page
+from revgan.data.formats.tiff_pages import cut_page, in_small_pieces
 from revgan.data.formats.tiles import TiledWriter
 from revgan.data.formats.upright import turn
 from revgan.errors import UserError
@@ -32,8 +32,8 @@ ALPHA = 2
 MOST = 2**16 - 1
 """Samples of a pixel: TIFF counts them in 16 bits."""
 
-# What tifffile finds wrong with a file ends in one sentence of ours, or does not matter; by
-# default its log would be printed before it.
+# What tifffile finds wrong with a file becomes one `UserError`, or doesn't matter; by default its
+# log would be printed before it.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 SAMPLES = {"YX": None, "YXS": 2, "SYX": 0, "CYX": 0, "YXC": 2}
@@ -102,7 +102,7 @@ class _TiffReader(Reader):
             sizes = dpi and [MICROMETRES / dpi[0] * sides[0][1] / width for _, width in sides]
             self._level = choose(path, selection, sides, sizes)
             self._series = series = levels[self._level.number]
-            self.windowed = len(series.pages) == 1
+            self.windowed = len(series.pages) == 1 and in_small_pieces(series.keyframe)
             self._turn = turn(getattr(first.tags.get(ORIENTATION), "value", 1))
             self._palette = _palette(first)
             shape = series.shape
@@ -160,7 +160,7 @@ class Tiff(Family):
 
     suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
     selects = ("level", "pixel_size")
     instead = ".npy"
 
@@ -308,7 +308,7 @@ def _require_plain_samples(path: Path, tif: tifffile.TiffFile) -> None:
     if not (plain or in_jpeg):
         kind = getattr(page.photometric, "name", page.photometric)
         raise UserError(f"{path} stores its colours as {kind}; save it as grey or RGB")
-    # JPEG strips that end early would be filled up with grey.
+    # JPEG strips that end early would be filled with grey.
     for part in tif.series[0].pages:
         if part is None:
             continue

@@ -1,0 +1,37 @@
+"""Text that a terminal shows as it is: names of files may hold anything.
+
+Names that aren't UTF-8 hold lone surrogates in Python (PEP 383).
+"""
+
+import os
+import shlex
+from typing import Any
+
+from rich.console import Console
+
+from revgan.errors import visible
+
+
+def shell_word(word: object) -> str:
+    """A word of a command that can be pasted into a shell, though the name be odd."""
+    text = str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    parts = (
+        char.replace("\\", r"\\").replace("'", r"\'")
+        if char.isprintable()
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+        for char in text
+    )
+    return f"$'{''.join(parts)}'"
+
+
+class PlainConsole(Console):
+    """A console that shows strings as they are: no markup, no emoji codes, no control characters.
+
+    Tables and other renderables keep their markup.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        shown = (visible(each, "\n") if isinstance(each, str) else each for each in objects)
+        super().print(*shown, **{"markup": False, "emoji": False} | options)

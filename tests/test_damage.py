@@ -1,0 +1,113 @@
+"""A run's own files, damaged: repaired or named, and nothing dropped in silence."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from revgan.errors import Notice, UserError
+from revgan.networks.pretrained import save_tensors
+from revgan.training.best import Best
+from revgan.training.checkpoint import load_checkpoint, save_checkpoint
+from revgan.training.runs import RunFolder
+from small_runs import configuration, run, write_images
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def trained(folder, tmp_path):
+    """A run of two steps, with a checkpoint of each."""
+    run(configuration(folder, steps=2, checkpoint_every=1, log_every=1), tmp_path)
+    return tmp_path
+
+
+def first_key(tensors, *parts):
+    return next(key for key in tensors if all(part in key for part in parts))
+
+
+CHANGES = {
+    "without a moment": (
+        lambda all_: all_.pop(first_key(all_, "adam_a", "exp_avg_sq")),
+        "is damaged: Adam's 0.exp_avg_sq of a is missing or unknown",
+    ),
+    "an odd name": (
+        lambda all_: all_.update({"evil": torch.zeros(1)}),
+        "is damaged: nothing of a training is called evil",
+    ),
+    "an odd moment": (
+        lambda all_: all_.update({"adam_b.99.exp_avg": torch.zeros(1)}),
+        "is damaged: Adam's 99.exp_avg of b is missing or unknown",
+    ),
+    "infinite": (
+        lambda all_: all_[first_key(all_, "generator", "weight")].fill_(float("inf")),
+        "holds numbers that aren't finite",
+    ),
+    "a moment of another shape": (
+        lambda all_: all_.update({first_key(all_, "adam_a", "exp_avg"): torch.zeros(2, 7)}),
+        "belongs to other networks",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_checkpoint_that_training_can_not_have_written_is_refused(folder, trained, change):
+    alter, told = CHANGES[change]
+    path = trained / "checkpoints" / "step-2" / "state.safetensors"
+    tensors = load_file(path)
+    alter(tensors)
+    save_tensors(path, tensors)
+    (path.parent / "progress.json").write_text('{"step": 2, "scaler": {}}')  # without a checksum
+    with pytest.raises(UserError, match=told):
+        run(configuration(folder, steps=3), trained, resume=True)
+
+
+def test_what_a_kill_left_unfinished_is_removed_at_the_next_start(folder, trained):
+    part = ".0123456789abcdef.part"
+    leftovers = [
+        trained / "checkpoints" / ".step-abcd" / f"{part}.safetensors",
+        trained / "model" / f"{part}.safetensors",
+        trained / f"{part}.jsonl",
+    ]
+    for path in leftovers:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    run(configuration(folder, steps=3), trained, resume=True)
+    assert not list(trained.rglob(".*"))
+
+
+def test_a_run_resumes_from_before_a_damaged_checkpoint_and_replaces_it(folder, trained):
+    (trained / "checkpoints" / "step-2" / "state.safetensors").write_bytes(b"x")
+    config = configuration(folder, steps=2, checkpoint_every=1)
+    with pytest.warns(Notice, match="step-2 can't be read .* the one of step 1 is taken"):
+        assert run(config, trained, resume=True)[0].finished
+    assert load_checkpoint(trained / "checkpoints")[0] == 2
+
+
+def test_a_damaged_line_of_metrics_is_named_and_the_others_kept(folder, trained):
+    metrics = trained / "metrics.jsonl"
+    lines = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(lines[0] + b"\xff\x00{\n[1]\n" + lines[1] + b'{"step": 2, "ga')
+    with pytest.warns(Notice, match=r"line \d of .*metrics.jsonl is damaged, and left out"):
+        run(configuration(folder, steps=3, log_every=1), trained, resume=True)
+    assert [line["step"] for line in RunFolder(trained).history()] == [
+        1,
+        2,
+        3,
+        3,
+    ]  # the last is a validation
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"step": 1}'])
+def test_a_damaged_record_of_the_best_model_is_named(tmp_path, content):
+    (tmp_path / "best.json").write_bytes(content)
+    with pytest.warns(Notice, match="best.json is damaged, so the run has no best model"):
+        assert Best.read(tmp_path) is None
+
+
+def test_counts_that_json_lacks_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_checkpoint(tmp_path, 1, {"a.b": torch.ones(1)}, {"x": {"y": float("nan")}}, keep=1)
+    assert list(tmp_path.iterdir()) == []
