@@ -25,7 +25,7 @@ from revgan.data.refs import ScanRef
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.data.store import DiskStore
-from revgan.errors import UserError
+from revgan.errors import Notice, UserError
 from scans import write_volume
 
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -208,9 +208,25 @@ def test_channels_that_differ_are_refused(tmp_path):
 
 def test_a_crop_larger_than_a_training_volume_is_refused(tmp_path):
     make_volumes(tmp_path)
-    message = refusal(tmp_path, crop=11)
-    assert "0.nii.gz has 10 x 11 x 12 voxels, too few for data.crop 11" in message
+    message = refusal(tmp_path, crop=13)
+    assert "0.nii.gz has 10 x 11 x 12 voxels, too few for data.crop 13" in message
     assert "has 6 x 6 x 6 voxels after resampling" in refusal(tmp_path, spacing=(2, 2, 2))
+
+
+def test_volumes_of_few_slices_are_mirrored_at_their_ends_to_the_crop(tmp_path):
+    for side in "AB":
+        values = noise(0, (16, 16, 5))
+        save(tmp_path / f"train{side}" / "0.nii.gz", values)
+    config = DataConfig(path=str(tmp_path), spatial_dims=3, crop=12, flip=False)
+    with pytest.warns(Notice, match=r"fewer voxels along an axis than data.crop \(12\)"):
+        data = open_data_set(config, paired=True)
+    a, b = TrainingSamples(data, config, paired=True, seed=0)[0]
+    assert a.shape == (1, 12, 12, 12)
+    assert torch.equal(a, b)
+    # Five slices in the middle of twelve, and mirrored ones before and after them.
+    assert torch.equal(a[..., 2], a[..., 4])
+    assert torch.equal(a[..., 8], a[..., 6])
+    assert not torch.equal(a[..., 3], a[..., 4])
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
