@@ -291,11 +291,6 @@ class DataConfig:
         if self.slices not in (None, *get_args(View)):
             known = ", ".join(get_args(View))
             raise ValueError(f"slices must be null or one of {known}, not {self.slices!r}")
-        if self.slices is not None and self.align:
-            raise ValueError(
-                "slices have no place to align by; leave out align, and resample volumes of B onto "
-                "the grids of A before"
-            )
         if self.cache not in get_args(Cache):
             known = ", ".join(get_args(Cache))
             raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
