@@ -119,7 +119,7 @@ def test_several_patterns_are_channels_of_one_scan_on_one_grid(tmp_path):
     assert (header.channels, header.dtype) == (2, scan.values.dtype)
     assert first.files == [tmp_path / "1" / "t1.nii.gz", tmp_path / "1" / "t2.mha"]
     save(tmp_path / "1" / "t2.mha", two[:, :3], np.float32)
-    assert "not on one grid" in refusal(tmp_path / "1" / "t1.nii.gz", lambda: first.read(3))
+    assert "aren't on one grid" in refusal(tmp_path / "1" / "t1.nii.gz", lambda: first.read(3))
 
 
 # What is held out
