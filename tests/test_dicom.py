@@ -344,6 +344,21 @@ def test_whole_numbers_of_wide_types_are_exact_where_they_spread_little(tmp_path
     np.testing.assert_array_equal(formats.read(tmp_path / "out", 3).values, original.values)
 
 
+def test_the_value_outside_the_image_is_kept(tmp_path):
+    stored = numbers()
+    stored[:, 0] = 63536  # -2000 in 16 bits, as scanners write it
+    for path in write_series(tmp_path / "in", stored, PixelRepresentation=1).iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.add_new("PixelPaddingValue", "SS", -2000)
+        dataset.save_as(path)
+    original = formats.read(tmp_path / "in", 3)
+    assert original.nodata == -2000
+    formats.write(tmp_path / "out", original.values, original.header)
+    again = formats.read(tmp_path / "out", 3)
+    assert again.nodata == -2000
+    np.testing.assert_array_equal(again.values, original.values)
+
+
 def test_derived_series_have_the_patient_and_place_and_uids_of_their_own(tmp_path):
     write_series(tmp_path / "in", numbers())
     for path in (tmp_path / "in").iterdir():

@@ -15,6 +15,7 @@ from revgan.inference.fields import Given, whole
 from revgan.inference.parts import describe, translate_parts
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, build_generator
+from revgan.networks.layers import InstanceNorm
 
 PLAIN = GeneratorConfig(width=4, depth=2, memory="naive", init="kaiming")
 GREY_LEVELS = 127.5
@@ -183,3 +184,16 @@ def test_pooled_statistics_are_those_of_all_where_windows_are_alike():
     parts = translate_padded(generator, x, "AtoB", windows=windows)
     alone = translate_padded(generator, tile, "AtoB")
     assert torch.allclose(parts, alone.repeat(1, 1, 2, 2), rtol=0, atol=1e-4)
+
+
+def test_statistics_of_large_images_are_right_in_inference():
+    torch.manual_seed(0)
+    x = (torch.randn(1, 4, 400, 300).relu() + 3).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        normalised = InstanceNorm()(x)
+    deviations = x.double() - x.double().mean((2, 3), keepdim=True)
+    variance = deviations.square().mean((2, 3), keepdim=True)
+    # PyTorch's kernel is 0.002 away.
+    assert torch.allclose(
+        normalised.double(), deviations / (variance + 1e-5).sqrt(), rtol=0, atol=1e-5
+    )

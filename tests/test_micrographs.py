@@ -192,6 +192,49 @@ def test_a_file_of_imagej_is_written_as_one(tmp_path):
     np.testing.assert_allclose(back.affine, scan.affine, rtol=1e-9)
 
 
+def test_colours_of_imagej_stay_samples_of_a_pixel(tmp_path):
+    pixels = np.moveaxis(random_values((3, 30, 40), "uint8"), 0, -1)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, imagej=True, photometric="rgb")
+    scan = formats.read(tmp_path / "x.tif", 2)
+    np.testing.assert_array_equal(scan.values, np.moveaxis(pixels, -1, 0))
+    formats.write(tmp_path / "y.tif", scan.values, scan.header)
+    with tifffile.TiffFile(tmp_path / "y.tif") as file:
+        assert (file.is_imagej, file.series[0].axes) == (True, "YXS")
+        np.testing.assert_array_equal(file.asarray(), pixels)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shards", "kept"),
+    [
+        ((1, 100, 50), None, (1, 100, 50)),
+        ((1, 20, 20), None, ()),
+        ((1, 100, 50), (1, 200, 300), ()),
+    ],
+)
+def test_chunks_stay_unless_windows_would_write_them_badly(tmp_path, chunks, shards, kept):
+    values = random_values((1, 200, 300), "uint8")
+    formats.write(tmp_path / "x.zarr", values, Header(1, (200, 300), values.dtype))
+    group = zarr.open_group(tmp_path / "x.zarr")
+    group.create_array("0", data=values, chunks=chunks, shards=shards, overwrite=True)
+    scan = formats.read(tmp_path / "x.zarr", 2)
+    np.testing.assert_array_equal(scan.values, values)
+    formats.write(tmp_path / "y.zarr", scan.values, scan.header)
+    written = zarr.open_group(tmp_path / "y.zarr", mode="r")["0"]
+    assert written.chunks == (kept or (1, 200, 300))
+    assert written.shards is None
+
+
+def test_values_that_are_missing_leave_metadata_that_is_json(tmp_path):
+    values = np.full((2, 20, 30), np.nan, np.float32)
+    header = Header(2, (20, 30), values.dtype, names=("a", "b"))
+    formats.write(tmp_path / "x.zarr", values, header)
+
+    def refuse(name):
+        raise ValueError(name)
+
+    json.loads((tmp_path / "x.zarr" / "zarr.json").read_text(), parse_constant=refuse)
+
+
 def test_what_ome_says_of_channels_is_kept(tmp_path):
     write_stack(tmp_path / "x.ome.tif", **OME)
     scan = formats.read(tmp_path / "x.ome.tif", 2, Selection(z=0, t=0, channels=("b", "c")))

@@ -165,8 +165,8 @@ def test_a_budget_for_a_named_mode_is_refused(capsys, images):
         capsys, "train", images, "--memory-budget=1GiB", "--generator.memory=lean", status=2
     )
     assert message == (
-        "--memory-budget needs generator.memory auto, not lean; give --generator.memory auto, or "
-        "--memory-budget null"
+        "--memory-budget needs generator.memory auto, not lean; give "
+        "--generator.memory auto, or --memory-budget null"
     )
 
 

@@ -338,12 +338,12 @@ def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
         kind = KINDS[another]
         return (
             f"{folder} holds {kind.many} such as {min(others[another]).name}; for these, set "
-            f"data.spatial_dims {another}, for example by --preset {kind.preset}; or put files in "
-            f"it that end in {', '.join(suffixes(dims))}"
+            f"data.spatial_dims {another}, for example by --preset {kind.preset}; or put files "
+            f"there that end in {', '.join(suffixes(dims))}"
         )
     reasons = Counter(each.reason for each in found.passed).most_common(3)
     why = "; ".join(f"{count} skipped: {reason}" for reason, count in reasons)
     held = f" ({why})" if why else ""
     return (
-        f"{folder} holds no {many}{held}; put files in it that end in {', '.join(suffixes(dims))}"
+        f"{folder} holds no {many}{held}; put files there that end in {', '.join(suffixes(dims))}"
     )

@@ -103,7 +103,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:
-        outputs = _outputs(found.refs, target, _least(translator, wishes), console)
+        outputs = _outputs(found.refs, target, _least(translator, wishes, dims), console)
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() == ref.path.resolve():
             raise UserError(f"{ref} is both input and output; name another output")
@@ -206,22 +206,21 @@ def _check_names(
         )
 
 
-def _least(translator: Translator, wishes: Wishes) -> Header:
+def _least(translator: Translator, wishes: Wishes, spatial_dims: int) -> Header:
     """What all translations have in common: the smallest size, and the smallest type."""
     usual = translator.output_type(wishes.direction, np.dtype(np.uint8))
     name = wishes.dtype or ("uint8" if usual is None else usual.name)
-    shape = (1,) * translator.generator.spatial_dims
     channels = translator.channels(wishes.direction)[1]
-    return Header(channels, shape, np.dtype(WIDER.get(name, name)))
+    return Header(channels, (1,) * spatial_dims, np.dtype(WIDER.get(name, name)))
 
 
 def _outputs(
     sources: Sequence[ScanRef], folder: Path, least: Header, console: Console
 ) -> list[Path]:
-    """Where the translations go: the names of the inputs, whose suffixes change if they have to.
+    """The paths of the translations: the inputs' names, or other suffixes if these can't hold them.
 
-    Such are an alpha channel in a JPEG, and seven channels in any photo. Formats that are only read
-    have another in their place, too.
+    That is the case for an alpha channel in a JPEG, and for seven channels in any photo. Formats
+    that can only be read are replaced by others, too.
     """
     outputs = [writable(folder / ref.file_name) for ref in sources]
     unfit = [path for path in outputs if not holds(path, least)]

@@ -146,15 +146,39 @@ def conv(
     )
 
 
+ADDED_UP = 2**14
+"""Positions up to which sums in a row are good enough: to 0.0004 standard deviations."""
+
+SLAB = 2**20
+"""Numbers whose deviations are squared at a time."""
+
+
+def _mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each channel of (1, C, *spatial)."""
+    spatial = tuple(range(2, x.ndim))
+    mean = x.mean(spatial, keepdim=True)
+    thickness = max(1, SLAB * x.shape[2] // x.numel())
+    slabs = (slab - mean for slab in x.split(thickness, dim=2))
+    squares = torch.stack([slab.square_().sum(spatial) for slab in slabs]).sum(0)
+    return mean.flatten(), squares.flatten() / x[0, 0].numel()
+
+
 class InstanceNorm(nn.Module):
     """Normalises by each sample's own statistics, without scale and shift.
 
     It is batch normalisation of one sample at a time: PyTorch's kernels for that take images whose
     channels are last as they are, while `F.instance_norm` first copies them to channels first.
+
+    For such images, PyTorch's kernel for the CPU adds up a channel in a row in float32, with errors
+    that grow with the image: of 0.001 standard deviations for 256 x 256 pixels, and 0.02 for
+    1024 x 1024. In training these are crops, and the kernel is twice as quick; in inference mode,
+    larger images get statistics that are as good as those of channels first.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) == 1:
+            if torch.is_inference_mode_enabled() and x[0, 0].numel() > ADDED_UP:
+                return F.batch_norm(x, *_mean_and_variance(x), training=False)
             return F.batch_norm(x, None, None, training=True)
         return torch.cat([self(sample) for sample in x.split(1)])
 

@@ -155,7 +155,9 @@ def mean_colour(images: Iterable[Tensor], masks: Iterable[Tensor | None] | None 
         total = total + flat.sum(1, dtype=torch.float64).cpu()
         pixels += flat.shape[1]
     if pixels == 0:
-        raise ValueError("there is no image, or no mask with a pixel, to take the mean colour of")
+        raise ValueError(
+            "there are no images, or no pixels in their masks, to take the mean colour of"
+        )
     return (total / pixels).float()
 
 

@@ -36,6 +36,8 @@ from revgan.errors import UserError
 
 
 class _VolumeReader(Reader):
+    windowed = True  # slice by slice
+
     def __init__(self, found: Stack) -> None:
         self._slices = found.slices
         first = found.slices[0][0]
@@ -151,9 +153,9 @@ class Dicom(Family):
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         if len(header.shape) == 2:
-            write_image(path, values, header.source)
+            write_image(path, values, header.source, header.nodata)
         else:
-            write_series(path, values[0], header.source)
+            write_series(path, values[0], header.source, header.nodata)
 
     def beyond(self, header: Header) -> list[str]:
         source = header.source

@@ -113,35 +113,36 @@ def stored(values: Values) -> Stored:
     return Stored(np.clip(np.rint(steps), 0, 65535).astype(np.uint16), slope, intercept, 16)
 
 
-def write_image(path: Path, values: Values, source: Source) -> None:
-    """Writes (C, H, W) in the place of an image."""
+def write_image(path: Path, values: Values, source: Source, nodata: float | None) -> None:
+    """Writes (C, H, W) in the place of an image; `nodata` as in `Header`."""
     ((original,),) = source.slices
     dataset = _derived(original, _New.now(), [original])
     if len(values) == 3:
         _set_pixels(dataset, np.moveaxis(values, 0, -1), "RGB", 8)
     else:
-        _set_grey(dataset, stored(values[0]), _window(values))
+        _set_grey(dataset, stored(values[0]), _window(values), nodata)
     dataset.save_as(path, enforce_file_format=True)
 
 
-def write_series(path: Path, values: NDArray[Any], source: Source) -> None:
+def write_series(path: Path, values: NDArray[Any], source: Source, nodata: float | None) -> None:
     """Writes (X, Y, Z) in the place of a volume.
 
     Args:
         path: a file where the original is one, else a folder to make.
         values: on the grid of the original.
         source: the original.
+        nodata: as in `Header`.
     """
     new, window, scaled = _New.now(), _window(values), stored(values)
     levels = [level[0] for level in source.slices]
     frames = np.ascontiguousarray(scaled.numbers.transpose(2, 1, 0))
     if levels[0].frame is not None:
-        _write_frames(path, scaled._replace(numbers=frames), levels, new, window)
+        _write_frames(path, scaled._replace(numbers=frames), levels, new, window, nodata)
         return
     path.mkdir()
     for level, numbers in zip(source.slices, frames, strict=True):
         dataset = _derived(level[0], new, level)
-        _set_grey(dataset, scaled._replace(numbers=numbers), window)
+        _set_grey(dataset, scaled._replace(numbers=numbers), window, nodata)
         dataset.save_as(path / _file_name(level[0]), enforce_file_format=True)
 
 
@@ -151,14 +152,19 @@ def _file_name(original: Slice) -> str:
 
 
 def _write_frames(
-    path: Path, scaled: Stored, levels: Sequence[Slice], new: "_New", window: tuple[float, float]
+    path: Path,
+    scaled: Stored,
+    levels: Sequence[Slice],
+    new: "_New",
+    window: tuple[float, float],
+    nodata: float | None,
 ) -> None:
     """Writes a file of many frames (Z, Y, X), in the order of the volume."""
     from pydicom import Dataset
     from pydicom import Sequence as Items
 
     dataset = _derived(levels[0], new, levels[:1])
-    _set_grey(dataset, scaled, window)
+    _set_grey(dataset, scaled, window, nodata)
     for name in ("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"):
         del dataset[name]  # these are said in the groups of frames
     groups = dataset.PerFrameFunctionalGroupsSequence
@@ -303,11 +309,18 @@ def _window(values: Values) -> tuple[float, float]:
     return round((low + high) / 2, 3), max(1.0, round(high - low, 3))
 
 
-def _set_grey(dataset: "Dataset", scaled: Stored, window: tuple[float, float]) -> None:
+def _set_grey(
+    dataset: "Dataset", scaled: Stored, window: tuple[float, float], nodata: float | None
+) -> None:
     _set_pixels(dataset, scaled.numbers, "MONOCHROME2", scaled.bits)
     dataset.RescaleSlope, dataset.RescaleIntercept = scaled.slope, scaled.intercept
     dataset.RescaleType = "US"  # unspecified: nobody says what the model's values are
     dataset.WindowCenter, dataset.WindowWidth = window
+    limits = np.iinfo(scaled.numbers.dtype)
+    if nodata is not None and np.isfinite(nodata):
+        padding = round((nodata - float(scaled.intercept)) / float(scaled.slope))
+        if limits.min <= padding <= limits.max:
+            dataset.add_new("PixelPaddingValue", "SS" if limits.min < 0 else "US", padding)
 
 
 def _set_pixels(dataset: "Dataset", pixels: NDArray[Any], colours: str, bits: int) -> None:

@@ -15,11 +15,29 @@ from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
 from revgan.errors import UserError
 
+GZIP = b"\x1f\x8b"
+"""What compressed files start with."""
+
 
 class _Reader(Reader):
+    _image: Any = None
+
     def __init__(self, path: Path) -> None:
         _require_values(path)
-        image: Any = nibabel.load(path)
+        self._stream: Any = None
+        if path.suffix.lower() in FreeSurfer.suffixes:  # nibabel would leave the file open
+            with path.open("rb") as file:
+                compressed = file.read(2) == GZIP
+            self._stream = gzip.open(path) if compressed else path.open("rb")  # noqa: SIM115
+        try:
+            self._open(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        stream = self._stream
+        image: Any = nibabel.load(path) if stream is None else MGHImage.from_stream(stream)
         if not hasattr(image, "affine"):
             raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._image = image
@@ -41,9 +59,12 @@ class _Reader(Reader):
         return np.moveaxis(data.reshape(*data.shape[:3], self.header.channels), -1, 0)
 
     def close(self) -> None:
-        opened: Any = getattr(self._image.dataobj, "file_like", None)
-        if hasattr(opened, "close"):  # nibabel leaves Philips' files open
-            opened.close()
+        if self._stream is not None:
+            self._stream.close()
+        if self._image is not None:
+            opened: Any = getattr(self._image.dataobj, "file_like", None)
+            if hasattr(opened, "close"):  # nibabel leaves Philips' files open
+                opened.close()
 
 
 class FreeSurfer(Family):

@@ -24,7 +24,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.ome_xml import ImageInfo
 from revgan.data.formats.physical import beyond_micrographs, place
 from revgan.data.formats.pyramid import choose, lengths
-from revgan.data.formats.tiff_pages import cut_page
+from revgan.data.formats.tiff_pages import cut_page, in_small_pieces
 from revgan.data.formats.tiff_stacks import GatheringWriter, write_imagej, write_ome
 from revgan.errors import UserError
 
@@ -53,8 +53,6 @@ class MicroSource:
 
 
 class _MicroReader(Reader):
-    windowed = True
-
     def __init__(self, path: Path, dims: int, selection: Selection) -> None:
         self._path, self._dims = path, dims
         self._file = tifffile.TiffFile(path)
@@ -84,6 +82,7 @@ class _MicroReader(Reader):
         elif sizes.get("Z", 1) < 2:
             raise UserError(f"{path} is one plane; a volume has two or more, along z")
         known = levels[0].keyframe
+        self.windowed = in_small_pieces(known)
         self._samples = known.samplesperpixel
         # In ImageJ's files, Bio-Formats stores channels as samples in planes.
         self._in_page = "YXS" if "S" in sizes or self._samples == 1 else "YXC"
@@ -232,8 +231,10 @@ class OmeTiff(Family):
         rgb = header.dtype in (np.uint8, np.uint16) and header.channels in (3, 4)
         # Three stains aren't colours.
         rgb = rgb and not header.names and (known is None or known.rgb)
-        write = write_imagej if imagej and fits else partial(write_ome, info=info, rgb=rgb)
-        return GatheringWriter(path, header, write)
+        if imagej and fits:
+            pixels = rgb and header.dtype == np.uint8 and header.channels == 3
+            return GatheringWriter(path, header, partial(write_imagej, rgb=pixels))
+        return GatheringWriter(path, header, partial(write_ome, info=info, rgb=rgb))
 
     def beyond(self, header: Header) -> list[str]:
         beyond = beyond_micrographs(header)

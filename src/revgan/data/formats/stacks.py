@@ -39,6 +39,8 @@ class StackSource:
 
 
 class _StackReader(Reader):
+    windowed = True
+
     def __init__(self, path: Path) -> None:
         self._file = tifffile.TiffFile(path)
         try:

@@ -21,7 +21,7 @@ from revgan.data.formats.contract import (
 )
 from revgan.data.formats.pillow import Photo, photo_of
 from revgan.data.formats.pyramid import choose
-from revgan.data.formats.tiff_pages import cut_page
+from revgan.data.formats.tiff_pages import cut_page, in_small_pieces
 from revgan.data.formats.tiles import TiledWriter
 from revgan.data.formats.upright import turn
 from revgan.errors import UserError
@@ -102,7 +102,7 @@ class _TiffReader(Reader):
             sizes = dpi and [MICROMETRES / dpi[0] * sides[0][1] / width for _, width in sides]
             self._level = choose(path, selection, sides, sizes)
             self._series = series = levels[self._level.number]
-            self.windowed = len(series.pages) == 1
+            self.windowed = len(series.pages) == 1 and in_small_pieces(series.keyframe)
             self._turn = turn(getattr(first.tags.get(ORIENTATION), "value", 1))
             self._palette = _palette(first)
             shape = series.shape

@@ -8,6 +8,16 @@ import tifffile
 
 from revgan.data.formats.contract import Values, Window
 
+SMALL = 2**24
+"""Pixels of a strip or tile that may be decoded for each window that it is in."""
+
+
+def in_small_pieces(page: tifffile.TiffPage) -> bool:
+    """Whether windows of a page cost little more than what they show."""
+    if page.is_tiled:
+        return page.tilelength * page.tilewidth <= SMALL
+    return page.is_memmappable or page.rowsperstrip * page.imagewidth <= SMALL
+
 
 def cut_page(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -> Values:
     """The values (samples, *window) of a part of a page, as stored.

@@ -61,7 +61,7 @@ class GatheringWriter(Writer):
         self._canvas.close()
 
 
-def write_imagej(path: Path, header: Header, canvas: Canvas) -> None:
+def write_imagej(path: Path, header: Header, canvas: Canvas, *, rgb: bool) -> None:
     """Writes an ImageJ hyperstack, which has no pyramid."""
     channels, depth, height, width = canvas.shape
     sizes, _ = _micrometres(header)
@@ -74,12 +74,20 @@ def write_imagej(path: Path, header: Header, canvas: Canvas) -> None:
             metadata["spacing"] = sizes["Z"]
     if header.names:
         metadata["Labels"] = list(header.names) * depth
+    shape: tuple[int, ...] = (depth, channels, height, width)
+    samples = 1
+    if rgb:
+        shape, samples, metadata["axes"] = (depth, 1, height, width, channels), channels, "ZCYXS"
     with tifffile.TiffWriter(path, imagej=True) as file:
         file.write(
-            (canvas.read(_page(canvas, c, z))[0, 0] for z in range(depth) for c in range(channels)),
-            shape=(depth, channels, height, width),
+            (
+                _page(canvas, slice(c, c + samples), z)
+                for z in range(depth)
+                for c in range(0, channels, samples)
+            ),
+            shape=shape,
             dtype=header.dtype,
-            photometric="minisblack",
+            photometric="rgb" if rgb else "minisblack",
             resolution=resolution,
             metadata=metadata,
         )
@@ -159,8 +167,10 @@ def _tiles(canvas: Canvas, rgb: bool) -> Iterator[NDArray[Any]]:
         yield tile if rgb else tile[..., 0]
 
 
-def _page(canvas: Canvas, channel: int, z: int) -> tuple[slice, ...]:
-    return (slice(channel, channel + 1), slice(z, z + 1), slice(None), slice(None))
+def _page(canvas: Canvas, channels: slice, z: int) -> NDArray[Any]:
+    """(H, W) of one channel, or (H, W, C) of several."""
+    values = canvas.read((channels, slice(z, z + 1), slice(None), slice(None)))[:, 0]
+    return values[0] if len(values) == 1 else np.moveaxis(values, 0, -1)
 
 
 def _micrometres(header: Header) -> tuple[dict[str, float], dict[str, float]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ FORMATS = {"0.4": 2, "0.5": 3}
 CHUNK = {2: 512, 3: 64}
 """The side of new chunks, which hold one channel each."""
 
+SMALLEST_CHUNK, LARGEST_CHUNK = 2**12, 2**24
+"""Values of a chunk that is kept on output, and read window by window."""
+
 CODECS = {
     *("bytes", "transpose", "sharding_indexed", "crc32c", "crc32", "adler32", "fletcher32"),
     *("gzip", "zlib", "bz2", "lzma", "lz4", "zstd", "blosc"),
@@ -59,7 +63,7 @@ class OmeZarr:
 
     Attributes:
         image: its group's metadata.
-        chunks: its finest level's, along its axes.
+        chunks: its finest level's, along its axes; () if others suit windows better.
         channels: the numbers of the channels that were read.
     """
 
@@ -113,8 +117,6 @@ class _Axes:
 
 
 class _ZarrReader(Reader):
-    windowed = True
-
     def __init__(self, path: Path, dims: int, selection: Selection) -> None:
         zarr = _zarr(path)
         group = _image(path, zarr.open_group(path, mode="r"), selection.series)
@@ -138,12 +140,13 @@ class _ZarrReader(Reader):
         known = in_plane if len(in_plane) == len(shapes) else None
         self._level = level = choose(path, selection, shapes, known)
         self._array = arrays[level.number]
+        self.windowed = prod(self._array.chunks) <= LARGEST_CHUNK
         self.header = Header(
             len(self._channels),
             level.scaled,
             self._array.dtype.newbyteorder("="),
             self._affine(level),
-            OmeZarr(image, arrays[0].chunks, tuple(self._channels)),
+            OmeZarr(image, _kept_chunks(arrays[0]), tuple(self._channels)),
             names=tuple(labels[number] for number in self._channels) if labels else (),
         )
 
@@ -227,8 +230,10 @@ class _ZarrWriter(Writer):
 
     def write(self, window: Window, values: Values) -> None:
         self._put(self._arrays[0], window, values)
-        self._low = min(self._low, float(values.min()))
-        self._high = max(self._high, float(values.max()))
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        if finite.size:
+            self._low = min(self._low, float(finite.min()))
+            self._high = max(self._high, float(finite.max()))
 
     def _put(self, array: Any, window: Window, values: Values) -> None:
         array[self._axes.index(slice(None), window)] = self._axes.to_array(values)
@@ -245,6 +250,8 @@ class _ZarrWriter(Writer):
                 values = self._axes.to_scan(finer[self._axes.index(slice(None), source)])
                 self._put(array, window, means(values, factors))
             finer = array
+        if not self._low <= self._high:  # no value is finite
+            self._low, self._high = 0.0, 1.0
         image = replace(self._image, channels=self._channels())
         self._group.attrs.update(image.attributes())
 
@@ -258,6 +265,12 @@ class _ZarrWriter(Writer):
         return tuple(ngff.channel(name, self._low, self._high) for name in names)
 
 
+def _kept_chunks(array: Any) -> tuple[int, ...]:
+    """An array's chunks, unless windows would write too many of them, or too often the same."""
+    fitting = SMALLEST_CHUNK <= prod(array.chunks) <= LARGEST_CHUNK
+    return array.chunks if fitting and array.shards is None else ()
+
+
 def _layout(header: Header, known: OmeZarr | None) -> tuple[str, tuple[int, ...]]:
     """The axes and chunks of a new image: those of the image it is written like, if they fit."""
     order = ORDER[len(header.shape)]
@@ -266,8 +279,8 @@ def _layout(header: Header, known: OmeZarr | None) -> tuple[str, tuple[int, ...]
     if known is not None:
         if header.channels == 1 or "c" in known.image.axes:
             axes = known.image.axes
-        by_axis = dict(zip(known.image.axes, known.chunks, strict=True))
-        chunks = {axis: by_axis[axis] for axis in order}
+        by_axis = dict(zip(known.image.axes, known.chunks, strict=False))
+        chunks |= {axis: by_axis[axis] for axis in order if axis in by_axis}
     return axes, tuple(chunks.get(axis, 1) for axis in axes)
 
 
