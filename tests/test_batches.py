@@ -52,7 +52,7 @@ def raising(error):
         (FileNotFoundError(2, "Gone", "x.png"), "x.png can't be read or written: Gone"),
         (
             SyntaxError("broken PNG\nfile"),
-            r"training sample 5 can't be made \(SyntaxError: broken PNG file",
+            r"training sample 5 can't be loaded \(SyntaxError: broken PNG file",
         ),
         (MemoryError(), "there isn't enough memory to load images; lower --runtime.workers"),
     ],
@@ -62,7 +62,9 @@ def test_an_image_that_fails_ends_the_run_with_a_checkpoint(
 ):
     config = with_workers(configuration(folder, checkpoint_every=100), workers)
     fail_from(monkeypatch, 5, raising(error))
-    with pytest.raises(UserError, match=f"^{told}.*; go on from step 5 with revgan train --resume"):
+    with pytest.raises(
+        UserError, match=f"^{told}.*; continue from step 5 with revgan train --resume"
+    ):
         run(config, tmp_path)
     assert multiprocessing.active_children() == []
     monkeypatch.undo()
@@ -94,7 +96,7 @@ def test_a_worker_that_is_killed_ends_the_run_between_two_steps(
     monkeypatch.setattr(Trainer, "step", killing)
     config = with_workers(configuration(folder, checkpoint_every=100), 2)
     name = signal.Signals(number).name
-    with pytest.raises(UserError, match=f"was killed by {name}, .*go on from step 3 with"):
+    with pytest.raises(UserError, match=f"was killed by {name}, .*continue from step 3 with"):
         run(config, tmp_path)
     assert multiprocessing.active_children() == []
     signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
@@ -142,5 +144,7 @@ def test_workers_that_can_not_be_started_are_told(folder, tmp_path, monkeypatch)
         raise OSError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(multiprocessing.Process, "start", fail)
-    with pytest.raises(UserError, match=r"processes .* can't be started \(Resource temporarily"):
+    with pytest.raises(
+        UserError, match=r"worker processes can't be started \(Resource temporarily"
+    ):
         run(with_workers(configuration(folder), 2), tmp_path)

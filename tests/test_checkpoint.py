@@ -41,7 +41,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_no_litter(tmp_path, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, broken, fail)
-    with pytest.raises(UserError, match=r"no space is left on the disk; .* step 1, the last whole"):
+    with pytest.raises(
+        UserError, match=r"no space is left on the disk; .* step 1, the last complete"
+    ):
         save_checkpoint(tmp_path, 2, tensors(2), {}, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
     assert load_checkpoint(tmp_path)[0] == 1
@@ -97,7 +99,7 @@ def test_a_checkpoint_that_tells_another_step_is_refused(tmp_path, step):
     for each in (3, 4):
         save_checkpoint(tmp_path, each, tensors(each), {}, keep=2)
     (tmp_path / "step-4" / "progress.json").write_text(f'{{"step": {step}, "scaler": {{}}}}')
-    with pytest.raises(UserError, match=r"step-4 is damaged: .* tells another step"):
+    with pytest.raises(UserError, match=r"step-4 is damaged: .* says another step"):
         load_checkpoint(tmp_path)
 
 

@@ -35,11 +35,14 @@ def test_a_gpus_prediction_leaves_out_the_cpus_kernels():
 
 @pytest.fixture(scope="module")
 def needs():
-    """What each memory mode needs of a configuration where they differ."""
-    return {
-        mode: predict_training(workload(memory=mode)).total
-        for mode in ("naive", "reversible", "lean")
-    }
+    """What each memory mode needs of a configuration where they differ; and lean, by slabs."""
+    modes = ("naive", "reversible", "lean")
+    named = {mode: predict_training(workload(memory=mode)).total for mode in modes}
+    return named | {slabs: predict_training(lean(slabs)).total for slabs in (2, 4)}
+
+
+def lean(slabs, **options):
+    return workload(memory="lean", variant={"slabs": slabs}, **options)
 
 
 def test_the_fastest_setting_that_fits_is_chosen(needs):
@@ -65,23 +68,43 @@ def test_the_fastest_setting_that_fits_is_chosen(needs):
     assert most("lean", budget) > 0
     assert chosen(budget) == f"lean with {most('lean', budget)} of 4 blocks stored"
     assert chosen(needs["lean"]) == "lean"
+    assert needs[4] < needs[2] < needs["lean"]
+    assert chosen(needs["lean"] - 1) == "lean with 2 slabs"
+    assert chosen(needs[2] - 1) == "lean with 4 slabs"
+
+
+def test_blocks_are_stored_beside_slabs():
+    options = {"width": 8, "depth": 1, "size": 32, "judge": 2}
+    stored = predict_training(lean(2, stored_blocks=1, **options)).total
+    assert predict_training(lean(2, **options)).total < stored
+    assert stored < predict_training(lean(0, **options)).total
+    choice = choose_memory(workload(memory="auto", **options), stored)
+    assert str(choice) == "lean with 1 of 1 blocks stored, 2 slabs"
 
 
 def test_where_nothing_fits_the_error_says_what_would(needs):
     budget = needs["lean"] - 1
     size = largest_size(workload(memory="lean"), budget)
     with pytest.raises(UserError) as error:
-        choose_memory(workload(memory="auto"), budget)
+        choose_memory(workload(memory="auto", variant={"slabs": 0}), budget)
     assert str(error.value) == (
         f"training at size 64 needs {format_bytes(needs['lean'])} even with generator.memory lean, "
-        f"and there are {format_bytes(budget)}; lower data.crop to {size}"
+        f"but only {format_bytes(budget)} are available; lower data.crop to {size}"
     )
     assert size < 64
 
 
+def test_of_what_does_not_fit_the_error_names_the_slabs_that_need_least():
+    options = {"width": 2, "depth": 1, "size": 32, "judge": 2}
+    least = predict_training(lean(4, **options)).total
+    assert predict_training(lean(8, **options)).total == least
+    with pytest.raises(UserError, match=r"even with generator\.memory lean with 4 slabs, but only"):
+        choose_memory(workload(memory="auto", **options), least - 1)
+
+
 def test_where_not_even_the_smallest_size_fits_smaller_networks_are_advised():
     with pytest.raises(UserError, match="no size fits: lower the networks' widths"):
-        choose_memory(workload(memory="auto"), 2**20)
+        choose_memory(workload(memory="auto", variant={"slabs": 0}), 2**20)
 
 
 def test_the_largest_size_depth_and_batch_fit_and_the_next_do_not():
@@ -116,7 +139,7 @@ def test_auto_is_decided_by_the_free_memory_less_a_margin(accelerator, needs, mo
     monkeypatch.setattr(fit, "free_memory", lambda device: int(needs["lean"] / 0.899))
     console = Console(record=True, width=80)
     decided = decide_memory(config, (3, 3), accelerator, console)
-    assert decided == replace(config, generator=replace(config.generator, memory="lean"))
+    assert decided == replace(config, generator=replace(config.generator, memory="lean", slabs=0))
     have, free = format_bytes(needs["lean"]), format_bytes(0.9 * needs["lean"] / 0.899)
     assert console.export_text() == f"memory auto: lean, {have} of {free}\n"
 
@@ -172,5 +195,6 @@ def test_a_plan_tells_what_it_is_doing_and_how_far_it_is():
     runtime = replace(work.config.runtime, memory_budget="1GiB")
     told = []
     make_plan(replace(work, config=replace(work.config, runtime=runtime)), told.append)
-    assert told[0] == "predicting a step in naive (1 of 9)"
-    assert told[-1] == "searching the largest size to translate (9 of 9)"
+    assert told[0] == "predicting a step in naive (1 of 10)"
+    assert told[3] == "predicting a step in lean with 8 slabs (4 of 10)"
+    assert told[-1] == "searching the largest size to translate (10 of 10)"

@@ -334,7 +334,6 @@ def spoil_one_test_folder(root):
         (spoil_names, "unlike 1, z"),
         (spoil_one_test_folder, "testB does not exist"),
         (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png has 40 x 31 pixels"),
-        (lambda root: save(root / "trainB" / "1.png", channels=1), "data.channels_b"),
         (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
         (lambda root: save(root / "trainB" / "1.png", (36, 44)), "must have the same size"),
         (lambda root: save(root / "testB" / "1.png", (36, 44)), "must have the same size"),
@@ -484,7 +483,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(capsys, run, monkeypatch):
     arguments = ["--resume", run, "--training.steps", 6, "--training.checkpoint_every", 1]
     message = refusal(capsys, "train", *arguments, status=1)
     assert "step-4 could not be written: no space is left" in message
-    assert message.endswith("go on with --resume from step 3, the last whole checkpoint")
+    assert message.endswith("continue with --resume from step 3, the last complete checkpoint")
     assert list(run.rglob(".*")) == []
     monkeypatch.undo()
     assert main(["train", "--resume", str(run)]) == 0
@@ -504,7 +503,7 @@ def test_a_disk_too_full_for_the_model_leaves_the_checkpoint(capsys, run, monkey
     assert (
         "model.safetensors could not be written: no space is left on the disk; make room" in message
     )
-    assert message.endswith("go on with --resume from step 3, the last whole checkpoint")
+    assert message.endswith("continue with --resume from step 3, the last complete checkpoint")
     monkeypatch.undo()
     assert main(["train", "--resume", str(run)]) == 0
 

@@ -47,7 +47,7 @@ CHANGES = {
     ),
     "a moment of another shape": (
         lambda all_: all_.update({first_key(all_, "adam_a", "exp_avg"): torch.zeros(2, 7)}),
-        "belongs to other networks",
+        "belongs to different networks",
     ),
 }
 

@@ -140,5 +140,5 @@ def test_a_process_that_fails_ends_all_with_a_checkpoint(tmp_path, fail, statuse
     for rank, expected in enumerate(told):
         message = (tmp_path / f"{rank}.txt").read_text()
         assert expected in message
-        assert "go on from step 3 with revgan train --resume" in message
+        assert "continue from step 3 with revgan train --resume" in message
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-3"]

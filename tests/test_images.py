@@ -263,7 +263,7 @@ def test_an_empty_file_and_another_kind_of_file_are_refused(tmp_path):
     path.write_bytes(b"")
     assert "empty file" in refusal(path)
     Image.new("RGB", (4, 4)).save(path, "PPM")
-    assert "of the kinds JPEG" in refusal(path)
+    assert "JPEG, WEBP, BMP" in refusal(path)
 
 
 def test_an_image_without_pixels_is_refused(tmp_path):

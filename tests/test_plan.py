@@ -4,12 +4,15 @@ import json
 from dataclasses import asdict
 
 import pytest
+import yaml
 
 from revgan.cli import main
 from revgan.memory import fit
 from revgan.networks import GeneratorConfig
+from revgan.options import stored_config
 from revgan.training import prediction
 from revgan.training.config import RunConfig
+from revgan.training.prediction import Workload, predict_training
 from test_cli import make_images, refusal, sentence, train
 
 TINY = [
@@ -30,11 +33,11 @@ def plan(capsys, *arguments):
 def test_the_plan_shows_needs_and_what_fits(capsys):
     output = plan(capsys, "--memory-budget=2.3MiB")
     assert output.startswith("unpaired RevGAN, width 4, depth 1, 1 x 32 x 32, float32 on cpu\n")
-    for mode in ("naive", "reversible", "lean", "translation"):
+    for mode in ("naive", "reversible", "lean", "lean with 8 slabs", "translation"):
         assert f"│ {mode} " in output
     assert "Within 2.3 MiB:" in output
-    assert "generator.memory auto takes           │ naive" in output
-    assert "largest size, training in lean" in output
+    assert "generator.memory auto takes                  │ naive" in output
+    assert "largest size, training in lean with 8 slabs" in output
 
 
 def test_json_has_every_number_in_bytes(capsys):
@@ -43,14 +46,14 @@ def test_json_has_every_number_in_bytes(capsys):
     )
     assert content["spatial_dims"] == 3
     assert content["budget"] == 21 * 2**20
-    assert list(content["training"]) == ["naive", "reversible", "lean"]
+    assert list(content["training"]) == ["naive", "reversible", "lean", "lean with 8 slabs"]
     for needed in (*content["training"].values(), content["translation"]):
         total = needed.pop("total")
         assert list(needed) == ["parameters", "gradients", "optimizer_states", "activations"]
         assert sum(needed.values()) == total
     assert content["auto"] == "lean with 1 of 1 blocks stored"
     largest = content["largest"]
-    assert largest["memory"] == "lean"
+    assert largest["memory"] == "lean with 8 slabs"
     assert largest["size"] >= 32
     assert largest["translated_size"] > largest["size"]
     assert min(largest["depth"], largest["batch_size"]) >= 1
@@ -58,7 +61,7 @@ def test_json_has_every_number_in_bytes(capsys):
 
 def test_without_a_budget_the_free_memory_is_taken_less_a_margin(capsys, monkeypatch):
     monkeypatch.setattr(fit, "free_memory", lambda device: 2.5 * 2**20)
-    assert json.loads(plan(capsys, "--json"))["budget"] == int(2.25 * 2**20)
+    assert json.loads(plan(capsys, "--json", "--generator.slabs=0"))["budget"] == int(2.25 * 2**20)
 
 
 def test_a_gpu_that_is_not_there_can_be_planned_for(capsys, monkeypatch):
@@ -101,19 +104,59 @@ def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
     assert message == "a run folder has its own options; omit --preset"
 
 
-def test_training_decides_auto_by_the_budget_and_the_run_keeps_auto(capsys, images, tmp_path):
+def use_of_memory(run):
+    """What a run's config.yaml says."""
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    generator = content["generator"]
+    assert content["runtime"]["memory_budget"] is None
+    return generator["memory"], generator["stored_blocks"], generator["slabs"]
+
+
+def test_a_resumed_run_takes_what_auto_chose_until_an_option_changes_it(
+    capsys, images, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    assert train(images, run) == 0
+
+    def resumed(steps, *options):
+        capsys.readouterr()
+        assert main(["train", "--resume", str(run), f"--training.steps={steps}", *options]) == 0
+        return capsys.readouterr().out
+
+    work = Workload(stored_config(run / "config.yaml"), 32)
+    needed = predict_training(work.with_generator(memory="lean", slabs=4)).total
+    told = resumed(3, "--generator.memory=auto", f"--memory-budget={needed}B")
+    assert "memory auto from here on, not naive; results may differ by rounding\n" in told
+    assert "\nmemory auto: lean with 4 slabs, " in told
+    assert use_of_memory(run) == ("lean", 0, 4)
+
+    monkeypatch.setattr(fit, "free_memory", lambda device: 2**40)  # as on another machine
+    told = resumed(4)
+    assert "from here on" not in told
+    assert "memory auto" not in told
+    assert "memory lean with 4 slabs, as before, whatever the budget" in resumed(
+        5, "--memory-budget=1GiB"
+    )
+    assert use_of_memory(run) == ("lean", 0, 4)
+    told = resumed(6, "--generator.slabs=2")
+    assert "memory lean with 2 slabs from here on, not lean with 4 slabs; results may" in told
+    assert use_of_memory(run) == ("lean", 0, 2)
+    told = resumed(7, "--generator.memory=reversible")
+    assert "memory reversible from here on, not lean with 2 slabs" in told
+    assert use_of_memory(run) == ("reversible", 0, None)
+
+
+def test_the_choice_is_written_into_a_new_run(capsys, images, tmp_path):
     run = tmp_path / "run"
     assert train(images, run, "--memory-budget", "1GiB", generator__memory="auto") == 0
     assert "\nmemory auto: naive, " in capsys.readouterr().out
-    config = (run / "config.yaml").read_text()
-    assert "memory: auto" in config
-    assert "memory_budget: 1GiB" in config
+    assert use_of_memory(run) == ("naive", 0, 0)
 
 
 def test_a_budget_that_fits_nothing_ends_before_the_run_begins(capsys, images, tmp_path):
     capsys.readouterr()
     code = train(images, tmp_path / "run", "--memory-budget=1MiB", generator__memory="auto")
-    assert "and there are 1.0 MiB" in sentence(capsys, code, status=1)
+    assert "but only 1.0 MiB are available" in sentence(capsys, code, status=1)
     assert not (tmp_path / "run").exists()
 
 
@@ -122,18 +165,22 @@ def test_a_budget_for_a_named_mode_is_refused(capsys, images):
         capsys, "train", images, "--memory-budget=1GiB", "--generator.memory=lean", status=2
     )
     assert message == (
-        "--memory-budget is for generator.memory auto to use, not for lean; give "
+        "--memory-budget needs generator.memory auto, not lean; give "
         "--generator.memory auto, or --memory-budget null"
     )
 
 
-def test_a_run_with_a_budget_goes_on_in_a_named_mode_as_the_refusal_says(capsys, images, tmp_path):
+def test_an_earlier_run_that_kept_auto_and_its_budget_goes_on(capsys, images, tmp_path):
     run = tmp_path / "run"
-    assert train(images, run, "--memory-budget", "1GiB", generator__memory="auto") == 0
-    go_on = ["train", "--resume", str(run), "--generator.memory=lean", "--training.steps=3"]
-    assert refusal(capsys, *go_on, status=2).endswith("or --memory-budget null")
-    assert main([*go_on, "--memory-budget", "null"]) == 0
-    assert "memory_budget: null" in (run / "config.yaml").read_text()
+    assert train(images, run) == 0
+    config = run / "config.yaml"
+    kept = config.read_text().replace("memory: naive", "memory: auto")
+    config.write_text(kept.replace("memory_budget: null", "memory_budget: 1GiB"))
+    go_on = ["train", "--resume", str(run)]
+    lean = [*go_on, "--generator.memory=lean", "--training.steps=3"]
+    assert refusal(capsys, *lean, status=2).endswith("or --memory-budget null")
+    assert main([*go_on, "--training.steps=3"]) == 0
+    assert use_of_memory(run) == ("naive", 0, 0)
 
 
 @pytest.mark.parametrize("memory", ["auto", "naive"])
@@ -156,7 +203,7 @@ def test_a_run_is_planned_with_the_channels_of_its_model(capsys, tmp_path):
     images = make_images(tmp_path / "images", channels=(1, 3))
     run = tmp_path / "run"
     assert train(images, run, losses__identity_weight=0, generator__memory="naive") == 0
-    ask = ["plan", str(run), "--json", "--memory-budget=1MiB"]
+    ask = ["plan", str(run), "--json", "--memory-budget=1MiB", "--generator.slabs=0"]
 
     def planned(*more):
         capsys.readouterr()

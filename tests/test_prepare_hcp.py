@@ -238,7 +238,7 @@ def test_another_division_into_the_same_folder_is_refused(source, target, capsys
         plain(source, name, (8, 8, 8))
     assert run(source, target, "--test-subjects", "a") == 0
     message = refusal(capsys, source, target, "--test-subjects", "b")
-    assert f"{target} was made of other subjects or with other options" in message
+    assert f"{target} was made from other subjects or with other options" in message
     assert names(target / "testB") == ["a.nii.gz"]
 
 
@@ -254,7 +254,7 @@ def test_a_folder_with_other_things_is_refused(source, target, capsys):
 
 
 def test_a_missing_source_is_told(source, target, capsys):
-    assert f"{source} is no folder" in refusal(capsys, source, target)
+    assert f"{source} is not a folder" in refusal(capsys, source, target)
 
 
 def test_a_source_without_scans_is_told_where_they_belong(source, target, capsys):
@@ -283,8 +283,8 @@ FLAT = np.array([[np.cos(angle), np.sin(angle), 0] for angle in range(12)])
         (BVALS[:-1], BVECS[:-1], "dwi.nii.gz holds 14 volumes, but"),
         (BVALS + 500, BVECS + [1, 0, 0] * (BVALS < 50)[:, None], "has no b-value up to 50 s/mm2"),
         (BVALS * 3, BVECS, "has 0 directions with b-values up to 1500 s/mm2 (--max-b)"),
-        (BVALS, BVECS[[*range(7), *range(2, 7), 2, 3]], "but a tensor needs 6 or more"),
-        (BVALS, np.vstack([BVECS[:2], FLAT]), "that are not in one plane"),
+        (BVALS, BVECS[[*range(7), *range(2, 7), 2, 3]], "but a tensor needs at least 6"),
+        (BVALS, np.vstack([BVECS[:2], FLAT]), "that aren't in one plane"),
         (BVALS, BVECS * 0.5, "the direction of volume 3 in"),
         (-BVALS, BVECS, "dwi.bval holds -1000; b-values are at least 0"),
     ],
@@ -330,7 +330,7 @@ def test_a_mistake_of_the_last_subject_is_found_before_the_first_is_fitted(sourc
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.ones((12, 10, 8), np.uint8), "is of 1 x 12 x 10 x 8 channels and voxels"),
+        (np.ones((12, 10, 8), np.uint8), "has 1 x 12 x 10 x 8 channels and voxels"),
         (np.zeros((12, 10, 9), np.uint8), "mask.nii.gz is empty"),
     ],
 )

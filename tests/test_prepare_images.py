@@ -219,7 +219,7 @@ def test_missing_partners_are_counted_and_named(streets, target, capsys):
     ids.unlink()
     (streets / "leftImg8bit" / "train" / f"{SCENES['train'][2]}_leftImg8bit.png").unlink()
     message = refusal(capsys, "cityscapes", streets, target)
-    assert "lacks 4 images of scenes that have others" in message
+    assert "lacks 4 images of incomplete scenes" in message
     assert "leftImg8bit/train/ulm/ulm_000002_000019_leftImg8bit.png, gtFine/train/aachen" in message
     assert ", ...; unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip" in message
     assert not target.exists()
@@ -297,7 +297,7 @@ def test_images_that_are_not_side_by_side_are_refused(sheets, target, capsys):
     save(sheets / "train" / "2.jpg", noise(48, 48))
     message = refusal(capsys, "maps", sheets, target)
     assert "2.jpg is 48 x 48 pixels, but" in message
-    assert "must be twice as wide as high" in message
+    assert "must be twice as wide as it is high" in message
 
 
 # Both
@@ -343,13 +343,13 @@ def test_other_options_or_images_into_the_same_folder_are_refused(task, target, 
         shutil.rmtree(source)
         OTHERS[name](source)
     message = refusal(capsys, *task, target, "--size", 32 if change == "size" else 16)
-    assert f"{target} was made of other images or with other options, see " in message
+    assert f"{target} was made from other images or with other options, see " in message
     assert files(target) == before
 
 
 def test_another_task_into_the_same_folder_is_refused(streets, sheets, target, capsys):
     assert run("maps", sheets, target, "--size", 16) == 0
-    assert "was made of other images" in refusal(
+    assert "was made from other images" in refusal(
         capsys, "cityscapes", streets, target, "--size", 16
     )
     assert json.loads((target / "prepared.json").read_text())["task"] == "maps"

@@ -169,7 +169,7 @@ def test_a_server_that_stops_to_answer_ends_no_training(folder, tmp_path, caplog
     with caplog.at_level(logging.WARNING):
         outcome, _ = run(tracked(folder, mlflow=True), tmp_path / "mine")
     assert outcome.finished
-    assert caplog.messages == ["MLflow gets no more (no answer); the run folder has it all"]
+    assert caplog.messages == ["MLflow gets no more data (no answer); the run folder has all of it"]
 
 
 # With the packages themselves

@@ -192,7 +192,7 @@ def test_channels_are_set_apart_where_they_are_unlike_and_volumes_take_percentil
     values[2] *= 500
     found = chosen(values)
     assert isinstance(found.mapping.low, tuple)
-    assert "each channel for itself" in found.why
+    assert "each channel separately" in found.why
     volume = pattern(size=(9, 10, 11)).astype(np.int16)
     volume[0, :5] = 7
     plain = chosen(volume, kind=3)
@@ -225,7 +225,7 @@ def test_twelve_bits_and_fractions_train_to_the_losses_of_the_full_range(tmp_pat
 def test_types_that_can_not_be_the_scale_are_refused(tmp_path):
     root = write_set(tmp_path, lambda *_: pattern().astype(np.float32))
     config = DataConfig(path=str(root), crop=32, intensity_a="type")
-    with pytest.raises(UserError, match=r"values of float32, whose full range is no scale; set"):
+    with pytest.raises(UserError, match="values of float32, whose full range doesn't make"):
         open_data_set(config, paired=True)
 
 

@@ -25,7 +25,7 @@ from revgan.data.refs import ScanRef
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.data.store import DiskStore
-from revgan.errors import UserError
+from revgan.errors import Notice, UserError
 from scans import write_volume
 
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -85,13 +85,13 @@ def refusal(root, paired=True, **options):
         ({"spatial_dims": 4}, "spatial_dims must be 2 or 3, not 4"),
         ({"spacing": (1, 1, 1)}, "spacing does nothing for images; leave it out, or set data.sp"),
         ({"orientation": "RAS"}, "orientation does nothing for images"),
-        ({"foreground": 0.5}, "foreground does nothing for images"),
+        ({"foreground": 1.5}, "foreground must be from 0 to 1, not 1.5"),
         ({"intensity_b": "type", "low_b": 0.0}, "low_b does nothing with intensity_b type"),
         ({"intensity_b": "type", "per_channel_b": True}, "per_channel_b does nothing with"),
         ({"intensity_a": "gamma"}, "intensity_a must be one of auto, type, range, percentiles,"),
         ({"low_a": (1.0, 2.0)}, "only method range has a low and a high for each channel"),
         ({"fill": math.inf}, "fill must be low or a number, not inf"),
-        ({"crops_per_volume": 2}, "crops_per_volume does nothing for images"),
+        ({"crops_per_volume": 0}, "crops_per_volume must be 1 or more, not 0"),
         ({"spatial_dims": 3, "resize": 300}, "resize does nothing for volumes"),
         ({"spatial_dims": 3, "channels_a": 1}, "channels_a does nothing for volumes"),
         ({"spatial_dims": 3, "orientation": "RAR"}, "orientation must be null or have a letter"),
@@ -208,9 +208,25 @@ def test_channels_that_differ_are_refused(tmp_path):
 
 def test_a_crop_larger_than_a_training_volume_is_refused(tmp_path):
     make_volumes(tmp_path)
-    message = refusal(tmp_path, crop=11)
-    assert "0.nii.gz has 10 x 11 x 12 voxels, too few for data.crop 11" in message
+    message = refusal(tmp_path, crop=13)
+    assert "0.nii.gz has 10 x 11 x 12 voxels, too few for data.crop 13" in message
     assert "has 6 x 6 x 6 voxels after resampling" in refusal(tmp_path, spacing=(2, 2, 2))
+
+
+def test_volumes_of_few_slices_are_mirrored_at_their_ends_to_the_crop(tmp_path):
+    for side in "AB":
+        values = noise(0, (16, 16, 5))
+        save(tmp_path / f"train{side}" / "0.nii.gz", values)
+    config = DataConfig(path=str(tmp_path), spatial_dims=3, crop=12, flip=False)
+    with pytest.warns(Notice, match=r"fewer voxels along an axis than data.crop \(12\)"):
+        data = open_data_set(config, paired=True)
+    a, b = TrainingSamples(data, config, paired=True, seed=0)[0]
+    assert a.shape == (1, 12, 12, 12)
+    assert torch.equal(a, b)
+    # Five slices in the middle of twelve, and mirrored ones before and after them.
+    assert torch.equal(a[..., 2], a[..., 4])
+    assert torch.equal(a[..., 8], a[..., 6])
+    assert not torch.equal(a[..., 3], a[..., 4])
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

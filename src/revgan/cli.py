@@ -39,8 +39,9 @@ COMMANDS = {
 USAGE_ERROR = 2
 
 _OUT_OF_MEMORY = (
-    "the device doesn't have enough memory; revgan plan shows what fits: lower data.crop, "
-    "training.batch_size, generator.width or discriminator.width, or translate with a --window"
+    "the device doesn't have enough memory; revgan plan shows what fits: set generator.memory "
+    "auto, lower data.crop, training.batch_size, generator.width or discriminator.width, or "
+    "translate with a --window"
 )
 
 _SOLVER_FAILED = (

@@ -1,5 +1,6 @@
 """`revgan train`: train a model on a folder of images, or continue a run."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,10 @@ def _start(parser: Parser, options: Namespace) -> None:
         )
     files = [] if options.resume is None else [_resumed(options).config]
     start_from(parser, options.preset, *files)
+    mode = parser.get_defaults()["generator.memory"]
+    if files and "--generator.memory" in given and options["generator.memory"] != mode:
+        # They belong to the run's old mode.
+        parser.set_defaults({"generator.stored_blocks": 0, "generator.slabs": None})
     steps = (options if "--training.steps" in given else parser.get_defaults())["training.steps"]
     if "--training.epochs" in given and steps is not None:
         raise UsageError(
@@ -75,7 +80,7 @@ def run(options: Namespace, console: Console) -> int:
     resume = options.resume is not None
     if resume:
         folder = _resumed(options)
-        config = _resumed_config(options, folder)
+        config = _resumed_config(options, folder, console)
     else:
         if options.images is not None:
             options["data.path"] = options.images
@@ -91,7 +96,7 @@ def _resumed(options: Namespace) -> "RunFolder":
     return existing_run(Path(options.resume))
 
 
-def _resumed_config(options: Namespace, folder: "RunFolder") -> "RunConfig":
+def _resumed_config(options: Namespace, folder: "RunFolder", console: Console) -> "RunConfig":
     """The configuration of a continued run.
 
     Raises:
@@ -104,10 +109,22 @@ def _resumed_config(options: Namespace, folder: "RunFolder") -> "RunConfig":
             )
     if options.preset is not None:
         raise UsageError("--resume uses the run's own options; omit --preset")
-    config = check_startable(run_config(options))
-    if changed := stored_config(folder.config).changed_networks(config):
+    before, config = stored_config(folder.config), run_config(options)
+    now, then = config.generator.use_of_memory, before.generator.use_of_memory
+    if now == then != "auto" and config.runtime.memory_budget is not None:
+        console.print(
+            f"memory {now}, as before, whatever the budget; --generator.memory auto chooses anew",
+            soft_wrap=True,
+        )
+        config = replace(config, runtime=replace(config.runtime, memory_budget=None))
+    config = check_startable(config)
+    if changed := before.changed_networks(config):
         raise UsageError(
             f"--resume continues with the run's networks; omit --{changed[0]}, or train again"
         )
     require_images(config, folder.root, "give the new place as --data.path")
+    if now != then:
+        same = config.generator.slabs == before.generator.slabs and now != "auto"
+        rounding = "" if same else "; results may differ by rounding"
+        console.print(f"memory {now} from here on, not {then}{rounding}", soft_wrap=True)
     return config

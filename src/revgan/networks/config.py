@@ -20,6 +20,9 @@ FixedStepSolver = Literal["euler", "midpoint", "rk4"]
 Solver = Literal[AdaptiveSolver, FixedStepSolver]
 DiscriminatorForm = Literal["paper", "patch70"]
 
+USE_OF_MEMORY = "memory", "stored_blocks", "slabs"
+"""The fields that say how training uses memory; networks are the same with any."""
+
 LARGEST_WIDTH, LARGEST_DEPTH, LARGEST_KERNEL, LARGEST_STEPS = 16384, 1024, 255, 100_000
 """Beyond, no machine has the memory, and planning would take minutes."""
 
@@ -67,14 +70,16 @@ class GeneratorConfig:
         ode_step: length of a fixed step; one block corresponds to a time of 1.
         memory: "naive" stores every activation; "reversible" recomputes the core's in the backward
             pass; "lean" recomputes those of encoders and decoders as well. "auto" takes the fastest
-            mode that fits into the device's free memory. All give the same results, but where the
-            core isn't exact, gradients differ by rounding. With core "ode", "reversible" is the
-            adjoint method, whose gradients differ by the solver's error; "auto" takes it.
+            mode that fits into the device's free memory; the run keeps it when it is resumed. All
+            give the same results, but with slabs, or where the core isn't exact, gradients differ
+            by rounding. With core "ode", "reversible" is the adjoint method, whose gradients differ
+            by the solver's error; "auto" takes it.
         stored_blocks: how many blocks of the core store their activations anyway, in "reversible"
             and "lean"; "auto" decides this too.
         slabs: in "lean", into how many slabs encoders and decoders cut their images along the
             longest axis; tensors of full resolution and K channels then exist a slab at a time; 8
-            save most. 0 or 1: none. Results differ from those without slabs by rounding.
+            save nearly all that can be saved. 0 or 1: none; null: none, but "auto" takes slabs
+            where nothing else fits. Results differ from those without slabs by rounding.
     """
 
     model: Model = "revgan"
@@ -100,7 +105,7 @@ class GeneratorConfig:
     ode_step: float = 0.25
     memory: MemoryChoice = "auto"
     stored_blocks: int = 0
-    slabs: int = 0
+    slabs: int | None = None
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -170,9 +175,10 @@ class GeneratorConfig:
                 "only reversible and lean take such a number"
             )
         if self.slabs and self.memory != "lean":
+            unset = "null, which leaves it to auto, or 0" if self.memory == "auto" else "null or 0"
             raise ValueError(
-                f"slabs must be 0 with memory {self.memory}, not {self.slabs}; only lean cuts "
-                "encoders and decoders into slabs"
+                f"slabs must be {unset} with memory {self.memory}, not {self.slabs}; only lean "
+                "cuts encoders and decoders into slabs"
             )
 
     def __repr__(self) -> str:
@@ -185,6 +191,14 @@ class GeneratorConfig:
         values = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
         shown = (f"{n}={value!r}" for n, value, usual in values if n in always or value != usual)
         return ", ".join(shown)
+
+    @property
+    def use_of_memory(self) -> str:
+        """The mode and its numbers, such as "lean with 3 of 9 blocks stored, 8 slabs"."""
+        stored = f"{self.stored_blocks} of {self.depth} blocks stored" if self.stored_blocks else ""
+        slabs = f"{self.slabs} slabs" if self.slabs and self.slabs > 1 else ""
+        details = ", ".join(filter(None, (stored, slabs)))
+        return f"{self.memory} with {details}" if details else self.memory
 
     @property
     def core_channels(self) -> int:

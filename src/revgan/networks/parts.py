@@ -88,4 +88,5 @@ def _normalised(
 def _in_a_row(config: GeneratorConfig, layers: Iterable[nn.Module]) -> nn.Sequential:
     if config.memory != "lean":
         return nn.Sequential(*layers)
-    return Slabs(*layers, slabs=config.slabs) if config.slabs > 1 else Recomputed(*layers)
+    slabs = config.slabs or 0
+    return Slabs(*layers, slabs=slabs) if slabs > 1 else Recomputed(*layers)

@@ -16,6 +16,7 @@ from torch import Tensor
 from revgan.errors import UserError, one_line
 from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
+from revgan.networks.config import USE_OF_MEMORY
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
 from revgan.plain_yaml import read_yaml
@@ -26,7 +27,7 @@ FORMAT_VERSION = 1
 MODELS: dict[str, type[TwoWayGenerator]] = {kind.__name__: kind for kind in GENERATORS.values()}
 """The generators that a model folder may hold, by their name in its config.yaml."""
 
-LEFT_OUT = ("model", "memory", "stored_blocks", "slabs")
+LEFT_OUT = ("model", *USE_OF_MEMORY)
 """Fields of the configuration that the file leaves out: it names the model by its class, and the
 others decide how a generator is trained, not what it is."""
 

@@ -88,7 +88,7 @@ def how_to_go_on(checkpoints: Path) -> str:
     if not whole:
         return "no checkpoint was written yet, so train again"
     run = checkpoints.parent
-    return f"go on from step {whole[-1]} with revgan train --resume {shell_word(run)}"
+    return f"continue from step {whole[-1]} with revgan train --resume {shell_word(run)}"
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:

@@ -23,6 +23,9 @@ from revgan.training.largest import largest_size
 from revgan.training.prediction import Workload, predict_training
 from revgan.training.processes import together
 
+SLABS = 2, 4, 8, 16
+"""What auto tries, fastest first: with each, less is held at once, and more is computed twice."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -38,17 +41,15 @@ class Choice:
 
     def __str__(self) -> str:
         """For example "reversible with 12 of 30 blocks stored"."""
-        stored, depth = self.generator.stored_blocks, self.generator.depth
-        return self.generator.memory + (
-            f" with {stored} of {depth} blocks stored" if stored else ""
-        )
+        return self.generator.use_of_memory
 
 
 def choose_memory(workload: Workload, budget: int) -> Choice:
     """Chooses the fastest way to train within a budget.
 
-    It tries, as far as the training can use them: naive; reversible with as many blocks stored as
-    fit; reversible; lean with as many blocks stored as fit; lean.
+    It tries, as far as the training can use them: naive; reversible; lean; and, unless the
+    generator's `slabs` rules them out, lean with more and more `SLABS`. Of the first that fits, as
+    many blocks are stored as fit. Those without slabs come first, as they train in the same bits.
 
     Args:
         workload: the training; its generator's memory mode doesn't matter.
@@ -57,6 +58,7 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
     Raises:
         UserError: nothing fits.
     """
+    slabs = workload.config.generator.slabs
     naive = _choice(workload, memory="naive", stored_blocks=0, slabs=0)
     if naive.prediction.total <= budget:
         return naive
@@ -65,20 +67,24 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
     reversible = _choice(workload, memory="reversible", stored_blocks=0, slabs=0)
     if reversible.prediction.total <= budget:
         return _store_blocks(workload, budget, reversible, naive)
-    lean = _choice(workload, memory="lean", stored_blocks=0)
-    if lean.prediction.total <= budget:
-        every = _choice(workload, memory="lean", stored_blocks=workload.config.generator.depth)
-        return _store_blocks(workload, budget, lean, every)
-    raise _nothing_fits(workload, lean, budget)
+    least = None
+    for count in (0, *(SLABS if slabs is None or slabs > 1 else ())):
+        lean = _choice(workload, memory="lean", stored_blocks=0, slabs=count)
+        if lean.prediction.total <= budget:
+            return _store_blocks(workload, budget, lean)
+        if least is not None and lean.prediction.total >= least.prediction.total:
+            break  # what is largest by now isn't cut into slabs
+        least = lean
+    assert least is not None
+    raise _nothing_fits(workload, least, budget)
 
 
 def _nothing_fits(workload: Workload, least: Choice, budget: int) -> UserError:
-    memory, slabs = least.generator.memory, least.generator.slabs
-    same = workload.with_generator(memory=memory, stored_blocks=0, slabs=slabs)
+    same = replace(workload, config=replace(workload.config, generator=least.generator))
     size = largest_size(same, budget)
     return UserError(
         f"training at size {workload.size} needs {format_bytes(least.prediction.total)} even with "
-        f"generator.memory {memory}, but only {format_bytes(budget)} are available; "
+        f"generator.memory {least}, but only {format_bytes(budget)} are available; "
         + ("set losses.consensus_weight 0, or " if workload.config.losses.consensus_weight else "")
         + (f"lower data.crop to {size}" if size else "no size fits: lower the networks' widths")
     )
@@ -89,13 +95,26 @@ def _choice(workload: Workload, **changes: Any) -> Choice:
     return Choice(changed.config.generator, predict_training(changed))
 
 
-def _store_blocks(workload: Workload, budget: int, none: Choice, every: Choice) -> Choice:
-    """As many stored blocks as fit, between none, which fits, and all."""
-    depth = none.generator.depth
-    choices = {depth: every, 0: none}
+def _store_blocks(
+    workload: Workload, budget: int, none: Choice, every: Choice | None = None
+) -> Choice:
+    """As many stored blocks as fit.
+
+    Args:
+        workload: the training.
+        budget: bytes.
+        none: the mode, without stored blocks, which fits.
+        every: what needs as much as storing all of them.
+    """
+    depth, mode = none.generator.depth, none.generator
+
+    def choice(stored: int) -> Choice:
+        return _choice(workload, memory=mode.memory, slabs=mode.slabs, stored_blocks=stored)
+
+    choices = {depth: every or choice(depth), 0: none}
 
     def need(stored: int) -> int:
-        choices[stored] = _choice(workload, memory=none.generator.memory, stored_blocks=stored)
+        choices[stored] = choice(stored)
         return choices[stored].prediction.total
 
     known = {stored: choice.prediction.total for stored, choice in choices.items()}
@@ -122,6 +141,8 @@ def decide_memory(
 ) -> RunConfig:
     """Replaces `generator.memory` auto with what the planner finds, and says so.
 
+    The budget has then had its effect, and is dropped: a resumed run takes what was found.
+
     Args:
         config: of the run.
         channels: of A and B.
@@ -146,4 +167,5 @@ def decide_memory(
     if accelerator.is_main_process:
         needed = format_bytes(choice.prediction.total)
         console.print(f"memory auto: {choice}, {needed} of {format_bytes(budget)}", soft_wrap=True)
-    return replace(config, generator=choice.generator)
+    runtime = replace(config.runtime, memory_budget=None)
+    return replace(config, generator=choice.generator, runtime=runtime)

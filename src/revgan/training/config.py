@@ -10,7 +10,7 @@ import yaml
 from revgan.data.config import LEARNT, DataConfig
 from revgan.errors import LARGEST, check_choices, check_numbers
 from revgan.memory.sizes import parse_bytes
-from revgan.networks.config import DiscriminatorConfig, GeneratorConfig, Memory
+from revgan.networks.config import USE_OF_MEMORY, DiscriminatorConfig, GeneratorConfig, Memory
 
 ObjectiveKind = Literal["unpaired", "paired"]
 AdversarialForm = Literal["least-squares", "least-squares-sigmoid", "cross-entropy"]
@@ -268,7 +268,7 @@ class RunConfig:
             changed += [
                 f"{name}.{field}"
                 for field, value in mine.items()
-                if value != others[field] and field not in ("memory", "stored_blocks", "slabs")
+                if value != others[field] and field not in USE_OF_MEMORY
             ]
         changed += [
             f"data.{field}"

@@ -66,8 +66,8 @@ def train(
             data, config.data, paired=config.paired, seed=config.training.seed
         )
         total = total_steps(config, samples.epoch_length, accelerator.num_processes)
-        planned = decide_memory(config, data.channels, accelerator, console)
-        trainer = make_trainer(planned, config.data.spatial_dims, data.channels, accelerator, total)
+        config = decide_memory(config, data.channels, accelerator, console)
+        trainer = make_trainer(config, config.data.spatial_dims, data.channels, accelerator, total)
         step = load_resumed(trainer, config, run) if resume else 0
         journal = Journal(config, data, run, trainer, console)
         if step >= total:

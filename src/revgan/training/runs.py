@@ -80,7 +80,7 @@ class RunFolder:
         """
         if self.config.exists():
             raise UserError(
-                f"{self.root} holds a run already; go on with it by --resume "
+                f"{self.root} holds a run already; continue it with --resume "
                 f"{shell_word(self.root)}, or name another folder with --run"
             )
 

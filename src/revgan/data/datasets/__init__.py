@@ -1,1 +1,1 @@
-"""Data sets by name: the built-in samples, and the paper's, each written as an ordinary folder."""
+"""Data sets by name: the built-in samples and the paper's, each written as an ordinary folder."""

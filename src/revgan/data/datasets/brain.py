@@ -1,9 +1,9 @@
-"""The built-in sample set `brain`: the MNI152 template of the human brain, in regions.
+"""The built-in sample set `brain`: regions of the MNI152 template of the human brain.
 
-The PyPI package `nilearn` holds its T1-weighted volume, without the skull, and a map of how
-probable grey matter is, on one grid of 1 mm (the symmetric ICBM 152 template of 2009; Fonov et al.,
-NeuroImage 54, 2011). They are written as an ordinary folder of volumes, so everything that works on
-`brain` works on a user's folder.
+The PyPI package `nilearn` includes its skull-stripped T1-weighted volume and a probability map of
+grey matter on the same 1 mm grid (the symmetric ICBM 152 template of 2009; Fonov et al., NeuroImage
+54, 2011). They are written as an ordinary folder of volumes, so everything that works on `brain`
+works on a user's folder.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ GRAY_MATTER = "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz"
 
 LEFT_TO_RIGHT = slice(20, 176)
 LOW_TO_HIGH = slice(0, 160)
-"""Voxels that hold the brain, with a few around it. The left of the template is the exact mirror
-image of the right, so no plane between left and right can part the test from training."""
+"""The voxels of the brain, with a small border. The template's left is the exact mirror image of
+its right, so test and training can't be split between left and right."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Slab:
 
     Attributes:
         name: of its file.
-        role: what it is for.
+        role: its purpose.
         back_to_front: its voxels along the second axis.
     """
 
@@ -56,22 +56,22 @@ SLABS = (
     Slab("central", "train", slice(80, 136)),
     Slab("anterior", "test", slice(140, 212)),
 )
-"""Both roles have cortex and deep structures: training the thalamus, the hippocampus and most of
-the putamen (and the cerebellum); the test the head of the caudate nucleus, the nucleus accumbens
-and the front of the putamen. Between training and test, 4 mm belong to neither."""
+"""Both roles have cortex and deep structures: training has the thalamus, the hippocampus and most
+of the putamen (and the cerebellum); the test has the head of the caudate nucleus, the nucleus
+accumbens and the front of the putamen. The 4 mm between them belong to neither."""
 
 
 def write_brain(root: Path, *, task: BrainTask) -> Path:
     """Writes the regions as `trainA trainB testA testB` below `root`, once; returns the folder.
 
-    A and B are aligned. Of the task "gray-matter", A is the T1 and B the grey matter. Of
+    A and B are aligned. For the task "gray-matter", A is the T1 and B the grey matter. For
     "super-resolution", B is the T1, and A the same at half the resolution, interpolated back onto
-    the grid of B as the paper's inputs are (Section 1.1, "3d Architecture"). Each region is
-    resampled by itself, so that A knows nothing from beyond it. Values are in the units of the
-    package's files, 0 to 255.
+    the grid of B like the paper's inputs (Section 1.1, "3d Architecture"). Each region is resampled
+    separately, so that A contains nothing from outside it. Values are in the units of the package's
+    files, 0 to 255.
 
     Raises:
-        UserError: the package with the volumes is not installed.
+        UserError: the package with the volumes isn't installed.
     """
     folder = root / f"brain-{task}"
     if folder.is_dir():

@@ -1,7 +1,7 @@
 """Cityscapes: photos of streets (A) and label maps (B), from the official archives.
 
-Classes, their ids, colours and whether they count are those of the table in `cityscapesScripts`
-(`helpers/labels.py`), which the benchmark uses.
+The classes, with their ids and colours and whether they count, are from the table in
+`cityscapesScripts` (`helpers/labels.py`), which the benchmark uses.
 """
 
 from collections.abc import Iterable
@@ -59,7 +59,7 @@ CLASSES = (
     LabelClass("motorcycle", (0, 0, 230)),
     LabelClass("bicycle", (119, 11, 32)),
 )
-"""Class k has the id k. Id -1, license plates, is drawn in no label map."""
+"""Class k has the id k. Id -1, license plates, isn't drawn in label maps."""
 
 PALETTE = Palette(
     "B",
@@ -69,14 +69,14 @@ PALETTE = Palette(
         if label.colour not in {earlier.colour for earlier in CLASSES[:number]}
     ),
 )
-"""One class a colour, the first that has it: void ones are black together, and in colours alone a
-`polegroup` is a `pole`. Its k-th class that counts has the `trainId` k of the table."""
+"""One class per colour, the first that has it: several void classes share black, and by colour a
+`polegroup` is a `pole`. The k-th counting class has the table's `trainId` k."""
 
 SPLITS: dict[Role, str] = {"train": "train", "test": "val"}
-"""The folders of the archives; the labels of their `test` are not published."""
+"""The archives' folders; the labels of their `test` aren't published."""
 
 KINDS = ("A", "B", "Labels")
-"""Of what is written: photos, label maps, and class ids as `class_map` reads them."""
+"""The kinds of images written: photos, label maps, and class ids as `class_map` reads them."""
 
 ORIGIN = "cityscapes-dataset.com (free, after registration)"
 
@@ -90,8 +90,8 @@ class Part:
     """Images of one kind within the archives.
 
     Attributes:
-        folder: of the archive.
-        ending: of the files' names.
+        folder: the archive's.
+        ending: of the file names.
     """
 
     folder: str
@@ -99,7 +99,7 @@ class Part:
 
     @property
     def archive(self) -> str:
-        """That they come in."""
+        """The archive that they come in."""
         return f"{self.folder}_trainvaltest.zip"
 
     def file(self, split: str, scene: str) -> str:
@@ -107,7 +107,7 @@ class Part:
         return f"{self.folder}/{split}/{scene}_{self.ending}.png"
 
     def scenes(self, source: Path, split: str) -> set[str]:
-        """Those that have such an image."""
+        """The scenes that have such an image."""
         paths = source.glob(self.file(split, "*/*"))
         return {
             f"{path.parent.name}/{path.name.removesuffix(f'_{self.ending}.png')}"
@@ -129,11 +129,11 @@ class Scene:
     """A photo with its label map.
 
     Attributes:
-        role: what it is for.
+        role: its purpose.
         name: such as ``aachen_000000_000019``.
         photo: the photo.
-        colours: its label map in colours.
-        ids: its label map in ids of `CLASSES`.
+        colours: its label map as colours.
+        ids: its label map as ids of `CLASSES`.
     """
 
     role: Role
@@ -150,8 +150,8 @@ class Scene:
         """Writes its images as squares of `side` pixels.
 
         Raises:
-            UserError: an image can't be read or written, is of another size than the others, or
-                holds ids that are none.
+            UserError: an image can't be read or written, differs in size from the others, or holds
+                unknown ids.
         """
         photo, colours = read_pixels(self.photo, 3), read_pixels(self.colours, 3)
         ids = _read_ids(self.ids)
@@ -159,7 +159,7 @@ class Scene:
             if image.shape[:2] != photo.shape[:2]:
                 raise UserError(
                     f"{path} is {_size(image)} pixels, but {self.photo} {_size(photo)}; the images "
-                    f"of a scene need the same size, as {ORIGIN} has them"
+                    f"of a scene must have the same size, as at {ORIGIN}"
                 )
         photo_path, colours_path, ids_path = self.paths(target)
         write_pixels(photo_path, smooth_square(photo, side))
@@ -168,13 +168,13 @@ class Scene:
 
 
 def find_scenes(source: Path) -> list[Scene]:
-    """Finds the scenes for training and for the test, each ordered by name; reads no image.
+    """Finds the scenes for training and for the test, each ordered by name, without reading images.
 
     Args:
-        source: the folder that the archives were unpacked in, with `leftImg8bit` and `gtFine`.
+        source: the folder where the archives were unpacked, with `leftImg8bit` and `gtFine`.
 
     Raises:
-        UserError: there is no such folder, an archive is missing, or an image of a scene.
+        UserError: there is no such folder, or an archive or an image of a scene is missing.
     """
     existing_folder(source, f"leftImg8bit and gtFine, from {_archives(PARTS)} of {ORIGIN}")
     found = {
@@ -189,7 +189,7 @@ def find_scenes(source: Path) -> list[Scene]:
 
 
 def _require_complete(source: Path, found: dict[str, dict[Part, set[str]]]) -> None:
-    """Refuses a source where a split lacks all images of a part, or a scene one of its images."""
+    """Refuses a source where a split lacks all images of a part, or a scene lacks an image."""
     absent = [
         (part, part.file(split, "CITY/*"))
         for split, parts in found.items()
@@ -210,7 +210,7 @@ def _require_complete(source: Path, found: dict[str, dict[Part, set[str]]]) -> N
     if lacking:
         named = ", ".join(file for _, file in lacking[:3])
         raise UserError(
-            f"{source} lacks {len(lacking):,} images of scenes that have others, "
+            f"{source} lacks {len(lacking):,} images of incomplete scenes, "
             f"{named}{', ...' if len(lacking) > 3 else ''}; unpack "
             f"{_archives(part for part, _ in lacking)} of {ORIGIN} there again"
         )
@@ -224,13 +224,13 @@ def _read_ids(path: Path) -> Pixels:
     """(H, W, 1)."""
     ids = np.moveaxis(read(path, spatial_dims=2).values, 0, -1)
     if ids.shape[2] != 1 or ids.dtype != np.uint8:
-        raise UserError(f"{path} must be a grey image of 8 bits that holds class ids")
+        raise UserError(f"{path} must be an 8-bit grey image of class ids")
     unknown = ids[ids >= len(CLASSES)]
     if unknown.size:
         first = int(unknown[0])
         raise UserError(
             f"{path} holds the id {first} at {np.count_nonzero(unknown == first):,} pixels, but "
-            f"Cityscapes has ids 0 to {len(CLASSES) - 1}; take the file of {PARTS[2].archive}"
+            f"Cityscapes has ids 0 to {len(CLASSES) - 1}; use the file from {PARTS[2].archive}"
         )
     return ids.astype(np.uint8, copy=False)
 

@@ -1,4 +1,4 @@
-"""Diffusion-weighted scans: found in folders of subjects, read and checked."""
+"""Diffusion-weighted scans: finds them in folders of subjects, reads and checks them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from revgan.data.formats import Window, cut
 from revgan.errors import UserError
 
 B0_LIMIT = 50.0
-"""Volumes up to this b-value in s/mm2 count as measured without diffusion weighting."""
+"""Volumes with b-values up to this, in s/mm2, count as measured without diffusion weighting."""
 
 LENGTH_TOLERANCE = 0.05
-"""How far the length of a direction may be from 1: text files round to few digits."""
+"""How far a direction's length may be from 1: text files round to few digits."""
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of files within a subject's folder; those of volumes lack their suffix."""
+    """File names in a subject's folder; those of volumes are without their suffix."""
 
     folder: str
     dwi: str
@@ -37,12 +37,12 @@ LAYOUTS = (
     Layout("T1w/Diffusion/", "data", "bvals", "bvecs", "nodif_brain_mask"),
     Layout("", "dwi", "dwi.bval", "dwi.bvec", "mask"),
 )
-"""Of the Human Connectome Project, and a plain one."""
+"""The layout of the Human Connectome Project, and a plain one."""
 
 
 @dataclass(frozen=True)
 class ScanFiles:
-    """Where the parts of a subject's scan are; there may be no mask."""
+    """The files of a subject's scan; there may be no mask."""
 
     subject: str
     dwi: Path
@@ -57,7 +57,7 @@ class Gradients:
 
     Attributes:
         bvals: b-values (N,) in s/mm2.
-        bvecs: directions (N, 3) of length 1; of volumes without weighting they may be 0.
+        bvecs: directions (N, 3) of length 1; volumes without weighting may have 0.
     """
 
     bvals: NDArray[np.float64]
@@ -70,13 +70,13 @@ class Gradients:
 
     @property
     def determine_a_tensor(self) -> bool:
-        """Whether the directions tell its six elements apart; those in one plane, say, do not."""
+        """Whether the directions determine a tensor; those in one plane, say, don't."""
         x, y, z = self.bvecs[self.weighted].T
         products = np.stack([x * x, x * y, y * y, x * z, y * z, z * z])
         return bool(np.linalg.matrix_rank(products, rtol=1e-2) == len(products))
 
     def baseline(self, signals: Array) -> Array:
-        """The mean of the signals (N, ...) that were measured without diffusion weighting."""
+        """The mean of the signals (N, ...) measured without diffusion weighting."""
         return signals[~self.weighted].mean(axis=0)
 
 
@@ -85,8 +85,8 @@ class Scan:
     """A subject's diffusion-weighted volumes.
 
     Attributes:
-        volume: the volumes, as the channels (N, X, Y, Z) of one.
-        gradients: of these N.
+        volume: the volumes as channels (N, X, Y, Z).
+        gradients: the N volumes' gradients.
         mask: where the brain is, (X, Y, Z).
     """
 
@@ -100,16 +100,17 @@ class Scan:
 
 
 def find_scans(source: Path) -> list[ScanFiles]:
-    """Finds the scans of the subjects in a folder, ordered by the subjects' names.
+    """Finds the subjects' scans in a folder, ordered by the subjects' names.
 
-    Folders without diffusion-weighted volumes are passed over; `LAYOUTS` says what these are
-    called. Nothing is read.
+    Folders without diffusion-weighted volumes are skipped; `LAYOUTS` has the volumes' names.
+    Nothing is read.
 
     Raises:
-        UserError: there is no such folder or no scan in it, or a scan lacks b-values or directions.
+        UserError: there is no such folder, it holds no scans, or a scan lacks b-values or
+            directions.
     """
     if not source.is_dir():
-        raise UserError(f"{source} is no folder; give one that holds a folder for each subject")
+        raise UserError(f"{source} is not a folder; give one that holds a folder for each subject")
     folders = sorted(path for path in source.iterdir() if path.is_dir())
     scans = [scan for folder in folders if (scan := _find_scan(folder))]
     if not scans:
@@ -121,18 +122,18 @@ def find_scans(source: Path) -> list[ScanFiles]:
 def read_scan(files: ScanFiles, max_b: float) -> Scan:
     """Reads the volumes with b-values up to `max_b` in s/mm2, and reads or makes the brain mask.
 
-    Without a file, the mask is dipy's `median_otsu` of the mean without diffusion weighting. Either
-    way it leaves out voxels where that mean is not positive.
+    Without a file, the mask is dipy's `median_otsu` of the mean without diffusion weighting. In
+    both cases, voxels where that mean isn't positive are left out.
 
     Raises:
-        UserError: a file can't be read, or the files don't fit together.
+        UserError: a file can't be read, or the files don't match.
     """
     gradients, used = read_gradients(files, max_b)
     volume = formats.read(files.dwi)
     if len(volume.values) != used.size:
         raise UserError(
             f"{files.dwi} holds {len(volume.values)} volumes, but {files.bvals} {used.size} "
-            "b-values; there must be one for each volume"
+            "b-values; there must be one per volume"
         )
     signals = np.ascontiguousarray(volume.values[used], np.float32)
     volume = replace(volume, values=signals)
@@ -149,14 +150,14 @@ def read_gradients(files: ScanFiles, max_b: float) -> tuple[Gradients, Mask]:
     """Reads b-values and directions as FSL writes them.
 
     Args:
-        files: text files of N b-values, and of 3 x N or N x 3 components of directions.
+        files: text files of N b-values, and of 3 x N or N x 3 direction components.
         max_b: the highest b-value to use, in s/mm2.
 
     Returns:
-        The weightings to use, and which of the N volumes have them.
+        The gradients to use, and which of the N volumes have them.
 
     Raises:
-        UserError: the files are not understood, or what they hold does not determine a tensor.
+        UserError: the files can't be understood, or don't determine a tensor.
     """
     bvals = _numbers(files.bvals).ravel()
     bvecs = _numbers(files.bvecs)
@@ -175,19 +176,19 @@ def read_gradients(files: ScanFiles, max_b: float) -> tuple[Gradients, Mask]:
     gradients = Gradients(bvals[used], bvecs[used])
     if gradients.weighted.all():
         raise UserError(
-            f"{files.bvals} has no b-value up to {B0_LIMIT:g} s/mm2; the fit of a tensor needs a "
+            f"{files.bvals} has no b-value up to {B0_LIMIT:g} s/mm2; fitting a tensor needs a "
             "volume without diffusion weighting"
         )
     if not gradients.determine_a_tensor:
         raise UserError(
             f"{files.bvecs} has {gradients.weighted.sum()} directions with b-values up to "
-            f"{max_b:g} s/mm2 (--max-b), but a tensor needs 6 or more that are not in one plane"
+            f"{max_b:g} s/mm2 (--max-b), but a tensor needs at least 6 that aren't in one plane"
         )
     return gradients, used
 
 
 def _find_scan(folder: Path) -> ScanFiles | None:
-    """The subject's scan, in the first layout that is there."""
+    """The subject's scan, in the first layout that matches."""
     for layout in LAYOUTS:
         place = folder / layout.folder
         dwi = _nifti(place, layout.dwi)
@@ -210,8 +211,8 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
     if values.shape != (1, *shape):
         found, right = (" x ".join(map(str, size)) for size in (values.shape, (1, *shape)))
         raise UserError(
-            f"{path} is of {found} channels and voxels, but as the mask of these volumes it must "
-            f"be of {right}"
+            f"{path} has {found} channels and voxels, but as the mask of these volumes it must "
+            f"have {right}"
         )
     return values[0] > 0
 
@@ -223,24 +224,25 @@ def _otsu(baseline: Array) -> Mask:
 
 
 def _numbers(path: Path) -> NDArray[np.float64]:
-    """The numbers of a text file, row by row."""
+    """Reads the numbers in a text file, row by row."""
     try:
         lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
         return np.array([[float(word) for word in line.split()] for line in lines if line.strip()])
-    except ValueError as error:  # no text, no numbers, or rows of different length
+    except ValueError as error:  # not text, not numbers, or rows of different lengths
         raise UserError(
-            f"{path} can't be read; it must hold numbers in rows of equal length, as FSL writes"
+            f"{path} can't be read; it must hold numbers in rows of equal length, as written by FSL"
         ) from error
 
 
 def _normalised(bvecs: NDArray[np.float64], weighted: Mask, path: Path) -> NDArray[np.float64]:
-    """Directions of length 1; without weighting there may be none, written as 0 or as nan."""
+    """Directions of length 1; volumes without weighting may have none, written as 0 or nan."""
     bvecs = np.nan_to_num(bvecs)
     lengths = np.linalg.norm(bvecs, axis=1, keepdims=True)
     wrong = np.flatnonzero(weighted & (abs(lengths[:, 0] - 1) > LENGTH_TOLERANCE))
     if wrong.size:
         raise UserError(
             f"the direction of volume {wrong[0] + 1} in {path} has the length "
-            f"{lengths[wrong[0], 0]:.3g}; diffusion-weighted volumes need directions of length 1"
+            f"{lengths[wrong[0], 0]:.3g}; diffusion-weighted volumes must have directions of "
+            "length 1"
         )
     return bvecs / np.where(lengths > 0, lengths, 1)

@@ -1,8 +1,8 @@
-"""Diffusion tensors of diffusion-weighted volumes, at full and at half the resolution.
+"""Fits diffusion tensors to diffusion-weighted volumes, at full and half resolution.
 
-The tensor D tells how fast water diffuses in each direction: measured with the b-value b and the
+The tensor D describes how fast water diffuses in each direction: measured with b-value b and
 direction g, the signal is S = S0 exp(-b g^T D g) (Basser et al., J. Magn. Reson. B 103, 1994). D is
-symmetric, so that six elements say all of it.
+symmetric, so it has six elements.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ ELEMENTS = ("Dxx", "Dxy", "Dyy", "Dxz", "Dyz", "Dzz")
 the axes in which the directions of the gradients are given."""
 
 UNIT = 1e-3
-"""Of the elements, in mm2/s: free water at body temperature has 3, white matter 0.7 on average."""
+"""The elements' unit in mm2/s: in it, free water at body temperature has 3, white matter 0.7 on
+average."""
 
 SIGNAL_FLOOR = 0.01
-"""Signals below this share of the one without weighting are noise: of free water, where diffusion
-is fastest, b = 1500 s/mm2 leaves 0.011."""
+"""Signals below this share of the unweighted one are noise: even free water, where diffusion is
+fastest, has 0.011 at b = 1500 s/mm2."""
 
 BLOCK = 5000
-"""Voxels that one thread fits at a time."""
+"""Voxels that a thread fits at a time."""
 
 Progress = Callable[[float], None]
-"""Called with the share of the work that was done since the last call."""
+"""Called with the share of the work done since the last call."""
 
 
 def require_dipy() -> None:
-    """Makes sure that dipy is there, which fits tensors and finds brains.
+    """Requires dipy, which fits tensors and finds brains.
 
     Raises:
-        UserError: it is not installed.
+        UserError: it isn't installed.
     """
     if find_spec("dipy") is None:
         raise UserError("diffusion tensors need the package dipy: pip install 'revgan[diffusion]'")
@@ -52,7 +53,7 @@ def fit_tensors(scan: Scan, advance: Progress) -> Array:
 
     Args:
         scan: the measured volumes (N, X, Y, Z).
-        advance: told about progress, 1 in sum.
+        advance: called with progress, which adds up to 1.
 
     Returns:
         (6, X, Y, Z): `ELEMENTS` in 10^-3 mm2/s; 0 outside the mask.
@@ -61,13 +62,13 @@ def fit_tensors(scan: Scan, advance: Progress) -> Array:
 
 
 def low_resolution_tensors(scan: Scan, advance: Progress) -> Array:
-    """Tensors as a scan of half the resolution shows them, on the grid of the full one.
+    """Tensors as a scan at half the resolution would show them, on the full grid.
 
-    The signals are averaged over 2 x 2 x 2 voxels, the tensors fitted, and interpolated trilinearly
-    to the size of the high-resolution ones (Section 1.1, "3d Architecture"). Only voxels that the
-    mask touches take part in the interpolation, so that its values don't fade at the brain's edge.
+    The signals are averaged over 2 x 2 x 2 voxels, and the fitted tensors are interpolated
+    trilinearly to the full size (Section 1.1, "3d Architecture"). Only voxels that touch the mask
+    are used, so that values don't fade at the brain's edge.
 
-    Arguments and result are those of `fit_tensors`.
+    Arguments and result are as in `fit_tensors`.
     """
     signals = halve(scan.volume.values)
     inside = halve(scan.mask[None].astype(np.float32))[0] > 0
@@ -80,7 +81,7 @@ def low_resolution_tensors(scan: Scan, advance: Progress) -> Array:
 def _fit(signals: Array, gradients: Gradients, mask: Mask, advance: Progress) -> Array:
     """Weighted least squares (Chung et al., NeuroImage 33, 2006), on all cores.
 
-    Eigenvalues below 0, which noise can make, are raised to (almost) 0.
+    Eigenvalues below 0, which noise can cause, are raised to (almost) 0.
     """
     model = _tensor_model(gradients)
     voxels = signals[:, mask]

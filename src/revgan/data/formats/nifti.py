@@ -52,7 +52,11 @@ class _NiftiReader(Reader):
             image = nibabel.load(path)
         else:
             self._stream = gzip.open(path) if self._compressed else path.open("rb")  # noqa: SIM115
-            image = _from_stream(self._stream)
+            try:
+                image = _from_stream(self._stream)
+            except BaseException:
+                self._stream.close()
+                raise
         if not isinstance(image, Nifti1Image):  # such as CIFTI, which also ends in .nii
             raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._path, self._image = path, image
