@@ -298,9 +298,7 @@ def test_large_volumes_are_cut_as_asked(capsys, monkeypatch, tmp_path, window):
     assert translate(model, source, tmp_path / "y.nii.gz", "--window", window) == 0
     found = read_volume(tmp_path / "y.nii.gz").values
     said = capsys.readouterr().out
-    assert ("translated in parts, with the result of one pass" in said) == (
-        window != "whole"
-    )
+    assert ("translated in parts, with the result of one pass" in said) == (window != "whole")
     # Stored as whole numbers, which parts may round to the other side.
     assert np.abs(found - np.rint(whole)).max() <= (window != "whole")
     options = ("--window=16", "--statistics=approximate")
