@@ -3,13 +3,13 @@
     python benchmarks/large.py                    # full sizes; hours on two busy cores
     python benchmarks/large.py --scale 16         # a sixteenth of the pixels or voxels
 
-Makes a tiled TIFF of 20,000 x 20,000 pixels with 3 bands and a volume of 512^3 voxels, and the same
-at a quarter and a sixteenth of that, and translates each by fresh networks of width 8 in `revgan
-translate`, in a process of its own: with instance norm by exact and by approximate statistics, and
-without a norm. Besides, only reads a file window by window, and only writes one. "Peak" is the
-process's largest resident memory, libraries included; "scratch" the largest size of its temporary
-files. Results go to results/large-cpu.json after each measurement, and are not measured again when
-it is started anew; .md is made from it.
+Makes a tiled GeoTIFF of 20,000 x 20,000 pixels with 3 bands and volumes of 512^3 voxels as OME-Zarr
+and as NIfTI, and the same at a quarter and a sixteenth of that, and translates each with fresh
+networks of width 8 by `revgan translate`, in a process of its own: with instance norm, by exact and
+by approximate statistics, and without a norm. Besides, it only reads a file window by window, and
+only writes one. "Peak" is the process's largest resident memory, libraries included; "scratch" is
+the largest size of its temporary files. Results go to results/large-cpu.json after each
+measurement, and are not measured again when it is started anew; .md is made from it.
 """
 
 import argparse
@@ -21,14 +21,17 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import rasterio
 
 from revgan.cli import main as revgan
 from revgan.data import formats
 from revgan.data.formats import Header
+from revgan.data.formats.contract import Ground
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import Preparation
 from revgan.environment import cpu_model, library_versions
@@ -54,7 +57,9 @@ FILES = {
     },
 }
 """Shapes by the share that they are of the full size."""
-SUFFIXES = {"image": (".tif",), "volume": (".npy", ".nii")}
+SUFFIXES = {"image": (".tif",), "volume": (".ome.zarr", ".nii")}
+GROUND = Ground(np.array([[0.0, 10, 500_000], [-10, 0, 5_000_000], [0, 0, 1]]), "EPSG:32633")
+"""From row and column to metres."""
 WINDOWS = {"image": 1024, "volume": 96}
 WAYS = {
     "read": None,
@@ -68,8 +73,9 @@ VOLUMES = {"depth": 9, "downsamplings": 1, "first_kernel": 3, "last_kernel": 1}
 
 
 def header(kind, shape):
-    dtype, channels = (np.uint8, 3) if kind == "image" else (np.int16, 1)
-    return Header(channels, shape, np.dtype(dtype), np.eye(4) if kind == "volume" else None)
+    if kind == "image":
+        return Header(3, shape, np.dtype(np.uint8), ground=GROUND)
+    return Header(1, shape, np.dtype(np.int16), np.eye(4))
 
 
 def window_values(head, window):
@@ -83,13 +89,24 @@ def window_values(head, window):
 
 def make_file(path, kind, shape):
     head = header(kind, shape)
+    if kind == "image":
+        head = replace(head, source=tiled(path.with_name("tiled.tif")))
     with formats.create(path, head) as file:
         for window in tiles(whole(shape), WINDOWS[kind], 16):
             file.write(window_values(head, window), window)
 
 
+def tiled(path):
+    """What a GeoTIFF keeps of a file in tiles."""
+    profile = {"driver": "GTiff", "dtype": "uint8", "compress": "deflate", "tiled": True}
+    with rasterio.open(path, "w", width=64, height=64, count=3, **profile) as file:
+        file.write(np.zeros((3, 64, 64), np.uint8))
+        file.transform = rasterio.transform.from_origin(0, 64, 2, 2)
+    return formats.probe(path).source
+
+
 def read_file(path, kind, shape):
-    with formats.open(path) as file:
+    with formats.open(path, len(shape)) as file:
         for window in tiles(whole(shape), WINDOWS[kind], 16):
             file.read(window)
 
@@ -212,7 +229,8 @@ def main():
                 if WAYS[way] is not None:
                     task["model"] = str(folder / f"{kind}-{WAYS[way][0]}")
                     make_model(Path(task["model"]), kind, WAYS[way][0])
-                row = {"suffix": suffix, "way": way, "shape": shape, **measure(task, scratch)}
+                row = {"suffix": suffix, "way": way, "shape": list(shape)}
+                row |= measure(task, scratch)
                 content["results"].append(row)
                 content["results"].sort(key=lambda row: (row["suffix"], row["way"], row["shape"]))
                 options.output.write_text(json.dumps(content, indent=2) + "\n")

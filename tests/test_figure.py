@@ -70,11 +70,11 @@ def test_a_number_is_a_count_though_an_image_has_it_for_a_name(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--samples", "place9"], "place9 is none of the test images of"),
+        (["--samples", "place9"], "place9 isn't one of the test images of"),
         (["--samples", "0"], "--samples must be 1 or more"),
         (["--output", "figure.jpg"], "must end in one of .png, .pdf, .svg"),
-        (["--names", "truth"], "truth is a column of its own"),
-        (["--names", "a", "b"], "--names must be a name for each of 1 runs"),
+        (["--names", "truth"], "truth is the name of another column"),
+        (["--names", "a", "b"], "--names must give each of 1 runs a different name"),
     ],
 )
 def test_mistakes_end_in_one_sentence(runs, capsys, tmp_path, monkeypatch, options, message):
@@ -96,7 +96,7 @@ def test_runs_on_other_images_of_the_same_names_have_no_figure(runs, tmp_path, c
     run, figure = tmp_path / "run", tmp_path / "f.png"
     assert main(["train", str(other), "--run", str(run), *TINY]) == 0
     assert main(["figure", runs[0], str(run), "--output", str(figure)]) == 1
-    assert "place0 of" in capsys.readouterr().err
+    assert "place0 in" in capsys.readouterr().err
     assert not figure.exists()
 
 

@@ -1,6 +1,10 @@
 """Many files: failures, interruptions, parts of a folder, types, sizes."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +110,41 @@ def test_parts_share_a_folder_and_make_what_one_process_makes(capsys, monkeypatc
         assert f"Part {task + 1}/4: {3 if task == 0 else 2} of 9 files" in capsys.readouterr().out
     assert content(shared) == content(out)
     assert translate(model, folder, folder.parent / "none", "--part=20/20") == 0
+
+
+def page_code(language):
+    page = Path(__file__).parent.parent / "docs" / "large.md"
+    return re.search(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.S)[1]
+
+
+def test_the_job_array_of_the_docs_translates_a_folder(model, folder):
+    command = folder.parent / "bin" / "revgan"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m revgan "$@"\n')
+    command.chmod(0o755)
+    given = {"RUN": model, "INPUT": folder, "OUTPUT": folder.parent / "shared"}
+    tasks = []
+    for task in range(2):
+        array = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_COUNT": 2}
+        environment = {name: str(value) for name, value in (given | array).items()}
+        path = f"{command.parent}:{os.environ['PATH']}"
+        environment = {**os.environ, **environment, "PATH": path, "CUDA_VISIBLE_DEVICES": ""}
+        shell = ["bash", "-c", page_code("bash")]
+        tasks.append(subprocess.Popen(shell, env=environment, stdout=subprocess.DEVNULL))
+    assert [task.wait() for task in tasks] == [1, 1]  # each has damaged files
+    translate(model, folder, folder.parent / "out")
+    assert content(folder.parent / "shared") == content(folder.parent / "out")
+
+
+def test_the_actor_of_the_docs_translates_files_and_tells_failures(model, folder):
+    names = {}
+    exec(page_code("python").replace("import ray\n", ""), names)
+    out = folder.parent / "out"
+    out.mkdir()
+    actor = names["Translate"](model, out)
+    rows = [actor({"item": str(path)}) for path in sorted(folder.iterdir())]
+    assert [row["file"] for row in rows if row["error"]] == list(DAMAGED)
+    assert len(content(out)) == COUNT - len(DAMAGED)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_what_has_no_partner_is_named_and_unpaired_it_is_taken(tmp_path):
     assert len(train.a) == len(train.b) == 3
     said = " ".join(str(each.message) for each in told)
     assert "1 file is skipped" in said
-    assert "(nothing of B belongs to it): sub-04/anat/sub-04_T1w.nii.gz" in said
+    assert "(nothing in B belongs to it): sub-04/anat/sub-04_T1w.nii.gz" in said
     assert "(.json isn't a format for volumes): sub-04/anat/sub-04_T1w.json" in said
     with pytest.warns(Notice, match="json"):
         train = opened(tmp_path, a, b, paired=False).train
@@ -90,7 +90,7 @@ def test_patterns_that_find_or_match_nothing_are_refused(tmp_path):
     bids(tmp_path)
     touch(tmp_path / "other", "x.nii.gz")
     for a, b, expected in (
-        ("*_T1w.nii.gz", "**/*_T2w.nii.gz", "no volumes by the pattern *_T1w.nii.gz"),
+        ("*_T1w.nii.gz", "**/*_T2w.nii.gz", "no volumes that match the pattern *_T1w.nii.gz"),
         ("sub-*/anat/*_T1w.nii.gz", "other/*", "no scans belong together"),
     ):
         with pytest.raises(UserError, match=r"pattern|wildcards") as caught:
@@ -119,7 +119,7 @@ def test_several_patterns_are_channels_of_one_scan_on_one_grid(tmp_path):
     assert (header.channels, header.dtype) == (2, scan.values.dtype)
     assert first.files == [tmp_path / "1" / "t1.nii.gz", tmp_path / "1" / "t2.mha"]
     save(tmp_path / "1" / "t2.mha", two[:, :3], np.float32)
-    assert "not on one grid" in refusal(tmp_path / "1" / "t1.nii.gz", lambda: first.read(3))
+    assert "aren't on one grid" in refusal(tmp_path / "1" / "t1.nii.gz", lambda: first.read(3))
 
 
 # What is held out

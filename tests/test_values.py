@@ -192,7 +192,7 @@ def test_channels_are_set_apart_where_they_are_unlike_and_volumes_take_percentil
     values[2] *= 500
     found = chosen(values)
     assert isinstance(found.mapping.low, tuple)
-    assert "each channel for itself" in found.why
+    assert "each channel separately" in found.why
     volume = pattern(size=(9, 10, 11)).astype(np.int16)
     volume[0, :5] = 7
     plain = chosen(volume, kind=3)

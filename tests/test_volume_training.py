@@ -78,7 +78,7 @@ def test_a_run_on_volumes_leaves_a_model_and_pictures(tmp_path, objective, chann
     outcome, output = run(configuration(folder, objective, losses=losses), tmp_path / "run")
     assert outcome.finished
     assert "2 volumes of A, 2 of B, 2 and 2 held out" in output
-    assert f"in {tmp_path / 'cache' / 'revgan' / 'scans'}, of 93.1 GiB" in output
+    assert f"in {tmp_path / 'cache' / 'revgan' / 'scans'}, with a limit of 93.1 GiB" in output
     generator = load_generator(tmp_path / "run" / "model")
     assert generator.spatial_dims == 3
     assert (generator.in_channels, generator.out_channels) == channels

@@ -12,7 +12,7 @@ from revgan.data.missing import missing_in, with_nan
 from revgan.errors import UserError
 
 SAME = 1e-3
-"""Scans whose positions differ by no more than this share of a pixel are left as they are."""
+"""Scans whose positions differ by at most this share of a pixel are left as they are."""
 
 
 def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
@@ -20,13 +20,13 @@ def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
 
     Args:
         scan: values (C, *spatial) and their place.
-        to: of the other scan, whose grid is taken.
-        name: of the scan, for messages.
-        nearest: takes the nearest value instead, as of labels.
+        to: the header of the other scan, whose grid is used.
+        name: the scan's, for messages.
+        nearest: whether to take the nearest value instead, as for labels.
 
     Returns:
-        (C, *spatial of `to`), float32 with NaN where the scan has nothing; the scan itself where it
-        lies on that grid already.
+        (C, *spatial of `to`), float32, with NaN where the scan has no data; the scan itself if it
+        is on that grid already.
 
     Raises:
         UserError: one of the two doesn't say where it is, or they don't overlap.
@@ -43,8 +43,8 @@ def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
         return scan
     else:
         raise UserError(
-            f"{name} can't be aligned, as it or its partner doesn't say where it is, and they have "
-            "other sizes; resample one onto the other's grid"
+            f"{name} can't be aligned, as it or its partner doesn't say where it is, and their "
+            "sizes differ; resample one onto the other's grid"
         )
     if np.isnan(values).all():
         raise UserError(
@@ -59,7 +59,7 @@ def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int
 
     Args:
         one: (D + 1, D + 1), from indices to coordinates.
-        other: likewise.
+        other: of the same shape.
         shape: D sizes, of the indices that count.
     """
     dims = len(shape)

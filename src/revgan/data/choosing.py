@@ -1,4 +1,4 @@
-"""Which intensities become -1 and 1 where the user leaves it open, by what the data is like."""
+"""Chooses which intensities become -1 and 1 from the data, if the user doesn't."""
 
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class Chosen(NamedTuple):
     Attributes:
         mapping: of the intensities.
         why: in words.
-        plain: it is what scans of the kind have without a look at their values, too.
+        plain: whether it is also the choice without looking at values.
     """
 
     mapping: IntensityMapping
@@ -43,9 +43,9 @@ class Chosen(NamedTuple):
 
 
 def is_photo(dtype: np.dtype[Any], kind: Kind) -> bool:
-    """Whether scans of a type take its full range without a look at their values.
+    """Whether scans of a type use its full range, without looking at their values.
 
-    Those are images of 8 bits, and of black and white.
+    Those are 8-bit and black-and-white images.
     """
     return kind.photos and dtype.kind in "biu" and dtype.itemsize == 1
 
@@ -55,21 +55,21 @@ def choose_intensity(
 ) -> Chosen:
     """The mapping for a domain.
 
-    - Images of 16 bits without a sign whose values use a good part of them: the type's range.
-    - Images whose values fill the way from the lowest to the highest: these two.
-    - All else, and all volumes: percentiles 0.5 and 99.5.
+    - Unsigned 16-bit images whose values use a good part of the type: the type's range. - Images
+    whose values fill the span from the lowest to the highest: these two. - Others, and all volumes:
+    percentiles 0.5 and 99.5.
 
-    Of channels whose scales are unlike, each has limits of its own.
+    Channels whose scales differ get their own limits.
 
     Args:
-        survey: of the training scans.
-        dtype: of their files.
+        survey: the training scans'.
+        dtype: their files'.
         kind: images or volumes.
         clip: see `Intensity`.
-        per_channel: each channel has limits of its own in any case.
+        per_channel: whether each channel gets its own limits in any case.
 
     Raises:
-        UserError: all values are the same.
+        UserError: all values are equal.
     """
     everything = Channel.joined(survey.channels)
     span = _span(everything)
@@ -79,7 +79,7 @@ def choose_intensity(
     each = per_channel or any(
         part.count and _span(part) < UNLIKE * span for part in survey.channels
     )
-    apart = ", of each channel for itself" if each and len(survey.channels) > 1 else ""
+    apart = ", of each channel separately" if each and len(survey.channels) > 1 else ""
     parts = [part for part in survey.parts(each) if part.count]
     filled = all(_span(part) >= FILLED * (part.highest - part.lowest) for part in parts)
     if kind.photos and filled and all(part.lowest < part.highest for part in parts):
@@ -91,7 +91,7 @@ def choose_intensity(
 
 
 def _span(part: Channel) -> float:
-    """What 99% of the values span."""
+    """The span of 99% of the values."""
     if not part.count:
         return 0.0
     low, high = part.percentiles(0.5, 99.5)

@@ -34,39 +34,39 @@ class DataConfig:
             brain, brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
         a: patterns of the paths of A's scans in `path`, such as sub-*/anat/*_T1w.nii.gz, for
-            folders without trainA and trainB. What * stands for says which scans belong together,
-            the first of them whom they show. Of several patterns, the scans that belong together
-            are channels of one.
-        b: likewise for B.
-        test_a: likewise for A's scans of the test.
-        test_b: likewise for B.
-        val_a: likewise for A's scans of validation.
-        val_b: likewise for B.
-        test_share: the share of subjects that are taken from training for the test, where there is
-            none; which, follows from their names.
-        val_share: likewise for validation.
+            folders without trainA and trainB. Scans whose wildcards stand for the same text belong
+            together; the first wildcard is the subject. With several patterns, scans that belong
+            together become the channels of one.
+        b: the same for B.
+        test_a: the same for A's test scans.
+        test_b: the same for B.
+        val_a: the same for A's validation scans.
+        val_b: the same for B.
+        test_share: the share of subjects to hold out from training if there is no test set; chosen
+            by their names.
+        val_share: the same for validation.
         recursive: search the subfolders of `path`'s folders too.
-        series: which of several scans in a file or folder is meant: of DICOM, by the number of the
-            series, its description or its UID; of OME-TIFF and OME-Zarr by the image's number or
-            name; null takes all series of a folder, and the only image of a file.
-        level_a: level of a pyramid that A is read at, such as a whole slide's; 0 is the finest, and
-            null means it.
+        series: which of several scans in a file or folder to take: for DICOM, the series' number,
+            description or UID; for OME-TIFF and OME-Zarr, the image's number or name. null takes
+            all series in a folder, or a file's only image.
+        level_a: the pyramid level at which A is read, such as a whole slide's; 0, the default, is
+            the finest.
         level_b: the same for B.
-        pixel_size_a: micrometres from pixel to pixel that images of A are resampled to as they are
-            read, from the next finer level of their pyramid; null leaves their resolution.
+        pixel_size_a: pixel size in micrometres that images of A are resampled to when read, from
+            the next finer pyramid level; null keeps their resolution.
         pixel_size_b: the same for B.
-        select_a: channels that are taken of A's files, by number from 0 or by name, such as [DAPI,
-            2]; null takes all.
+        select_a: channels to take from A's files, by number from 0 or by name, such as [DAPI, 2];
+            null takes all.
         select_b: the same for B.
-        z_a: plane, from 0, that is the image of a stack of A.
+        z_a: which plane of a stack to take as the image in A, from 0.
         z_b: the same for B.
-        t_a: point in time, from 0, of time series of A.
+        t_a: which point in time of A's time series to take, from 0.
         t_b: the same for B.
-        slices: takes volumes for images, slice by slice: axial, coronal or sagittal ones, turned as
-            radiologists see them. A model trained so translates volumes, slice by slice. `flip`
-            then mirrors along the rows, which is front to back in sagittal slices.
-        align: brings B of each pair onto A's grid, by where the two files say that they are: on the
-            ground (GeoTIFF) or in the patient. What B doesn't cover counts as not measured.
+        slices: train on volumes as axial, coronal or sagittal slices, oriented as radiologists see
+            them. Such a model translates volumes slice by slice. `flip` then mirrors along the
+            rows, which is front to back in sagittal slices.
+        align: bring B of each pair onto A's grid, by the places in the two files, on the ground
+            (GeoTIFF) or in the patient. What B doesn't cover counts as missing.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
@@ -83,9 +83,9 @@ class DataConfig:
             such as [1, 1, 1]; null keeps their resolution.
         crops_per_volume: squares or cubes cut from each image or volume of the larger domain in an
             epoch.
-        foreground: the share of them whose centre is drawn from the foreground, which is brighter
-            than Otsu's threshold or, in colour images such as stained slides, more colourful; of
-            pairs, from that of A. The others come from anywhere.
+        foreground: the share of them centred on the foreground, which is brighter than Otsu's
+            threshold or, in colour images such as stained slides, more colourful; for pairs, that
+            of A. The others come from anywhere.
         intensity_a: what becomes -1 and 1 in A: "range" takes low_a and high_a in the file's units,
             such as Hounsfield units; "percentiles" takes them as percentiles of all training scans,
             "zscore" in standard deviations from their mean; "percentiles-per-scan" and
@@ -184,7 +184,7 @@ class DataConfig:
 
     @property
     def patterns(self) -> dict[SplitName, tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Those of A and B, for training and for what is held out; none where folders say it."""
+        """The patterns of A and B by split; empty if folders are used."""
         given: dict[SplitName, tuple[Patterns | None, Patterns | None]] = {
             "train": (self.a, self.b),
             "test": (self.test_a, self.test_b),
@@ -198,13 +198,13 @@ class DataConfig:
 
     @property
     def selection(self) -> "Selection":
-        """Which of several scans in files and folders is meant."""
+        """Which of several scans in files and folders to take."""
         from revgan.data.formats import Selection  # imports libraries, which `--help` must not
 
         return Selection(series=self.series)
 
     def part(self, domain: DomainName) -> "Selection":
-        """Which part of a domain's scans is meant."""
+        """Which part of a domain's scans to read."""
         from revgan.data.formats import Selection
 
         selected = getattr(self, f"select_{domain}")
@@ -218,7 +218,7 @@ class DataConfig:
 
     @property
     def file_dims(self) -> int:
-        """Spatial axes of the scans in files, of which images may be slices."""
+        """Spatial axes of the scans in files; images may be slices of them."""
         return self.spatial_dims if self.slices is None else 3
 
     @property
@@ -305,7 +305,9 @@ class DataConfig:
         for domain in DOMAINS:
             for name in (f"level_{domain}", f"z_{domain}", f"t_{domain}"):
                 if (getattr(self, name) or 0) < 0:
-                    raise ValueError(f"{name} must be null or from 0 up, not {getattr(self, name)}")
+                    raise ValueError(
+                        f"{name} must be null or at least 0, not {getattr(self, name)}"
+                    )
             size = getattr(self, f"pixel_size_{domain}")
             if size is not None and not 0 < size < math.inf:
                 raise ValueError(f"pixel_size_{domain} must be null or above 0, not {size:g}")

@@ -50,7 +50,7 @@ class Split:
         return self.a if domain == "a" else self.b
 
     def reading(self, a: Selection, b: Selection) -> "Split":
-        """The same scans, of which parts are read."""
+        """The same scans, with the parts to read."""
         return replace(
             self,
             a=tuple(replace(ref, selection=a.over(ref.selection)) for ref in self.a),
@@ -169,15 +169,16 @@ def open_patterns(
 ) -> Folder:
     """Finds the scans of both domains by patterns of their paths, see `revgan.data.patterns`.
 
-    The user is told what is passed over; of pairs, that is also what has no partner.
+    The user is told what is skipped; for pairs, also what has no partner.
 
     Args:
         root: the folder that patterns begin in.
-        patterns: of A and B, of each several whose scans are channels of one; at least "train".
-        spatial_dims: as of `open_folder`.
-        paired: scans of A and B are pairs: their wildcards stand for the same.
-        recursive: as of `open_folder`.
-        selection: likewise.
+        patterns: of A and B, at least for "train"; several for a domain if their scans are channels
+            of one.
+        spatial_dims: as in `open_folder`.
+        paired: whether scans of A and B are pairs, whose wildcards stand for the same text.
+        recursive: as in `open_folder`.
+        selection: as in `open_folder`.
 
     Raises:
         UserError: a pattern finds nothing, or nothing that belongs together.
@@ -203,7 +204,7 @@ def _matched_split(root: Path, found: Mapping[str, Found], *, paired: bool) -> S
         together, alone = {}, {"A": list(found["A"].values())}
     if paired:
         for domain, other in ("AB", "BA"):
-            reason = f"nothing of {other} belongs to it"
+            reason = f"nothing in {other} belongs to it"
             Scans((), tuple(Passed(ref.path, reason) for ref in alone[domain]), root).tell()
     aligned = paired or not any(alone.values())
     a, b = (tuple((together if aligned else found)[domain].values()) for domain in "AB")
@@ -215,13 +216,13 @@ def _matched_split(root: Path, found: Mapping[str, Found], *, paired: bool) -> S
 def hold_out(folder: Folder, test: float, val: float) -> Folder:
     """Takes a share of the training scans for the test and for validation.
 
-    What shows one subject stays together, in A and B. Which subjects are taken follows from their
-    names alone: others that come to them later change little.
+    A subject's scans stay together, in A and B. The choice depends only on the subjects' names, so
+    subjects that are added later change little.
 
     Args:
-        folder: of both domains.
+        folder: with both domains.
         test: the share of subjects for the test; nothing is taken if there is one already.
-        val: likewise for validation.
+        val: the same for validation.
 
     Raises:
         UserError: nothing would be left for training.
@@ -248,10 +249,10 @@ def hold_out(folder: Folder, test: float, val: float) -> Folder:
 
 
 def sliced(folder: Folder, view: View) -> Folder:
-    """The slices of volumes, in the place of these; pairs of volumes become pairs of slices.
+    """Replaces volumes with their slices; pairs of volumes become pairs of slices.
 
     Raises:
-        UserError: a volume can't be read, or a pair has unlike numbers of slices.
+        UserError: a volume can't be read, or a pair has different numbers of slices.
     """
     return Folder(
         folder.root,
@@ -267,7 +268,7 @@ def _sliced(split: Split, view: View) -> Split:
         if len(ours) != len(theirs):
             raise UserError(
                 f"{ours[0].path} has {len(ours)} {view} slices and {theirs[0].path} {len(theirs)}; "
-                "to be paired, both need the same grid: resample one onto that of the other"
+                "paired volumes must have the same grid, so resample one onto the other's"
             )
     return Split(
         tuple(ref for refs in a for ref in refs),

@@ -1,4 +1,4 @@
-"""Scans by patterns of their paths, matched by what the wildcards stand for.
+"""Finds scans by patterns of their paths, and matches them by their wildcards' text.
 
 `sub-*/anat/*_T1w.nii.gz` and `sub-*/anat/*_T2w.nii.gz` find the scans of a subject in a tree of the
 Brain Imaging Data Structure; `T1/*.mha` and `T2/*.mha` those of the same name in two folders.
@@ -16,13 +16,13 @@ from revgan.data.refs import ScanRef, Scans, given_scans
 from revgan.errors import UserError
 
 Key = tuple[str, ...]
-"""What the wildcards of a pattern stand for, in order; by the first, a subject is known."""
+"""The text that a pattern's wildcards stand for, in order; the first is the subject."""
 
 ANY_FOLDERS = "**"
 
 
 def matches(root: Path, pattern: str) -> Iterator[tuple[Key, Path]]:
-    """What there is by a pattern, ordered by name.
+    """The paths that match a pattern, ordered by name.
 
     ``*`` stands for any part of a name, ``?`` for a character, ``**`` for any folders, also none.
     Hidden files and folders match only what begins with a dot itself.
@@ -71,7 +71,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def wildcards(pattern: str) -> int:
-    """How many parts of a pattern stand for others."""
+    """How many parts of a pattern are wildcards."""
     return sum(1 if part == ANY_FOLDERS else len(re.findall(r"[*?]", part))
                for part in PurePath(pattern).parts)  # fmt: skip
 
@@ -110,8 +110,10 @@ def found_by(
             found[full] = replace(ref, root=root)
     if not found:
         kind = KINDS[spatial_dims].many
-        why = f" ({len(passed)} passed over: {passed[0].reason})" if passed else ""
-        raise UserError(f"{root} holds no {kind} by the pattern {pattern}{why}; mend the pattern")
+        why = f" ({len(passed)} skipped: {passed[0].reason})" if passed else ""
+        raise UserError(
+            f"{root} holds no {kind} that match the pattern {pattern}{why}; correct the pattern"
+        )
     return found, passed
 
 
@@ -148,8 +150,8 @@ def matched(
             f"{next(iter(found.values()))} by {name}" for name, found in patterns.items()
         )
         raise UserError(
-            f"no scans belong together by their wildcards, as of {examples}; let the wildcards "
-            "stand for what they have in common, such as the subject"
+            f"no scans belong together by their wildcards ({examples}); put wildcards where the "
+            "paths have the same text, such as the subject"
         )
     taken = {name: set(found.values()) for name, found in best.items()}
     alone = {
@@ -178,7 +180,7 @@ def domain_scans(
     """The scans of a domain: of one pattern, or channel upon channel those of several.
 
     Returns:
-        By their keys, and what is passed over.
+        The scans by their keys, and the skipped files.
 
     Raises:
         UserError: there are none.
@@ -194,7 +196,7 @@ def domain_scans(
     if len(patterns) > 1:
         together, alone = matched(by_pattern)
         passed += [
-            Passed(ref.path, "nothing by the other patterns of its domain belongs to it")
+            Passed(ref.path, "no match in the other patterns of its domain")
             for refs in alone.values()
             for ref in refs
         ]

@@ -45,15 +45,15 @@ class ScanRef:
 
     Attributes:
         path: the file or folder.
-        half: the half of its width that is meant (left is A, right is B); None for all of it.
-        selection: which part of it is meant, where it holds several scans.
-        more: other files on the same grid, whose channels follow upon its own.
-        plane: the slice of it, a volume, that is meant as an image; None for all of it.
-        label: what it is called, where that isn't its file's name; "/" stands between folders.
-        root: the folder whose scans it is one of; None for that which it lies in.
-        onto: the scan whose grid it is brought to; None leaves it on its own.
-        nearest: takes nearest values for that, as of labels, and mixes none.
-        subject: whom or what it shows, where its name says more than that.
+        half: which half of its width it is (left is A, right is B); None for the whole file.
+        selection: which part of it to read, if it holds several scans.
+        more: other files on the same grid, whose channels are appended.
+        plane: which slice of a volume it is, as an image; None for the whole scan.
+        label: its name, if that isn't the file's; "/" separates folders.
+        root: the folder of scans that it belongs to; None for the folder that it is in.
+        onto: the scan whose grid it is brought to; None keeps its own.
+        nearest: whether to use nearest values for that, as for labels.
+        subject: its subject, if its name says more than that.
     """
 
     path: Path
@@ -71,18 +71,18 @@ class ScanRef:
     def name(self) -> str:
         """The name that partners share: the file's name without its suffix, or `label`.
 
-        Of a slice, with its number.
+        A slice's name includes its number.
         """
         return self.whole if self.plane is None else f"{self.whole}-{self.plane.number:03d}"
 
     @property
     def whole(self) -> str:
-        """What all of it is called, of which it may be a slice."""
+        """The name of the whole scan, of which it may be a slice."""
         return self.label or stem(self.path)
 
     @property
     def group(self) -> str:
-        """What stays on one side when scans are held out: whom it shows."""
+        """The subject, whose scans stay together when some are held out."""
         return self.subject or self.whole
 
     @property
@@ -97,13 +97,13 @@ class ScanRef:
 
     @property
     def files(self) -> list[Path]:
-        """What is read for it, as far as its changes are looked for."""
+        """The files whose changes make the scan count as changed."""
         own = [file for path in (self.path, *self.more) for file in _files(path)]
         return own if self.onto is None else own + self.onto.files
 
     @property
     def part(self) -> list[Any]:
-        """What of its files it is, as JSON has it."""
+        """Which part of its files it is, as JSON values."""
         others = [] if self.onto is None else self.onto.part
         return [self.half, len(self.more), self.plane, *astuple(self.selection), *others]
 
@@ -137,7 +137,7 @@ class ScanRef:
             spatial_dims: how many spatial axes it has; None for its format's usual number.
 
         Raises:
-            UserError: the file can't be read, is to be halved and has an odd width, or others that
+            UserError: the file can't be read, is to be halved but has an odd width, or files that
                 belong to it aren't on its grid.
         """
         if self.plane is not None:
@@ -177,18 +177,18 @@ class ScanRef:
 
 @lru_cache(maxsize=2)
 def _volume(ref: ScanRef, changed: tuple[int, ...]) -> Scan:
-    """A volume that slices are taken from one after the other."""
+    """A volume whose slices are taken one after the other."""
     return ref.read(3)
 
 
 def _slice(scan: Scan, plane: Plane) -> Scan:
-    """A slice of a volume as an image, which has no place of its own."""
+    """A slice of a volume as an image, which has no place in space."""
     values = Turn.of(scan.place, plane.view).slices(scan.values)[:, plane.number]
     return replace(scan, values=np.ascontiguousarray(values), affine=None, source=None)
 
 
 def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
-    """That of scans whose channels are put one upon the other.
+    """The header of several scans whose channels are stacked.
 
     Raises:
         UserError: they aren't on one grid.
@@ -199,8 +199,8 @@ def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         moved = place is not None and other is not None and np.abs(place - other).max() > TOGETHER
         if header.shape != first.shape or moved:
             raise UserError(
-                f"{paths[0]} and {path} are not on one grid, as channels of one scan must be; "
-                "resample one onto the grid of the other"
+                f"{paths[0]} and {path} aren't on one grid, as channels of one scan must be; "
+                "resample one onto the other's grid"
             )
     dtype, nodata = np.result_type(*(header.dtype for header in headers)), first.nodata
     if any(header.nodata != nodata for header in headers):  # NaN stands for all of them
@@ -218,7 +218,7 @@ def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
 
 
 def _with_nodata(scan: Scan, header: Header) -> Values:
-    """A scan's values in the type of a header, with what stands for nothing measured there."""
+    """A scan's values in a header's type, with its nodata value."""
     values = scan.values.astype(header.dtype, copy=False)
     if scan.nodata is None or scan.nodata == header.nodata:
         return values

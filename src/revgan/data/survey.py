@@ -91,8 +91,8 @@ class Survey:
         The same scans in the same order give the same survey.
 
         Args:
-            arrays: (C, *spatial) each; NaN is passed over.
-            scans: about how many there are, for the size of the sample.
+            arrays: (C, *spatial) each; NaN is ignored.
+            scans: about how many scans there are, for the size of the sample.
 
         Raises:
             ValueError: there are no scans, or no value in them.
@@ -114,7 +114,7 @@ class Survey:
         return cls(channels)
 
     def parts(self, per_channel: bool) -> list[Channel]:
-        """Each channel for itself, or all of them as one."""
+        """Each channel separately, or all of them as one."""
         return self.channels if per_channel else [Channel.joined(self.channels)]
 
 

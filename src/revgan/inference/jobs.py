@@ -17,7 +17,7 @@ from revgan.data import formats
 from revgan.data.channels import COLOURS
 from revgan.data.config import scaled_sizes
 from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values, Window
-from revgan.data.formats.files import MIN_STEPS, OpenScan
+from revgan.data.formats.files import OpenScan
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import mark, missing_in, nodata_for, with_nan
 from revgan.data.scratch import Scratch
@@ -36,6 +36,9 @@ Say = Callable[[str], None]
 
 WIDER = {"float16": "float32", "bool": "uint8"}
 """Types that many formats don't have, and the next that holds all their values."""
+
+STEPS = 255
+"""Whole numbers that intensities must span to be rounded to them: no coarser than 8 bits."""
 
 
 class FileJob:
@@ -269,7 +272,7 @@ def fitting_type(
     limits = after.typical if isinstance(after, PerScan) else after
     low, high = np.min(limits.low), np.max(limits.high)
     found = sorted(set(sources), key=lambda dtype: (dtype.itemsize, dtype.name))
-    if high - low >= MIN_STEPS and all(dtype.kind in "iu" for dtype in found):
+    if high - low >= STEPS and all(dtype.kind in "iu" for dtype in found):
         for dtype in found:
             if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
                 return dtype

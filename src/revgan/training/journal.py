@@ -148,7 +148,7 @@ class Journal:
         if self.accelerator.is_main_process and not self.folder.config.exists():
             raise UserError(
                 f"the run folder {self.folder.root} was removed or moved while the run was "
-                "trained; go on where it is now, or train anew"
+                "trained; continue it where it is now, or train again"
             )
 
     def _checked(
