@@ -159,9 +159,9 @@ def test_without_a_norm_large_windows_need_no_scratch():
 @pytest.mark.parametrize(
     ("changes", "statistics", "expected"),
     [
-        ({}, "exact", "those of one pass"),
+        ({}, "exact", "the result of one pass"),
         ({}, "approximate", "pooled over windows"),
-        ({"norm": "none"}, "approximate", "are blended"),
+        ({"norm": "none"}, "approximate", "and are blended"),
         ({"core": "ode"}, "exact", "each normalised by itself"),
     ],
 )
