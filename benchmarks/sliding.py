@@ -3,10 +3,10 @@
     python benchmarks/sliding.py
 
 Trains two small networks on the regions of the sample set brain (T1 to grey matter), one with
-instance norm and one without normalisation, and translates the held-out region in one pass, and in
-windows of several sizes: with exact statistics, and with approximate ones and several overlaps. In
-grey levels of 0 to 255: how far the results are from that of one pass, and the scores of both
-against the truth. Writes sliding-cpu.json and sliding-cpu.md to results/.
+instance norm and one without normalisation, and translates the held-out region in windows of
+several sizes and overlaps, with exact and with approximate statistics, and in one pass. Compares,
+in grey levels of 0 to 255, how far the two are apart, and the scores of both against the truth.
+Writes sliding-cpu.json and sliding-cpu.md to results/.
 """
 
 import json

@@ -33,7 +33,7 @@ def plan(capsys, *arguments):
 def test_the_plan_shows_needs_and_what_fits(capsys):
     output = plan(capsys, "--memory-budget=2.3MiB")
     assert output.startswith("unpaired RevGAN, width 4, depth 1, 1 x 32 x 32, float32 on cpu\n")
-    for mode in ("naive", "reversible", "lean", "lean with 8 slabs", "translation"):
+    for mode in ("naive", "reversible", "lean", "lean, 8 slabs", "translation"):
         assert f"│ {mode} " in output
     assert "Within 2.3 MiB:" in output
     assert "generator.memory auto takes                  │ naive" in output

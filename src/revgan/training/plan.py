@@ -297,7 +297,9 @@ def _needs(plan: Plan) -> Table:
         if name == "translation":
             table.add_section()
         parts = (getattr(needed, part) for part in _PARTS)
-        table.add_row(name, *map(format_bytes, parts), format_bytes(needed.total))
+        table.add_row(
+            name.replace(" with ", ", "), *map(format_bytes, parts), format_bytes(needed.total)
+        )
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
