@@ -175,9 +175,8 @@ class GeneratorConfig:
                 "only reversible and lean take such a number"
             )
         if self.slabs and self.memory != "lean":
-            unset = "null, which leaves it to auto, or 0" if self.memory == "auto" else "null or 0"
             raise ValueError(
-                f"slabs must be {unset} with memory {self.memory}, not {self.slabs}; only lean "
+                f"slabs must be null or 0 with memory {self.memory}, not {self.slabs}; only lean "
                 "cuts encoders and decoders into slabs"
             )
 

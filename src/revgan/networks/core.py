@@ -6,6 +6,7 @@ from revgan.networks.config import GeneratorConfig
 from revgan.networks.field import TimeField
 from revgan.networks.layers import Keep
 from revgan.networks.parts import residual_function
+from revgan.networks.slabs import Slabs
 from revgan.reversible import (
     AdditiveCoupling,
     AffineCoupling,
@@ -32,6 +33,10 @@ def _coupling(config: GeneratorConfig, spatial_dims: int, number: int) -> Coupli
     keep: Keep = "input" if stored else "padded"
     out = half if config.coupling == "additive" else 2 * half
     f, g = (residual_function(config, spatial_dims, half, out, keep) for _ in "fg")
+    # Norms would take more passes over the slabs, and random numbers would differ between passes.
+    if config.slabs and config.slabs > 1 and config.norm == "none" and not config.dropout:
+        slabs = -(-config.slabs // config.size_multiple)  # as thick as those of full resolution
+        f, g = (Slabs(*net, slabs=slabs) for net in (f, g))
     if config.coupling == "affine":
         return AffineCoupling(f, g)
     return AdditiveCoupling(f, g, exact=config.exact)

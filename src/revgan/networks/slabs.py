@@ -268,7 +268,8 @@ def _backward(stages: list[Stage], grad: Tensor) -> None:
         grad: of the last one's output. It is not written into: it may be others' as well.
     """
     for stage in stages:
-        if not stage.full:
+        # The last one's rows are needed once each, unless a norm sums over them first.
+        if not stage.full and (stage is not stages[-1] or stage.needs_sums):
             stage.fill()
     stages[-1].gradient = grad
     for stage in reversed(stages):
@@ -315,6 +316,7 @@ def _backward_past_wide(stage: Stage, wide: Stage) -> None:
             of_u = wide.gradient_of_u(of_y, h, own=end - read.start)
             del h, of_y
             wide.pass_on(of_u, read)
+            del of_u
 
 
 def _gradient_in_wide(
@@ -329,10 +331,7 @@ def _gradient_in_wide(
         h: the wide one's rows that they depend on.
         of_weights: whether to add to the gradients of the stage's weights.
     """
-    of_z = stage.gradient_of_source(
-        stage.gradient_from_whole(rows),
-        wide.activated(h) if of_weights else h,
-        rows,
-        of_weights=of_weights,
-    )
+    z = wide.activated(h, may_change=True) if of_weights or stage.h is None else h
+    of_u = stage.gradient_from_whole(rows, z)
+    of_z = stage.gradient_of_source(of_u, z, rows, of_weights=of_weights)
     return None if of_z is None else wide.gradient_of_y(of_z, h)

@@ -126,26 +126,33 @@ class Stage:
         """The rows of the source that some rows depend on."""
         return self.cuts(rows)[0].source
 
-    def convolved(self, rows: range) -> Tensor:
-        """Some rows of u."""
-        x = self.source.read(self.reach(rows))
+    def convolved(self, rows: range, x: Tensor | None = None) -> Tensor:
+        """Some rows of u, from those of the source that `reach(rows)` names, if they are there."""
+        x = self.source.read(self.reach(rows)) if x is None else x
         for layer, cut in zip(self._layers, self.cuts(rows), strict=True):
             x = layer.run(x, cut)
         return x
 
-    def normalised(self, rows: range) -> Tensor:
-        """Some rows of h."""
+    def normalised(self, rows: range, x: Tensor | None = None) -> Tensor:
+        """Some rows of h; x as in `convolved`."""
         if self.h is not None:
             return narrow(self.h, self.axis, rows)
-        u = self.convolved(rows)
+        u = self.convolved(rows, x)
         return u if self.norm is None else self.norm.normalised(u)
 
-    def activated(self, h: Tensor) -> Tensor:
-        """The rows of z from those of h."""
+    def activated(self, h: Tensor, *, may_change: bool = False) -> Tensor:
+        """The rows of z from those of h.
+
+        Args:
+            h: the rows.
+            may_change: whether to write z into h where no norm needs it; for a ReLU's gradient, z
+                is as good.
+        """
         y = h if self.norm is None else self.norm.scaled(h)
-        match self.activation:  # not in place, as y may be a part of h
+        match self.activation:
             case nn.ReLU():
-                return y.relu()
+                own = y is not h or (may_change and self.norm is None)
+                return y.relu_() if own else y.relu()
             case nn.Tanh():
                 return y.tanh()
             case None:
@@ -218,15 +225,15 @@ class Stage:
         """The gradient of rows of u; for `own`, and what is written into, see `SlabNorm`."""
         return of_y if self.norm is None else self.norm.gradient(of_y, h, self.axis, own)
 
-    def gradient_from_whole(self, rows: range) -> Tensor:
-        """The gradient of rows of u from the whole one of z."""
+    def gradient_from_whole(self, rows: range, x: Tensor | None = None) -> Tensor:
+        """The gradient of rows of u from the whole one of z; x as in `convolved`."""
         assert self.gradient is not None
         of_z = narrow(self.gradient, self.axis, rows)
         if self.output is not None:
             return torch.ops.aten.tanh_backward(of_z, narrow(self.output, self.axis, rows))
         if self.activation is None:
             return of_z
-        h = self.normalised(rows)
+        h = self.normalised(rows, x)
         return self.gradient_of_u(self.gradient_of_y(of_z, h), h, len(rows))
 
     def gradient_of_source(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.parameter import is_lazy
 
 from revgan.reversible.modules import modules_of, weights_of
@@ -145,7 +146,8 @@ class _Recompute(torch.autograd.Function):
         conditions = [leaf(c, c.requires_grad) for c in islice(saved, ctx.n_conditions)]
         source_leaf = leaf(source, True)
         features, weights = recording.replay(source_leaf, conditions, list(saved))
-        target = step.recover(new, features.detach())
+        features, made = features.detach(), _edge(features)
+        target = step.recover(new, features)
         earlier = ctx.next_functions[1][0]  # the node that made the source
         # PyTorch has no public way to ask what the pass that is running is going to reach.
         if isinstance(earlier, type(ctx)) and torch._C._will_engine_execute_node(earlier):
@@ -153,9 +155,11 @@ class _Recompute(torch.autograd.Function):
         elif ctx.samples is not None:
             _require_recovered(ctx.samples, (target, source, new), exact=step.coupling.exact)
 
-        grad_target, grad_features = step.vjp(target, features.detach(), grad_new)
+        grad_target, grad_features = step.vjp(target, features, grad_new)
         inputs = [source_leaf, *conditions, *weights]
-        grad_source, *gradients = _gradients(features, inputs, grad_features)
+        # Freed before the net's backward pass, which doesn't need them.
+        del halves, new, source, target, features, grad_new
+        grad_source, *gradients = _gradients(made, inputs, grad_features)
         return None, None, None, None, grad_target, grad_source, None, *gradients
 
     @staticmethod
@@ -169,9 +173,14 @@ def _backward_pass() -> int:
     return torch._C._current_graph_task_id()
 
 
-def _gradients(y: Tensor, inputs: list[Tensor], grad: Tensor) -> list[Tensor | None]:
+def _edge(y: Tensor) -> GradientEdge | None:
+    """Where a backward pass from y starts, which y itself needn't be kept for."""
+    return get_gradient_edge(y) if y.requires_grad else None
+
+
+def _gradients(y: GradientEdge | None, inputs: list[Tensor], grad: Tensor) -> list[Tensor | None]:
     """The gradients of the inputs; None where y doesn't depend on one, or none is required."""
-    if not y.requires_grad:  # a constant
+    if y is None:  # a constant
         return [None] * len(inputs)
     wanted = [x for x in inputs if x.requires_grad]
     found = iter(torch.autograd.grad(y, wanted, grad, allow_unused=True))
