@@ -65,8 +65,10 @@ def test_pairs_of_volumes_are_pairs_of_slices_turned_alike(tmp_path):
         locate(config, paired=True)
     aligned = open_data_set(replace(config, align=True), paired=True)
     for a, b in zip(aligned.a.train[:5], aligned.b.train[:5], strict=True):
-        np.testing.assert_array_equal(aligned.a.prepared(a).values, aligned.b.prepared(b).values)
-    assert not aligned.b.prepared(aligned.b.train[5]).measured.all()
+        ours, theirs = aligned.a.prepared(a).values, aligned.b.prepared(b).values
+        # Positions are float32's, and neighbours up to 1000 apart.
+        np.testing.assert_allclose(theirs, ours, atol=0.01)
+    assert np.isnan(aligned.b.prepared(aligned.b.train[5]).values).all()
 
 
 def handing_on(channels=1):
