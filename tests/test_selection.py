@@ -87,7 +87,7 @@ def test_a_model_remembers_its_channels_and_resolution(tmp_path, stacks):
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--data.z_a=-1", "z_a must be null or from 0 up"),
+        ("--data.z_a=-1", "z_a must be null or at least 0"),
         ("--data.pixel_size_a=0", "pixel_size_a must be null or above 0"),
         ("--data.level_b=0 --data.pixel_size_b=1", "leave out level_b"),
         ("--data.select_a=[]", "name a channel"),
