@@ -122,10 +122,10 @@ class AdditiveCoupling(Coupling):
                 f"f and g of an AdditiveCoupling must return the shape of their input, "
                 f"{tuple(target.shape)}, not {tuple(features.shape)}"
             )
-        features = features.to(target.dtype)
+        addend = features.to(target.dtype)
         if self.exact:
-            return add_on_grid(target, features, sign)
-        return torch.add(target, features, alpha=sign)
+            return add_on_grid(target, addend, sign, may_change=addend is not features)
+        return torch.add(target, addend, alpha=sign)
 
     def couple_vjp(
         self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool
