@@ -8,18 +8,18 @@ and as NIfTI, and the same at a quarter and a sixteenth of that, and translates 
 networks of width 8 by `revgan translate`, in a process of its own: with instance norm, by exact and
 by approximate statistics, and without a norm. Besides, it only reads a file window by window, and
 only writes one. "Peak" is the process's largest resident memory, libraries included; "scratch" is
-the largest size of its temporary files. Results go to results/large-cpu.json after each
+what it says of its scratch files. Results go to results/large-cpu.json after each
 measurement, and are not measured again when it is started anew; .md is made from it.
 """
 
 import argparse
 import json
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import replace
 from datetime import date
@@ -99,9 +99,9 @@ def make_file(path, kind, shape):
 def tiled(path):
     """What a GeoTIFF keeps of a file in tiles."""
     profile = {"driver": "GTiff", "dtype": "uint8", "compress": "deflate", "tiled": True}
-    with rasterio.open(path, "w", width=64, height=64, count=3, **profile) as file:
+    place = rasterio.transform.from_origin(0, 64, 2, 2)
+    with rasterio.open(path, "w", width=64, height=64, count=3, transform=place, **profile) as file:
         file.write(np.zeros((3, 64, 64), np.uint8))
-        file.transform = rasterio.transform.from_origin(0, 64, 2, 2)
     return formats.probe(path).source
 
 
@@ -121,10 +121,6 @@ def make_model(folder, kind, norm):
         Preparation(Intensity(-100, 400), Intensity(-100, 400)).write(folder)
 
 
-def scratch_size(folder):
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def child(task):
     """Does one thing, and prints what it took."""
     kind, way, shape = task["kind"], task["way"], tuple(task["shape"])
@@ -142,29 +138,15 @@ def child(task):
     print(json.dumps({"seconds": seconds, "peak": peak}))
 
 
-def measure(task, scratch):
-    """Runs a child, and watches the size of its scratch files."""
+def measure(task):
+    """Runs a child, and reads what it says of its scratch files."""
     command = [sys.executable, __file__, "--child", json.dumps(task)]
-    largest, over = [0], threading.Event()
-
-    def watch():
-        while not over.wait(0.5):
-            try:
-                largest[0] = max(largest[0], scratch_size(scratch))
-            except OSError:  # a file went while it was looked at
-                continue
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        environment = {**task["environment"], "TMPDIR": str(scratch)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    finally:
-        over.set()
-        watcher.join()
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    return {**json.loads(done.stdout.splitlines()[-1]), "scratch": largest[0]}
+    said = re.search(r"up to ([\d.,]+) (MiB|GiB)", done.stdout)
+    scratch = float(said[1].replace(",", "")) * {"MiB": 2**20, "GiB": 2**30}[said[2]] if said else 0
+    return {**json.loads(done.stdout.splitlines()[-1]), "scratch": scratch}
 
 
 def table(results):
@@ -180,8 +162,6 @@ def table(results):
 
 
 def main():
-    import os
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--scale", type=int, default=1, choices=sorted(FILES["image"]))
@@ -215,8 +195,6 @@ def main():
                     continue
                 if not source.exists():
                     make_file(source, kind, shape)
-                scratch = folder / "scratch"
-                scratch.mkdir(exist_ok=True)
                 task = {
                     "kind": kind,
                     "way": way,
@@ -224,13 +202,12 @@ def main():
                     "source": str(source),
                     "target": str(folder / f"out{suffix}"),
                     "window": WINDOWS[kind],
-                    "environment": dict(os.environ),
                 }
                 if WAYS[way] is not None:
                     task["model"] = str(folder / f"{kind}-{WAYS[way][0]}")
                     make_model(Path(task["model"]), kind, WAYS[way][0])
                 row = {"suffix": suffix, "way": way, "shape": list(shape)}
-                row |= measure(task, scratch)
+                row |= measure(task)
                 content["results"].append(row)
                 content["results"].sort(key=lambda row: (row["suffix"], row["way"], row["shape"]))
                 options.output.write_text(json.dumps(content, indent=2) + "\n")

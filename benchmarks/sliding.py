@@ -4,8 +4,9 @@
 
 Trains two small networks on the regions of the sample set brain (T1 to grey matter), one with
 instance norm and one without normalisation, and translates the held-out region in windows of
-several sizes and overlaps, with exact and with approximate statistics, and in one pass. In grey levels of 0 to 255: how far the two are apart,
-and the scores of both against the truth. Writes sliding-cpu.json and sliding-cpu.md to results/.
+several sizes and overlaps, with exact and with approximate statistics, and in one pass. Compares,
+in grey levels of 0 to 255, how far the two are apart, and the scores of both against the truth.
+Writes sliding-cpu.json and sliding-cpu.md to results/.
 """
 
 import json

@@ -1,5 +1,7 @@
 """Slices of volumes as images, and volumes translated slice by slice."""
 
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
@@ -61,6 +63,12 @@ def test_pairs_of_volumes_are_pairs_of_slices_turned_alike(tmp_path):
     save(tmp_path / "trainB" / "x.nii.gz", values[..., :5].copy())
     with pytest.raises(UserError, match=r"has 6 axial slices and .* 5"):
         locate(config, paired=True)
+    aligned = open_data_set(replace(config, align=True), paired=True)
+    for a, b in zip(aligned.a.train[:5], aligned.b.train[:5], strict=True):
+        ours, theirs = aligned.a.prepared(a).values, aligned.b.prepared(b).values
+        # Positions are float32's, and neighbours up to 1000 apart.
+        np.testing.assert_allclose(theirs, ours, atol=0.01)
+    assert np.isnan(aligned.b.prepared(aligned.b.train[5]).values).all()
 
 
 def handing_on(channels=1):

@@ -240,7 +240,7 @@ def test_pages_of_several_sizes_and_a_single_one_are_no_volume(tmp_path):
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
         for side in (8, 9):
             file.write(np.zeros((side, 8), np.uint8), metadata=None)
-    assert "2 sizes or types" in refusal(
+    assert "2 different sizes or types" in refusal(
         tmp_path / "x.tif", lambda: formats.read(tmp_path / "x.tif", 3)
     )
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((8, 8), np.uint8), metadata=None)

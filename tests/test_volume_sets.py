@@ -129,7 +129,8 @@ def test_progress_is_told_and_hidden_and_other_files_are_passed_over(tmp_path):
     for name in (".0.nii.gz", "0.json"):
         (tmp_path / "trainA" / name).write_text("no volume")
     seen = []
-    open_data_set(config(tmp_path), paired=True, progress=lambda *report: seen.append(report))
+    with pytest.warns(Notice, match=r"1 file is skipped in .*trainA \(.json .*\): 0.json"):
+        open_data_set(config(tmp_path), paired=True, progress=lambda *report: seen.append(report))
     a, b = "preparing volumes of A", "preparing volumes of B"
     assert seen == [(a, 1, 2), (a, 2, 2), (b, 1, 2), (b, 2, 2)]
 

@@ -54,10 +54,10 @@ def test_windows_blend_to_what_they_agree_on(sides, size, overlap):
         blended[place] = part
 
     windows, everything = Windows(size, overlap), whole(sides)
-    with Scratch(in_memory=0) as scratch:
-        translate_windows(
-            lambda x: 3 * x, 1, torch.float32, source, everything, windows, config, scratch, take
-        )
+    scratch = Scratch(in_memory=0)
+    translate_windows(
+        lambda x: 3 * x, 1, torch.float32, source, everything, windows, config, scratch, take
+    )
     # Up to 10**3 windows meet at a position; float32 rounds each of them and each sum by 2e-7 of 3.
     assert torch.allclose(blended, 3 * x, rtol=0, atol=1e-5)
 

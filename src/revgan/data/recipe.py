@@ -137,7 +137,7 @@ class Recipe:
         if not KINDS[self.config.spatial_dims].photos:
             require_contrast(scan, ref.path)
         prepared = self.apply(scan, ref.path)
-        if prepared.found.missing == 1:
+        if prepared.found.missing == 1 and ref.plane is None:  # slices at the ends may be empty
             raise UserError(
                 f"nothing in {ref} was measured: all of it is NaN or nodata; leave it out"
             )

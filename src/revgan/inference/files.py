@@ -174,7 +174,8 @@ def _tell(
     windows = translator.windows
     if windows is not None and outcome.cut:
         how = describe(translator.generator, windows)
-        say(f"Of {len(left)} files, {outcome.cut} were translated in parts: {how}")
+        which = "The file was" if len(left) == 1 else f"{outcome.cut} of {len(left)} files were"
+        say(f"{which} translated in parts, {how}")
     if not outcome.failures:
         return
     if len(left) == 1:

@@ -188,7 +188,8 @@ class FileJob:
         source = self._file.header
         own = Lattice(source.shape, source.affine)
         there, back = Move(own, self._lattice), Move(self._lattice, own)
-        with Scratch() as scratch, formats.create(self.target, result) as target:
+        scratch = Scratch()
+        with formats.create(self.target, result) as target:
             read = _windowed(self._file, scratch)
             moved = None
             if back.interpolates:

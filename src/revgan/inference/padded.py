@@ -67,6 +67,5 @@ def _in_parts(
     def take(window: Window, part: Tensor) -> None:
         result[(slice(None), *window)] = part.to(result.device)
 
-    with Scratch() as scratch:
-        translate_parts(generator, direction, read, x.shape[1:], windows, scratch, take, progress)
+    translate_parts(generator, direction, read, x.shape[1:], windows, Scratch(), take, progress)
     return result

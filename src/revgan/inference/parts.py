@@ -30,16 +30,14 @@ def is_exact(generator: TwoWayGenerator, windows: Windows) -> bool:
 def describe(generator: TwoWayGenerator, windows: Windows) -> str:
     """How parts are translated, for the user."""
     if is_exact(generator, windows):
-        return "their results are those of one pass"
-    overlap = f"windows of {windows.size} that overlap by {windows.overlap:g} of that"
+        return "with the result of one pass"
+    windows_of = f"in windows of {windows.size} that overlap by {windows.overlap:g} and are blended"
     config = generator.config
     if config.norm != "instance":
-        return f"{overlap} are blended"
+        return windows_of
     if config.core == "ode":
-        return (
-            f"{overlap} are blended, each normalised by itself, as a core ode can't be cut exactly"
-        )
-    return f"{overlap} are blended, with approximate statistics, which are pooled over windows"
+        return f"{windows_of}, each normalised by itself, as a core ode can't be cut exactly"
+    return f"{windows_of}, with approximate statistics, pooled over windows"
 
 
 def padding_for(config: GeneratorConfig, sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Translating in windows that overlap, for images and volumes that are too large for one pass."""
+"""Translates in overlapping windows, for images and volumes that are too large for one pass."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from revgan.inference.fields import Field, tiles
 from revgan.networks import GeneratorConfig
 
 SIGMA = 0.125
-"""Standard deviation of a window's weights as a share of its side, as in MONAI and nnU-Net."""
+"""Standard deviation of a window's weights, as a share of its side; the same as in MONAI and
+nnU-Net."""
 
 STRIP_TILE = 128
 """Positions a side that are copied at a time."""
@@ -28,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Windows:
-    """How an image or a volume is cut for translation.
+    """How an image or volume is cut for translation.
 
     Attributes:
         size: side of a window in pixels or voxels, a multiple of the network's `size_multiple`
@@ -58,17 +59,17 @@ class Windows:
         return prod(sizes) > self.one_pass and max(sizes) > self.size
 
     def step(self, multiple: int) -> int:
-        """From window to window, a multiple of `multiple`: networks with strides see no others."""
+        """The step between windows, a multiple of `multiple` as networks with strides need it."""
         step = int(self.size * (1 - self.overlap) + 1e-6)
         return max(multiple, step // multiple * multiple)
 
 
 def reach(config: GeneratorConfig) -> int | None:
-    """How far in the input an output position sees at most; None if it sees all of it.
+    """How far into the input an output position can see; None if it sees all of it.
 
-    That is the receptive field's radius in pixels or voxels. The statistics of instance
-    normalisation are those of the whole input. A continuous core, whose solver evaluates its field
-    many times, counts as seeing everything, too.
+    This is the receptive field's radius in pixels or voxels. Instance normalisation uses statistics
+    of the whole input. A continuous core, whose solver evaluates its field many times, counts as
+    seeing everything too.
     """
     if config.norm == "instance" or config.core == "ode":
         return None
@@ -93,15 +94,15 @@ def translate_windows(
     take: Callable[[Window, Tensor], None],
     progress: Progress | None = None,
 ) -> None:
-    """Translates window by window and blends the results by Gaussian weights.
+    """Translates window by window and blends the results with Gaussian weights.
 
-    A window's outermost results differ from those of one pass over everything, as the network sees
-    a border there. They have little weight; and where the overlap covers twice the network's
-    `reach`, none at all, so that the outcome is that of one pass. The border of the image or
-    volume itself is no reason for that.
+    Near a window's border, results differ from those of one pass over everything, as the network
+    sees a border there. They get little weight, or none if the overlap covers twice the network's
+    `reach`; then the outcome equals that of one pass. The image's or volume's own border keeps its
+    weight.
 
-    MONAI's `sliding_window_inference` has the same weights for every window, so that it can't tell
-    the two kinds of borders apart.
+    MONAI's `sliding_window_inference` uses the same weights for every window, so it can't tell the
+    two kinds of border apart.
 
     Args:
         translate: the network, from (1, C, *window) to (1, C', *window).
@@ -109,11 +110,11 @@ def translate_windows(
         dtype: of the sums of weighted windows.
         source: (1, C, *sizes), sizes multiples of the network's `size_multiple`.
         region: the part of the translation that is wanted.
-        windows: their size and overlap.
-        config: of the network.
+        windows: the windows' size and overlap.
+        config: the network's.
         scratch: for the windows that others yet to come overlap.
         take: is told each part (1, C', *window) of the region, and its window, once.
-        progress: told about each window.
+        progress: called after each window.
     """
     axes = window_axes(source.sizes, windows, config)
     first, *rest = axes
@@ -191,15 +192,15 @@ def window_axes(
 
 
 def _axis_windows(side: int, size: int, step: int, margin: int) -> list[tuple[slice, Tensor]]:
-    """The windows along one axis, and their weights, which add up to 1 at every position.
+    """The windows along one axis, with weights that add up to 1 at every position.
 
-    The weights of a window of an image or volume are the products of those along its axes.
+    A window's weights in an image or volume are the products of those along its axes.
 
     Args:
-        side: of the image or volume.
-        size: of the windows, `side` at most.
-        step: from one to the next; the last one ends where the image or volume does.
-        margin: positions at the windows' ends that get no weight, but at both ends of the axis.
+        side: the image's or volume's.
+        size: the windows', at most `side`.
+        step: from one window to the next; the last one ends where the image or volume does.
+        margin: positions at the windows' ends that get no weight, except at the ends of the axis.
     """
     last = side - size
     starts = [*range(0, last, step), last]

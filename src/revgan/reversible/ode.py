@@ -1,5 +1,7 @@
 """A core of continuous depth: a differential equation, inverted by integrating it backwards."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -90,14 +92,12 @@ class OdeCore(nn.Module):
         return self._solve(h, time)
 
     def _solve(self, h: Tensor, time: Tensor) -> Tensor:
-        from torchdiffeq import odeint  # not above: it imports SciPy, which is slow
-
+        odeint, _ = _solvers()
         states: Tensor = odeint(_Paced(self), h, time, **self._options(time))
         return states[-1]
 
     def _solve_with_adjoint(self, h: Tensor, time: Tensor) -> Tensor:
-        from torchdiffeq import odeint_adjoint
-
+        _, odeint_adjoint = _solvers()
         options = self._options(time)
         backwards = dict(options["options"])
         if self.solver not in FIXED_STEP:
@@ -147,3 +147,15 @@ class _Paced(nn.Module):
         with torch.autocast(h.device.type, enabled=False):
             derivative: Tensor = self.field(t.to(seen.dtype) / self._duration, seen)
         return derivative.to(h.dtype)
+
+
+@cache
+def _solvers() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Torchdiffeq's two, imported when they are needed, as SciPy comes with them, which is slow.
+
+    The tensors that it makes then would be of no use to autograd if they were made in inference
+    mode.
+    """
+    with torch.inference_mode(False):
+        from torchdiffeq import odeint, odeint_adjoint
+    return odeint, odeint_adjoint

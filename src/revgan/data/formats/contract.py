@@ -279,18 +279,13 @@ class _Gathered(Writer):
 
     def __init__(self, family: "Family", path: Path, header: Header) -> None:
         self._family, self._path, self._header = family, path, header
-        self._scratch = Scratch()
-        self._values = self._scratch.array((header.channels, *header.shape), header.dtype)
+        self._values = Scratch().array((header.channels, *header.shape), header.dtype)
 
     def write(self, window: Window, values: Values) -> None:
         self._values.write(window, values)
 
     def finish(self) -> None:
-        with self._scratch:
-            self._family.write(self._path, self._values.whole, self._header)
-
-    def abandon(self) -> None:
-        self._scratch.close()
+        self._family.write(self._path, self._values.whole, self._header)
 
 
 class Place(NamedTuple):

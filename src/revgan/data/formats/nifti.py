@@ -5,7 +5,7 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nibabel
 import numpy as np
@@ -60,7 +60,7 @@ class _NiftiReader(Reader):
         if not isinstance(image, Nifti1Image):  # such as CIFTI, which also ends in .nii
             raise UserError(f"{path} is a {type(image).__name__}, not a volume; give a volume")
         self._path, self._image = path, image
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._plain: IO[bytes] | None = None
         shape, others = image.shape[:3], image.shape[3:]
         stored = image.header.get_data_dtype().newbyteorder("=")
         channels = volume_channels(path, stored, shape, others)
@@ -75,7 +75,7 @@ class _NiftiReader(Reader):
         if self._compressed and window == (slice(None),) * 3:
             data = self._uncompressed()
         else:
-            if self._compressed and self._folder is None:
+            if self._compressed and self._plain is None:
                 self._uncompress()
             data = np.asanyarray(self._image.dataobj[*window])
         dtype = np.dtype(np.float32) if self._scaled else data.dtype.newbyteorder("=")
@@ -85,11 +85,11 @@ class _NiftiReader(Reader):
 
     def _uncompress(self) -> None:
         """Into a file that windows can be read from."""
-        self._folder = tempfile.TemporaryDirectory(prefix="revgan-scratch-")
-        plain = Path(self._folder.name) / "scan.nii"
-        with gzip.open(self._path) as source, plain.open("wb") as target:
-            shutil.copyfileobj(source, target, CHUNK)
-        self._image = type(self._image).from_filename(plain)
+        self._plain = plain = tempfile.TemporaryFile()  # noqa: SIM115 - until the reader is closed
+        with gzip.open(self._path) as source:
+            shutil.copyfileobj(source, plain, CHUNK)
+        plain.seek(0)
+        self._image = _from_stream(plain)
 
     def _uncompressed(self) -> NDArray[Any]:
         with gzip.open(self._path) as file:
@@ -102,8 +102,8 @@ class _NiftiReader(Reader):
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._plain is not None:
+            self._plain.close()
 
 
 def _from_stream(stream: Any) -> Any:
@@ -160,7 +160,8 @@ class _NiftiWriter(Writer):
             file.write(bytes(image.header.get_data_offset() - file.tell()))
         self._shape: tuple[int, ...] = image.shape
         self._dtype, self._offset = image.header.get_data_dtype(), image.header.get_data_offset()
-        reserve(self._plain, self._offset + math.prod(image.shape) * self._dtype.itemsize)
+        with self._plain.open("r+b") as file:
+            reserve(file, self._offset + math.prod(image.shape) * self._dtype.itemsize)
 
     def write(self, window: Window, values: Values) -> None:
         # Mapped for this window alone: what stays mapped counts as the process's memory.

@@ -100,7 +100,8 @@ class _NpyWriter(Writer):
         if self._axis is not None:
             shape.insert(0 if self._axis == FIRST else len(shape), header.channels)
         stored = np.lib.format.open_memmap(path, "w+", header.dtype, tuple(shape))
-        reserve(path, stored.offset + stored.nbytes)
+        with path.open("r+b") as file:
+            reserve(file, stored.offset + stored.nbytes)
 
     def write(self, window: Window, values: Values) -> None:
         # Mapped for this window alone: what stays mapped counts as the process's memory.
