@@ -192,6 +192,9 @@ ROWS = {
     "3D naive, bf16": workload(
         depth=1, size=24, width=8, judge=16, precision="bf16", variant=VOLUMES, **MR
     ),
+    "3D lean, in slabs": workload(
+        memory="lean", depth=1, size=32, variant=VOLUMES | {"slabs": 4}, **MR
+    ),
     "3D lean, bf16": workload(
         memory="lean",
         depth=1,
@@ -219,6 +222,15 @@ ROWS = {
     ),
     "consensus": workload(consensus=0.1, depth=1, size=32),
 }
+
+
+def test_volumes_in_slabs_take_at_most_175_bytes_a_voxel():
+    # Preset volumes, but for its depth, which changes no activations. Pools are in main memory.
+    kind = VOLUMES | {"slabs": 8}
+    work = workload(
+        memory="lean", width=32, depth=2, judge=32, size=128, device_type="cuda", variant=kind, **MR
+    )
+    assert predict_training(work).activations <= 175 * 128**3
 
 
 def results_twice(x: torch.Tensor, other: torch.Tensor) -> list:

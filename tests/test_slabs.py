@@ -188,7 +188,6 @@ def test_under_autocast_slabs_compute_in_its_type(monkeypatch, part, norm, dtype
         {"dims": 3, "norm": "batch", "downsamplings": 1, "upsampling": "bilinear"},
         {"norm": "none", "downsampling": "subpixel", "upsampling": "subpixel"},
         {"dims": 3, "norm": "none", "downsamplings": 1, "first_kernel": 3, "last_kernel": 1},
-        {"norm": "none", "coupling": "affine"},
         {"core": "ode"},
     ],
     ids=lambda fields: " ".join(f"{name}={value}" for name, value in fields.items()) or "default",

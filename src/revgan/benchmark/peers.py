@@ -88,11 +88,12 @@ class CheckpointCore(ReversibleSequential):
 
 
 def _run_checkpointed(
-    steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions
+    steps: Sequence[Step], halves: list[Tensor], conditions: Conditions
 ) -> tuple[Tensor, Tensor]:
+    source, target = halves.pop(), halves.pop()
     for first in range(0, len(steps), 2):
         target, source = checkpoint(
-            run,
+            _run_block,
             steps[first : first + 2],
             target,
             source,
@@ -101,6 +102,13 @@ def _run_checkpointed(
             preserve_rng_state=False,
         )
     return target, source
+
+
+def _run_block(
+    steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions
+) -> tuple[Tensor, Tensor]:
+    """`run`, which empties its list, for a checkpoint, which runs twice."""
+    return run(steps, [target, source], conditions)
 
 
 class MemcnnCore(ReversibleSequential):

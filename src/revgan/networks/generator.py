@@ -181,17 +181,20 @@ class RevGenerator(TwoWayGenerator):
         """Translates x: decoder(core(encoder(x))), with the core run backwards for BtoA."""
         self._check(x, direction)
         if direction == "AtoB":
-            y = self._decoded(self.decoder_b, self.encoder_a(x), inverse=False)
+            y = self._translated(x, self.encoder_a, self.decoder_b, inverse=False)
         else:
-            y = self._decoded(self.decoder_a, self.encoder_b(x), inverse=True)
+            y = self._translated(x, self.encoder_b, self.decoder_a, inverse=True)
         return y.contiguous()  # inside, the channels are last
 
-    def _decoded(self, decoder: nn.Sequential, h: Tensor, *, inverse: bool) -> Tensor:
-        """The decoder's output for what the core makes of h."""
+    def _translated(
+        self, x: Tensor, encoder: nn.Sequential, decoder: nn.Sequential, *, inverse: bool
+    ) -> Tensor:
+        """The decoder's output for what the core makes of the encoder's."""
         if isinstance(decoder, Slabs) and isinstance(self.core, ReversibleSequential):
-            parts: Sequence[Tensor] = self.core.halves(h, inverse=inverse)  # joined slab by slab
+            # Joined slab by slab. The encoder's output has no name, as that would keep it.
+            parts: Sequence[Tensor] = self.core.halves(encoder(x), inverse=inverse)
         else:
-            parts = [(self.core.inverse if inverse else self.core)(h)]
+            parts = [(self.core.inverse if inverse else self.core)(encoder(x))]
         # The core computes in 32 bits or more, whatever the networks around it do.
         dtype = next(decoder.parameters()).dtype
         if dtype in (torch.float16, torch.bfloat16):

@@ -69,13 +69,13 @@ class Coupling(nn.Module, ABC):
             *conditions: handed on to f and g, which are called as ``f(half, *conditions)``.
             walk: runs the block's two steps; a core that the block is part of has its own way.
         """
-        halves = split(x, conditions, exact=self.exact)
-        return torch.cat(walk(coupling_steps([self]), *halves, conditions), dim=1)
+        halves = list(split(x, conditions, exact=self.exact))
+        return torch.cat(walk(coupling_steps([self]), halves, conditions), dim=1)
 
     def inverse(self, y: Tensor, *conditions: Tensor, walk: Walk = run) -> Tensor:
         """Maps y back to x; for the arguments see `forward`."""
         y1, y2 = split(y, conditions, exact=self.exact)
-        x2, x1 = walk(inverted(coupling_steps([self])), y2, y1, conditions)
+        x2, x1 = walk(inverted(coupling_steps([self])), [y2, y1], conditions)
         return torch.cat((x1, x2), dim=1)
 
 
@@ -122,10 +122,10 @@ class AdditiveCoupling(Coupling):
                 f"f and g of an AdditiveCoupling must return the shape of their input, "
                 f"{tuple(target.shape)}, not {tuple(features.shape)}"
             )
-        features = features.to(target.dtype)
+        addend = features.to(target.dtype)
         if self.exact:
-            return add_on_grid(target, features, sign)
-        return torch.add(target, features, alpha=sign)
+            return add_on_grid(target, addend, sign, may_change=addend is not features)
+        return torch.add(target, addend, alpha=sign)
 
     def couple_vjp(
         self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool

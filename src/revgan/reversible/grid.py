@@ -51,7 +51,9 @@ def round_to_grid(x: Tensor) -> Tensor:
     return _straight_through(x, _rounded)
 
 
-def add_on_grid(target: Tensor, addend: Tensor, sign: int = 1) -> Tensor:
+def add_on_grid(
+    target: Tensor, addend: Tensor, sign: int = 1, *, may_change: bool = False
+) -> Tensor:
     """``target + sign * addend``, with the addend rounded to the grid; what it adds, -1 undoes.
 
     It rounds as `round_to_grid` does, but from 64 up to the nearest multiple of twice the spacing
@@ -61,12 +63,13 @@ def add_on_grid(target: Tensor, addend: Tensor, sign: int = 1) -> Tensor:
         target: on the grid, in float32 or float64; otherwise nothing is rounded.
         addend: of the same shape and type.
         sign: 1 or -1.
+        may_change: whether to round the addend itself, where no gradient needs it.
     """
     if grid_spacing(target.dtype) is None:
         return torch.add(target, addend, alpha=sign)
     if torch.is_grad_enabled() or plain_only():
         return torch.add(target, _straight_through(addend, _rounded_by_sums), alpha=sign)
-    rounded = _rounded_by_sums(addend)
+    rounded = _rounded_by_sums(addend, in_place=may_change)
     # Into the rounded copy, if the sum would lie in memory as that does.
     out = rounded if rounded.stride() == target.stride() else None
     return torch.add(target, rounded, alpha=sign, out=out)
@@ -98,15 +101,16 @@ def _rounded(x: Tensor) -> Tensor:
     return _change(x).add_(x)
 
 
-def _rounded_by_sums(x: Tensor) -> Tensor:
-    """A new tensor of the same values, rounded to multiples of the spacing.
+def _rounded_by_sums(x: Tensor, *, in_place: bool = False) -> Tensor:
+    """The same values, rounded to multiples of the spacing; a new tensor, unless in place.
 
     Numbers from 128 to 256 are multiples of the spacing, so a sum in there is rounded to them.
     That is the first of these for x from -64 to 64, and the second for x from -128 to -64; what
     the others do is exact there. There is no product that could overflow.
     """
     half = float(2 ** (RANGE_BITS - 1))
-    return (x + 1.5 * half).sub_(2.5 * half).add_(half)
+    first = x.add_(1.5 * half) if in_place else x + 1.5 * half
+    return first.sub_(2.5 * half).add_(half)
 
 
 class _StraightThrough(torch.autograd.Function):

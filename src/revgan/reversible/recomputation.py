@@ -47,8 +47,7 @@ GPU's kernels compute other bits the second time.
 @torch._disable_dynamo  # type: ignore[attr-defined]
 def run_saving_memory(
     steps: Sequence[Step],
-    target: Tensor,
-    source: Tensor,
+    halves: list[Tensor],
     conditions: Conditions,
     *,
     stored: int,
@@ -66,7 +65,8 @@ def run_saving_memory(
     recomputed = len(steps) - stored
     nets = [modules_of(step.net) for step in steps[:recomputed]]
     if any(is_lazy(weight) for modules in nets for weight in weights_of(modules)):
-        return run(steps, target, source, conditions)
+        return run(steps, halves, conditions)
+    source, target = halves.pop(), halves.pop()
     with own_weights:
         for number, (step, modules) in enumerate(zip(steps, nets, strict=False), start=1):
             features, recording = record(step, modules, source, conditions)
@@ -86,7 +86,7 @@ def run_saving_memory(
             )
             target, source = source, new
             del features
-        return run(steps[recomputed:], target, source, conditions)
+        return run(steps[recomputed:], [target, source], conditions)
 
 
 class _Recompute(torch.autograd.Function):
@@ -146,6 +146,7 @@ class _Recompute(torch.autograd.Function):
         conditions = [leaf(c, c.requires_grad) for c in islice(saved, ctx.n_conditions)]
         source_leaf = leaf(source, True)
         features, weights = recording.replay(source_leaf, conditions, list(saved))
+        ctx.maybe_clear_saved_tensors()  # unless the graph is kept
         features, made = features.detach(), _edge(features)
         target = step.recover(new, features)
         earlier = ctx.next_functions[1][0]  # the node that made the source
@@ -155,10 +156,11 @@ class _Recompute(torch.autograd.Function):
         elif ctx.samples is not None:
             _require_recovered(ctx.samples, (target, source, new), exact=step.coupling.exact)
 
+        del halves, new
         grad_target, grad_features = step.vjp(target, features, grad_new)
         inputs = [source_leaf, *conditions, *weights]
         # Freed before the net's backward pass, which doesn't need them.
-        del halves, new, source, target, features, grad_new
+        del source, target, features, grad_new
         grad_source, *gradients = _gradients(made, inputs, grad_features)
         return None, None, None, None, grad_target, grad_source, None, *gradients
 

@@ -119,38 +119,44 @@ class ReversibleSequential(nn.Module):
             x: the input.
             *conditions: handed on to f and g, which are called as ``f(half, *conditions)``.
         """
-        return torch.cat(self._forward(x, conditions), dim=1)
+        return torch.cat(self._forward(self._split(x, conditions), conditions), dim=1)
 
     def inverse(self, y: Tensor, *conditions: Tensor) -> Tensor:
         """Maps y (B, C, *spatial) back to x, under the conditions that it was made with."""
-        return torch.cat(self._inverse(y, conditions), dim=1)
+        return torch.cat(self._inverse(self._split(y, conditions), conditions), dim=1)
 
     def halves(self, h: Tensor, *conditions: Tensor, inverse: bool = False) -> Halves:
         """The halves of what `forward` (or `inverse`) returns, which need not be joined then."""
         if has_hooks(self):
             first, second = (self.inverse if inverse else self)(h, *conditions).chunk(2, dim=1)
             return first, second
-        return (self._inverse if inverse else self._forward)(h, conditions)
+        halves = self._split(h, conditions)
+        del h  # the caller may have kept none
+        return (self._inverse if inverse else self._forward)(halves, conditions)
 
-    def _forward(self, x: Tensor, conditions: Conditions) -> Halves:
-        halves = split(x, conditions, exact=self.exact)
+    def _split(self, x: Tensor, conditions: Conditions) -> list[Tensor]:
+        return list(split(x, conditions, exact=self.exact))
+
+    def _forward(self, halves: list[Tensor], conditions: Conditions) -> Halves:
         for blocks, walk in self._sections(list(self)):
             if isinstance(blocks, Coupling):
                 y: Tensor = blocks(torch.cat(halves, dim=1), *conditions, walk=walk)
-                halves = split(y, exact=self.exact)
+                halves = self._split(y, ())
             else:
-                halves = walk(coupling_steps(blocks), *halves, conditions)
-        return halves
+                halves = list(walk(coupling_steps(blocks), halves, conditions))
+        first, second = halves
+        return first, second
 
-    def _inverse(self, y: Tensor, conditions: Conditions) -> Halves:
-        first, second = split(y, conditions, exact=self.exact)
+    def _inverse(self, halves: list[Tensor], conditions: Conditions) -> Halves:
         for blocks, walk in self._sections(list(self)[::-1]):
             if isinstance(blocks, Coupling):
-                x = blocks.inverse(torch.cat((first, second), dim=1), *conditions, walk=walk)
-                first, second = split(x, exact=self.exact)
+                x = blocks.inverse(torch.cat(halves, dim=1), *conditions, walk=walk)
+                halves = self._split(x, ())
             else:
-                steps = inverted(coupling_steps(blocks[::-1]))
-                second, first = walk(steps, second, first, conditions)
+                halves.reverse()  # inverted steps take and return them in the other order
+                halves = list(walk(inverted(coupling_steps(blocks[::-1])), halves, conditions))
+                halves.reverse()
+        first, second = halves
         return first, second
 
     def _sections(self, blocks: list[Coupling]) -> Iterator[tuple[Coupling | list[Coupling], Walk]]:

@@ -102,17 +102,21 @@ def inverted(steps: Sequence[Step]) -> list[Step]:
 
 
 class Walk(Protocol):
-    """Walks steps: from the halves (target, source) and conditions to the halves at the end."""
+    """Walks steps: from the halves [target, source] and conditions to the halves at the end.
+
+    It empties the list, so that halves are freed as soon as the walk is past them.
+    """
 
     def __call__(
-        self, steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions, /
+        self, steps: Sequence[Step], halves: list[Tensor], conditions: Conditions, /
     ) -> tuple[Tensor, Tensor]: ...
 
 
 def run(
-    steps: Sequence[Step], target: Tensor, source: Tensor, conditions: Conditions
+    steps: Sequence[Step], halves: list[Tensor], conditions: Conditions
 ) -> tuple[Tensor, Tensor]:
     """Walks the steps under whatever gradient mode is on."""
+    source, target = halves.pop(), halves.pop()
     for step in steps:
         target, source = source, step.combine(target, step.features(source, conditions))
     return target, source
