@@ -25,9 +25,9 @@ class Load:
         """If others use half a core or more, lets OpenMP's waiting threads sleep instead of spin.
 
         A spinning thread blocks the core for the one that it waits for: with another busy process
-        on two cores, a step took 2.6 times as long as with one thread, and 1.3 times with sleeping
-        threads. If all cores are free, sleeping would double its time (`benchmarks/threads.py`).
-        The results stay the same, to the bit.
+        on two cores, a step took 2.1 times as long as with one thread, and 1.4 times with sleeping
+        threads. If all cores are free, sleeping would triple its time (`benchmarks/threads.py`).
+        The results stay the same, to the bit, which another number of threads would change.
 
         OpenMP reads the policy when PyTorch is imported, so it isn't set after that, nor if the
         user has set one of OpenMP's variables.
