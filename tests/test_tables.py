@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from revgan.evaluation.tables import (
     FORMATS,
@@ -18,6 +17,7 @@ from revgan.evaluation.tables import (
     table_cells,
 )
 from revgan.scores.intervals import Estimate
+from revgan.text import PlainConsole
 
 
 def row(direction, method, mae, psnr, ssim, kind="model"):
@@ -62,7 +62,7 @@ def test_columns_are_those_that_rows_have_and_gaps_stay_empty():
 
 
 def test_the_terminal_table_fits_80_columns_and_shows_every_row():
-    console = Console(width=80, force_terminal=True, color_system="standard")
+    console = PlainConsole(width=80, force_terminal=True, color_system="standard")
     with console.capture() as capture:
         console.print(rows_to_rich(ROWS, "Distance to the truth"))
     shown = capture.get()
@@ -79,7 +79,7 @@ def test_long_names_and_four_scores_are_not_cut_off_at_80_columns():
         for key, value in {"mae": 115.9, "psnr": 16.9, "ssim": 0.8, "lpips": 0.2}.items()
     }
     name = "cityscapes-paired-width56-seed1"
-    console = Console(width=80, force_terminal=True)
+    console = PlainConsole(width=80, force_terminal=True)
     with console.capture() as capture:
         console.print(rows_to_rich([Row("AtoB", name, scores, 500)]))
     shown = capture.get()

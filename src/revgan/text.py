@@ -29,7 +29,7 @@ def shell_word(word: object) -> str:
 class PlainConsole(Console):
     """A console that shows strings as they are: no markup, no emoji codes, no control characters.
 
-    Tables and other renderables keep their markup.
+    The same holds for strings in tables; `rich.text.Text` gives them a style.
     """
 
     def print(self, *objects: Any, **options: Any) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from revgan.scores.intervals import Estimate
 from revgan.scores.metrics import Kind
@@ -155,17 +155,15 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
         if row.direction != direction:
             direction = row.direction
             table.add_section()
-            table.add_row(f"[bold]{_arrows(direction, '→')}[/]")
-        scores = (
-            (f"[bold]{cell.text}[/]" if cell.best else cell.text)
-            + (
-                f"\n[dim]{cell.interval.strip('[]').replace(', ', between)}[/]"
-                if cell.interval
-                else ""
-            )
-            for cell in cells
-        )
-        table.add_row(escape(row.method), *scores, str(row.count))
+            table.add_row(Text(_arrows(direction, "→"), "bold"))
+        scores = []
+        for cell in cells:
+            score = Text(cell.text, "bold" if cell.best else "")
+            if cell.interval:
+                ends = cell.interval.strip("[]").replace(", ", between)
+                score.append(f"\n{ends}", "not bold dim")
+            scores.append(score)
+        table.add_row(Text(row.method), *scores, str(row.count))
     return table
 
 
