@@ -129,7 +129,7 @@ class MemcnnCore(ReversibleSequential):
             x = block(x)
         return x
 
-    def inverse(self, y: Tensor) -> Tensor:  # type: ignore[override]
+    def inverse(self, y: Tensor) -> Tensor:  # type: ignore[override]  # no conditions
         y = y.clone()
         for block in reversed(self._wrapped):
             y = block.inverse(y)
@@ -151,7 +151,7 @@ class RevtorchCore(ReversibleSequential):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # it takes no conditions
         return self._sequences[0](x)
 
-    def inverse(self, y: Tensor) -> Tensor:  # type: ignore[override]
+    def inverse(self, y: Tensor) -> Tensor:  # type: ignore[override]  # no conditions
         return _swapped(self._sequences[1](_swapped(y)))
 
 

@@ -376,7 +376,7 @@ class Family(ABC):
             files: all of the family in that folder, at least one.
             selection: which of them are meant.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `gathers`")
 
     def claims(self, path: Path) -> bool:
         """Whether a special family handles a file that starts with its `magic`.
@@ -403,15 +403,17 @@ class Family(ABC):
             Exception: whatever the family's library raises for a damaged file.
         """
 
-    @abstractmethod
     def write(self, path: Path, values: Values, header: Header) -> None:
         """Writes values (C, *spatial) to a file at once; their type is the header's.
+
+        Families that are `reads_only` have none: nothing calls it there.
 
         Args:
             path: with one of the family's suffixes.
             values: of any memory layout.
             header: their place, and the metadata to keep.
         """
+        raise NotImplementedError(f"{type(self).__name__} files are only read")
 
     def create(self, path: Path, header: Header) -> Writer:
         """Starts a file that is written window by window.

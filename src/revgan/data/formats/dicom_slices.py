@@ -128,7 +128,7 @@ def require_pydicom() -> None:
         UserError: it isn't installed.
     """
     try:
-        import pydicom  # noqa: F401
+        import pydicom  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise UserError("DICOM needs the package pydicom; pip install 'revgan[dicom]'") from error
 

@@ -237,7 +237,7 @@ def _derived(original: Slice, new: _New, originals: Sequence[Slice]) -> "Dataset
         dataset.add(element)
     dataset.file_meta = FileMetaDataset()
     dataset.remove_private_tags()
-    for overlay in [tag for tag in dataset.keys() if tag.group in range(0x6000, 0x6100)]:  # noqa: SIM118
+    for overlay in [tag for tag in dataset.keys() if tag.group in range(0x6000, 0x6100)]:  # noqa: SIM118 - not a dict
         del dataset[overlay]
     for name in STALE:
         if name in dataset:

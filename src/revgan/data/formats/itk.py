@@ -113,9 +113,6 @@ class MetaHeader(Family):
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _ItkReader(path)
 
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        raise NotImplementedError
-
 
 class NrrdHeader(Family):
     """NRRD whose values are in files beside it."""
@@ -128,9 +125,6 @@ class NrrdHeader(Family):
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _ItkReader(path)
-
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        raise NotImplementedError
 
 
 def _dtype(pixel: int) -> np.dtype[Any]:

@@ -114,9 +114,6 @@ class Neuroimaging(Family):
         except ModuleNotFoundError as error:
             raise UserError(f"{path} is MINC 2, which needs h5py; pip install h5py") from error
 
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        raise NotImplementedError
-
 
 PAIRS = {
     ".hdr": (".img", ".img.gz"),

@@ -106,9 +106,6 @@ class Gif(Family):
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return PillowReader(path, GifImageFile)
 
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        raise NotImplementedError("GIF is only read")
-
 
 class JpegXl(Family):
     """JPEG XL, written without loss; of an animation, the first frame."""

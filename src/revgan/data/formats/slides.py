@@ -98,9 +98,6 @@ class Slides(Family):
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _SlideReader(path, selection)
 
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        raise NotImplementedError("whole slides are only read")
-
 
 class SlideTiff(Family):
     """TIFFs of the slide scanners' vendors, in spite of their common suffix."""
@@ -120,9 +117,6 @@ class SlideTiff(Family):
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _SlideReader(path, selection)
-
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        raise NotImplementedError("whole slides are only read")
 
 
 def _openslide(path: Path) -> Any:
