@@ -66,7 +66,7 @@ def _use_plain_layers(network: nn.Module) -> None:
         if isinstance(layer, PaddedConv) and layer.reflects:
             pad = nn.ReflectionPad2d if len(layer.padding) == 4 else nn.ReflectionPad3d
             named: OrderedDict[str, nn.Module] = OrderedDict(
-                pad=pad(layer.padding[0]), conv=layer.conv
+                pad=pad(tuple(layer.padding)), conv=layer.conv
             )
             setattr(network, name, nn.Sequential(named))
         elif isinstance(layer, InstanceNorm):

@@ -117,4 +117,8 @@ def read_architecture(path: Path) -> tuple[str, dict[str, Any]]:
         raise ValueError(
             f"{path.name} has format {json.dumps(version)}, this revgan reads {FORMAT_VERSION}"
         )
-    return kind, content
+    # YAML has lists only, and configurations are compared and hashed.
+    return kind, {
+        name: tuple(value) if isinstance(value, list) and name != "directions" else value
+        for name, value in content.items()
+    }
