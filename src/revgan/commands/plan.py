@@ -36,7 +36,9 @@ def add_options(parser: Parser) -> None:
         help="channels of the domains A and B; by default the run's, else 3 3, or 1 1 for volumes",
     )
     parser.add_argument(
-        "--size", type=int | None, help="side of the training images; by default data.crop"
+        "--size",
+        type=int | tuple[int, ...] | None,
+        help="side of the training images, or one per axis; by default data.crop",
     )
     parser.add_argument("--json", action="store_true", help="print the plan in bytes, as JSON")
     parser.start = partial(_start, parser)

@@ -20,6 +20,18 @@ def per_axis(value: PerAxis, spatial_dims: int) -> tuple[int, ...]:
     return value
 
 
+def require_axes(name: str, value: PerAxis, spatial_dims: int) -> None:
+    """Refuses more or fewer numbers than axes.
+
+    Raises:
+        ValueError: names the option.
+    """
+    try:
+        per_axis(value, spatial_dims)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from error
+
+
 def largest(value: PerAxis) -> int:
     """The largest of the numbers."""
     return value if isinstance(value, int) else max(value)
@@ -43,7 +55,7 @@ def strides(halvings: PerAxis, layer: int, layers: int, spatial_dims: int) -> tu
 
 
 def fitted(value: PerAxis, sizes: tuple[int, ...], fit: tuple[int, ...]) -> PerAxis:
-    """A number that only fits long axes, per axis: itself along the longest, else no more than fits.
+    """A number that only fits long axes, per axis: along others, no more than fits.
 
     Args:
         value: for all axes, or for each, which is left alone.
@@ -58,6 +70,11 @@ def fitted(value: PerAxis, sizes: tuple[int, ...], fit: tuple[int, ...]) -> PerA
         for size, most in zip(sizes, fit, strict=True)
     )
     return value if set(each) == {value} else each
+
+
+def shown(value: PerAxis) -> int | list[int]:
+    """As options are written."""
+    return value if isinstance(value, int) else list(value)
 
 
 def in_words(numbers: tuple[int, ...]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal, Self, get_args
 
 from revgan.errors import check_choices, check_numbers
-from revgan.networks.axes import FACTOR, PerAxis, fitted, largest, per_axis
+from revgan.networks.axes import FACTOR, PerAxis, fitted, largest, per_axis, require_axes, shown
 
 Memory = Literal["naive", "reversible", "lean"]
 MemoryChoice = Literal["auto", Memory]
@@ -27,6 +27,12 @@ USE_OF_MEMORY = "memory", "stored_blocks", "slabs"
 
 LARGEST_WIDTH, LARGEST_DEPTH, LARGEST_KERNEL, LARGEST_STEPS = 16384, 1024, 255, 100_000
 """Beyond, no machine has the memory, and planning would take minutes."""
+
+PER_AXIS = {
+    "generator": ("downsamplings", "first_kernel", "last_kernel"),
+    "discriminator": ("downsamplings",),
+}
+"""Options that may differ by axis, and do for thin crops."""
 
 LARGEST_DOWNSAMPLINGS = 4
 """More leave too few positions of any crop."""
@@ -144,9 +150,9 @@ class GeneratorConfig:
             slabs=(0, LARGEST_WIDTH),
         )
         if not all(0 <= count <= LARGEST_DOWNSAMPLINGS for count in _numbers(self.downsamplings)):
-            shown = _shown(self.downsamplings)
             raise ValueError(
-                f"downsamplings must be from 0 to {LARGEST_DOWNSAMPLINGS}, not {shown}"
+                f"downsamplings must be from 0 to {LARGEST_DOWNSAMPLINGS}, "
+                f"not {shown(self.downsamplings)}"
             )
         if self.levels == 0 and self.width % 2:
             raise ValueError(
@@ -156,7 +162,7 @@ class GeneratorConfig:
         for name in ("first_kernel", "last_kernel"):
             kernel = getattr(self, name)
             if not all(side >= 1 and side % 2 for side in _numbers(kernel)):
-                raise ValueError(f"{name} must be odd, 1 or more, not {_shown(kernel)}")
+                raise ValueError(f"{name} must be odd, 1 or more, not {shown(kernel)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
 
@@ -250,11 +256,8 @@ class GeneratorConfig:
         Raises:
             ValueError: names the option.
         """
-        for name in ("downsamplings", "first_kernel", "last_kernel"):
-            try:
-                per_axis(getattr(self, name), spatial_dims)
-            except ValueError as error:
-                raise ValueError(f"{name} {error}") from error
+        for name in PER_AXIS["generator"]:
+            require_axes(name, getattr(self, name), spatial_dims)
 
     @property
     def _axes(self) -> tuple[int, ...]:
@@ -266,11 +269,12 @@ class GeneratorConfig:
         """The same generator with fewer downsamplings and smaller kernels along thin axes.
 
         Args:
-            sizes: of training crops; an axis is thin if it is shorter than the longest, and
-                doesn't fit.
+            sizes: of training crops; an axis is thin if it has at most half of the longest size.
         """
         sizes = tuple(sizes)
-        counts = tuple(_halvings(size) for size in sizes)
+        counts = tuple(
+            _halvings(size) if 2 * size <= max(sizes) else LARGEST_DOWNSAMPLINGS for size in sizes
+        )
         sides = tuple(2 * size - 1 for size in sizes)  # which mirror less than there is
         return replace(
             self,
@@ -298,7 +302,7 @@ class DiscriminatorConfig:
         init: see the generator's.
         downsamplings: how many of its convolutions of stride 2 halve an axis, the last ones; the
             others have stride 1 and kernels of 3 along it. One number, or one per axis, such as
-            [3, 3, 1]; null: all of them but, along thin axes of `data.crop`, no more than fit.
+            [3, 3, 1]; null: all of them, but no more than fit the shorter axes of `data.crop`.
     """
 
     form: DiscriminatorForm = "patch70"
@@ -328,13 +332,17 @@ class DiscriminatorConfig:
         """
         return tuple(self._least << count for count in per_axis(self.halvings, spatial_dims))
 
+    def require_dims(self, spatial_dims: int) -> None:
+        """As `GeneratorConfig.require_dims`."""
+        require_axes("downsamplings", self.halvings, spatial_dims)
+
     @property
     def _least(self) -> int:
         """The smallest size that isn't halved; patch70's last kernels of 4 each take off one."""
         return 2 if self.form == "paper" else 3
 
     def fitted(self, sizes: Sequence[int]) -> Self:
-        """The same discriminator, which halves thin axes less often; see `GeneratorConfig`."""
+        """The same discriminator, which halves axes that are shorter than others less often."""
         if self.downsamplings is not None:
             return self
         counts = tuple(max(0, (size // self._least).bit_length() - 1) for size in sizes)
@@ -347,18 +355,13 @@ class DiscriminatorConfig:
         if not all(0 <= count <= self.levels for count in _numbers(self.halvings)):
             raise ValueError(
                 f"downsamplings must be null, or from 0 to {self.levels} with form {self.form}, "
-                f"not {_shown(self.halvings)}"
+                f"not {shown(self.halvings)}"
             )
 
 
 def _numbers(value: PerAxis) -> tuple[int, ...]:
     """The number, or those of all axes."""
     return (value,) if isinstance(value, int) else value
-
-
-def _shown(value: PerAxis) -> int | list[int]:
-    """As options are written."""
-    return value if isinstance(value, int) else list(value)
 
 
 def _halvings(size: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -107,14 +108,11 @@ def upsampling_layer(
     """
     half, scales = channels // 2, tuple(scales or (FACTOR,) * spatial_dims)
     if config.upsampling == "transposed":
-        return TRANSPOSED_CONVOLUTIONS[spatial_dims](
-            channels,
-            half,
-            kernel_size=3,
-            stride=scales,
-            padding=1,
-            output_padding=tuple(scale - 1 for scale in scales),
-        )
+        # mypy can't see that the tuples have the length that the layer takes.
+        make: Any = TRANSPOSED_CONVOLUTIONS[spatial_dims]
+        kept = tuple(scale - 1 for scale in scales)
+        layer: nn.Module = make(channels, half, 3, stride=scales, padding=1, output_padding=kept)
+        return layer
     if config.upsampling == "subpixel":
         shuffled = half * prod(scales)
         return nn.Sequential(PaddedConv(spatial_dims, channels, shuffled, 3), PixelShuffle(scales))

@@ -141,7 +141,7 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
             "configuration describes; resume without changing architecture or objective"
         ) from error
     for pool in trainer.objective.pools.values():  # images of another crop don't fit
-        shape = (config.data.crop,) * config.data.spatial_dims
+        shape = config.data.crop_sizes
         pool.images = [image for image in pool.images if image.shape[1:] == shape]
     trainer.load_counts(counts)
     if not trainer.norm().isfinite():
