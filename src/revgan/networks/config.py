@@ -1,7 +1,7 @@
 """The networks' configurations: the paper's choices, and the alternatives that it tried."""
 
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
 
 from revgan.errors import check_choices, check_numbers
 
@@ -49,6 +49,9 @@ class GeneratorConfig:
         identity_start: whether the last convolution of every residual function starts at zero, with
             no normalisation after it, so that the core starts as the identity (Section 1.1, 3D).
         tanh: whether translations end with tanh, which keeps their values in [-1, 1].
+        skip: whether the image itself is added to what the networks make of it, before tanh, so
+            that they learn only the difference; for domains with the same channels that resemble
+            each other, as in super-resolution, denoising and harmonisation.
         downsampling: convolutions of stride 2 ("strided"), or pixel unshuffling and a convolution
             at the lower resolution ("subpixel").
         downsampling_padding: "reflect", as everywhere else (Section 1.1), or "zeros", as in the
@@ -93,6 +96,7 @@ class GeneratorConfig:
     last_kernel: int = 7
     identity_start: bool = False
     tanh: bool = True
+    skip: bool = False
     downsampling: Downsampling = "strided"
     downsampling_padding: Padding = "reflect"
     upsampling: Upsampling = "transposed"
@@ -198,6 +202,11 @@ class GeneratorConfig:
         slabs = f"{self.slabs} slabs" if self.slabs and self.slabs > 1 else ""
         details = ", ".join(filter(None, (stored, slabs)))
         return f"{self.memory} with {details}" if details else self.memory
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What the networks are made of, by field; not how training uses memory."""
+        return {name: value for name, value in asdict(self).items() if name not in USE_OF_MEMORY}
 
     @property
     def core_channels(self) -> int:
