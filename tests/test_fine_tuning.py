@@ -9,8 +9,8 @@ from revgan import Translator
 from revgan.cli import main
 from revgan.errors import UserError
 from revgan.networks import ResnetPair, RevGenerator
+from revgan.networks.places import StoredModel
 from revgan.networks.pretrained import save_generator
-from revgan.networks.stored import StoredModel
 from revgan.options import named_runs
 from small_runs import configuration, run, weights, write_images
 
@@ -107,10 +107,19 @@ def test_a_model_that_is_not_there_ends_in_a_sentence(images, tmp_path, capsys):
     assert "isn't a model folder" in capsys.readouterr().err
 
 
+def test_a_damaged_checkpoint_ends_in_a_sentence(tmp_path):
+    save_generator(RevGenerator(width=4, depth=1), tmp_path / "run" / "model")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-2"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.safetensors").write_bytes(bytes(20))
+    with pytest.raises(UserError, match="step-2.* can't be read"):
+        Translator.from_pretrained(checkpoint)
+
+
 def test_an_existing_folder_wins_over_a_model_of_the_package(tmp_path, monkeypatch):
     shipped = tmp_path / "package"
     save_generator(RevGenerator(width=4, depth=1), shipped / "earth")
-    monkeypatch.setattr("revgan.networks.stored.SHIPPED", shipped)
+    monkeypatch.setattr("revgan.networks.places.SHIPPED", shipped)
     monkeypatch.chdir(tmp_path)
     assert len(Translator.from_pretrained("earth").generator.core) == 1
     save_generator(RevGenerator(width=4, depth=2), tmp_path / "earth")

@@ -21,7 +21,7 @@ from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
 from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
-from revgan.networks.stored import StoredModel
+from revgan.networks.places import StoredModel
 
 
 class UnpreparedError(UserError, ValueError):

@@ -4,13 +4,13 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from revgan.errors import UserError, one_line
@@ -18,6 +18,7 @@ from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
+from revgan.networks.stored import read_part, require_shapes
 from revgan.plain_yaml import read_yaml
 
 WEIGHTS = "model.safetensors"
@@ -72,11 +73,7 @@ def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
     save_tensors(folder / WEIGHTS, generator.state_dict())
 
 
-def load_generator(
-    folder: Path,
-    weights: Path | None = None,
-    read: Callable[[Path], dict[str, Tensor]] = load_file,
-) -> TwoWayGenerator:
+def load_generator(folder: Path, weights: Path | None = None, part: str = "") -> TwoWayGenerator:
     """Reads a model folder.
 
     Weights of 16 bits, which take half the room, become those of 32 that networks compute with.
@@ -84,7 +81,7 @@ def load_generator(
     Args:
         folder: it has config.yaml, and model.safetensors unless `weights` are elsewhere.
         weights: the file that they are in.
-        read: gets them from the file.
+        part: what their names begin with there.
 
     Raises:
         UserError: the folder isn't one, or its files don't fit together.
@@ -98,8 +95,10 @@ def load_generator(
             )
     try:
         kind, arguments = read_architecture(folder / ARCHITECTURE)
+        with torch.device("meta"):  # takes no memory, whatever sizes the configuration declares
+            require_shapes(weights, MODELS[kind](**arguments).state_dict(), part)
         generator = MODELS[kind](**arguments)
-        generator.load_state_dict(read(weights))
+        generator.load_state_dict(read_part(weights, part))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"the model in {folder} can't be loaded: {one_line(error, 200)}") from error
     return generator

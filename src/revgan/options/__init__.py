@@ -14,6 +14,7 @@ from revgan.options.runs import (
 from revgan.options.trained import (
     add_names_option,
     add_test_options,
+    add_trust_option,
     add_window_options,
     named_runs,
     trained_config,
@@ -26,6 +27,7 @@ __all__ = [
     "add_names_option",
     "add_run_options",
     "add_test_options",
+    "add_trust_option",
     "add_window_options",
     "check_startable",
     "named_runs",

@@ -131,7 +131,7 @@ def networks_of(model: str | None) -> dict[str, Any]:
     """
     if model is None:
         return {}
-    from revgan.networks.stored import StoredModel
+    from revgan.networks.places import StoredModel
 
     config, spatial_dims = StoredModel.find(model).architecture()
     networks = {f"generator.{name}": value for name, value in config.architecture.items()}

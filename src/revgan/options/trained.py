@@ -53,6 +53,23 @@ def trained_config(run: "RunFolder", options: Namespace) -> RunConfig:
     return config
 
 
+def add_trust_option(parser: Parser, *options: str) -> None:
+    """``--trust``, for commands that load other people's networks.
+
+    Args:
+        parser: the command's.
+        options: those that name such files.
+    """
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help=(
+            f"let {' and '.join(options)} take TorchScript and torch.export files too, which can "
+            "run their maker's code and so read and change all your files"
+        ),
+    )
+
+
 def add_names_option(parser: Parser) -> None:
     """The option that `named_runs` takes."""
     parser.add_argument(

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from revgan.errors import UserError, notice, one_line
 from revgan.files import write_text
+from revgan.networks.places import STATE
 from revgan.networks.pretrained import save_tensors
-from revgan.networks.stored import STATE
 from revgan.text import shell_word
 
 PROGRESS = "progress.json"

@@ -10,8 +10,8 @@ from typing import Any
 
 from revgan.errors import UserError, notice, visible
 from revgan.files import write_text
+from revgan.networks.places import STATE
 from revgan.networks.pretrained import WEIGHTS
-from revgan.networks.stored import STATE
 from revgan.text import shell_word
 from revgan.training.config import RunConfig
 from revgan.training.lock import LOCK

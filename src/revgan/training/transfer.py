@@ -4,7 +4,7 @@ from rich.console import Console
 
 from revgan.errors import UserError, visible
 from revgan.networks import TwoWayGenerator
-from revgan.networks.stored import StoredModel
+from revgan.networks.places import StoredModel
 from revgan.training.step import Trainer
 
 
