@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.errors import UsageError
-from revgan.options import Parser, add_run_options, run_config, start_from
+from revgan.options import Parser, add_run_options, networks_of, run_config, start_from
 from revgan.text import PlainConsole
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def _start(parser: Parser, options: Namespace) -> None:
     if folder is not None and options.preset is not None:
         raise UsageError("a run folder has its own options; omit --preset")
     files = [] if folder is None else [folder.config]
-    start_from(parser, options.preset, *files)
+    pretrained = None if files else options["training.pretrained"]
+    start_from(parser, options.preset, *files, values=networks_of(pretrained))
 
 
 def run(options: Namespace, console: Console) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import prod
 
 import torch
@@ -22,6 +23,7 @@ from revgan.inference.windows import Progress, reach
 from revgan.networks import ResnetGenerator, ResnetPair, RevGenerator, TwoWayGenerator
 from revgan.networks.axes import PerAxis
 from revgan.networks.layers import InstanceNorm, PaddedConv
+from revgan.networks.parts import with_skip
 from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize, scales_of
 from revgan.networks.statistics import SlabNorm
 from revgan.reversible import ReversibleSequential
@@ -188,9 +190,13 @@ class Fields:
     def translated(self, generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
         """The translation of x."""
         if isinstance(generator, ResnetPair):
-            return self._residual(generator, direction, x)
-        assert isinstance(generator, RevGenerator)
-        return self._reversible(generator, direction, x)
+            y = self._residual(generator, direction, x)
+        else:
+            assert isinstance(generator, RevGenerator)
+            y = self._reversible(generator, direction, x)
+        if not generator.config.skip:
+            return y
+        return Pointwise(partial(with_skip, generator.config), y.channels, y, x)
 
     def _residual(self, generator: ResnetPair, direction: Direction, x: Field) -> Field:
         network = generator.generators[direction]

@@ -1,8 +1,8 @@
 """The networks' configurations: the paper's choices, and the alternatives that it tried."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Literal, Self, get_args
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
 
 from revgan.errors import check_choices, check_numbers
 from revgan.networks.axes import FACTOR, PerAxis, fitted, largest, per_axis, require_axes, shown
@@ -64,6 +64,9 @@ class GeneratorConfig:
         identity_start: whether the last convolution of every residual function starts at zero, with
             no normalisation after it, so that the core starts as the identity (Section 1.1, 3D).
         tanh: whether translations end with tanh, which keeps their values in [-1, 1].
+        skip: whether the image itself is added to what the networks make of it, before tanh, so
+            that they learn only the difference; for domains with the same channels that resemble
+            each other, as in super-resolution, denoising and harmonisation.
         downsampling: convolutions of stride 2 ("strided"), or pixel unshuffling and a convolution
             at the lower resolution ("subpixel").
         downsampling_padding: "reflect", as everywhere else (Section 1.1), or "zeros", as in the
@@ -108,6 +111,7 @@ class GeneratorConfig:
     last_kernel: PerAxis = 7
     identity_start: bool = False
     tanh: bool = True
+    skip: bool = False
     downsampling: Downsampling = "strided"
     downsampling_padding: Padding = "reflect"
     upsampling: Upsampling = "transposed"
@@ -222,6 +226,11 @@ class GeneratorConfig:
     def levels(self) -> int:
         """How many layers of the encoder halve an axis; each doubles the channels."""
         return largest(self.downsamplings)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What the networks are made of, by field; not how training uses memory."""
+        return {name: value for name, value in asdict(self).items() if name not in USE_OF_MEMORY}
 
     @property
     def core_channels(self) -> int:

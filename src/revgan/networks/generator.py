@@ -11,7 +11,7 @@ from revgan.directions import DIRECTIONS, Direction
 from revgan.networks.axes import in_words
 from revgan.networks.config import GeneratorConfig, Memory, MemoryChoice, Model
 from revgan.networks.core import ode_core, residual_functions, reversible_core
-from revgan.networks.parts import decoder, draw_weights, encoder
+from revgan.networks.parts import decoder, draw_weights, encoder, with_skip
 from revgan.networks.slabs import Slabs
 from revgan.reversible import OdeCore, ReversibleSequential
 
@@ -81,6 +81,11 @@ class Generator(nn.Module, ABC):
         if min(in_channels, out_channels) < 1:
             raise ValueError(
                 f"in_channels and out_channels must be 1 or more, not {in_channels}, {out_channels}"
+            )
+        if config.skip and in_channels != out_channels:
+            raise ValueError(
+                "skip adds the image to its translation, which takes the same channels in both "
+                f"domains, not {in_channels} and {out_channels}"
             )
         if config.memory == "auto":
             raise ValueError("memory auto is for the planner to decide; name a mode")
@@ -186,7 +191,7 @@ class RevGenerator(TwoWayGenerator):
             y = self._translated(x, self.encoder_a, self.decoder_b, inverse=False)
         else:
             y = self._translated(x, self.encoder_b, self.decoder_a, inverse=True)
-        return y.contiguous()  # inside, the channels are last
+        return with_skip(self.config, y, x).contiguous()  # inside, the channels are last
 
     def _translated(
         self, x: Tensor, encoder: nn.Sequential, decoder: nn.Sequential, *, inverse: bool

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 
 from revgan.networks.axes import FACTOR, strides
 from revgan.networks.config import GeneratorConfig
@@ -52,7 +52,10 @@ def residual_function(
 
 
 def decoder(config: GeneratorConfig, spatial_dims: int, out_channels: int) -> nn.Sequential:
-    """Upsampling layers that halve the channels, then a convolution to the image, and tanh."""
+    """Upsampling layers that halve the channels, then a convolution to the image, and tanh.
+
+    With `skip`, tanh comes after the sum, in `with_skip`.
+    """
     layers: list[nn.Module] = []
     for level in reversed(range(config.levels)):
         channels = config.width * FACTOR**level
@@ -61,7 +64,16 @@ def decoder(config: GeneratorConfig, spatial_dims: int, out_channels: int) -> nn
         layers += _normalised(config, spatial_dims, up, channels)
     keep: Keep = "padded" if config.memory == "lean" else "input"  # lean drops it at once
     last = PaddedConv(spatial_dims, config.width, out_channels, config.last_kernel, keep=keep)
-    return _in_a_row(config, [*layers, last, *([nn.Tanh()] if config.tanh else [])])
+    return _in_a_row(
+        config, [*layers, last, *([nn.Tanh()] if config.tanh and not config.skip else [])]
+    )
+
+
+def with_skip(config: GeneratorConfig, y: Tensor, x: Tensor) -> Tensor:
+    """The translation of x, given what the decoder makes of it."""
+    if not config.skip:
+        return y
+    return (x + y).tanh() if config.tanh else x + y
 
 
 def draw_weights(

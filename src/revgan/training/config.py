@@ -101,6 +101,9 @@ class TrainingConfig:
             in a row. Such weights are never saved.
         ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
             which is then shown, scored and saved; null saves the weights themselves.
+        pretrained: a model whose weights the generator starts from: a model folder, a run folder, a
+            run's checkpoints/step-N, or the name of a model that comes with revgan. Its networks
+            are those of the model, however they are used; null draws fresh weights.
     """
 
     epochs: int = 200
@@ -116,6 +119,7 @@ class TrainingConfig:
     keep_checkpoints: int = 2
     on_nan: str = "stop"
     ema: float | None = None
+    pretrained: str | None = None
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -83,6 +83,11 @@ def make_trainer(
     torch.manual_seed(config.training.seed)
     objective = build_objective(config.objective, config.losses)
     channels_a, channels_b = channels
+    if config.generator.skip and channels_a != channels_b:
+        raise UserError(
+            f"A and B have {channels_a} and {channels_b} channels, so an image can't be added to "
+            "its translation; set --generator.skip false"
+        )
     if config.objective == "unpaired" and channels_a != channels_b:
         _refuse_identity_loss(config, channels_a, channels_b)
     players = Players(
