@@ -112,7 +112,7 @@ def test_a_damaged_checkpoint_ends_in_a_sentence(tmp_path):
     checkpoint = tmp_path / "run" / "checkpoints" / "step-2"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.safetensors").write_bytes(bytes(20))
-    with pytest.raises(UserError, match="step-2.* can't be read"):
+    with pytest.raises(UserError, match=r"step-2.* can't be read"):
         Translator.from_pretrained(checkpoint)
 
 
