@@ -124,7 +124,13 @@ class Recipe:
         config = self.config
         grid = [config.grid.orientation, config.grid.spacing, config.resize]
         intensity = None if self.intensity is None else asdict(self.intensity)
-        return [*grid, self.channels, intensity, self.flat, config.foreground > 0]
+        return [*grid, self.channels, intensity, self.flat, self.foreground]
+
+    @property
+    def foreground(self) -> str | float | None:
+        """What foreground to look for, see `DataConfig.foreground_from`; None for none."""
+        config = self.config
+        return config.foreground_from if config.foreground else None
 
     def read(self, ref: ScanRef) -> Prepared:
         """Reads a scan and prepares it.
@@ -168,10 +174,12 @@ class Recipe:
         if missing is not None:
             missing = missing_in(values, nodata)
         foreground = None
-        if self.config.foreground:
+        if self.foreground not in (None, "mask"):
             photo = KINDS[self.config.spatial_dims].photos and dtype in (np.uint8, np.uint16)
             foreground = foreground_positions(
-                with_nan(values, missing), colour=photo and len(values) in (3, 4)
+                with_nan(values, missing),
+                colour=photo and len(values) in (3, 4),
+                above=None if self.foreground == "otsu" else float(self.foreground),
             )
         share = 0.0 if missing is None else float(missing.mean())
         found = Found(channels, dtype, values.shape[1:], scan.affine, nodata, share, scan.ground)
