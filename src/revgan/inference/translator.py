@@ -16,6 +16,7 @@ from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
+from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
@@ -57,7 +58,7 @@ class Translator:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
-        self.device = next(generator.parameters()).device
+        self.device = generator.device
 
     @classmethod
     def from_pretrained(
@@ -70,7 +71,8 @@ class Translator:
 
         Args:
             folder: it has model.safetensors, config.yaml and intensity.yaml, or a model/ that has
-                them.
+                them. Or what `revgan export` made: an ONNX file, or a folder with AtoB.onnx and
+                BtoA.onnx, which onnxruntime runs.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
@@ -78,6 +80,8 @@ class Translator:
             UserError: there is no model, or it can't be loaded.
         """
         folder = Path(folder)
+        if is_exported(folder):
+            return cls(*load_exported(folder, None if device is None else str(device)), windows)
         if (folder / "model").is_dir():
             folder = folder / "model"
         if device is None:
@@ -144,9 +148,7 @@ class Translator:
 
     def channels(self, direction: Direction) -> tuple[int, int]:
         """The channels of inputs and of translations in a direction."""
-        of = {"a": self.generator.in_channels, "b": self.generator.out_channels}
-        before, after = ends(direction)
-        return of[before], of[after]
+        return self.generator.channels(direction)
 
     def _translate_tensor(
         self, image: Tensor, direction: Direction, progress: Progress | None
