@@ -1,5 +1,9 @@
 """One direction of a generator as a graph of plain operators, for images or volumes of any size."""
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,7 +63,7 @@ class _Linear(nn.Module):
         limits = torch.tensor([intensity.low, intensity.high], dtype=torch.float64)
         low, high = limits.reshape(2, -1, *[1] * spatial_dims)
         self.register_buffer("middle", ((low + high) / 2).float())
-        self.register_buffer("half", ((high - low) / 2).float())
+        self.register_buffer("reach", ((high - low) / 2).float())
         self.clip = intensity.clip
 
 
@@ -73,7 +77,7 @@ class ToUnit(_Linear):
         self.register_buffer("fill", fill)
 
     def forward(self, x: Tensor) -> Tensor:
-        unit = (x - self.middle) / self.half
+        unit = (x - self.middle) / self.reach
         if self.clip:
             unit = unit.clamp(-1, 1)
         return torch.where(x.isnan(), self.fill, unit)
@@ -83,7 +87,7 @@ class FromUnit(_Linear):
     """Maps [-1, 1] to values of files, which aren't rounded."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.half + self.middle
+        return x * self.reach + self.middle
 
 
 def program(one_way: OneWay) -> ExportedProgram:
@@ -102,5 +106,19 @@ def program(one_way: OneWay) -> ExportedProgram:
     for axis, name in enumerate(AXES[dims], start=2):
         cells = Dim(f"{name}_cells", min=least // multiple, max=LARGEST_SIZE)
         shape[axis] = multiple * cells if multiple > 1 else cells
-    with torch.no_grad():
+    with torch.no_grad(), quiet():
         return torch.export.export(one_way, (example,), dynamic_shapes=(shape,))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps away what PyTorch's exporters say of themselves, and of packages they don't need."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,9 +1,7 @@
 """A graph as an ONNX file that takes images or volumes of any size."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +9,12 @@ import torch
 from torch.export import ExportedProgram
 
 from revgan.errors import UserError
-from revgan.exporting.graph import AXES
+from revgan.exporting.graph import AXES, quiet
+from revgan.inference.exported import INPUT, OUTPUT
 from revgan.networks import GeneratorConfig
 
 LARGEST = 2**31 - 2**20
 """Bytes of weights in an ONNX file: it is one message of Protobuf, which ends at 2 GiB."""
-
-INPUT, OUTPUT = "input", "output"
 
 
 def require_onnx() -> None:
@@ -26,14 +23,9 @@ def require_onnx() -> None:
     Raises:
         UserError: names it.
     """
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"ONNX needs the package {error.name}: pip install 'revgan[export]'"
-        ) from error
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        if find_spec(package) is None:
+            raise UserError(f"ONNX needs the package {package}: pip install 'revgan[export]'")
 
 
 def write_onnx(
@@ -64,7 +56,7 @@ def write_onnx(
             f"the weights take {size / 2**30:.1f} GiB, but an ONNX file ends at 2 GiB; give "
             "--format pt2, or --dtype float16"
         )
-    with _quiet():
+    with quiet():
         exported = torch.onnx.export(program, dynamo=True, verbose=False)
     assert exported is not None
     model = exported.model_proto
@@ -74,20 +66,6 @@ def write_onnx(
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps away what PyTorch's exporter says of itself and of packages that it doesn't need."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
 
 
 def _pad_inside(graph: Any, multiple: int, spatial_dims: int) -> None:

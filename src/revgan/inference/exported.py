@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -14,15 +15,21 @@ from torch import Tensor
 
 from revgan.data.intensity import Intensity, PerScan, linear
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
-from revgan.directions import DIRECTIONS, Direction, DomainName, ends
+from revgan.directions import DIRECTIONS, Direction, ends
 from revgan.errors import UserError, one_line
-from revgan.networks import GeneratorConfig, TwoWayGenerator
+from revgan.networks import TwoWayGenerator
+from revgan.networks.graphs import CPU, open_session
 from revgan.networks.pretrained import ARCHITECTURE, MODELS, parse_architecture
 
 ONNX = ".onnx"
+INPUT, OUTPUT = "input", "output"
+"""The suffix of files, and the names of what goes in and what comes out."""
 
 GraphValues = Literal["unit", "file"]
 """What a graph takes and gives: [-1, 1], or values in the units of the training data's files."""
+
+PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+"""onnxruntime's names for devices."""
 
 KEYS = {
     "direction": "direction",
@@ -62,24 +69,22 @@ class Label:
         label = cls(**fields)
         if label.direction not in DIRECTIONS or label.values not in get_args(GraphValues):
             raise ValueError(f"it translates {label.values} values {label.direction}")
-        label.config  # noqa: B018  # checks it
-        if label.values == "file":
-            label.range("a"), label.range("b")
         return label
 
     def metadata(self) -> dict[str, str]:
         """What `read` reads, and the same in numbers for other programs."""
         from revgan import __version__
 
-        before, after = ends(self.direction)
+        channels = self.outline.channels(self.direction)
+        ranges = self.ranges or (Intensity(-1, 1), Intensity(-1, 1))
         numbers = {
-            "spatial_dims": self._arguments["spatial_dims"],
-            "input_channels": self.channels[before],
-            "output_channels": self.channels[after],
-            "input_range": self._limits(before),
-            "output_range": self._limits(after),
-            "size_multiple": self.config.size_multiple,
-            "min_size": self.config.min_size,
+            "spatial_dims": self.outline.spatial_dims,
+            "input_channels": channels[0],
+            "output_channels": channels[1],
+            "input_range": [ranges[0].low, ranges[0].high],
+            "output_range": [ranges[1].low, ranges[1].high],
+            "size_multiple": self.outline.config.size_multiple,
+            "min_size": self.outline.config.min_size,
         }
         return {
             "revgan": __version__,
@@ -88,28 +93,18 @@ class Label:
         }
 
     @cached_property
-    def config(self) -> GeneratorConfig:
-        """The generator's.
+    def outline(self) -> TwoWayGenerator:
+        """The generator without its weights.
 
         Raises:
             ValueError: there is none like it.
         """
-        others = ("spatial_dims", "in_channels", "out_channels", "directions")
-        variant = {name: value for name, value in self._arguments.items() if name not in others}
+        kind, arguments = parse_architecture(self.architecture)
         try:
-            return GeneratorConfig(MODELS[self._kind].model, memory="naive", **variant)
-        except TypeError as error:
+            with torch.device("meta"):  # takes no memory
+                return MODELS[kind](**arguments)
+        except (RuntimeError, TypeError) as error:
             raise ValueError(str(error)) from error
-
-    @property
-    def channels(self) -> dict[DomainName, int]:
-        """The channels of each domain."""
-        return {"a": self._arguments["in_channels"], "b": self._arguments["out_channels"]}
-
-    @property
-    def spatial_dims(self) -> Literal[2, 3]:
-        """2 for images, 3 for volumes."""
-        return self._arguments["spatial_dims"]
 
     @cached_property
     def preparation(self) -> Preparation | None:
@@ -120,68 +115,38 @@ class Label:
         """
         return Preparation.from_yaml(self.intensities) if self.intensities else None
 
-    def range(self, domain: DomainName) -> Intensity:
-        """A domain's intensities in a graph that takes or gives values of files.
+    @cached_property
+    def ranges(self) -> tuple[Intensity, Intensity] | None:
+        """The intensities of inputs and outputs of a graph that takes values of files.
 
         Raises:
             ValueError: they aren't known, or differ from scan to scan.
         """
-        preparation = self.preparation or WITHOUT_FILE.get(self.spatial_dims)
+        if self.values == "unit":
+            return None
+        preparation = self.preparation or WITHOUT_FILE.get(self.outline.spatial_dims)
         if preparation is None:
             raise ValueError(f"the model has no {PREPARATION}")
-        mapping = preparation.of(domain)
-        if isinstance(mapping, PerScan):
-            raise ValueError(f"each scan of {domain.upper()} has intensities of its own")
-        return linear(mapping)
-
-    def _limits(self, domain: DomainName) -> list[Any]:
-        if self.values == "unit":
-            return [-1.0, 1.0]
-        intensity = self.range(domain)
-        return [intensity.low, intensity.high]
-
-    @property
-    def _kind(self) -> str:
-        return self._parsed[0]
-
-    @property
-    def _arguments(self) -> dict[str, Any]:
-        return self._parsed[1]
-
-    @cached_property
-    def _parsed(self) -> tuple[str, dict[str, Any]]:
-        kind, arguments = parse_architecture(self.architecture)
-        for name, known in (
-            ("spatial_dims", (2, 3)),
-            ("in_channels", None),
-            ("out_channels", None),
-        ):
-            value = arguments.get(name)
-            if not isinstance(value, int) or value < 1 or (known and value not in known):
-                raise ValueError(f"{ARCHITECTURE} has {name} {value}")
-        return kind, arguments
+        before, after = (preparation.of(domain) for domain in ends(self.direction))
+        if isinstance(before, PerScan) or isinstance(after, PerScan):
+            raise ValueError("each scan has a range of intensities of its own")
+        return linear(before), linear(after)
 
 
 class ExportedGenerator(TwoWayGenerator):
-    """A generator whose layers are in ONNX files, one for each direction.
+    """A generator whose layers are in ONNX files.
 
     Args:
-        sessions: of onnxruntime, by direction.
-        label: of one of the files; they are of one model.
-        ranges: the intensities of inputs and outputs, by direction, where graphs take values of
-            files; None where they take [-1, 1].
+        graphs: a session of onnxruntime and its file's label, by direction; of one model.
     """
 
-    def __init__(
-        self,
-        sessions: Mapping[Direction, Any],
-        label: Label,
-        ranges: Mapping[Direction, tuple[Intensity, Intensity] | None],
-    ) -> None:
-        self.model = label.config.model
-        self._build(label.config, label.spatial_dims, label.channels["a"], label.channels["b"])
-        self.directions = tuple(sessions)
-        self._sessions, self._ranges = dict(sessions), dict(ranges)
+    def __init__(self, graphs: Mapping[Direction, tuple[Any, Label]]) -> None:
+        outline = next(label.outline for _, label in graphs.values())
+        self.model = outline.model
+        channels = outline.in_channels, outline.out_channels
+        self._build(outline.config, outline.spatial_dims, *channels)
+        self.directions = tuple(graphs)
+        self._graphs = dict(graphs)
 
     def _add_layers(self) -> None:
         """They are in the files."""
@@ -199,14 +164,13 @@ class ExportedGenerator(TwoWayGenerator):
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x; see `TwoWayGenerator`."""
         self._check(x, direction)
-        session, ranges = self._sessions[direction], self._ranges[direction]
+        session, label = self._graphs[direction]
         values = x.numpy()
-        if ranges is not None:
-            values = np.stack([ranges[0].from_unit(each) for each in values])
-        given = {session.get_inputs()[0].name: values.astype(np.float32, copy=False)}
-        (translated,) = session.run(None, given)
-        if ranges is not None:
-            translated = np.stack([ranges[1].to_unit(each) for each in translated])
+        if label.ranges is not None:
+            values = np.stack([label.ranges[0].from_unit(each) for each in values])
+        (translated,) = session.run(None, {INPUT: values.astype(np.float32, copy=False)})
+        if label.ranges is not None:
+            translated = np.stack([label.ranges[1].to_unit(each) for each in translated])
         return torch.from_numpy(translated)
 
 
@@ -225,27 +189,24 @@ def load_exported(path: Path, device: str | None) -> tuple[ExportedGenerator, Pr
     Raises:
         UserError: it isn't from `revgan export`, or onnxruntime can't run it.
     """
-    sessions, labels = {}, {}
+    graphs = {}
     for file in _files(path):
-        session = open_session(file, device)
+        session = _open(file, device)
         try:
             label = Label.read(session.get_modelmeta().custom_metadata_map)
-            preparation = label.preparation
+            preparation, _ = label.preparation, label.ranges  # which may be wrong
+            graphs[label.direction] = session, label
+            generator = ExportedGenerator(graphs)
         except ValueError as error:
             raise UserError(
                 f"{file} isn't a model that revgan can translate with ({one_line(error)}); give a "
                 "file that revgan export made"
             ) from error
-        sessions[label.direction], labels[label.direction] = session, label
-    if len({(each.architecture, each.intensities) for each in labels.values()}) > 1:
-        raise UserError(f"the files in {path} are of different models; export both directions again")
-    ranges = {
-        direction: None
-        if label.values == "unit"
-        else tuple(label.range(domain) for domain in ends(direction))
-        for direction, label in labels.items()
-    }
-    return ExportedGenerator(sessions, label, ranges), preparation
+    if len({(label.architecture, label.intensities) for _, label in graphs.values()}) > 1:
+        raise UserError(
+            f"the files in {path} are of different models; export both directions again"
+        )
+    return generator, preparation
 
 
 def _files(path: Path) -> list[Path]:
@@ -255,35 +216,21 @@ def _files(path: Path) -> list[Path]:
     return [file for file in named if file.is_file()]
 
 
-def open_session(path: Path, device: str | None = None) -> Any:
-    """An onnxruntime session for a file, with as many threads as PyTorch has.
+def _open(path: Path, device: str | None) -> Any:
+    """An onnxruntime session on a device.
 
     Raises:
         UserError: onnxruntime isn't there, or can't load the file or use the device.
     """
-    try:
+    wanted = [PROVIDERS[device or "cuda"]]
+    if find_spec("onnxruntime"):
         import onnxruntime
-    except ImportError as error:
-        raise UserError(
-            f"{path} needs the package onnxruntime: pip install 'revgan[export]'"
-        ) from error
-    available = onnxruntime.get_available_providers()
-    providers = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider"]}
-    if device is None:
-        wanted = [name for name in (*providers["cuda"], *providers["cpu"]) if name in available]
-    else:
-        wanted = providers.get(device, [device])
-    if not set(wanted) <= set(available):
-        raise UserError(
-            f"onnxruntime can't run {path} on --device {device} here; use --device cpu, or the "
-            "model folder that the file was made from"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # errors are raised as well
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=wanted)
-    except Exception as error:  # of many kinds, which onnxruntime doesn't document
-        raise UserError(
-            f"onnxruntime can't load {path} ({one_line(error, 200)}); export it again"
-        ) from error
+
+        if wanted[0] not in onnxruntime.get_available_providers():
+            if device is not None:
+                raise UserError(
+                    f"onnxruntime can't run {path} on --device {device} here; give --device cpu, "
+                    "or the model folder that the file was made from"
+                )
+            wanted = [CPU]
+    return open_session(path, wanted)

@@ -57,7 +57,8 @@ def _in_parts(
     progress: Progress | None,
 ) -> Tensor:
     """As `translate_padded`, but of one sample, and always in parts."""
-    result = x.new_empty(generator.channels(direction)[1], *x.shape[1:], dtype=computed_in(generator))
+    shape = generator.channels(direction)[1], *x.shape[1:]
+    result = x.new_empty(shape, dtype=computed_in(generator))
 
     def read(window: Window) -> Tensor:
         return x[(slice(None), *window)]

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,6 +20,7 @@ from revgan.networks.building import GENERATORS
 from revgan.networks.config import USE_OF_MEMORY
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
+from revgan.networks.stored import require_shapes
 from revgan.plain_yaml import LARGEST, parse_yaml
 
 WEIGHTS = "model.safetensors"
@@ -97,6 +99,8 @@ def load_generator(folder: Path) -> TwoWayGenerator:
             )
     try:
         kind, arguments = read_architecture(folder / ARCHITECTURE)
+        with torch.device("meta"):  # takes no memory, whatever sizes the configuration declares
+            require_shapes(folder / WEIGHTS, MODELS[kind](**arguments).state_dict())
         generator = MODELS[kind](**arguments)
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
