@@ -2,9 +2,9 @@
 
     python benchmarks/export.py --output benchmarks/results/export-cpu
 
-Every preset's generator, with fresh weights, becomes an ONNX file in both directions. onnxruntime runs
-each on random images or volumes of three sizes, odd ones too, beside PyTorch. Then the two take turns
-at larger ones, on the same threads.
+Every preset's generator, with fresh weights, becomes an ONNX file in both directions. onnxruntime
+runs each on random images or volumes of three sizes, odd ones too, beside PyTorch. Then the two
+take turns at larger ones, on the same threads.
 """
 
 import argparse

@@ -161,7 +161,7 @@ def test_a_file_that_differs_is_not_kept(photos, tmp_path, monkeypatch):
     tolerance = files.TOLERANCES["float16"]
     monkeypatch.setitem(files.TOLERANCES, "float16", CLOSE)
     options = ExportOptions("pt2", precision="float16")
-    with pytest.raises(UserError, match="model.pt2 was not written, as it differs") as error:
+    with pytest.raises(UserError, match=r"model\.pt2 was not written, as it differs") as error:
         export_model(photos, tmp_path / "model.pt2", "AtoB", options)
     assert not list(tmp_path.iterdir())
     (difference,) = re.findall(r"by (\d\S*) of", str(error.value))
