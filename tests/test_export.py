@@ -61,7 +61,8 @@ VOLUMES = Preparation(Intensity((0.0, -1000.0), (10.0, 2000.0)), Intensity(5, 25
 
 @pytest.fixture(scope="module")
 def volumes():
-    return translator(3, (2, 1), VOLUMES, norm="none", last_kernel=1, identity_start=True)
+    thin = {"downsamplings": (1, 1, 0), "last_kernel": 1}  # along the last axis
+    return translator(3, (2, 1), VOLUMES, norm="none", identity_start=True, **thin)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_a_file_says_what_it_takes(of_photos):
     assert said["direction"] == "BtoA"
     assert [int(said[f"{end}_channels"]) for end in ("input", "output")] == [1, 3]
     assert ast.literal_eval(said["input_range"]) == [-1, 1]
-    assert (said["size_multiple"], said["min_size"]) == ("2", "4")
+    assert (said["size_multiples"], said["min_sizes"]) == ("[2, 2]", "[4, 4]")
 
 
 def test_values_of_files_go_in_and_come_out(volumes, of_volumes):
@@ -150,9 +151,9 @@ def test_the_command_writes_a_file_that_runs_in_pytorch(photos, tmp_path, capsys
     save_generator(photos.generator, tmp_path / "model")
     assert main(["export", str(tmp_path / "model"), str(tmp_path / "model.pt2")]) == 0
     assert "model.pt2: AtoB, within " in capsys.readouterr().out
-    metadata = {"direction": "", "size_multiple": ""}
+    metadata = {"direction": "", "size_multiples": ""}
     program = torch.export.load(tmp_path / "model.pt2", extra_files=metadata)
-    assert (metadata["direction"], metadata["size_multiple"]) == ("AtoB", "2")
+    assert (metadata["direction"], metadata["size_multiples"]) == ("AtoB", "[2, 2]")
     x = torch.rand(1, 3, 26, 38) * 2 - 1
     torch.testing.assert_close(program.module()(x), photos(x), rtol=0, atol=2 * CLOSE)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def compare(
             _cut(generator.config, unit, LONGEST[generator.spatial_dims], exact=not any_size)
         )
         for unit in units
-        if min(unit.shape[1:]) >= generator.config.min_size
+        if all(map(ge, unit.shape[1:], generator.config.min_sizes(generator.spatial_dims)))
     ]
     return Difference(float(np.max(random)), float(np.max(real)) if real else None, len(real))
 
@@ -110,9 +111,10 @@ def compare(
 def _sizes(config: GeneratorConfig, spatial_dims: int, *, odd: bool) -> Iterator[tuple[int, ...]]:
     """Three sizes, whose axes differ."""
     for number, cells in enumerate(CELLS):
+        limits = config.min_sizes(spatial_dims), config.size_multiples(spatial_dims)
         yield tuple(
-            config.min_size + (cells + axis) * config.size_multiple + (number + axis if odd else 0)
-            for axis in range(spatial_dims)
+            least + (cells + axis) * multiple + (number + axis if odd else 0)
+            for axis, (least, multiple) in enumerate(zip(*limits, strict=True))
         )
 
 
@@ -139,9 +141,10 @@ def _cut(
 ) -> NDArray[np.float32]:
     """The middle of a scan; of sizes that the generator takes, if `exact`."""
     window = []
-    for size in unit.shape[1:]:
+    sizes = unit.shape[1:]
+    for size, multiple in zip(sizes, config.size_multiples(len(sizes)), strict=True):
         side = min(size, longest)
         if exact:
-            side -= side % config.size_multiple
+            side -= side % multiple
         window.append(slice((size - side) // 2, (size - side) // 2 + side))
     return np.ascontiguousarray(unit[:, *window])

@@ -98,12 +98,12 @@ def program(one_way: OneWay) -> ExportedProgram:
     """
     generator = one_way.generator
     config, dims = generator.config, generator.spatial_dims
-    multiple, least = config.size_multiple, config.min_size
+    limits = list(zip(config.size_multiples(dims), config.min_sizes(dims), strict=True))
     # Two samples, and sizes that differ: PyTorch takes 1 for a constant.
-    sizes = [least + (2 + axis) * multiple for axis in range(dims)]
+    sizes = [least + (2 + axis) * multiple for axis, (multiple, least) in enumerate(limits)]
     example = torch.zeros(2, generator.channels(one_way.direction)[0], *sizes)
     shape: dict[int, Any] = {0: Dim("batch", min=1, max=LARGEST_SIZE)}
-    for axis, name in enumerate(AXES[dims], start=2):
+    for axis, (name, (multiple, least)) in enumerate(zip(AXES[dims], limits, strict=True), start=2):
         cells = Dim(f"{name}_cells", min=least // multiple, max=LARGEST_SIZE)
         shape[axis] = multiple * cells if multiple > 1 else cells
     with torch.no_grad(), quiet():

@@ -1,6 +1,6 @@
 """A graph as an ONNX file that takes images or volumes of any size."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def write_onnx(
         exported = torch.onnx.export(program, dynamo=True, verbose=False)
     assert exported is not None
     model = exported.model_proto
-    _pad_inside(model.graph, config.size_multiple, spatial_dims)
+    _pad_inside(model.graph, config.size_multiples(spatial_dims))
     _name_axes(model.graph, AXES[spatial_dims])
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, dict(metadata))
@@ -68,8 +68,8 @@ def write_onnx(
     onnx.save(model, path)
 
 
-def _pad_inside(graph: Any, multiple: int, spatial_dims: int) -> None:
-    """Lets a graph take any size: it mirrors borders up to the next multiple, and cuts them off.
+def _pad_inside(graph: Any, multiples: Sequence[int]) -> None:
+    """Lets a graph take any size: it mirrors borders up to the next multiples, and cuts them off.
 
     As `padding_for` has it: of n more positions, n // 2 are in front.
     """
@@ -93,13 +93,13 @@ def _pad_inside(graph: Any, multiple: int, spatial_dims: int) -> None:
             operator, inputs, [output], name=f"padding/{operator}/{output}", **attributes
         )
 
-    axes = constant("axes", list(range(2, 2 + spatial_dims)))
-    side, two = constant("multiple", [multiple]), constant("two", [2])
+    axes = constant("axes", list(range(2, 2 + len(multiples))))
+    sides, two = constant("multiples", list(multiples)), constant("two", [2])
     none = constant("none", [0, 0])
     first = [
         node("Shape", [INPUT], "sizes", start=2),
         node("Neg", ["sizes"], "negative"),
-        node("Mod", ["negative", side], "more"),
+        node("Mod", ["negative", sides], "more"),
         node("Div", ["more", two], "front"),
         node("Sub", ["more", "front"], "back"),
         node("Concat", [none, "front", none, "back"], "amounts", axis=0),

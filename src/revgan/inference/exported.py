@@ -75,16 +75,17 @@ class Label:
         """What `read` reads, and the same in numbers for other programs."""
         from revgan import __version__
 
+        config, dims = self.outline.config, self.outline.spatial_dims
         channels = self.outline.channels(self.direction)
         ranges = self.ranges or (Intensity(-1, 1), Intensity(-1, 1))
         numbers = {
-            "spatial_dims": self.outline.spatial_dims,
+            "spatial_dims": dims,
             "input_channels": channels[0],
             "output_channels": channels[1],
             "input_range": [ranges[0].low, ranges[0].high],
             "output_range": [ranges[1].low, ranges[1].high],
-            "size_multiple": self.outline.config.size_multiple,
-            "min_size": self.outline.config.min_size,
+            "size_multiples": list(config.size_multiples(dims)),
+            "min_sizes": list(config.min_sizes(dims)),
         }
         return {
             "revgan": __version__,
