@@ -2,10 +2,13 @@
 
 import ast
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from revgan.cli import main
 from revgan.data.formats import Scan
@@ -26,6 +29,8 @@ pytest.importorskip("onnxscript")
 CLOSE = 1e-4
 """Sums in another order tip numbers on the grid of 2**-16, and norms amplify that."""
 
+DOCS = Path(__file__).parent.parent / "docs"
+
 SMALL = {"width": 4, "depth": 1, "downsamplings": 1, "first_kernel": 3, "memory": "naive"}
 OFF = (slice(None), 0, 0)
 """Where nothing was measured, of a volume."""
@@ -45,13 +50,13 @@ def run(path, x):
 
 @pytest.fixture(scope="module")
 def photos():
-    return translator(2, (3, 1))
+    return translator(2, (3, 3))
 
 
 @pytest.fixture(scope="module")
 def of_photos(photos, tmp_path_factory):
     path = tmp_path_factory.mktemp("photos") / "model.onnx"
-    real = np.random.default_rng(1).integers(0, 256, (1, 30, 40), np.uint8)
+    real = np.random.default_rng(1).integers(0, 256, (3, 30, 40), np.uint8)
     sample = Scan(real, None, None, real.dtype)
     return path, export_model(photos, path, "BtoA", ExportOptions(), [sample])
 
@@ -77,7 +82,7 @@ def test_an_onnx_file_takes_batches_of_any_size(photos, of_photos):
     assert difference.largest < CLOSE
     assert difference.count == 1
     for sizes in ((32, 32), (31, 46), (64, 21)):
-        batch = torch.rand(2, 1, *sizes) * 2 - 1
+        batch = torch.rand(2, 3, *sizes) * 2 - 1
         expected = torch.stack([photos(x, "BtoA") for x in batch]).numpy()
         np.testing.assert_allclose(run(path, batch.numpy()), expected, rtol=0, atol=2 * CLOSE)
 
@@ -90,12 +95,24 @@ def test_a_file_says_what_it_takes(of_photos):
         [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*model.graph.input, *model.graph.output)
     ]
-    assert shapes == [["batch", 1, "height", "width"], ["batch", 3, "height", "width"]]
+    assert shapes == [["batch", 3, "height", "width"]] * 2
     said = {each.key: each.value for each in model.metadata_props}
     assert said["direction"] == "BtoA"
-    assert [int(said[f"{end}_channels"]) for end in ("input", "output")] == [1, 3]
+    assert [int(said[f"{end}_channels"]) for end in ("input", "output")] == [3, 3]
     assert ast.literal_eval(said["input_range"]) == [-1, 1]
     assert (said["size_multiples"], said["min_sizes"]) == ("[2, 2]", "[4, 4]")
+
+
+def test_the_script_of_the_docs_needs_no_revgan(of_photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(of_photos[0], "model.onnx")
+    photo = np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
+    Image.fromarray(photo).save("photo.png")
+    (script,) = re.findall(r"```python\n(.*?)```", (DOCS / "export.md").read_text("utf-8"), re.S)
+    assert "revgan" not in script
+    exec(script, {})
+    expected = Translator.from_pretrained("model.onnx")(photo, "BtoA")
+    assert np.array_equal(np.asarray(Image.open("translated.png")), expected)
 
 
 def test_values_of_files_go_in_and_come_out(volumes, of_volumes):

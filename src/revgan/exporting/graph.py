@@ -43,7 +43,8 @@ class OneWay(nn.Module):
     ) -> None:
         super().__init__()
         self.generator, self.direction = generator, direction
-        self.before, self.after = nn.Identity(), nn.Identity()
+        self.before: nn.Module = nn.Identity()
+        self.after: nn.Module = nn.Identity()
         if scaling is not None:
             assert fill is not None
             before, after = scaling
@@ -57,6 +58,9 @@ class OneWay(nn.Module):
 
 class _Linear(nn.Module):
     """Holds the middle and half the width of a range of intensities, per channel if they differ."""
+
+    middle: Tensor
+    reach: Tensor
 
     def __init__(self, intensity: Intensity, spatial_dims: int) -> None:
         super().__init__()

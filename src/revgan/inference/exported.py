@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from revgan.data.intensity import Intensity, PerScan, linear
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
@@ -143,9 +143,9 @@ class ExportedGenerator(TwoWayGenerator):
 
     def __init__(self, graphs: Mapping[Direction, tuple[Any, Label]]) -> None:
         outline = next(label.outline for _, label in graphs.values())
-        self.model = outline.model
-        channels = outline.in_channels, outline.out_channels
-        self._build(outline.config, outline.spatial_dims, *channels)
+        nn.Module.__init__(self)
+        self.config, self.spatial_dims = outline.config, outline.spatial_dims
+        self.in_channels, self.out_channels = outline.in_channels, outline.out_channels
         self.directions = tuple(graphs)
         self._graphs = dict(graphs)
 
