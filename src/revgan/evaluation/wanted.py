@@ -27,10 +27,12 @@ class ScoreOptions:
         segmenter: judges photos made from label maps: a file, or `UNET`; None for none.
         distributions: the features by which sets of images are compared.
         lpips: whether to compute LPIPS for each image.
+        trust: whether the segmenter's file may run its maker's code.
         data_range: of PSNR and SSIM, in the files' units.
     """
 
     segmenter: str | None = None
     distributions: tuple[Distribution, ...] = ()
     lpips: bool = False
+    trust: bool = False
     data_range: DataRange = "auto"
