@@ -82,7 +82,8 @@ class Translator:
             UserError: there is no model, or it can't be loaded.
         """
         if is_exported(Path(folder)):
-            return cls(*load_exported(Path(folder), None if device is None else str(device)), windows)
+            on = None if device is None else str(device)
+            return cls(*load_exported(Path(folder), on), windows)
         stored = StoredModel.find(folder)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
