@@ -20,12 +20,12 @@ from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values, W
 from revgan.data.formats.files import OpenScan
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import mark, missing_in, nodata_for, with_nan
+from revgan.data.placing import Lattice, Move, Read
 from revgan.data.scratch import Scratch
+from revgan.data.tiling import tiles, whole
 from revgan.directions import Direction
 from revgan.errors import UserError
-from revgan.inference.fields import tiles, whole
 from revgan.inference.parts import padding_for, translate_parts
-from revgan.inference.placing import Lattice, Move, Read
 from revgan.inference.windows import Progress
 
 if TYPE_CHECKING:
