@@ -34,8 +34,8 @@ from revgan.data.formats import Header
 from revgan.data.formats.contract import Ground
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import Preparation
-from revgan.environment import cpu_model, library_versions
 from revgan.data.tiling import tiles, whole
+from revgan.environment import cpu_model, library_versions
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator
 

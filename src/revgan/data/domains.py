@@ -58,7 +58,7 @@ class Domain:
 
         It is NaN where nothing was measured.
         """
-        unit = self._mapping(scan).to_unit(scan.values)
+        unit = self._mapping(scan).to_unit(np.asarray(scan.values))
         missing = scan.missing
         if missing is not None:
             unit[missing] = np.nan

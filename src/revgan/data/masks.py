@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.formats import read, suffixes
+from revgan.data.formats import suffixes
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError, notice
 
@@ -42,7 +42,7 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
         UserError: it can't be read, has another shape than the scan, or is empty.
     """
     shape = domain.shape(ref)
-    file = read(path, len(shape))
+    file = ScanRef(path, block=ref.block).read(len(shape))
     recipe = replace(domain.store.recipe, channels=None, flat=True)
     inside = recipe.apply(
         replace(file, values=(file.values > 0).astype(np.uint8), nodata=None), path

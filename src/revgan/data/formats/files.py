@@ -375,13 +375,21 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """Cuts a part of a scan, which keeps its place in space."""
-    starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    part = replace(scan, values=scan.values[:, *window])
-    if scan.affine is not None:
-        part = replace(part, affine=_moved(scan.affine, starts))
-    if scan.ground is not None:
-        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
-    return part
+    part = header_of_part(scan.header, window)
+    return replace(scan, values=scan.values[:, *window], affine=part.affine, ground=part.ground)
+
+
+def header_of_part(header: Header, window: Window) -> Header:
+    """The header of a part of a scan, at its place; without what a family keeps of the whole."""
+    ranges = [range(*part.indices(size)) for part, size in zip(window, header.shape, strict=True)]
+    starts, affine, ground = [part.start for part in ranges], header.affine, header.ground
+    return replace(
+        header,
+        shape=tuple(map(len, ranges)),
+        affine=None if affine is None else _moved(affine, starts),
+        ground=None if ground is None else replace(ground, affine=_moved(ground.affine, starts)),
+        source=None,
+    )
 
 
 def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
