@@ -73,7 +73,7 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
         folder = _aligned(folder, config)
     if config.blocks is not None:
         shares: dict[SplitName, float] = {"test": config.test_share, "val": config.val_share}
-        cutting = Cutting(config.blocks, config.crop, config.file_dims, shares)
+        cutting = Cutting(config.blocks, max(config.crop_sizes), config.file_dims, shares)
         folder = in_blocks(folder, cutting, paired=paired)
     return folder if config.slices is None else sliced(folder, config.slices)
 
