@@ -44,9 +44,8 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
     shape = domain.shape(ref)
     file = ScanRef(path, block=ref.block).read(len(shape))
     recipe = replace(domain.store.recipe, channels=None, flat=True)
-    inside = recipe.apply(
-        replace(file, values=(file.values > 0).astype(np.uint8), nodata=None), path
-    ).values
+    above = replace(file, values=(file.values > 0).astype(np.uint8), nodata=None)
+    inside = np.asarray(recipe.apply(above, path).values)
     if inside.shape != (1, *shape):
         raise UserError(
             f"{path} has the shape {inside.shape}, but as the mask of {ref} it must have "

@@ -31,7 +31,6 @@ class Source(Protocol):
     Attributes:
         header: what is known of it without its values.
         windowed: whether reading a window reads little more.
-        masked: whether `read` puts NaN where a mask beside the values says so.
     """
 
     @property
@@ -40,25 +39,13 @@ class Source(Protocol):
     @property
     def windowed(self) -> bool: ...
 
-    @property
-    def masked(self) -> bool: ...
-
     def read(self, window: Window | None = None) -> Values:
         """The values (C, *window) of a part, by default of all."""
 
 
 def scan_of(source: Source) -> Scan:
     """All of a source."""
-    header = source.header
-    return Scan(
-        source.read(),
-        header.affine,
-        header.source,
-        header.dtype,
-        header.ground,
-        header.nodata,
-        header.names,
-    )
+    return Scan.of(source.read(), source.header)
 
 
 class _Made(ABC):
@@ -70,10 +57,6 @@ class _Made(ABC):
     @property
     def windowed(self) -> bool:
         return self._source.windowed
-
-    @property
-    def masked(self) -> bool:
-        return self._source.masked
 
     @abstractmethod
     def read(self, window: Window | None = None) -> Values:
@@ -154,10 +137,6 @@ class Stacked(_Made):
     def windowed(self) -> bool:
         return all(source.windowed for source in self._sources)
 
-    @property
-    def masked(self) -> bool:
-        return any(source.masked for source in self._sources)
-
     def read(self, window: Window | None = None) -> Values:
         return np.concatenate(
             [_with_nodata(each.read(window), each.header, self.header) for each in self._sources]
@@ -172,14 +151,16 @@ class Aligned(_Made):
         moves = not on_same_grid(header, to, name)
         if moves:
             header = replace(
-                header, shape=to.shape, affine=to.affine, ground=to.ground, nodata=None
+                header,
+                shape=to.shape,
+                affine=to.affine,
+                ground=to.ground,
+                nodata=None,
+                source=None,
+                masked=True,  # what the scan doesn't cover is NaN
             )
         super().__init__(source, header)
         self._to, self._name, self._nearest, self._moves = to, name, nearest, moves
-
-    @property
-    def masked(self) -> bool:
-        return self._moves or self._source.masked
 
     def read(self, window: Window | None = None) -> Values:
         if not self._moves:
@@ -226,6 +207,7 @@ def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         dtype=dtype,
         names=names if len(names) == channels else (),
         nodata=nodata,
+        masked=any(header.masked for header in headers),
     )
 
 

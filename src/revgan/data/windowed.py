@@ -77,7 +77,7 @@ class Windowed:
 
     def _dtype(self, source: Source, move: Move) -> np.dtype[Any]:
         header = source.header
-        gaps = source.masked or header.nodata != self.nodata(header)
+        gaps = header.masked or header.nodata != self.nodata(header)
         whole_numbers = header.dtype.kind in "biu" and header.dtype.itemsize <= 4
         return header.dtype if whole_numbers and not (gaps or move.interpolates) else _FLOAT
 

@@ -130,7 +130,7 @@ def _found(source: Path, dims: int, wishes: Wishes) -> Scans:
     for path in paths:
         if not Path(path).exists() and not wildcards(path):
             raise UserError(f"{path} does not exist; give a file or a folder")
-    looking = {"recursive": wishes.recursive, "selection": wishes.selection}
+    looking: dict[str, Any] = {"recursive": wishes.recursive, "selection": wishes.selection}
     if source.exists() and not wishes.stack:
         return given_scans(source, dims, **looking)
     return domain_scans(Path(), paths, dims, **looking)[1]

@@ -204,7 +204,7 @@ class FileJob:
                     translator.to_unit(values, source.nodata, mapping, direction)
                 )
 
-            may_lack = source.nodata is not None or source.dtype.kind == "f" or self._file.masked
+            may_lack = source.nodata is not None or source.dtype.kind == "f" or source.masked
 
             def write(values: Values, window: Window) -> None:
                 nowhere = None

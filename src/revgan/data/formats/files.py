@@ -57,13 +57,6 @@ class OpenScan:
         self.header = reader.header
         self.windowed = reader.windowed
 
-    @property
-    def masked(self) -> bool:
-        """Whether a mask beside the values says where something was measured."""
-        corner = (slice(0, 1),) * len(self.header.shape)
-        with _blaming(self._path):
-            return self._reader.measured(corner) is not None
-
     def read(self, window: Window | None = None) -> Values:
         """Reads the values (C, *window) of a part of the scan, by default all, in the file's units.
 
@@ -94,16 +87,7 @@ class OpenScan:
         Raises:
             UserError: as `read`.
         """
-        header = self.header
-        return Scan(
-            self.read(),
-            header.affine,
-            header.source,
-            header.dtype,
-            header.ground,
-            header.nodata,
-            header.names,
-        )
+        return Scan.of(self.read(), self.header)
 
 
 class _Picked(Reader):
@@ -312,6 +296,8 @@ def write(path: Path | str, values: Values, like: Header) -> None:
     """
     if values.shape[1:] != like.shape:
         raise ValueError(f"values are {values.shape}, not on the grid of {like.shape}")
+    if like.masked and values.dtype.kind == "f" and like.dtype.kind != "f":
+        values = np.where(np.isnan(values).all(axis=0), 0, values)  # the mask says so
     values = stored(values, like.dtype)
     with create(path, like.of(values)) as file:
         file.write(values)
