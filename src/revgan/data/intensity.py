@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats import Values
+from revgan.data.large import Unread
 from revgan.data.survey import Channel, Survey
 from revgan.errors import UserError
 
@@ -145,7 +146,7 @@ class Intensity:
         """The type of this domain's files; None if it isn't known."""
         return np.dtype(self.dtype) if self.dtype else None
 
-    def of_scan(self, arrays: Iterable[Values]) -> "Intensity":
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> "Intensity":
         """The mapping of one scan: this one, whatever the scan."""
         return self
 
@@ -227,7 +228,7 @@ class TypeRange:
         photos = [np.dtype(np.uint8), np.dtype(np.uint16)]
         return source if source is not None and source in photos and own in photos else own
 
-    def of_scan(self, arrays: Iterable[Values]) -> "TypeRange":
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> "TypeRange":
         """The mapping of one scan: this one, whatever the scan."""
         return self
 
@@ -249,7 +250,7 @@ class PerScan:
     config: IntensityConfig
     typical: Intensity
 
-    def of_scan(self, arrays: Iterable[Values]) -> Intensity:
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> Intensity:
         """The mapping of one scan.
 
         Args:
@@ -345,7 +346,9 @@ def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
     return rounded.astype(dtype)
 
 
-def fit_intensity(config: IntensityConfig, arrays: Iterable[Values], scans: int = 1) -> Intensity:
+def fit_intensity(
+    config: IntensityConfig, arrays: Iterable[Values | Unread], scans: int = 1
+) -> Intensity:
     """Finds one mapping for all training scans of a domain.
 
     Percentiles are taken from a sample of each scan (see `Survey`), mean and standard deviation

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from revgan.data.scratch import Scratch, Window
+from revgan.data.tiling import positions, tiles, whole
 from revgan.directions import Direction
-from revgan.inference.fields import Field, Local, Pointwise, Stored, positions, tiles, whole
+from revgan.inference.fields import Field, Local, Pointwise, Stored
 from revgan.inference.windows import Progress, reach
 from revgan.networks import ResnetGenerator, ResnetPair, RevGenerator, TwoWayGenerator
 from revgan.networks.axes import PerAxis

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from revgan.data.scratch import Scratch, Window
+from revgan.data.tiling import whole
 from revgan.directions import Direction
 from revgan.inference.exact import Evaluation, ExactTranslation, Fields, computed_in
 from revgan.inference.exported import ExportedGenerator
-from revgan.inference.fields import Field, Given, Held, Pointwise, whole
+from revgan.inference.fields import Field, Given, Held, Pointwise
 from revgan.inference.windows import Progress, Windows, translate_windows, window_axes
 from revgan.memory import format_bytes
 from revgan.networks import GeneratorConfig, TwoWayGenerator
