@@ -36,7 +36,8 @@ class MaskRecipe(Recipe):
         scan = replace(mask, values=inside, dtype=inside.dtype, nodata=None)
         prepared = self.apply(scan, ref.path)
         values = (prepared.values >= 0.5).astype(np.uint8)
-        if not values.any() and ref.plane is None:  # slices at the ends may be empty
+        # Slices and blocks at the ends may be empty.
+        if not values.any() and ref.plane is None and ref.block is None:
             raise UserError(
                 f"{ref} is empty where its scan is; give a mask with values above 0 where losses "
                 "count"
@@ -117,5 +118,5 @@ def _mask_of(scan: ScanRef, folder: Path) -> ScanRef:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise UserError(f"{folder} has no mask for {scan}; put it there under the same name")
-    grid = scan.onto or replace(scan, plane=None)
+    grid = scan.onto or replace(scan, plane=None, block=None)
     return replace(scan, path=path, half=None, selection=WHOLE, more=(), onto=grid, nearest=True)
