@@ -115,7 +115,9 @@ def cut(
     }
     if config.train_mask:
         inside = {mask_of(key): mask.cut(box).continued(sizes) for key, mask in masks.items()}
-        cuts |= {name: torch.from_numpy(mask.values > 0) for name, mask in inside.items()}
+        cuts |= {
+            name: torch.from_numpy(np.asarray(mask.values, bool)) for name, mask in inside.items()
+        }
     if config.flip and random.random() < 0.5:
         left_right = scans[first].left_right
         cuts = {key: crop.flip(1 + left_right) for key, crop in cuts.items()}

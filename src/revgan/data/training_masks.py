@@ -32,10 +32,11 @@ class MaskRecipe(Recipe):
         """
         mask = ref.read(self.config.spatial_dims)
         colours = mask.values[:3] if len(mask.values) == 4 else mask.values  # without alpha
-        inside = (np.nan_to_num(colours) > 0).any(axis=0, keepdims=True).astype(np.uint8)
-        scan = replace(mask, values=inside, dtype=inside.dtype, nodata=None)
+        inside = np.logical_or.reduce(np.nan_to_num(colours) > 0, axis=0, keepdims=True)
+        ones = np.asarray(inside, np.uint8)
+        scan = replace(mask, values=ones, dtype=ones.dtype, nodata=None)
         prepared = self.apply(scan, ref.path)
-        values = (prepared.values >= 0.5).astype(np.uint8)
+        values = np.asarray(np.asarray(prepared.values) >= 0.5, np.uint8)
         # Slices and blocks at the ends may be empty.
         if not values.any() and ref.plane is None and ref.block is None:
             raise UserError(

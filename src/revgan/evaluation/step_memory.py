@@ -28,8 +28,8 @@ def compare_memory(
     if device.type not in ("cpu", "cuda") or not comparable:
         return None
     # Another network's memory isn't what is compared, and its class needs trust.
-    own = {"feature_weight": 0.0, "feature_network": None, "feature_class": None}
-    config = replace(config, losses=replace(config.losses, **own))
+    own = replace(config.losses, feature_weight=0.0, feature_network=None, feature_class=None)
+    config = replace(config, losses=own)
     spatial_dims, crop = config.data.spatial_dims, config.data.crop
     workload = Workload(config, crop, spatial_dims, data.channels, device.type)
     naive = workload.with_generator(memory="naive", stored_blocks=0, slabs=0)
