@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ Say = Callable[[str], None]
 
 WIDER = {"float16": "float32", "bool": "uint8"}
 """Types that many formats don't have, and the next that holds all their values."""
+
+SCANNED = 1024
+"""Side of the windows in which a file is searched for NaN."""
 
 STEPS = 255
 """Whole numbers that intensities must span to be rounded to them: no coarser than 8 bits."""
@@ -91,7 +95,7 @@ class FileJob:
         with ExitStack() as stack:
             ref = translator.as_trained(self.source, self._direction)
             file = stack.enter_context(ref.open(generator.spatial_dims))
-            self._check(file.header)
+            self._check(file.header, cache(partial(_lacks, file)))
             self._lattice = Lattice.of(file.header, grid)
             padding = padding_for(generator.config, self._lattice.shape)
             sizes = [
@@ -135,8 +139,13 @@ class FileJob:
         """Lets go of the source, where the job ends early."""
         self._files.close()
 
-    def _check(self, header: Header) -> None:
-        """Finds out what is to be written, and refuses what isn't possible before the work."""
+    def _check(self, header: Header, lacks: Callable[[], bool]) -> None:
+        """Finds out what is to be written, and refuses what isn't possible before the work.
+
+        Args:
+            header: of the source.
+            lacks: says whether there are positions in it where nothing was measured.
+        """
         translator, direction = self._translator, self._direction
         kind = KINDS[translator.generator.spatial_dims]
         before, after = translator.channels(direction)
@@ -154,9 +163,9 @@ class FileJob:
         usual = translator.output_type(direction, header.dtype)
         stored = self._dtype or usual or fitting_type(translator, direction, [header.dtype])
         self._stored = stored
-        made = _like(header, after, stored)
+        made = _like(header, after, stored, lacks)
         if stored.name in WIDER and not formats.holds(self.target, made):
-            made = _like(header, after, np.dtype(WIDER[stored.name]))
+            made = _like(header, after, np.dtype(WIDER[stored.name]), lacks)
         if self._resize is not None:
             made = _scaled(made, scaled_sizes(header.shape, self._resize))
         formats.require_holds(self.target, made)
@@ -276,10 +285,11 @@ def fitting_type(
     return np.dtype(np.float32)
 
 
-def _like(header: Header, channels: int, dtype: np.dtype[Any]) -> Header:
+def _like(header: Header, channels: int, dtype: np.dtype[Any], lacks: Callable[[], bool]) -> Header:
     """The header of a file like another, but of its own type."""
     nodata = None
-    if header.nodata is not None or header.dtype.kind == "f":
+    loses_nan = header.dtype.kind == "f" and dtype.kind != "f"
+    if header.nodata is not None or (loses_nan and lacks()):
         nodata = nodata_for(dtype, header.nodata)
     names = header.names if channels == header.channels else ()
     return replace(header, channels=channels, dtype=dtype, nodata=nodata, names=names)
@@ -298,6 +308,13 @@ def _scaled(header: Header, shape: tuple[int, ...]) -> Header:
         ground=None if ground is None else replace(ground, affine=ground.affine @ scale),
         source=header.source if shape == header.shape else None,  # it may number pixels
     )
+
+
+def _lacks(file: Source) -> bool:
+    """Whether a file has positions where all channels are NaN."""
+    everything = whole(file.header.shape)
+    side = SCANNED if file.windowed else max(file.header.shape)
+    return any(np.isnan(file.read(part)).all(axis=0).any() for part in tiles(everything, side))
 
 
 def _windowed(file: Source, scratch: Scratch) -> Read:
