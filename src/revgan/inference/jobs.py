@@ -190,6 +190,7 @@ class FileJob:
     def _translate_parts(self, progress: Progress | None, say: Say) -> None:
         translator, direction, result = self._translator, self._direction, self._result
         assert translator.windows is not None
+        windows = translator.windows.windows
         source = self._file.header
         own = Lattice(source.shape, source.affine)
         there, back = Move(own, self._lattice), Move(self._lattice, own)
@@ -234,14 +235,14 @@ class FileJob:
                 direction,
                 unit,
                 self._lattice.shape,
-                translator.windows,
+                windows,
                 scratch,
                 take,
                 progress,
                 say,
             )
             if moved is not None:
-                for window in tiles(whole(own.shape), translator.windows.size):
+                for window in tiles(whole(own.shape), windows.size):
                     write(back.read(moved.read, window), window)
 
     def _mapping(self, values: Iterable[Values | Unread]) -> IntensityMapping:

@@ -22,7 +22,7 @@ from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
-from revgan.inference.windows import Progress, Windows
+from revgan.inference.windows import Cutting, Progress
 from revgan.networks import TwoWayGenerator
 from revgan.networks.places import StoredModel
 
@@ -55,7 +55,7 @@ class Translator:
         self,
         generator: TwoWayGenerator,
         preparation: Preparation | None = None,
-        windows: Windows | None = None,
+        windows: Cutting | None = None,
     ) -> None:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
@@ -67,7 +67,7 @@ class Translator:
         cls,
         folder: str | Path,
         device: str | torch.device | None = None,
-        windows: Windows | None = None,
+        windows: Cutting | None = None,
     ) -> "Translator":
         """Loads a trained model.
 
