@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import (
-    Family,
     Header,
     Reader,
     Selection,
@@ -19,6 +18,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
+from revgan.data.formats.tiff_family import TiffFamily
 from revgan.data.formats.tiff_pages import cut_page
 from revgan.data.formats.tiff_stacks import GatheringWriter
 from revgan.errors import UserError
@@ -81,32 +81,21 @@ class _StackReader(Reader):
         self._file.close()
 
 
-class TiffStack(Family):
+class TiffStack(TiffFamily):
     """Plain TIFF with several pages."""
 
-    suffixes = (".tif", ".tiff")
     spatial_dims = (3,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
-    special = True
+    claims_damaged = True  # of volumes, there is no other
     instead = ".ome.tif"
 
-    def claims(self, path: Path) -> bool:
-        try:
-            with tifffile.TiffFile(path) as file:
-                return not (file.is_ome or file.is_imagej)
-        except Exception:  # the family that reads it says what is wrong
-            return True
+    def holds(self, path: Path, file: tifffile.TiffFile) -> bool:
+        return not (file.is_ome or file.is_imagej)
 
     def suits(self, path: Path, header: Header) -> bool:
         return isinstance(header.source, StackSource)
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _StackReader(path)
-
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        writer = self.create(path, header)
-        writer.write((slice(None),) * len(header.shape), values)
-        writer.finish()
 
     def create(self, path: Path, header: Header) -> Writer:
         return GatheringWriter(path, header, _write_pages)
