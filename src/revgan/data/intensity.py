@@ -307,6 +307,17 @@ def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
     return Intensity.from_dict(content)
 
 
+def linear(mapping: Intensity | TypeRange) -> Intensity:
+    """The same mapping by its limits; the full range of a type that isn't known is that of photos,
+    0 to 255.
+    """
+    if isinstance(mapping, Intensity):
+        return mapping
+    dtype = np.dtype(mapping.dtype or np.uint8)
+    low, high = _limits(dtype)
+    return Intensity(low, high, clip=False, dtype=dtype.name)
+
+
 def of_type(mapping: IntensityMapping, dtype: np.dtype[Any]) -> IntensityMapping:
     """The mapping of a domain whose files have a given type."""
     if isinstance(mapping, PerScan):

@@ -18,6 +18,7 @@ from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation
 from revgan.data.refs import ScanRef
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
+from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
@@ -59,7 +60,7 @@ class Translator:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
-        self.device = next(generator.parameters()).device
+        self.device = generator.device
 
     @classmethod
     def from_pretrained(
@@ -72,14 +73,19 @@ class Translator:
 
         Args:
             folder: a model folder, which has model.safetensors, config.yaml and intensity.yaml; a
-                run folder, whose model/ is taken; a run's checkpoints/step-N; or the name of a
-                model that comes with the package, unless there is a folder of this name.
+                run folder, whose model/ is taken; a run's checkpoints/step-N; what `revgan export`
+                made, an ONNX file or a folder with AtoB.onnx and BtoA.onnx, which onnxruntime runs;
+                or the name of a model that comes with the package, unless there is a folder of this
+                name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
         Raises:
             UserError: there is no model, or it can't be loaded.
         """
+        if is_exported(Path(folder)):
+            on = None if device is None else str(device)
+            return cls(*load_exported(Path(folder), on), windows)
         stored = StoredModel.find(folder)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -144,9 +150,7 @@ class Translator:
 
     def channels(self, direction: Direction) -> tuple[int, int]:
         """The channels of inputs and of translations in a direction."""
-        of = {"a": self.generator.in_channels, "b": self.generator.out_channels}
-        before, after = ends(direction)
-        return of[before], of[after]
+        return self.generator.channels(direction)
 
     def _translate_tensor(
         self, image: Tensor, direction: Direction, progress: Progress | None
