@@ -7,8 +7,10 @@ from importlib import import_module
 from inspect import isabstract
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from revgan.data.formats.contract import HEAD, KINDS, Family, Header
+from revgan.data.formats.contract import HEAD, Family, Header
+from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
 
 
@@ -22,7 +24,7 @@ def families() -> tuple[Family, ...]:
     return tuple(sorted(found, key=lambda family: not family.special))
 
 
-def _below(family: type[Family]) -> Iterator[type[Family]]:
+def _below(family: type[Any]) -> Iterator[type[Any]]:
     for each in family.__subclasses__():
         yield each
         yield from _below(each)

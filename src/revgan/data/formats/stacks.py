@@ -21,6 +21,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.tiff_family import TiffFamily
 from revgan.data.formats.tiff_pages import cut_page
 from revgan.data.formats.tiff_stacks import GatheringWriter
+from revgan.data.scratch import ScratchArray
 from revgan.errors import UserError
 
 LARGE = 2**31
@@ -104,16 +105,16 @@ class TiffStack(TiffFamily):
         return ["values of bool"] if header.dtype.kind == "b" else []
 
 
-def _write_pages(path: Path, header: Header, canvas: Any) -> None:
+def _write_pages(path: Path, header: Header, values: ScratchArray) -> None:
     """Writes the collected values (C, Z, Y, X) page by page."""
-    channels, depth, height, width = canvas.shape
+    channels, depth, height, width = values.shape
     rgb = channels in (3, 4) and header.dtype in (np.uint8, np.uint16) and header.source.rgb
-    large = canvas.dtype.itemsize * np.prod(canvas.shape, dtype=np.int64) > LARGE
+    large = values.dtype.itemsize * np.prod(values.shape, dtype=np.int64) > LARGE
     extra = channels - (3 if rgb else 1)
 
     def pages() -> Iterator[NDArray[Any]]:
         for z in range(depth):
-            page = canvas.read((slice(None), slice(z, z + 1), slice(None), slice(None)))[:, 0]
+            page = values.read((slice(z, z + 1), slice(None), slice(None)))[:, 0]
             yield np.moveaxis(page, 0, -1) if channels > 1 else page[0]
 
     samples = (channels,) if channels > 1 else ()
