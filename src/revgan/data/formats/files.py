@@ -53,8 +53,8 @@ class OpenScan:
         """Reads the values (C, *window) of a part of the scan, by default all, in the file's units.
 
         They have the file's type, in the machine's byte order; float32 where the file scales
-        integers, and where a mask beside the values says that some were not measured: these are NaN
-        then. Formats with tiles, strips or no compression read only what the window needs.
+        integers. Where a mask beside the values says that some were not measured, these are NaN,
+        and all are floats that can hold the file's type: float32, or float64. Formats with tiles, strips or no compression read only what the window needs.
 
         Raises:
             UserError: the file is damaged, or values are infinite or beyond float32.
@@ -70,7 +70,8 @@ class OpenScan:
                 "nothing was measured"
             )
         if measured is not None and not measured.all():
-            values = np.where(measured, values.astype(np.float32), np.float32(np.nan))
+            known = values.astype(np.result_type(values.dtype, np.float32))
+            values = np.where(measured, known, known.dtype.type(np.nan))
         return values
 
     def scan(self) -> Scan:

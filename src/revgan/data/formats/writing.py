@@ -179,17 +179,18 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
     """
     if values.dtype.kind in "biu" or values.dtype == dtype:
         return values
-    values = values.astype(np.float32, copy=False)
     if dtype.kind not in "iu":
-        return values
-    rounded = np.rint(values)
+        return values.astype(np.float32, copy=False)
+    if values.dtype != np.float64:
+        values = values.astype(np.float32, copy=False)
+    rounded, kind = np.rint(values), values.dtype.type
     limits = np.iinfo(dtype)
-    lowest, highest = np.float32(limits.min), np.float32(limits.max)
+    lowest, highest = kind(limits.min), kind(limits.max)
     fits = lowest <= rounded.min() and rounded.max() <= highest  # false for NaN
     if not fits or (np.ptp(values) < MIN_STEPS and not np.array_equal(rounded, values)):
-        return values
+        return values.astype(np.float32, copy=False)
     if int(highest) > limits.max:  # float32 rounds 2**31 - 1 to 2**31
-        highest = np.nextafter(highest, np.float32(0))
+        highest = np.nextafter(highest, kind(0))
     return np.minimum(rounded, highest, out=rounded).astype(dtype)
 
 
