@@ -54,7 +54,8 @@ class OpenScan:
 
         They have the file's type, in the machine's byte order; float32 where the file scales
         integers. Where a mask beside the values says that some were not measured, these are NaN,
-        and all are floats that can hold the file's type: float32, or float64. Formats with tiles, strips or no compression read only what the window needs.
+        and all are floats that can hold the file's type: float32, or float64. Formats with tiles,
+        strips or no compression read only what the window needs.
 
         Raises:
             UserError: the file is damaged, or values are infinite or beyond float32.
