@@ -96,7 +96,7 @@ class FileJob:
         with ExitStack() as stack:
             ref = translator.as_trained(self.source, self._direction)
             file = stack.enter_context(ref.open(generator.spatial_dims))
-            self._check(file.header, cache(partial(_lacks, file)))
+            self._check(file)
             self._lattice = Lattice.of(file.header, grid)
             padding = padding_for(generator.config, self._lattice.shape)
             sizes = [
@@ -140,13 +140,9 @@ class FileJob:
         """Lets go of the source, where the job ends early."""
         self._files.close()
 
-    def _check(self, header: Header, lacks: Callable[[], bool]) -> None:
-        """Finds out what is to be written, and refuses what isn't possible before the work.
-
-        Args:
-            header: of the source.
-            lacks: says whether there are positions in it where nothing was measured.
-        """
+    def _check(self, file: Source) -> None:
+        """Finds out what is to be written, and refuses what isn't possible before the work."""
+        header, lacks = file.header, cache(partial(_lacks, file))
         translator, direction = self._translator, self._direction
         kind = KINDS[translator.generator.spatial_dims]
         before, after = translator.channels(direction)
