@@ -115,7 +115,7 @@ class WindowOptions:
         window: a side in pixels or voxels; "whole" for one pass, whatever it takes; "auto" for one
             pass if it fits the device's free memory, else the largest windows that fit.
         overlap: see `Windows`.
-        statistics: likewise.
+        statistics: see `Windows`.
     """
 
     window: str = "auto"

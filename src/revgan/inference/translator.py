@@ -387,7 +387,7 @@ class Translator:
     def as_trained(self, ref: ScanRef, direction: Direction) -> ScanRef:
         """A scan, of whose files what training read is read, but for what the user says.
 
-        What training read is no wish where a file's format doesn't have it; nor are the channels
+        What training read doesn't count where a file's format doesn't have it; nor are the channels
         where a file has only as many as the model takes.
 
         Args:
@@ -428,7 +428,7 @@ class Translator:
         Args:
             source: a file, or a folder that is a scan; or several on one grid, whose channels are
                 stacked.
-            target: likewise.
+            target: the file to write, or a folder for a DICOM series.
             direction: "AtoB" or "BtoA".
             progress: called after each window, if there are several.
             selection: which part of the source is meant.
