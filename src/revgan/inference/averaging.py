@@ -96,7 +96,7 @@ class AveragedJob(FileJob):
         """Looks at the source, and refuses what isn't possible before the work."""
         first = self._translator
         with first.as_trained(self.source, self._direction).open(first.file_dims) as source:
-            self._check(source.header)
+            self._check(source)
         if self._spread is not None:
             formats.require_holds(self._spread, self._of_spread)
 
