@@ -9,27 +9,20 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from torch import Tensor
 
-from revgan.data.domains import DataSet, spread
-from revgan.data.formats import Affine
+from revgan.data.domains import DataSet
 from revgan.data.labels import FILE
 from revgan.directions import DIRECTIONS, Direction, back
 from revgan.environment import library_versions
 from revgan.errors import UserError
+from revgan.evaluation.cases import Case, Kind, make_case, room
 from revgan.evaluation.label_scorers import ClassScorer
-from revgan.evaluation.report import (
-    ClassTable,
-    Example,
-    MemoryComparison,
-    ReportContent,
-    write_report,
-)
+from revgan.evaluation.report import ClassTable, MemoryComparison, ReportContent, write_report
 from revgan.evaluation.results import Results
 from revgan.evaluation.scorers import Sample, Scorer
 from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, rows_to_json
 from revgan.evaluation.wanted import ModelChoice, ScoreOptions
-from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
@@ -47,9 +40,6 @@ DOMAIN_NAMES = {
     "brain-super-resolution": ("half resolution", "full resolution"),
 }
 """The names of A and B in the built-in sets."""
-
-EXAMPLES = {"images": 8, "volumes": 4}
-"""How many examples the report shows per direction."""
 
 TITLES = {
     "test": "Distance to the truth",
@@ -92,14 +82,14 @@ class Evaluation:
     Attributes:
         tables: the rows of all tables that have any, by the keys of `TITLES`.
         classes: each class's intersection over union, for "labels" and "segmenter".
-        examples: what the report shows, by direction.
+        cases: the test scans as the report shows them, by direction.
         tested: the identities of the test images or volumes, by direction.
         items: "images" or "volumes".
     """
 
     tables: dict[str, list[Row]]
     classes: dict[str, ClassTable]
-    examples: dict[str, list[Any]]
+    cases: dict[str, list[Case]]
     tested: dict[str, list["Tested"]]
     items: str
 
@@ -214,8 +204,8 @@ def evaluate(
 ) -> Evaluation:
     """Translates all test scans there and back, writes the results and scores them.
 
-    One image or volume is in memory at a time, besides the report's examples, which are slices for
-    volumes. Volumes are scored as the networks see them, at the model's orientation and spacing.
+    One image or volume is in memory at a time, besides the report's pictures. Volumes are scored
+    as the networks see them, at the model's orientation and spacing.
 
     Raises:
         UserError: the model produces NaN or infinite values.
@@ -227,19 +217,22 @@ def evaluate(
             soft_wrap=True,
         )
     scorers = {way: scoring.scorers(way, method) for way in _directions(data)}
-    examples: dict[str, list[Any]] = {}
+    cases: dict[str, list[Case]] = {}
+    most = room(len(data.a.test) + len(data.b.test), len(data.a.shape(data.a.train[0])))
     tested: dict[str, list[Tested]] = {}
     for direction in scorers:
         test = _Test(direction, data, run)
+        cases[direction] = []
         for sample in test.samples(translator, console):
             for scorer in scorers[direction]:
                 scorer.add(sample)
-        examples[direction], tested[direction] = test.examples, test.tested
+            cases[direction].append(_case(sample, test, most))
+        tested[direction] = test.tested
     both = [scorer for of_direction in scorers.values() for scorer in of_direction]
     return Evaluation(
         tables=_tables(both),
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
-        examples=examples,
+        cases=cases,
         tested=tested,
         items=data.kind.many,
     )
@@ -275,13 +268,11 @@ class _Test:
         self.source, self.target = data.sides(direction)
         self.results = Results(run.root / "results" / direction, self.source, self.target)
         self.aligned, self.many = data.test_aligned, data.kind.many
-        self.examples: list[Any] = []
         self.tested: list[Tested] = []
 
     def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
         """Translates each scan there and back, and writes it."""
         numbers = range(len(self.source.test))
-        shown = spread(numbers, EXAMPLES[self.many])
         for number in track(numbers, f"translating {self.direction}", console):
             ref = self.source.test[number]
             image = self.source.load(ref)
@@ -298,20 +289,20 @@ class _Test:
             if self.aligned:
                 partner = self.target.test[number]
                 truth, truth_measured = self.target.load(partner), self.target.measured(partner)
-            if number in shown:
-                example = Example(image, translation, truth, round_trip)
-                self.examples.append(_shown(example, self.source.affine(ref)))
             measured = self.source.measured(ref)
             yield Sample(number, image, written, truth, round_trip, measured, truth_measured)
 
 
-def _shown(example: Example, affine: Affine | None) -> Example | VolumeSlices:
-    """What the report shows: images, or slices if there is a place in space."""
-    if affine is None:
-        return example
-    return slice_volumes(
-        example.input, example.translation, example.truth, example.round_trip, affine
-    )
+def _case(sample: Sample, test: _Test, most: int) -> Case:
+    """What the report shows of a test scan."""
+    ref = test.source.test[sample.number]
+    scans: dict[Kind, Tensor] = {"input": sample.image, "translation": sample.translation}
+    difference = None
+    if sample.truth is not None:
+        scans["truth"] = sample.truth
+        difference = (sample.translation - sample.truth) * 127.5
+    scans["round trip"] = sample.round_trip
+    return make_case(ref.name, scans, difference, test.source.affine(ref), most)
 
 
 def _content(
@@ -331,7 +322,9 @@ def _content(
             f"from {len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, "
             "which training did not use."
         ),
-        examples=evaluation.examples,
+        cases=evaluation.cases,
+        scan_scores={},
+        ranked_by=config.training.best_by,
         tables=evaluation.tables,
         classes=evaluation.classes,
         items=evaluation.items,
