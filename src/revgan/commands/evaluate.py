@@ -11,6 +11,7 @@ from revgan.options import (
     Parser,
     add_names_option,
     add_test_options,
+    add_trust_option,
     add_window_options,
     named_runs,
     trained_config,
@@ -24,17 +25,20 @@ def add_options(parser: Parser) -> None:
     parser.description = (
         "Score runs on their test images or volumes, write their reports, and compare them."
     )
-    parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
+    parser.add_argument(
+        "runs", nargs="+", metavar="run", help="a run folder, or its checkpoints/step-N"
+    )
     parser.add_argument(
         "--segmenter",
         metavar="unet|FILE",
         type=str | None,
         help=(
             "judge photos made from label maps with a segmentation network: unet trains a small "
-            "one on the real training pairs, once; FILE is from TorchScript or torch.export.save, "
+            "one on the real training pairs, once; FILE is in ONNX, or a U-Net in safetensors, "
             "takes (1, C, H, W) in [-1, 1] and returns a score per class"
         ),
     )
+    add_trust_option(parser, "--segmenter")
     parser.add_argument(
         "--distribution",
         type=Distribution,
@@ -97,7 +101,7 @@ def _scores(options: Namespace) -> ScoreOptions:
         raise UsageError(
             f"--distribution segmenter needs --segmenter {UNET}, whose features it uses"
         )
-    return ScoreOptions(options.segmenter, distributions, options.lpips)
+    return ScoreOptions(options.segmenter, distributions, options.lpips, options.trust)
 
 
 def _files(options: Namespace) -> list[Path]:

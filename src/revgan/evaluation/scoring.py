@@ -64,7 +64,7 @@ class Scoring:
         self.palette = data.palette
         self.segmenter = None
         if options.segmenter is not None:
-            self.segmenter = self._segmenter(options.segmenter)
+            self.segmenter = self._segmenter(options.segmenter, trust=options.trust)
         self.perceptual: Callable[[Tensor, Tensor], float] | None = None
         if options.lpips:
             self._require_colour_images("--lpips")
@@ -103,14 +103,16 @@ class Scoring:
                 )
         return scorers
 
-    def _segmenter(self, wanted: str) -> Segmenter:
+    def _segmenter(self, wanted: str, *, trust: bool) -> Segmenter:
         palette = self._required_palette()
         if wanted == UNET:
             return self._trained_unet()
         photos = self.data.b if palette.domain == "A" else self.data.a
         shapes = sorted({photos.load(ref).shape for ref in photos.test})
         sizes = [(height, width) for _, height, width in shapes]
-        return load_segmenter(Path(wanted), palette, photos.channels, sizes, self.device)
+        return load_segmenter(
+            Path(wanted), palette, photos.channels, sizes, self.device, trust=trust
+        )
 
     def _required_palette(self) -> Palette:
         if self.palette is None:

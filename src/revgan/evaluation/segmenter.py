@@ -4,23 +4,20 @@ The FCN score (Isola et al., 2017, Section 3.2): if a translated photo looks rea
 network trained on real photos finds the classes of its label map in it.
 """
 
-import json
-import logging
-import re
-import warnings
-import zipfile
 from collections.abc import Callable, Iterable
-from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from monai.networks.nets import UNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from revgan.data.labels import Palette
 from revgan.errors import UserError, one_line
+from revgan.networks.foreign import load_network
+
+if TYPE_CHECKING:
+    from monai.networks.nets import UNet
 
 CHANNELS = (16, 32, 64, 128)
 """The channels of the U-Net's levels; each level is half as large as the one before along each
@@ -78,7 +75,7 @@ class UNetSegmenter(Segmenter):
         device: where it runs.
     """
 
-    def __init__(self, network: UNet, device: torch.device) -> None:
+    def __init__(self, network: "UNet", device: torch.device) -> None:
         super().__init__(network.eval().to(device), device, MULTIPLE)
         self.deepest = _deepest(network.model)
 
@@ -101,8 +98,10 @@ class UNetSegmenter(Segmenter):
         return F.rms_norm(mean, mean.shape).cpu()
 
 
-def build_unet(channels: int, classes: int) -> UNet:
+def build_unet(channels: int, classes: int) -> "UNet":
     """A new U-Net with batch norm, as instance norm forgets an image's colours."""
+    from monai.networks.nets import UNet
+
     strides = (2,) * (len(CHANNELS) - 1)
     return UNet(2, channels, classes, CHANNELS, strides, num_res_units=1, norm="batch")
 
@@ -120,38 +119,30 @@ def load_segmenter(
     channels: int,
     sizes: Iterable[tuple[int, int]],
     device: torch.device,
+    *,
+    trust: bool = False,
 ) -> Segmenter:
     """Loads a user's network.
 
     Args:
-        path: a file from TorchScript or `torch.export.save` with a network that takes (1, channels,
-            H, W) in [-1, 1] and returns a score for each of the palette's classes.
+        path: see `networks.foreign.load_network`; a network that takes (1, channels, H, W) in
+            [-1, 1] and returns a score for each of the palette's classes.
         palette: the data set's.
         channels: the photos'.
         sizes: heights and widths of the photos, to test the network with.
         device: where to run it.
+        trust: whether to load files that can run their maker's code.
 
     Raises:
-        UserError: the file is neither, holds Python objects, which could run foreign code, or the
-            network has other classes or inputs.
+        UserError: the file can't be loaded or needs trust, or the network has other classes or
+            inputs.
     """
-    if not path.is_file():
-        raise UserError(
-            f"--segmenter {path} is not a file; give a TorchScript or torch.export file"
-        )
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is not a TorchScript or torch.export file; give one of these")
-    try:
-        network = _load(path, device)
-    except UserError:
-        raise
-    except Exception as error:  # damaged files raise nearly anything
-        raise UserError(f"{path} can't be loaded as a segmenter: {one_line(error, 200)}") from error
-    segmenter = Segmenter(network, device)
+    loaded = load_network(path, device, trust=trust)
+    segmenter = Segmenter(loaded.network, device, loaded.multiple)
     for height, width in sizes:
         try:
             scores = segmenter.scores(torch.zeros(channels, height, width))
-        except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
+        except Exception as error:  # anything, from the network and what runs it
             raise UserError(
                 f"the network in {path} does not take images (1, {channels}, {height}, {width}), "
                 f"or doesn't return a tensor with four dimensions: {one_line(error, -200)}"
@@ -162,52 +153,3 @@ def load_segmenter(
                 f"{len(palette.names)}: {', '.join(palette.names)}"
             )
     return segmenter
-
-
-def _load(path: Path, device: torch.device) -> Callable[[Tensor], Any]:
-    with zipfile.ZipFile(path) as archive:
-        exported = any(name.endswith("models/model.json") for name in archive.namelist())
-        if exported:
-            _refuse_pickles(path, archive)
-    with warnings.catch_warnings():  # about TorchScript's future, which users can't change
-        warnings.simplefilter("ignore")
-        if not exported:
-            return torch.jit.load(path, map_location=device).eval()
-        logging.getLogger("torch.export").setLevel(logging.ERROR)
-        return torch.export.load(path).module().to(device)
-
-
-_TENSOR = re.compile(r"(weight|tensor)_\d+")
-"""The names of plain tensors' records."""
-
-_KNOWN = re.compile(
-    r"models/model\.json|data/(weights|constants)/(model_\1_config\.json|(weight|tensor)_\d+)"
-    r"|data/sample_inputs/model\.pt|archive_(format|version)|byteorder|(\.data|extra)/.+"
-)
-"""The records that `torch.export.save` writes for a network of plain tensors, below the archive's
-folder."""
-
-
-def _refuse_pickles(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuses pickles, which `torch.export.load` would load, running code that a stranger wrote.
-
-    Plain tensors are stored as bytes; only other objects are pickled, or the whole network in older
-    formats. Compiled code would be run too.
-    """
-    names = archive.namelist()
-    unsafe = not all(_KNOWN.fullmatch(name.partition("/")[2]) for name in names)
-    for name in names:
-        if name.endswith(("weights_config.json", "constants_config.json")):
-            entries = json.loads(archive.read(name))["config"].values()
-            unsafe |= any(entry.get("use_pickle", True) for entry in entries)
-            unsafe |= not all(_TENSOR.fullmatch(entry["path_name"]) for entry in entries)
-        if "/data/sample_inputs/" in name:
-            try:
-                torch.load(BytesIO(archive.read(name)), weights_only=True)
-            except Exception:  # unpicklers raise nearly anything
-                unsafe = True
-    if unsafe:
-        raise UserError(
-            f"{path} holds pickled Python objects or compiled code, which aren't loaded because "
-            "they can run foreign code; save the network with tensors only, or as TorchScript"
-        )

@@ -21,8 +21,10 @@ class ScoreOptions:
         segmenter: judges photos made from label maps: a file, or `UNET`; None for none.
         distributions: the features by which sets of images are compared.
         lpips: whether to compute LPIPS for each image.
+        trust: whether the segmenter's file may run its maker's code.
     """
 
     segmenter: str | None = None
     distributions: tuple[Distribution, ...] = ()
     lpips: bool = False
+    trust: bool = False

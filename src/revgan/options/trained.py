@@ -53,6 +53,23 @@ def trained_config(run: "RunFolder", options: Namespace) -> RunConfig:
     return config
 
 
+def add_trust_option(parser: Parser, *options: str) -> None:
+    """``--trust``, for commands that load other people's networks.
+
+    Args:
+        parser: the command's.
+        options: those that name such files.
+    """
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help=(
+            f"let {' and '.join(options)} take TorchScript and torch.export files too, which can "
+            "run their maker's code and so read and change all your files"
+        ),
+    )
+
+
 def add_names_option(parser: Parser) -> None:
     """The option that `named_runs` takes."""
     parser.add_argument(
@@ -75,9 +92,9 @@ def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str
 
     runs = [existing_run(Path(folder)) for folder in folders]
     if names is None:
-        names = [run.root.resolve().name for run in runs]
+        names = [run.name for run in runs]
         if len(set(names)) < len(names):
-            names = [str(run.root) for run in runs]
+            names = [str(run.trained) for run in runs]
     if len(names) != len(runs) or len(set(names)) < len(names):
         raise UsageError(
             f"--names must give each of {len(runs)} runs a different name, not {', '.join(names)}"
