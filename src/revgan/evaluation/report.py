@@ -62,6 +62,7 @@ class ReportContent:
         versions: the software and hardware that the run depended on, see `library_versions`.
         scan_scores: by direction, the scores of each test scan that has any, by its name.
         ranked_by: the score that says which scans are the best and the worst.
+        said_of_scores: a sentence on their units and data ranges.
         classes: by class, for the tables "labels" and "segmenter".
         items: what was tested, "images" or "volumes".
         history: lines of metrics.jsonl, see `loss_curves`.
@@ -77,6 +78,7 @@ class ReportContent:
     versions: Mapping[str, str]
     scan_scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     ranked_by: str = "psnr"
+    said_of_scores: str = ""
     classes: Mapping[str, ClassTable] = field(default_factory=dict)
     items: str = "images"
     history: Sequence[Mapping[str, float]] = ()
@@ -182,4 +184,5 @@ def _best_reference(rows: Sequence[Row], score: str) -> str:
     if not known:
         return ""
     best = min(known, key=lambda row: COLUMNS[score].rank(row.scores[score].value))
-    return f"{best.method}: {best.scores[score].value:.{COLUMNS[score].digits}f}"
+    cells = table_cells(rows)[rows.index(best)]
+    return f"{best.method}: {cells[columns(rows).index(score)].text}"

@@ -142,7 +142,8 @@ class Viewer:
         ]
 
     def _digits(self, key: str) -> int:
-        return COLUMNS[key].digits
+        values = (scores[key] for scores in self.scores.values() if key in scores)
+        return COLUMNS[key].digits_for([value for value in values if math.isfinite(value)] or [0])
 
     def index(self) -> dict[str, Any]:
         """What viewer.js needs to know, for JSON."""

@@ -9,7 +9,6 @@ from io import BytesIO
 from math import ceil, prod, sqrt
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -46,21 +45,23 @@ class Stack:
 
         Axes are reduced where their steps are finest, so that thick slices stay as they are.
         """
-        shape = self.values.shape[1:]
-        step, kept = min(self.spacing), shape
+        depth, height, width = self.values.shape[1:]
+        shape = kept = depth, height, width
+        step = min(self.spacing)
         while prod(kept) > most:
             step *= 1.02
-            kept = torch.Size(
+            depth, height, width = (
                 min(size, max(1, round(size * own / step)))
                 for size, own in zip(shape, self.spacing, strict=True)
             )
+            kept = depth, height, width
         if kept == shape:
             return self
-        values = F.adaptive_avg_pool3d(self.values[None].float(), tuple(kept))[0]
-        depth, height, width = (
+        values = F.adaptive_avg_pool3d(self.values[None].float(), kept)[0]
+        between, down, across = (
             own * size / new for own, size, new in zip(self.spacing, shape, kept, strict=True)
         )
-        return Stack(values, (depth, height, width))
+        return Stack(values, (between, down, across))
 
 
 def stack(scan: Tensor, affine: Affine | None = None) -> Stack:

@@ -186,7 +186,8 @@ def to_svg(figure: Figure, name: str) -> str:
         name: unlike those of the others, as ids are made from it.
     """
     buffer = StringIO()
-    # The salt makes a figure's ids reproducible, and its own. Text stays text: small, and found by a search.
+    # The salt makes a figure's ids reproducible, and its own. Text stays text: small, and found by
+    # a search.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(
             buffer,
