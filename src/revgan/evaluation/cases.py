@@ -86,15 +86,11 @@ def make_case(
         most: see `room`.
 
     Raises:
-        ValueError: the sizes differ, or a scan is neither an image nor a volume.
+        ValueError: the sizes differ, or see `revgan.figures.stacks.stack`.
     """
-    sizes = {scan.shape[1:] for scan in scans.values()}
-    if len(sizes) > 1 or scans["input"].ndim not in (3, 4):
-        raise ValueError(
-            f"a case's scans must be images (C, H, W) or volumes (C, X, Y, Z) of one size, not "
-            f"{', '.join(str(tuple(scan.shape)) for scan in scans.values())}"
-        )
-    volume = scans["input"].ndim == 4
+    sizes = [tuple(scan.shape[1:]) for scan in scans.values()]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"the scans of a case must be of one size, not {sizes}")
     small = {
         kind: stack(shown_channels(scan), affine).reduced(most) for kind, scan in scans.items()
     }
@@ -108,8 +104,8 @@ def make_case(
         difference=apart,
         spacing=small["input"].spacing,
         centre=_centre(small["input"]),
-        volume=volume,
-        sides_known=volume and affine is not None,
+        volume=small["input"].volume,
+        sides_known=affine is not None,
     )
 
 

@@ -264,6 +264,7 @@ def _case(sample: Sample, test: TestSamples, most: int) -> Case:
     difference = None
     if sample.truth is not None:
         scans["truth"] = sample.truth
+        assert sample.values is not None
         assert sample.values.truth is not None
         difference = sample.values.translation - sample.values.truth
     scans["round trip"] = sample.round_trip

@@ -1,4 +1,7 @@
-"""Measures the memory of a run's training step in two modes, for its report."""
+"""Measures the memory of a run's training step in its modes, for its report."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -21,17 +24,20 @@ def compare_memory(
     Also predicts what the modes take at depth 1. In between, memory grows evenly, as all couplings
     of the core are alike.
 
-    None if only naive is left, for models that have only one mode or whose memory can't be
-    predicted, and on devices that can't be measured.
+    None if no mode fits, for models that have only one or whose memory can't be predicted, and on
+    devices that can't be measured.
     """
     device = accelerator.device
     comparable = len(config.memory_modes) > 1 and config.generator.core != "ode"
     if device.type not in ("cpu", "cuda") or not comparable:
         return None
+    # Another network's memory isn't what is compared, and its class needs trust.
+    own = replace(config.losses, feature_weight=0.0, feature_network=None, feature_class=None)
+    config = replace(config, losses=own)
     spatial_dims, crop = config.data.spatial_dims, config.data.crop
     workload = Workload(config, crop, spatial_dims, data.channels, device.type)
     depth, budget = config.generator.depth, free_budget(device)
-    empty = workload.images(config.training.batch_size)
+    empty = workload.images(config.training.samples)
     batch = Batch(*(torch.rand_like(images, device=device) * 2 - 1 for images in empty))
 
     def peak(workload: Workload) -> int:
@@ -39,7 +45,8 @@ def compare_memory(
         trainer.step(batch, 0)  # creates the optimizers' states
         return measure_step(lambda: trainer.step(batch, 1), device).peak
 
-    measured, over_depth = {}, {}
+    measured: dict[str, int] = {}
+    over_depth: dict[str, Sequence[tuple[int, int]]] = {}
     for mode in config.memory_modes:
         ours = workload.with_generator(memory=mode, stored_blocks=0, slabs=0)
         predicted = {
@@ -49,11 +56,11 @@ def compare_memory(
         over_depth[mode] = [(couplings, step.peak) for couplings, step in predicted.items()]
         if predicted[depth].total <= budget:
             measured[mode] = peak(ours)
-    if "reversible" not in measured:
+    if not measured:
         return None
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    sides = [config.training.batch_size, *workload.sizes]
+    sides = [config.training.samples, *workload.sizes]
     size = f"{' x '.join(map(str, sides))} {KINDS[spatial_dims].elements}"
     return MemoryComparison(
         measured=measured,

@@ -26,10 +26,12 @@ class Stack:
     Attributes:
         values: (C, D, H, W): D slices, rows from top to bottom, columns from left to right.
         spacing: from slice to slice, from row to row and from column to column, in any unit.
+        volume: whether slices in other planes show something, too.
     """
 
     values: Tensor
     spacing: Triple = (1.0, 1.0, 1.0)
+    volume: bool = True
 
     def planes(self, centre: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """The axial, the coronal and the sagittal slice through a position, with square pixels."""
@@ -61,7 +63,7 @@ class Stack:
         between, down, across = (
             own * size / new for own, size, new in zip(self.spacing, shape, kept, strict=True)
         )
-        return Stack(values, (between, down, across))
+        return Stack(values, (between, down, across), self.volume)
 
 
 def stack(scan: Tensor, affine: Affine | None = None) -> Stack:
@@ -71,9 +73,14 @@ def stack(scan: Tensor, affine: Affine | None = None) -> Stack:
         scan: (C, H, W), or (C, X, Y, Z) for a volume.
         affine: of a volume's voxels; without one, they count as cubes, and axes as running to the
             right, to anterior and to superior.
+
+    Raises:
+        ValueError: the scan is neither an image nor a volume.
     """
+    if scan.ndim not in (3, 4):
+        raise ValueError(f"{tuple(scan.shape)} is the shape of neither an image nor a volume")
     if scan.ndim == 3:
-        return Stack(scan[:, None].detach().cpu())
+        return Stack(scan[:, None].detach().cpu(), volume=False)
     turned, (right, anterior, superior) = to_ras(scan, np.eye(4) if affine is None else affine)
     values = turned.permute(0, 3, 2, 1).flip(2, 3).detach().cpu()
     return Stack(values, (superior, anterior, right))
