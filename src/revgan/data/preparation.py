@@ -19,6 +19,7 @@ from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError
 from revgan.files import write_text
+from revgan.plain_yaml import read_yaml
 
 PREPARATION = "intensity.yaml"
 """The file in a model folder that records it."""
@@ -165,8 +166,8 @@ class Preparation:
         if not path.is_file():
             return None
         try:
-            return cls._from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+            return cls._from_dict(read_yaml(path))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{path} can't be understood ({reason}); replace it with the one that came with "

@@ -109,7 +109,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:
         path = folder / f"step-{step}"
         try:
             loaded = _load(path, step)
-        except (OSError, SafetensorError, ValueError) as error:
+        except (OSError, SafetensorError, ValueError, RecursionError) as error:
             reasons.append(f"the checkpoint {path} can't be read ({one_line(error, 200)})")
             continue
         for reason in reasons:

@@ -6,7 +6,8 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
-from revgan.data.formats.contract import HEAD, KINDS, Family, Header
+from revgan.data.formats.contract import KINDS, Family, Header
+from revgan.data.formats.entries import first_bytes, unreadable, visible
 from revgan.errors import UserError
 
 
@@ -131,6 +132,8 @@ def family_of(path: Path, dims: int) -> Family | None:
 
     None for what is no scan with so many spatial axes.
     """
+    if unreadable(path):
+        return None
     suffix = suffix_of(path, dims)
     if suffix is None:
         return _nameless(path, dims) if suffix_of(path) is None else None
@@ -154,30 +157,3 @@ def _nameless(path: Path, spatial_dims: int | None) -> Family | None:
             if suffix_of(file) in family.suffixes or family.starts(head):
                 return family
     return None
-
-
-def visible(folder: Path) -> list[Path]:
-    """What is in a folder, ordered by name, without what is hidden.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{folder} can't be listed ({error.strerror}); make it readable") from error
-
-
-def first_bytes(path: Path) -> bytes:
-    """The first `HEAD` bytes of a file, or all of a shorter one.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
-        ) from error
