@@ -448,7 +448,7 @@ def test_resuming_as_something_else_is_refused(capsys, run, more, expected):
 def test_resuming_what_is_no_run_is_refused(capsys, run, images, tmp_path):
     assert "does not exist" in refusal(capsys, "train", "--resume", tmp_path / "no", status=1)
     assert "has no config.yaml" in refusal(capsys, "train", "--resume", images, status=1)
-    state = run / "checkpoints" / "step-2" / checkpoint.TENSORS
+    state = run / "checkpoints" / "step-2" / checkpoint.STATE
     state.write_bytes(state.read_bytes()[:100])
     assert "step-2 can't be read" in refusal(capsys, "train", "--resume", run, status=1)
     shutil.rmtree(run / "checkpoints")

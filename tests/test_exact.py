@@ -34,11 +34,14 @@ VARIANTS = [
     {"downsamplings": 0, "first_kernel": 3, "last_kernel": 1, "identity_start": True},
     {"downsamplings": 3},
     {"memory": "lean", "slabs": 8},
+    {"skip": True},
+    {"skip": True, "model": "resnet", "tanh": False},
 ]
 
 
 def network(spatial_dims, **changes):
-    generator = build_generator(replace(PLAIN, **changes), spatial_dims, 1, 2)
+    config = replace(PLAIN, **changes)
+    generator = build_generator(config, spatial_dims, 1, 1 if config.skip else 2)
     return generator.eval().requires_grad_(False)
 
 
@@ -50,7 +53,8 @@ def image(sizes, direction):
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
 @pytest.mark.parametrize(("sizes", "window"), [((61, 118), 32), ((18, 27, 21), 12)])
 def test_parts_give_what_one_pass_gives(changes, direction, sizes, window):
-    generator, x = network(len(sizes), **changes), image(sizes, direction)
+    generator = network(len(sizes), **changes)
+    x = image(sizes, "AtoB" if generator.config.skip else direction)
     at_once = translate_padded(generator, x, direction)
     parts = translate_padded(generator, x, direction, windows=Windows(window))
     # The core's grid, of 2**-16, rounds some values to the other side; norms after it enlarge that.

@@ -69,15 +69,17 @@ def test_a_resnet_may_start_from_identities_too():
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-@pytest.mark.parametrize(("tanh", "downsamplings"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(
+    ("tanh", "downsamplings", "skip"), [(True, 0, False), (False, 1, False), (True, 1, True)]
+)
 def test_memory_modes_give_the_same_bits_for_the_papers_3d_generator(
-    direction, tanh, downsamplings
+    direction, tanh, downsamplings, skip
 ):
     x = torch.rand(1, 6, 8, 8, 8) * 2 - 1
 
     def run(memory):
         torch.manual_seed(0)
-        net = paper_3d(memory=memory, tanh=tanh, downsamplings=downsamplings)
+        net = paper_3d(memory=memory, tanh=tanh, downsamplings=downsamplings, skip=skip)
         for weight in net.parameters():  # away from the identity
             nn.init.normal_(weight, 0, 0.1)
         y = net(x, direction)
@@ -93,6 +95,23 @@ def test_without_tanh_translations_leave_the_range_of_images():
     net = paper_3d(tanh=False)
     nn.init.constant_(net.decoder_b[-1].conv.bias, 5.0)
     assert net(torch.rand(1, 6, 8, 8, 8)).mean() > 1
+
+
+@pytest.mark.parametrize("tanh", [True, False])
+@pytest.mark.parametrize("model", [RevGenerator, ResnetPair])
+def test_with_skip_networks_learn_the_difference_from_their_input(model, tanh):
+    net = model(3, 1, 1, width=4, depth=1, downsamplings=1, tanh=tanh, skip=True)
+    x = torch.rand(1, 1, 8, 8, 8) * 2 - 1
+    plain = model(3, 1, 1, width=4, depth=1, downsamplings=1, tanh=False)
+    plain.load_state_dict(net.state_dict())
+    for direction in ("AtoB", "BtoA"):
+        y = x + plain(x, direction)
+        assert torch.equal(net(x, direction), y.tanh() if tanh else y)
+
+
+def test_skip_between_domains_of_unlike_channels_is_refused():
+    with pytest.raises(ValueError, match="same channels in both domains, not 1 and 2"):
+        RevGenerator(2, 1, 2, skip=True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ other ways, each as a `ReversibleSequential` with the same f and g under the sam
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,9 +65,9 @@ def _use_plain_layers(network: nn.Module) -> None:
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for name, layer in network.named_children():
         if isinstance(layer, PaddedConv) and layer.reflects:
-            pad = nn.ReflectionPad2d if len(layer.padding) == 4 else nn.ReflectionPad3d
+            pad: Any = nn.ReflectionPad2d if len(layer.padding) == 4 else nn.ReflectionPad3d
             named: OrderedDict[str, nn.Module] = OrderedDict(
-                pad=pad(layer.padding[0]), conv=layer.conv
+                pad=pad(tuple(layer.padding)), conv=layer.conv
             )
             setattr(network, name, nn.Sequential(named))
         elif isinstance(layer, InstanceNorm):

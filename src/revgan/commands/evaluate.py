@@ -25,7 +25,9 @@ def add_options(parser: Parser) -> None:
     parser.description = (
         "Score runs on their test images or volumes, write their reports, and compare them."
     )
-    parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
+    parser.add_argument(
+        "runs", nargs="+", metavar="run", help="a run folder, or its checkpoints/step-N"
+    )
     parser.add_argument(
         "--segmenter",
         metavar="unet|FILE",

@@ -26,7 +26,9 @@ def add_options(parser: Parser) -> None:
     parser.description = (
         "Draw rows of test images: the input, each run's translation, and the truth."
     )
-    parser.add_argument("runs", nargs="+", metavar="run", help="a run folder")
+    parser.add_argument(
+        "runs", nargs="+", metavar="run", help="a run folder, or its checkpoints/step-N"
+    )
     parser.add_argument("--direction", type=Direction, default="AtoB", help="AtoB or BtoA")
     parser.add_argument(
         "--samples",

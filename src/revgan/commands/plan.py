@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.errors import UsageError
-from revgan.options import Parser, add_run_options, run_config, start_from
+from revgan.options import Parser, add_run_options, networks_of, run_config, start_from
 from revgan.text import PlainConsole
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def add_options(parser: Parser) -> None:
         help="channels of the domains A and B; by default the run's, else 3 3, or 1 1 for volumes",
     )
     parser.add_argument(
-        "--size", type=int | None, help="side of the training images; by default data.crop"
+        "--size",
+        type=int | tuple[int, ...] | None,
+        help="side of the training images, or one per axis; by default data.crop",
     )
     parser.add_argument("--json", action="store_true", help="print the plan in bytes, as JSON")
     parser.start = partial(_start, parser)
@@ -47,7 +49,8 @@ def _start(parser: Parser, options: Namespace) -> None:
     if folder is not None and options.preset is not None:
         raise UsageError("a run folder has its own options; omit --preset")
     files = [] if folder is None else [folder.config]
-    start_from(parser, options.preset, *files)
+    pretrained = None if files else options["training.pretrained"]
+    start_from(parser, options.preset, *files, values=networks_of(pretrained))
 
 
 def run(options: Namespace, console: Console) -> int:

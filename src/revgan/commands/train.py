@@ -14,6 +14,7 @@ from revgan.options import (
     add_folder_option,
     add_run_options,
     check_startable,
+    networks_of,
     require_images,
     run_config,
     start_from,
@@ -59,7 +60,8 @@ def _start(parser: Parser, options: Namespace) -> None:
             f"the images are given twice, as {options.images} and as --data.path; omit one of them"
         )
     files = [] if options.resume is None else [_resumed(options).config]
-    start_from(parser, options.preset, *files)
+    pretrained = None if files else options["training.pretrained"]
+    start_from(parser, options.preset, *files, values=networks_of(pretrained))
     mode = parser.get_defaults()["generator.memory"]
     if files and "--generator.memory" in given and options["generator.memory"] != mode:
         # They belong to the run's old mode.
@@ -93,7 +95,13 @@ def run(options: Namespace, console: Console) -> int:
 def _resumed(options: Namespace) -> "RunFolder":
     from revgan.training.runs import existing_run
 
-    return existing_run(Path(options.resume))
+    folder = existing_run(Path(options.resume))
+    if folder.step is not None:
+        raise UsageError(
+            f"--resume continues a run from its last checkpoint; give its folder, {folder.root}, "
+            f"or start another run with --from {folder.trained}"
+        )
+    return folder
 
 
 def _resumed_config(options: Namespace, folder: "RunFolder", console: Console) -> "RunConfig":
@@ -110,6 +118,8 @@ def _resumed_config(options: Namespace, folder: "RunFolder", console: Console) -
     if options.preset is not None:
         raise UsageError("--resume uses the run's own options; omit --preset")
     before, config = stored_config(folder.config), run_config(options)
+    if config.training.pretrained != before.training.pretrained:
+        raise UsageError("--resume continues with the run's own weights; omit --from")
     now, then = config.generator.use_of_memory, before.generator.use_of_memory
     if now == then != "auto" and config.runtime.memory_budget is not None:
         console.print(

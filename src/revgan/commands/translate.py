@@ -18,7 +18,10 @@ OutputType = Literal["auto", "uint8", "int8", "uint16", "int16", "uint32", "int3
 def add_options(parser: Parser) -> None:
     """What to translate, with which model, to where."""
     parser.description = "Translate an image, a volume, or a folder of them."
-    parser.add_argument("run", help="a run folder or a model folder")
+    parser.add_argument(
+        "run",
+        help="a run folder, its checkpoints/step-N, or a model folder",
+    )
     parser.add_argument(
         "input",
         help="an image (PNG, JPEG, TIFF, OME-TIFF, OME-Zarr, a whole slide) or a volume (NIfTI, "

@@ -189,18 +189,19 @@ def _unlike(ref: ScanRef, scan: Found, first_ref: ScanRef, first: Found) -> str:
 
 
 def _require_room(ref: ScanRef, scan: Found, config: DataConfig) -> None:
-    if min(scan.shape) < config.crop:
+    room = [side >= size for side, size in zip(scan.shape, config.crop_sizes, strict=True)]
+    if not all(room):
         kind = KINDS[config.spatial_dims]
-        if kind.thin and max(scan.shape) >= config.crop:
+        if kind.thin and any(room):
             notice(
                 f"{kind.many} with fewer {kind.elements} along an axis than data.crop "
-                f"({config.crop}) are mirrored at their ends, in training as in translation"
+                f"({config.crop_text}) are mirrored at their ends, in training as in translation"
             )
             return
         changed = " after resampling" if config.spacing is not None else ""
         raise UserError(
-            f"{ref} has {kind.size(scan.shape)}{changed}, too few for data.crop {config.crop}; "
-            f"lower data.crop, set {kind.scale}, or leave the {kind.one} out"
+            f"{ref} has {kind.size(scan.shape)}{changed}, too few for data.crop "
+            f"{config.crop_text}; lower data.crop, set {kind.scale}, or leave the {kind.one} out"
         )
 
 

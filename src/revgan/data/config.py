@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from revgan.data.intensity import Choice, IntensityConfig, Limit
 from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
+from revgan.networks.axes import PerAxis, per_axis, require_axes, shown
 
 if TYPE_CHECKING:
     from revgan.data.formats import Selection
@@ -68,7 +69,9 @@ class DataConfig:
         align: bring B of each pair onto A's grid, by the places in the two files, on the ground
             (GeoTIFF) or in the patient. What B doesn't cover counts as missing.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
-        crop: side of the random squares or cubes that training cuts out, in pixels or voxels.
+        crop: side of the random squares or cubes that training cuts out, in pixels or voxels, or
+            one per axis, such as [64, 64, 12] for thin volumes, or [32, 48] for images (height,
+            width). Axes are those of the prepared scan.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
             runs left to right according to the file.
         channels_a: channels that images of A are converted to; null takes them as they are.
@@ -133,7 +136,7 @@ class DataConfig:
     t_b: int | None = None
     slices: View | None = None
     resize: int | None = None
-    crop: int = 256
+    crop: PerAxis = 256
     flip: bool = True
     channels_a: int | None = None
     channels_b: int | None = None
@@ -156,8 +159,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
-        if self.crop < 1:
-            raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        require_axes("crop", self.crop, self.spatial_dims)
+        if min(self.crop_sizes) < 1:
+            raise ValueError(f"crop must be 1 or more, not {min(self.crop_sizes)}")
         self._check_patterns()
         self._refuse_idle_options()
         if self.spatial_dims == 2:
@@ -174,6 +178,16 @@ class DataConfig:
             return height, width
         height, width = scaled_sizes((height, width), self.resize)
         return height, width
+
+    @property
+    def crop_sizes(self) -> tuple[int, ...]:
+        """The sides of a crop, along each axis."""
+        return per_axis(self.crop, self.spatial_dims)
+
+    @property
+    def crop_text(self) -> str:
+        """`crop` as options are written."""
+        return str(shown(self.crop))
 
     @property
     def grid(self) -> "Grid":
@@ -281,9 +295,9 @@ class DataConfig:
                 )
 
     def _check_images(self) -> None:
-        if self.resize is not None and self.resize < self.crop:
+        if self.resize is not None and self.resize < min(self.crop_sizes):
             raise ValueError(
-                f"resize must be null or at least crop ({self.crop}), not {self.resize}"
+                f"resize must be null or at least crop ({self.crop_text}), not {self.resize}"
             )
         for name in ("channels_a", "channels_b"):
             if getattr(self, name) not in (None, 1, 2, 3, 4):

@@ -16,6 +16,7 @@ from revgan.data.recipe import Found, Prepared
 from revgan.data.refs import ScanRef
 from revgan.data.store import Store
 from revgan.directions import Direction, DomainName, ends
+from revgan.networks.axes import PerAxis, per_axis
 
 _T = TypeVar("_T")
 
@@ -68,11 +69,11 @@ class Domain:
         """A scan as the networks take it, (channels, *spatial) in [-1, 1]."""
         return self._filled(self.prepared(ref))
 
-    def load_middle(self, ref: ScanRef, largest: int) -> Tensor:
+    def load_middle(self, ref: ScanRef, largest: PerAxis) -> Tensor:
         """The middle of a scan, cropped so that no side exceeds `largest`."""
         return self._filled(self._middle(ref, largest))
 
-    def missing(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:
+    def missing(self, ref: ScanRef, largest: PerAxis | None = None) -> Tensor | None:
         """Where nothing was measured in a scan, or in its middle: (C, *spatial) of bool.
 
         None where everything was measured.
@@ -81,7 +82,7 @@ class Domain:
         missing = scan.missing
         return None if missing is None else torch.from_numpy(missing)
 
-    def measured(self, ref: ScanRef, largest: int | None = None) -> Tensor | None:
+    def measured(self, ref: ScanRef, largest: PerAxis | None = None) -> Tensor | None:
         """Where every channel of a scan, or of its middle, was measured: (*spatial) of bool.
 
         None where everything was.
@@ -99,10 +100,13 @@ class Domain:
         """What the networks see where nothing was measured, see `fill_in_unit`."""
         return self._fill_of(self.intensity)
 
-    def _middle(self, ref: ScanRef, largest: int) -> Prepared:
+    def _middle(self, ref: ScanRef, largest: PerAxis) -> Prepared:
         scan = self.prepared(ref)
-        starts = [max(0, (side - largest) // 2) for side in scan.shape]
-        return scan.cut([slice(start, start + largest) for start in starts])
+        sizes = list(zip(scan.shape, per_axis(largest, len(scan.shape)), strict=True))
+        starts = [max(0, (side - most) // 2) for side, most in sizes]
+        return scan.cut(
+            [slice(start, start + most) for start, (_, most) in zip(starts, sizes, strict=True)]
+        )
 
     def _filled(self, scan: Prepared) -> Tensor:
         unit = self.in_unit(scan)

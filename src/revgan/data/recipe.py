@@ -71,9 +71,9 @@ class Prepared:
         """A part of it, of which only the values differ."""
         return replace(self, values=self.values[:, *box])
 
-    def continued(self, size: int) -> "Prepared":
-        """Itself, mirrored at its ends along axes shorter than `size`, as in translation."""
-        short = [max(0, size - side) for side in self.shape]
+    def continued(self, sizes: Sequence[int]) -> "Prepared":
+        """Itself, mirrored at its ends along axes shorter than `sizes`, as in translation."""
+        short = [max(0, size - side) for size, side in zip(sizes, self.shape, strict=True)]
         if not any(short):
             return self
         widths = [(0, 0), *((count // 2, count - count // 2) for count in short)]

@@ -5,7 +5,7 @@ Which scans are combined, where they are cropped and whether they are mirrored d
 start anywhere in the sequence, and several machines can share it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -70,7 +70,7 @@ def cut(
     config: DataConfig,
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """Cuts a random square or cube, mirrored or not, from the same place in all scans.
+    """Cuts a random box of the configured sizes, mirrored or not, from the same place in all scans.
 
     MONAI's transforms would read and copy whole scans.
 
@@ -81,28 +81,32 @@ def cut(
     """
     scans = {key: domain.prepared(ref) for key, (domain, ref) in sources.items()}
     first = next(iter(scans.values()))
-    room = np.maximum(np.array(first.shape) - config.crop, 0)
+    sizes = config.crop_sizes
+    room = np.maximum(np.array(first.shape) - sizes, 0)
     if random.random() < config.foreground:
         foreground = first.foreground
         assert foreground is not None  # the recipe computes it then
         centre = foreground[random.integers(len(foreground))]
-        corner = np.clip(centre - config.crop // 2, 0, room)
+        corner = np.clip(centre - np.array(sizes) // 2, 0, room)
     else:
-        corner = _measured_corner(scans, room, config.crop, random)
-    box = _box(corner, config.crop)
-    crops = {key: scan.cut(box).continued(config.crop) for key, scan in scans.items()}
+        corner = _measured_corner(scans, room, sizes, random)
+    box = _box(corner, sizes)
+    crops = {key: scan.cut(box).continued(sizes) for key, scan in scans.items()}
     cuts = {key: sources[key][0].in_unit(crop) for key, crop in crops.items()}
     if config.flip and random.random() < 0.5:
         return {key: crop.flip(1 + first.left_right) for key, crop in cuts.items()}
     return cuts
 
 
-def _box(corner: Corner, crop: int) -> list[slice]:
-    return [slice(start, start + crop) for start in corner.tolist()]
+def _box(corner: Corner, sizes: Sequence[int]) -> list[slice]:
+    return [slice(start, start + size) for start, size in zip(corner.tolist(), sizes, strict=True)]
 
 
 def _measured_corner(
-    scans: Mapping[str, Prepared], room: Corner, crop: int, random: np.random.Generator
+    scans: Mapping[str, Prepared],
+    room: Corner,
+    sizes: Sequence[int],
+    random: np.random.Generator,
 ) -> Corner:
     """Of a crop from anywhere; of scans with gaps, the first drawn that is measured enough.
 
@@ -111,7 +115,7 @@ def _measured_corner(
     best, most = room, -1.0
     for _ in range(DRAWS):
         corner = random.integers(room + 1)
-        missing = [scan.cut(_box(corner, crop)).missing for scan in scans.values()]
+        missing = [scan.cut(_box(corner, sizes)).missing for scan in scans.values()]
         measured = min((1 - float(each.mean()) for each in missing if each is not None), default=1)
         if measured >= ENOUGH:
             return corner

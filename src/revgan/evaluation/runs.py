@@ -173,12 +173,14 @@ def open_trained(
         UserError: the run has no such model, or its data set has no test scans or other channels
             than the model.
     """
+    if model == "best" and run.step is not None:
+        raise UserError(f"{run.trained} is a checkpoint; omit --model best, or give {run.root}")
     if model == "best" and Best.read(run.best) is None:
         raise UserError(
             f"{run.root} has no best model, as one is kept only if validation images are aligned "
             "and training.validate_every is set; omit --model best"
         )
-    folder = run.best if model == "best" else run.root
+    folder = run.best if model == "best" else run.trained
     translator = Translator.from_pretrained(folder, make_accelerator(config.runtime).device)
     translator.windows = windows.decide(translator)
     data = checked_data(_read_once(config), console, run.model)
@@ -322,9 +324,9 @@ def _content(
     memory: MemoryComparison | None,
 ) -> ReportContent:
     history = run.history()
-    done = history[-1]["step"] if history else 0
+    done = run.step or (history[-1]["step"] if history else 0)
     return ReportContent(
-        title=f"{config.model_name}: {run.root.name}",
+        title=f"{config.model_name}: {run.name}",
         summary=(
             f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
             f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are "

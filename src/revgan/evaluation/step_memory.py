@@ -43,7 +43,7 @@ def compare_memory(
     naive_fits = predict_training(naive).total <= budget
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    sides = [config.training.batch_size, *[crop] * spatial_dims]
+    sides = [config.training.batch_size, *workload.sizes]
     size = f"{' x '.join(map(str, sides))} {KINDS[spatial_dims].elements}"
     return MemoryComparison(
         naive=peak(naive) if naive_fits else None,

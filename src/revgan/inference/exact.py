@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +21,10 @@ from revgan.directions import Direction
 from revgan.inference.fields import Field, Local, Pointwise, Stored, positions, tiles, whole
 from revgan.inference.windows import Progress, reach
 from revgan.networks import ResnetGenerator, ResnetPair, RevGenerator, TwoWayGenerator
+from revgan.networks.axes import PerAxis
 from revgan.networks.layers import InstanceNorm, PaddedConv
-from revgan.networks.resampling import SCALE, PixelShuffle, PixelUnshuffle, Resize
+from revgan.networks.parts import with_skip
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize, scales_of
 from revgan.networks.statistics import SlabNorm
 from revgan.reversible import ReversibleSequential
 from revgan.reversible.couplings import coupling_steps
@@ -86,7 +90,7 @@ class ExactTranslation:
         if self._in_one_go:
             translation = _of_neighbourhoods(generator, self._direction, x)
         else:
-            full = x.sizes if generator.config.downsamplings else None
+            full = x.sizes if generator.config.levels else None
             translation = Fields(tiling, full).translated(generator, self._direction, x)
         tiling.sweep(translation, take, self._region)
 
@@ -186,9 +190,13 @@ class Fields:
     def translated(self, generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
         """The translation of x."""
         if isinstance(generator, ResnetPair):
-            return self._residual(generator, direction, x)
-        assert isinstance(generator, RevGenerator)
-        return self._reversible(generator, direction, x)
+            y = self._residual(generator, direction, x)
+        else:
+            assert isinstance(generator, RevGenerator)
+            y = self._reversible(generator, direction, x)
+        if not generator.config.skip:
+            return y
+        return Pointwise(partial(with_skip, generator.config), y.channels, y, x)
 
     def _residual(self, generator: ResnetPair, direction: Direction, x: Field) -> Field:
         network = generator.generators[direction]
@@ -264,21 +272,25 @@ _POINTWISE = (nn.ReLU, nn.Tanh, nn.Dropout, nn.BatchNorm2d, nn.BatchNorm3d)
 def _local(layer: nn.Module, x: Field) -> Field:
     """The output of a convolution, and of what rearranges its input or output."""
     parts = list(layer) if isinstance(layer, nn.Sequential) else [layer]
-    cell, made, margin = 1, 1, 1
+    cell: PerAxis = 1
+    made: PerAxis = 1
+    margin: PerAxis = 1
+    dims = len(x.sizes)
     match parts:
-        case [PaddedConv(conv=inner)]:
-            cell, channels = inner.stride[0], inner.out_channels
-            margin = -(-(inner.kernel_size[0] // 2) // cell)
+        case [PaddedConv(conv=inner, amounts=amounts)]:
+            cell, channels = inner.stride, inner.out_channels
+            margin = tuple(-(-n // step) for n, step in zip(amounts, inner.stride, strict=True))
         case [nn.ConvTranspose2d() | nn.ConvTranspose3d() as inner]:
-            made, channels = SCALE, inner.out_channels
-        case [PixelUnshuffle(), PaddedConv(conv=inner)]:
-            cell, channels = SCALE, inner.out_channels
-        case [PaddedConv(conv=inner), PixelShuffle()]:
-            made, channels = SCALE, inner.out_channels // SCALE ** len(x.sizes)
-        case [Resize(), PaddedConv(conv=inner)]:
+            made, channels = inner.stride, inner.out_channels
+        case [PixelUnshuffle() as first, PaddedConv(conv=inner)]:
+            cell, channels = scales_of(first, dims), inner.out_channels
+        case [PaddedConv(conv=inner), PixelShuffle() as last]:
+            made = scales_of(last, dims)
+            channels = inner.out_channels // prod(made)
+        case [Resize() as first, PaddedConv(conv=inner)]:
             # The kernel reaches to 3/4 of a cell beyond the border of its own, and interpolation to
             # the middle of the cell behind that.
-            made, margin, channels = SCALE, 2, inner.out_channels
+            made, margin, channels = scales_of(first, dims), 2, inner.out_channels
         case _:
             raise TypeError(f"a {type(layer).__name__} can't be computed in parts")
     dtype = inner.weight.dtype
@@ -294,7 +306,8 @@ def _sees_little(generator: TwoWayGenerator, window: int) -> bool:
 def _of_neighbourhoods(generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
     """The translation, each part of it from all that it depends on."""
     config = generator.config
-    cell, radius = config.size_multiple, reach(config)
+    dims, radius = len(x.sizes), reach(config)
+    cells = config.size_multiples(dims)
     assert radius is not None
     channels = generator.out_channels if direction == "AtoB" else generator.in_channels
     dtype = next(generator.parameters()).dtype
@@ -306,10 +319,10 @@ def _of_neighbourhoods(generator: TwoWayGenerator, direction: Direction, x: Fiel
         run,
         channels,
         x,
-        cell,
-        cell,
-        margin=-(-radius // cell),
-        least=config.min_size // cell,
+        cells,
+        cells,
+        margin=tuple(-(-radius // cell) for cell in cells),
+        least=tuple(size // cell for size, cell in zip(config.min_sizes(dims), cells, strict=True)),
     )
     translation.cost = max(translation.cost, config.width)
     return translation

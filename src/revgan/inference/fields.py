@@ -6,6 +6,7 @@ of itself from windows of the fields that it is made of. Nothing is kept, unless
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.scratch import ScratchArray, Window
+from revgan.networks.axes import PerAxis, per_axis
 
 
 class Field(ABC):
@@ -148,7 +150,7 @@ class Local(Field):
         function: from (1, C, *sizes) to (1, C', *sizes).
         channels: C'.
         source: what it is of.
-        cell: positions of the source along a side of a cell.
+        cell: positions of the source along a side of a cell; one number, or one per axis, as below.
         made: positions of the result there.
         margin: see above.
         least: cells that the function takes at least.
@@ -159,39 +161,62 @@ class Local(Field):
         function: Callable[[Tensor], Tensor],
         channels: int,
         source: Field,
-        cell: int = 1,
-        made: int = 1,
+        cell: PerAxis = 1,
+        made: PerAxis = 1,
         *,
-        margin: int,
-        least: int = 1,
+        margin: PerAxis,
+        least: PerAxis = 1,
     ) -> None:
         self._function, self._source = function, source
-        self._cell, self._made, self._margin, self._least = cell, made, margin, least
+        numbers = (per_axis(value, len(source.sizes)) for value in (cell, made, margin, least))
+        self._axes = [_Cells(*each) for each in zip(source.sizes, *numbers, strict=True)]
         self.channels = channels
-        self.sizes = tuple(size // cell * made for size in source.sizes)
-        self.cost = max(channels, source.cost * (cell / made) ** len(self.sizes))
+        self.sizes = tuple(axis.count * axis.made for axis in self._axes)
+        fewer = prod(axis.cell / axis.made for axis in self._axes)
+        self.cost = max(channels, source.cost * fewer)
 
     def read(self, window: Window) -> Tensor:
-        cells = [
-            self._cells(part, size) for part, size in zip(window, self._source.sizes, strict=True)
-        ]
-        x = self._source.read(tuple(slice(a * self._cell, b * self._cell) for a, b in cells))
+        needed = [axis.needed(part) for axis, part in zip(self._axes, window, strict=True)]
+        ends = list(zip(window, self._axes, needed, strict=True))
+        x = self._source.read(
+            tuple(slice(first * axis.cell, end * axis.cell) for _, axis, (first, end) in ends)
+        )
         y = self._function(x)
         inside = (
-            slice(part.start - a * self._made, part.stop - a * self._made)
-            for part, (a, _) in zip(window, cells, strict=True)
+            slice(part.start - first * axis.made, part.stop - first * axis.made)
+            for part, axis, (first, _) in ends
         )
         return y[(slice(None), slice(None), *inside)]
 
-    def _cells(self, part: slice, size: int) -> tuple[int, int]:
-        """The first cell that is needed along an axis, and the one behind the last."""
-        count = size // self._cell
-        first = max(0, part.start // self._made - self._margin)
-        end = min(count, -(-part.stop // self._made) + self._margin)
-        lacking = self._least - (end - first)
+
+@dataclass(frozen=True)
+class _Cells:
+    """The cells along one axis of a `Local`.
+
+    Attributes:
+        size: of the source.
+        cell, made, margin, least: see `Local`.
+    """
+
+    size: int
+    cell: int
+    made: int
+    margin: int
+    least: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.size // self.cell
+
+    def needed(self, part: slice) -> tuple[int, int]:
+        """The first cell that is needed for a part, and the one behind the last."""
+        first = max(0, part.start // self.made - self.margin)
+        end = min(self.count, -(-part.stop // self.made) + self.margin)
+        lacking = self.least - (end - first)
         if lacking > 0:
-            end = min(count, end + lacking)
-            first = max(0, end - self._least)
+            end = min(self.count, end + lacking)
+            first = max(0, end - self.least)
         return first, end
 
 

@@ -42,8 +42,11 @@ def describe(generator: TwoWayGenerator, windows: Windows) -> str:
 
 def padding_for(config: GeneratorConfig, sizes: Sequence[int]) -> list[tuple[int, int]]:
     """What is added before and behind each axis for sizes that the networks take."""
-    multiple, least = config.size_multiple, config.min_size
-    amounts = [max(-(-size // multiple) * multiple, least) - size for size in sizes]
+    limits = config.size_multiples(len(sizes)), config.min_sizes(len(sizes))
+    amounts = [
+        max(-(-size // multiple) * multiple, least) - size
+        for size, multiple, least in zip(sizes, *limits, strict=True)
+    ]
     return [(amount // 2, amount - amount // 2) for amount in amounts]
 
 

@@ -19,6 +19,7 @@ from revgan.memory import (
     predict_step,
 )
 from revgan.networks import GeneratorConfig, build_generator
+from revgan.networks.axes import PerAxis, per_axis
 
 FIRST_TRY = 64
 """The size that the planner starts from: a multiple of any network's `size_multiple`."""
@@ -40,15 +41,21 @@ class Translation:
     channels: tuple[int, int] = (3, 3)
     device_type: str = "cpu"
 
-    def largest(self, budget: int, start: int = FIRST_TRY) -> int | None:
+    def largest(
+        self,
+        budget: int,
+        start: int = FIRST_TRY,
+        sizes: Callable[[int], PerAxis] = lambda side: side,
+    ) -> int | None:
         """The largest side of a square or cube that fits a budget; None if none fits.
 
         Args:
             budget: bytes on the device.
             start: the side that the search starts from.
+            sizes: of what isn't a square or cube, those along each axis by the longest side.
         """
         return largest_side(
-            lambda size: predict_translation(self, size),
+            lambda side: predict_translation(self, sizes(side)),
             budget,
             start=start,
             spatial_dims=self.spatial_dims,
@@ -58,23 +65,24 @@ class Translation:
 
 
 @lru_cache
-def predict_translation(translation: Translation, size: int) -> StepPrediction:
+def predict_translation(translation: Translation, size: PerAxis) -> StepPrediction:
     """Predicts what translating one whole image or volume needs, in the more expensive direction.
 
     Args:
         translation: the network and the device.
-        size: side of the image or volume.
+        size: side of the image or volume, or one per axis.
 
     Raises:
         UserError: it can't be predicted.
     """
     config, dims = translation.config, translation.spatial_dims
+    sizes = per_axis(size, dims)
     require_predictable(config)
 
     def make_step() -> Callable[[], object]:
         naive = replace(config, memory="naive", stored_blocks=0, slabs=0)
         network = build_generator(naive, dims, *translation.channels)
-        a, b = (torch.empty(1, channels, *[size] * dims) for channels in translation.channels)
+        a, b = (torch.empty(1, channels, *sizes) for channels in translation.channels)
 
         def step() -> None:
             translate_padded(network, a, "AtoB")

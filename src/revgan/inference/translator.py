@@ -21,7 +21,7 @@ from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
 from revgan.inference.windows import Progress, Windows
 from revgan.networks import TwoWayGenerator
-from revgan.networks.pretrained import load_generator
+from revgan.networks.places import StoredModel
 
 
 class UnpreparedError(UserError, ValueError):
@@ -66,24 +66,22 @@ class Translator:
         device: str | torch.device | None = None,
         windows: Windows | None = None,
     ) -> "Translator":
-        """Loads a model folder, or the model of a run folder.
+        """Loads a trained model.
 
         Args:
-            folder: it has model.safetensors, config.yaml and intensity.yaml, or a model/ that has
-                them.
+            folder: a model folder, which has model.safetensors, config.yaml and intensity.yaml; a
+                run folder, whose model/ is taken; a run's checkpoints/step-N; or the name of a
+                model that comes with the package, unless there is a folder of this name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
         Raises:
             UserError: there is no model, or it can't be loaded.
         """
-        folder = Path(folder)
-        if (folder / "model").is_dir():
-            folder = folder / "model"
+        stored = StoredModel.find(folder)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        generator = load_generator(folder)
-        return cls(generator.to(device), Preparation.read(folder), windows)
+        return cls(stored.load().to(device), Preparation.read(stored.folder), windows)
 
     @overload
     def __call__(

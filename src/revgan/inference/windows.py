@@ -13,6 +13,7 @@ from torch import Tensor
 from revgan.data.scratch import Scratch, ScratchArray, Window
 from revgan.inference.fields import Field, tiles
 from revgan.networks import GeneratorConfig
+from revgan.networks.axes import largest
 
 SIGMA = 0.125
 """Standard deviation of a window's weights, as a share of its side; the same as in MONAI and
@@ -69,12 +70,12 @@ def reach(config: GeneratorConfig) -> int | None:
 
     This is the receptive field's radius in pixels or voxels. Instance normalisation uses statistics
     of the whole input. A continuous core, whose solver evaluates its field many times, counts as
-    seeing everything too.
+    seeing everything too. Along thin axes, it may be less.
     """
     if config.norm == "instance" or config.core == "ode":
         return None
     coarse = config.size_multiple
-    ends = config.first_kernel // 2 + config.last_kernel // 2
+    ends = largest(config.first_kernel) // 2 + largest(config.last_kernel) // 2
     # Per level, in its own pixels; levels have pixels of 1, 2, 4... up to coarse / 2.
     down = {"strided": 1, "subpixel": 3}[config.downsampling]
     up = {"transposed": 1, "nearest": 2, "bilinear": 3, "subpixel": 3}[config.upsampling]

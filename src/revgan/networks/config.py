@@ -1,9 +1,11 @@
 """The networks' configurations: the paper's choices, and the alternatives that it tried."""
 
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
 
 from revgan.errors import check_choices, check_numbers
+from revgan.networks.axes import FACTOR, PerAxis, fitted, largest, per_axis, require_axes, shown
 
 Memory = Literal["naive", "reversible", "lean"]
 MemoryChoice = Literal["auto", Memory]
@@ -26,6 +28,15 @@ USE_OF_MEMORY = "memory", "stored_blocks", "slabs"
 LARGEST_WIDTH, LARGEST_DEPTH, LARGEST_KERNEL, LARGEST_STEPS = 16384, 1024, 255, 100_000
 """Beyond, no machine has the memory, and planning would take minutes."""
 
+PER_AXIS = {
+    "generator": ("downsamplings", "first_kernel", "last_kernel"),
+    "discriminator": ("downsamplings",),
+}
+"""Options that may differ by axis, and do for thin crops."""
+
+LARGEST_DOWNSAMPLINGS = 4
+"""More leave too few positions of any crop."""
+
 
 @dataclass(frozen=True)
 class GeneratorConfig:
@@ -43,12 +54,19 @@ class GeneratorConfig:
         exact: whether additive couplings keep the residual stream on a grid of numbers that add
             without rounding; if not, they are plain sums, as in the paper's code.
         downsamplings: how many times the encoder halves the resolution and doubles the channels;
-            the core has K * 2**downsamplings channels. The paper has 2 in 2D and 0 in 3D.
-        first_kernel: side of the first convolution's kernel, odd: 7, or 3 in the paper's 3D model.
-        last_kernel: side of the last convolution's kernel, odd: 7, or 1 in the paper's 3D model.
+            the core has K * 2**downsamplings channels. The paper has 2 in 2D and 0 in 3D. One
+            number per axis, such as [2, 2, 1], halves thin axes less often, and only by the last
+            layers; a `data.crop` with a thin axis chooses them.
+        first_kernel: side of the first convolution's kernel, odd: 7, or 3 in the paper's 3D model;
+            also one per axis.
+        last_kernel: side of the last convolution's kernel, odd: 7, or 1 in the paper's 3D model;
+            also one per axis.
         identity_start: whether the last convolution of every residual function starts at zero, with
             no normalisation after it, so that the core starts as the identity (Section 1.1, 3D).
         tanh: whether translations end with tanh, which keeps their values in [-1, 1].
+        skip: whether the image itself is added to what the networks make of it, before tanh, so
+            that they learn only the difference; for domains with the same channels that resemble
+            each other, as in super-resolution, denoising and harmonisation.
         downsampling: convolutions of stride 2 ("strided"), or pixel unshuffling and a convolution
             at the lower resolution ("subpixel").
         downsampling_padding: "reflect", as everywhere else (Section 1.1), or "zeros", as in the
@@ -88,11 +106,12 @@ class GeneratorConfig:
     core: Core = "reversible"
     coupling: CouplingKind = "additive"
     exact: bool = True
-    downsamplings: int = 2
-    first_kernel: int = 7
-    last_kernel: int = 7
+    downsamplings: PerAxis = 2
+    first_kernel: PerAxis = 7
+    last_kernel: PerAxis = 7
     identity_start: bool = False
     tanh: bool = True
+    skip: bool = False
     downsampling: Downsampling = "strided"
     downsampling_padding: Padding = "reflect"
     upsampling: Upsampling = "transposed"
@@ -134,16 +153,20 @@ class GeneratorConfig:
             last_kernel=(1, LARGEST_KERNEL),
             slabs=(0, LARGEST_WIDTH),
         )
-        if not 0 <= self.downsamplings <= 4:
-            raise ValueError(f"downsamplings must be from 0 to 4, not {self.downsamplings}")
-        if self.downsamplings == 0 and self.width % 2:
+        if not all(0 <= count <= LARGEST_DOWNSAMPLINGS for count in _numbers(self.downsamplings)):
+            raise ValueError(
+                f"downsamplings must be from 0 to {LARGEST_DOWNSAMPLINGS}, "
+                f"not {shown(self.downsamplings)}"
+            )
+        if self.levels == 0 and self.width % 2:
             raise ValueError(
                 f"width must be even with downsamplings 0, not {self.width}; a reversible core "
                 "splits its channels into halves"
             )
         for name in ("first_kernel", "last_kernel"):
-            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
-                raise ValueError(f"{name} must be odd, 1 or more, not {getattr(self, name)}")
+            kernel = getattr(self, name)
+            if not all(side >= 1 and side % 2 for side in _numbers(kernel)):
+                raise ValueError(f"{name} must be odd, 1 or more, not {shown(kernel)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
 
@@ -200,21 +223,74 @@ class GeneratorConfig:
         return f"{self.memory} with {details}" if details else self.memory
 
     @property
+    def levels(self) -> int:
+        """How many layers of the encoder halve an axis; each doubles the channels."""
+        return largest(self.downsamplings)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What the networks are made of, by field; not how training uses memory."""
+        return {name: value for name, value in asdict(self).items() if name not in USE_OF_MEMORY}
+
+    @property
     def core_channels(self) -> int:
         """Channels between encoder and decoder."""
-        return self.width * 2**self.downsamplings
+        return self.width * FACTOR**self.levels
 
     @property
     def size_multiple(self) -> int:
-        """Every spatial size must be a multiple of this."""
-        return 2**self.downsamplings
+        """A multiple of this fits any axis."""
+        return int(FACTOR**self.levels)
 
     @property
     def min_size(self) -> int:
-        """The smallest spatial size: reflection needs more positions than it mirrors."""
-        mirrored = max(self.first_kernel, self.last_kernel) // 2
-        least = max(2 * self.size_multiple, mirrored + 1)
-        return -(-least // self.size_multiple) * self.size_multiple
+        """The smallest size that fits any axis, see `min_sizes`."""
+        return max(self.min_sizes(len(self._axes)))
+
+    def size_multiples(self, spatial_dims: int) -> tuple[int, ...]:
+        """By axis, what every size must be a multiple of."""
+        return tuple(FACTOR**count for count in per_axis(self.downsamplings, spatial_dims))
+
+    def min_sizes(self, spatial_dims: int) -> tuple[int, ...]:
+        """By axis, the smallest size: reflection needs more positions than it mirrors."""
+        kernels = (per_axis(side, spatial_dims) for side in (self.first_kernel, self.last_kernel))
+        return tuple(
+            -(-max(FACTOR * multiple, max(sides) // 2 + 1) // multiple) * multiple
+            for multiple, *sides in zip(self.size_multiples(spatial_dims), *kernels, strict=True)
+        )
+
+    def require_dims(self, spatial_dims: int) -> None:
+        """Refuses options that give more or fewer numbers than there are axes.
+
+        Raises:
+            ValueError: names the option.
+        """
+        for name in PER_AXIS["generator"]:
+            require_axes(name, getattr(self, name), spatial_dims)
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """One number per axis, if any option gives so many, else just one."""
+        given = (self.downsamplings, self.first_kernel, self.last_kernel)
+        return next((value for value in given if isinstance(value, tuple)), (0,))
+
+    def fitted(self, sizes: Sequence[int]) -> Self:
+        """The same generator with fewer downsamplings and smaller kernels along thin axes.
+
+        Args:
+            sizes: of training crops; an axis is thin if it has at most half of the longest size.
+        """
+        sizes = tuple(sizes)
+        counts = tuple(
+            _halvings(size) if 2 * size <= max(sizes) else LARGEST_DOWNSAMPLINGS for size in sizes
+        )
+        sides = tuple(2 * size - 1 for size in sizes)  # which mirror less than there is
+        return replace(
+            self,
+            downsamplings=fitted(self.downsamplings, sizes, counts),
+            first_kernel=fitted(self.first_kernel, sizes, sides),
+            last_kernel=fitted(self.last_kernel, sizes, sides),
+        )
 
     @property
     def memory_modes(self) -> tuple[Memory, ...]:
@@ -233,21 +309,73 @@ class DiscriminatorConfig:
         width: channels of the first layer; each further one doubles them, up to 8 * width.
         norm: see the generator's.
         init: see the generator's.
+        downsamplings: how many of its convolutions of stride 2 halve an axis, the last ones; the
+            others have stride 1 and kernels of 3 along it. One number, or one per axis, such as
+            [3, 3, 1]; null: all of them, but no more than fit the shorter axes of `data.crop`.
     """
 
     form: DiscriminatorForm = "patch70"
     width: int = 64
     norm: Norm = "instance"
     init: Init = "normal"
+    downsamplings: PerAxis | None = None
+
+    @property
+    def levels(self) -> int:
+        """How many convolutions of stride 2 the form has."""
+        return 4 if self.form == "paper" else 3
+
+    @property
+    def halvings(self) -> PerAxis:
+        """How often each axis is halved."""
+        return self.levels if self.downsamplings is None else self.downsamplings
 
     @property
     def min_size(self) -> int:
-        """The smallest size to judge: below it, the last normalised layer has a single position."""
-        return 32 if self.form == "paper" else 24
+        """The smallest size that fits any axis, see `min_sizes`."""
+        return self._least << largest(self.halvings)
+
+    def min_sizes(self, spatial_dims: int) -> tuple[int, ...]:
+        """By axis, the smallest size to judge: below it, the last normalised layer has one
+        position.
+        """
+        return tuple(self._least << count for count in per_axis(self.halvings, spatial_dims))
+
+    def require_dims(self, spatial_dims: int) -> None:
+        """As `GeneratorConfig.require_dims`."""
+        require_axes("downsamplings", self.halvings, spatial_dims)
+
+    @property
+    def _least(self) -> int:
+        """The smallest size that isn't halved; patch70's last kernels of 4 each take off one."""
+        return 2 if self.form == "paper" else 3
+
+    def fitted(self, sizes: Sequence[int]) -> Self:
+        """The same discriminator, which halves axes that are shorter than others less often."""
+        if self.downsamplings is not None:
+            return self
+        counts = tuple(max(0, (size // self._least).bit_length() - 1) for size in sizes)
+        chosen = fitted(self.levels, tuple(sizes), counts)
+        return self if chosen == self.levels else replace(self, downsamplings=chosen)
 
     def __post_init__(self) -> None:
         check_choices(self)
         check_numbers(self, width=(1, LARGEST_WIDTH))
+        if not all(0 <= count <= self.levels for count in _numbers(self.halvings)):
+            raise ValueError(
+                f"downsamplings must be null, or from 0 to {self.levels} with form {self.form}, "
+                f"not {shown(self.halvings)}"
+            )
+
+
+def _numbers(value: PerAxis) -> tuple[int, ...]:
+    """The number, or those of all axes."""
+    return (value,) if isinstance(value, int) else value
+
+
+def _halvings(size: int) -> int:
+    """How often a size can be halved, with two positions left."""
+    return 0 if size % 2 or size < 2 * FACTOR else 1 + _halvings(size // FACTOR)
 
 
 _ADAPTIVE, _FIXED_STEP = get_args(AdaptiveSolver), get_args(FixedStepSolver)

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from torch import Tensor, nn
 
+from revgan.networks.axes import FACTOR, PerAxis, strides
 from revgan.networks.config import DiscriminatorConfig, DiscriminatorForm, Init, Norm
 from revgan.networks.layers import conv, init_weights, norm_layers
 
@@ -18,9 +19,9 @@ class PatchDiscriminator(nn.Module):
     Args:
         spatial_dims: 2 for images, 3 for volumes.
         in_channels: channels of the judged image.
-        width, form, norm, init: see `DiscriminatorConfig`.
+        width, form, norm, init, downsamplings: see `DiscriminatorConfig`.
 
-    Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `config.min_size` up.
+    Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `config.min_sizes` up.
 
     Example:
         >>> import torch
@@ -38,8 +39,10 @@ class PatchDiscriminator(nn.Module):
         form: DiscriminatorForm = "patch70",
         norm: Norm = "instance",
         init: Init = "normal",
+        downsamplings: PerAxis | None = None,
     ) -> None:
-        self._build(DiscriminatorConfig(form, width, norm, init), spatial_dims, in_channels)
+        config = DiscriminatorConfig(form, width, norm, init, downsamplings)
+        self._build(config, spatial_dims, in_channels)
 
     @classmethod
     def from_config(
@@ -55,16 +58,19 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        last_stride, head_kernel = (2, 1) if config.form == "paper" else (1, 4)
         channels = [in_channels, *(config.width * factor for factor in (1, 2, 4, 8))]
-        strides = [2, 2, 2, last_stride]
         layers: list[nn.Module] = []
         for level, (before, after) in enumerate(pairwise(channels)):
-            layers.append(conv(spatial_dims, before, after, 4, strides[level]))
+            kernel: PerAxis = 4
+            step: PerAxis = 1
+            if level < config.levels:
+                step = strides(config.halvings, level, config.levels, spatial_dims)
+                kernel = tuple(4 if each == FACTOR else 3 for each in step)
+            layers.append(conv(spatial_dims, before, after, kernel, step))
             if level > 0:
                 layers += norm_layers(config.norm, spatial_dims, after)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
-        layers.append(conv(spatial_dims, channels[-1], 1, head_kernel, 1))
+        layers.append(conv(spatial_dims, channels[-1], 1, 1 if config.form == "paper" else 4, 1))
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from revgan.directions import DIRECTIONS, Direction
+from revgan.networks.axes import in_words
 from revgan.networks.config import GeneratorConfig, Memory, MemoryChoice, Model
 from revgan.networks.core import ode_core, residual_functions, reversible_core
-from revgan.networks.parts import decoder, draw_weights, encoder
+from revgan.networks.parts import decoder, draw_weights, encoder, with_skip
 from revgan.networks.slabs import Slabs
 from revgan.reversible import OdeCore, ReversibleSequential
 
@@ -81,8 +82,14 @@ class Generator(nn.Module, ABC):
             raise ValueError(
                 f"in_channels and out_channels must be 1 or more, not {in_channels}, {out_channels}"
             )
+        if config.skip and in_channels != out_channels:
+            raise ValueError(
+                "skip adds the image to its translation, which takes the same channels in both "
+                f"domains, not {in_channels} and {out_channels}"
+            )
         if config.memory == "auto":
             raise ValueError("memory auto is for the planner to decide; name a mode")
+        config.require_dims(spatial_dims)
         self.config = config
         self.spatial_dims: Literal[2, 3] = spatial_dims
         self.in_channels = in_channels
@@ -98,14 +105,14 @@ class Generator(nn.Module, ABC):
         return f"spatial_dims={self.spatial_dims}, {channels}, {self.config.summary}"
 
     def _check_shape(self, x: Tensor, channels: int, what: str) -> None:
-        multiple, least = self.config.size_multiple, self.config.min_size
-        spatial = tuple(x.shape[2:])
-        fits = all(size % multiple == 0 and size >= least for size in spatial)
-        if x.ndim != self.spatial_dims + 2 or x.shape[1] != channels or not fits:
+        dims = self.spatial_dims
+        multiples, least = self.config.size_multiples(dims), self.config.min_sizes(dims)
+        limits = zip(x.shape[2:], multiples, least, strict=False)  # the count is checked below
+        fits = all(size % multiple == 0 and size >= low for size, multiple, low in limits)
+        if x.ndim != dims + 2 or x.shape[1] != channels or not fits:
             raise ValueError(
-                f"{what} takes (batch, {channels}, *spatial) with {self.spatial_dims} "
-                f"spatial sizes, multiples of {multiple} from {least} up, "
-                f"not shape {tuple(x.shape)}"
+                f"{what} takes (batch, {channels}, *spatial) with {dims} spatial sizes, multiples "
+                f"of {in_words(multiples)} from {in_words(least)} up, not shape {tuple(x.shape)}"
             )
 
 
@@ -114,9 +121,9 @@ class TwoWayGenerator(Generator):
 
     Args: see `Generator`.
 
-    Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, every spatial size a
-    multiple of `config.size_multiple` and at least `config.min_size`. Values lie in [-1, 1], except
-    in translations without tanh.
+    Shapes: (B, in_channels, *spatial) in A, (B, out_channels, *spatial) in B, spatial sizes
+    multiples of `config.size_multiples` and at least `config.min_sizes`. Values lie in [-1, 1],
+    except in translations without tanh.
     """
 
     directions: tuple[Direction, ...] = DIRECTIONS
@@ -184,7 +191,7 @@ class RevGenerator(TwoWayGenerator):
             y = self._translated(x, self.encoder_a, self.decoder_b, inverse=False)
         else:
             y = self._translated(x, self.encoder_b, self.decoder_a, inverse=True)
-        return y.contiguous()  # inside, the channels are last
+        return with_skip(self.config, y, x).contiguous()  # inside, the channels are last
 
     def _translated(
         self, x: Tensor, encoder: nn.Sequential, decoder: nn.Sequential, *, inverse: bool

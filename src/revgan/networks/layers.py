@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revgan.networks.axes import PerAxis, per_axis
 from revgan.networks.config import Init, Norm, Padding
 from revgan.reversible.tracing import exporting
 
@@ -36,7 +37,8 @@ class PaddedConv(nn.Module):
     """A convolution behind padding that keeps the size at stride 1 (Section 1.1).
 
     Args:
-        spatial_dims, in_channels, out_channels, kernel_size, stride: as for any convolution.
+        spatial_dims, in_channels, out_channels, kernel_size, stride: as for any convolution; the
+            kernel's sides are odd.
         padding: "reflect" mirrors the border, as in the paper; or "zeros".
         keep: what is kept for the backward pass. Autograd would keep the "padded" copy of the
             input: that is quick, and fine where activations are short-lived. "input" keeps the
@@ -52,23 +54,23 @@ class PaddedConv(nn.Module):
         spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
         padding: Padding = "reflect",
         keep: Keep = "input",
     ) -> None:
         super().__init__()
-        amount = kernel_size // 2
-        self.reflects = padding == "reflect" and amount > 0
-        self.conv = CONVOLUTIONS[spatial_dims](
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=0 if self.reflects else amount,
+        sides, steps = (per_axis(value, spatial_dims) for value in (kernel_size, stride))
+        self.amounts = tuple(side // 2 for side in sides)
+        self.reflects = padding == "reflect" and any(self.amounts)
+        # mypy can't see that the tuples have the length that the layer takes.
+        make: Any = CONVOLUTIONS[spatial_dims]
+        self.conv: nn.Conv2d | nn.Conv3d = make(
+            in_channels, out_channels, sides, steps, 0 if self.reflects else self.amounts
         )
-        self.padding = [amount] * (2 * spatial_dims)
-        self.geometry = _geometry((stride,) * spatial_dims)
+        # As F.pad takes them: before and behind each axis, from the last one.
+        self.padding = [amount for amount in reversed(self.amounts) for _ in range(2)]
+        self.geometry = _geometry(steps)
         self.keep = keep
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,13 +139,13 @@ def _unreflected(grad: Tensor, x: Tensor, padding: list[int]) -> Tensor:
 
 
 def conv(
-    spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, stride: int
+    spatial_dims: int, in_channels: int, out_channels: int, kernel_size: PerAxis, stride: PerAxis
 ) -> nn.Module:
     """A zero-padded convolution, as in PatchGAN."""
-    padding = 0 if kernel_size == 1 else 1
-    return CONVOLUTIONS[spatial_dims](
-        in_channels, out_channels, kernel_size, stride=stride, padding=padding
-    )
+    sides, steps = (per_axis(value, spatial_dims) for value in (kernel_size, stride))
+    make: Any = CONVOLUTIONS[spatial_dims]
+    layer: nn.Module = make(in_channels, out_channels, sides, steps, [min(s - 1, 1) for s in sides])
+    return layer
 
 
 ADDED_UP = 2**14

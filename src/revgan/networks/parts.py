@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 
+from revgan.networks.axes import FACTOR, strides
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.layers import Keep, PaddedConv, init_weights, norm_layers
 from revgan.networks.recomputing import Recomputed
-from revgan.networks.resampling import SCALE, downsampling_layer, upsampling_layer
+from revgan.networks.resampling import downsampling_layer, upsampling_layer
 from revgan.networks.slabs import Slabs
 
 
@@ -15,9 +16,10 @@ def encoder(config: GeneratorConfig, spatial_dims: int, in_channels: int) -> nn.
     """A convolution to K channels, then downsampling layers that double them."""
     first = PaddedConv(spatial_dims, in_channels, config.width, config.first_kernel)
     layers = _normalised(config, spatial_dims, first, config.width)
-    for level in range(config.downsamplings):
-        channels = config.width * SCALE**level
-        down = downsampling_layer(config, spatial_dims, channels)
+    for level in range(config.levels):
+        channels = config.width * FACTOR**level
+        scales = strides(config.downsamplings, level, config.levels, spatial_dims)
+        down = downsampling_layer(config, spatial_dims, channels, scales)
         layers += _normalised(config, spatial_dims, down, 2 * channels)
     return _in_a_row(config, layers)
 
@@ -50,15 +52,28 @@ def residual_function(
 
 
 def decoder(config: GeneratorConfig, spatial_dims: int, out_channels: int) -> nn.Sequential:
-    """Upsampling layers that halve the channels, then a convolution to the image, and tanh."""
+    """Upsampling layers that halve the channels, then a convolution to the image, and tanh.
+
+    With `skip`, tanh comes after the sum, in `with_skip`.
+    """
     layers: list[nn.Module] = []
-    for level in reversed(range(config.downsamplings)):
-        channels = config.width * SCALE**level
-        up = upsampling_layer(config, spatial_dims, 2 * channels)
+    for level in reversed(range(config.levels)):
+        channels = config.width * FACTOR**level
+        scales = strides(config.downsamplings, level, config.levels, spatial_dims)
+        up = upsampling_layer(config, spatial_dims, 2 * channels, scales)
         layers += _normalised(config, spatial_dims, up, channels)
     keep: Keep = "padded" if config.memory == "lean" else "input"  # lean drops it at once
     last = PaddedConv(spatial_dims, config.width, out_channels, config.last_kernel, keep=keep)
-    return _in_a_row(config, [*layers, last, *([nn.Tanh()] if config.tanh else [])])
+    return _in_a_row(
+        config, [*layers, last, *([nn.Tanh()] if config.tanh and not config.skip else [])]
+    )
+
+
+def with_skip(config: GeneratorConfig, y: Tensor, x: Tensor) -> Tensor:
+    """The translation of x, given what the decoder makes of it."""
+    if not config.skip:
+        return y
+    return (x + y).tanh() if config.tanh else x + y
 
 
 def draw_weights(

@@ -4,23 +4,21 @@ import errno
 import json
 import os
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from revgan.errors import UserError, one_line
 from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
-from revgan.networks.config import USE_OF_MEMORY
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
-from revgan.networks.stored import require_shapes
+from revgan.networks.stored import read_part, require_shapes
 from revgan.plain_yaml import read_yaml
 
 WEIGHTS = "model.safetensors"
@@ -28,10 +26,6 @@ ARCHITECTURE = "config.yaml"
 FORMAT_VERSION = 1
 MODELS: dict[str, type[TwoWayGenerator]] = {kind.__name__: kind for kind in GENERATORS.values()}
 """The generators that a model folder may hold, by their name in its config.yaml."""
-
-LEFT_OUT = ("model", *USE_OF_MEMORY)
-"""Fields of the configuration that the file leaves out: it names the model by its class, and the
-others decide how a generator is trained, not what it is."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -65,14 +59,13 @@ def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
     that readers always find a whole one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    config = asdict(generator.config)
     architecture = {
         "format": FORMAT_VERSION,
         "model": type(generator).__name__,
         "spatial_dims": generator.spatial_dims,
         "in_channels": generator.in_channels,
         "out_channels": generator.out_channels,
-        **{name: value for name, value in config.items() if name not in LEFT_OUT},
+        **{name: x for name, x in generator.config.architecture.items() if name != "model"},
     }
     if isinstance(generator, ResnetPair):
         architecture["directions"] = list(generator.directions)
@@ -80,24 +73,32 @@ def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
     save_tensors(folder / WEIGHTS, generator.state_dict())
 
 
-def load_generator(folder: Path) -> TwoWayGenerator:
+def load_generator(folder: Path, weights: Path | None = None, part: str = "") -> TwoWayGenerator:
     """Reads a model folder.
+
+    Weights of 16 bits, which take half the room, become those of 32 that networks compute with.
+
+    Args:
+        folder: it has config.yaml, and model.safetensors unless `weights` are elsewhere.
+        weights: the file that they are in.
+        part: what their names begin with there.
 
     Raises:
         UserError: the folder isn't one, or its files don't fit together.
     """
-    for name in (ARCHITECTURE, WEIGHTS):
-        if not (folder / name).is_file():
+    weights = weights or folder / WEIGHTS
+    for path in (folder / ARCHITECTURE, weights):
+        if not path.is_file():
             raise UserError(
-                f"{folder} isn't a model folder: it has no {name}; give a run folder or its model/ "
-                "folder"
+                f"{folder} isn't a model folder: it has no {path.name}; give a run folder or its "
+                "model/ folder"
             )
     try:
         kind, arguments = read_architecture(folder / ARCHITECTURE)
         with torch.device("meta"):  # takes no memory, whatever sizes the configuration declares
-            require_shapes(folder / WEIGHTS, MODELS[kind](**arguments).state_dict())
+            require_shapes(weights, MODELS[kind](**arguments).state_dict(), part)
         generator = MODELS[kind](**arguments)
-        generator.load_state_dict(load_file(folder / WEIGHTS))
+        generator.load_state_dict(read_part(weights, part))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"the model in {folder} can't be loaded: {one_line(error, 200)}") from error
     return generator
@@ -121,4 +122,8 @@ def read_architecture(path: Path) -> tuple[str, dict[str, Any]]:
         raise ValueError(
             f"{path.name} has format {json.dumps(version)}, this revgan reads {FORMAT_VERSION}"
         )
-    return kind, content
+    # YAML has lists only, and configurations are compared and hashed.
+    return kind, {
+        name: tuple(value) if isinstance(value, list) and name != "directions" else value
+        for name, value in content.items()
+    }

@@ -1,86 +1,122 @@
 """How encoders halve and decoders double the resolution: the paper's way, and others."""
 
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from revgan.networks.axes import FACTOR
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.layers import TRANSPOSED_CONVOLUTIONS, PaddedConv
 
-SCALE = 2
-"""Down- and upsampling layers change each side by this factor."""
-
 
 class PixelShuffle(nn.Module):
-    """Turns channels into positions: (B, C * 2**d, *spatial) to (B, C, *(2 * spatial)).
+    """Turns channels into positions: (B, C * prod(scales), *spatial) to (B, C, *scaled).
 
     Neighbouring positions come from neighbouring channels, as in Shi et al. (2016); in 2D it is
     `torch.pixel_shuffle`.
+
+    Args:
+        scales: by what each axis is multiplied; None for 2.
     """
 
+    def __init__(self, scales: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.scales = scales
+
     def forward(self, x: Tensor) -> Tensor:
-        dims, (batch, channels, *sizes) = x.ndim - 2, x.shape
-        cubes = x.reshape(batch, channels // SCALE**dims, *[SCALE] * dims, *sizes)
+        dims, (batch, _, *sizes) = x.ndim - 2, x.shape
+        scales = scales_of(self, dims)
+        cubes = x.reshape(batch, -1, *scales, *sizes)
         # The position inside a cube goes behind the cube's, axis by axis.
         order = [axis for i in range(2, 2 + dims) for axis in (i + dims, i)]
-        return cubes.permute(0, 1, *order).reshape(batch, -1, *(SCALE * size for size in sizes))
+        made = (scale * size for scale, size in zip(scales, sizes, strict=True))
+        return cubes.permute(0, 1, *order).reshape(batch, -1, *made)
 
 
 class PixelUnshuffle(nn.Module):
     """Turns positions into channels: the inverse of `PixelShuffle`."""
 
+    def __init__(self, scales: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.scales = scales
+
     def forward(self, x: Tensor) -> Tensor:
         dims, (batch, channels, *sizes) = x.ndim - 2, x.shape
-        halved = [size // SCALE for size in sizes]
-        cubes = x.reshape(batch, channels, *(n for half in halved for n in (half, SCALE)))
+        scales = scales_of(self, dims)
+        fewer = [size // scale for size, scale in zip(sizes, scales, strict=True)]
+        pairs = (n for pair in zip(fewer, scales, strict=True) for n in pair)
+        cubes = x.reshape(batch, channels, *pairs)
         inside, cube = range(3, 3 + 2 * dims, 2), range(2, 2 + 2 * dims, 2)
-        return cubes.permute(0, 1, *inside, *cube).reshape(batch, channels * SCALE**dims, *halved)
+        return cubes.permute(0, 1, *inside, *cube).reshape(batch, channels * prod(scales), *fewer)
 
 
 class Resize(nn.Module):
-    """Doubles each side by interpolation.
+    """Enlarges by interpolation.
 
     Args:
         bilinear: whether to take the weighted mean of neighbours (trilinear for volumes), or the
             nearest one.
+        scales: by what each axis is multiplied; None for 2.
     """
 
-    def __init__(self, *, bilinear: bool) -> None:
+    def __init__(self, *, bilinear: bool, scales: Sequence[int] | None = None) -> None:
         super().__init__()
         self.bilinear = bilinear
+        self.scales = scales
 
     def forward(self, x: Tensor) -> Tensor:
         mode = ("bilinear" if x.ndim == 4 else "trilinear") if self.bilinear else "nearest"
-        return F.interpolate(x, scale_factor=SCALE, mode=mode)
+        return F.interpolate(x, scale_factor=scales_of(self, x.ndim - 2), mode=mode)
 
     def extra_repr(self) -> str:
         return f"bilinear={self.bilinear}"
 
 
-def downsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int) -> nn.Module:
-    """Halves each side and doubles the channels by a 3x3 convolution."""
-    padding = config.downsampling_padding
-    if config.downsampling == "strided":
-        return PaddedConv(spatial_dims, channels, 2 * channels, 3, SCALE, padding)
-    unshuffled = channels * SCALE**spatial_dims
-    conv = PaddedConv(spatial_dims, unshuffled, 2 * channels, 3, padding=padding)
-    return nn.Sequential(PixelUnshuffle(), conv)
+def scales_of(layer: PixelShuffle | PixelUnshuffle | Resize, spatial_dims: int) -> tuple[int, ...]:
+    """By what a layer multiplies or divides each axis."""
+    return (FACTOR,) * spatial_dims if layer.scales is None else tuple(layer.scales)
 
 
-def upsampling_layer(config: GeneratorConfig, spatial_dims: int, channels: int) -> nn.Module:
-    """Doubles each side and halves the channels by a 3x3 convolution.
+def downsampling_layer(
+    config: GeneratorConfig, spatial_dims: int, channels: int, scales: Sequence[int] | None = None
+) -> nn.Module:
+    """Halves axes and doubles the channels, by a 3x3 convolution.
 
-    In the paper it is a fractionally strided one. Odena et al. (2016) recommend resizing and then
-    convolving at stride 1; Shi et al. (2016) convolve at the lower resolution.
+    Args:
+        config: of the generator.
+        spatial_dims: 2 or 3.
+        channels: before.
+        scales: by what each axis is divided; None for 2.
     """
-    half = channels // 2
+    padding, scales = config.downsampling_padding, tuple(scales or (FACTOR,) * spatial_dims)
+    if config.downsampling == "strided":
+        return PaddedConv(spatial_dims, channels, 2 * channels, 3, scales, padding)
+    conv = PaddedConv(spatial_dims, channels * prod(scales), 2 * channels, 3, padding=padding)
+    return nn.Sequential(PixelUnshuffle(scales), conv)
+
+
+def upsampling_layer(
+    config: GeneratorConfig, spatial_dims: int, channels: int, scales: Sequence[int] | None = None
+) -> nn.Module:
+    """Doubles axes and halves the channels; arguments as of `downsampling_layer`.
+
+    In the paper it is a fractionally strided 3x3 convolution. Odena et al. (2016) recommend
+    resizing and then convolving at stride 1; Shi et al. (2016) convolve at the lower resolution.
+    """
+    half, scales = channels // 2, tuple(scales or (FACTOR,) * spatial_dims)
     if config.upsampling == "transposed":
-        return TRANSPOSED_CONVOLUTIONS[spatial_dims](
-            channels, half, kernel_size=3, stride=SCALE, padding=1, output_padding=1
-        )
+        # mypy can't see that the tuples have the length that the layer takes.
+        make: Any = TRANSPOSED_CONVOLUTIONS[spatial_dims]
+        kept = tuple(scale - 1 for scale in scales)
+        layer: nn.Module = make(channels, half, 3, stride=scales, padding=1, output_padding=kept)
+        return layer
     if config.upsampling == "subpixel":
-        shuffled = half * SCALE**spatial_dims
-        return nn.Sequential(PaddedConv(spatial_dims, channels, shuffled, 3), PixelShuffle())
+        shuffled = half * prod(scales)
+        return nn.Sequential(PaddedConv(spatial_dims, channels, shuffled, 3), PixelShuffle(scales))
     return nn.Sequential(
-        Resize(bilinear=config.upsampling == "bilinear"),
+        Resize(bilinear=config.upsampling == "bilinear", scales=scales),
         PaddedConv(spatial_dims, channels, half, 3),
     )

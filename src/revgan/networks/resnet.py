@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from revgan.directions import DIRECTIONS, Direction, ends
 from revgan.networks.generator import Generator, TwoWayGenerator
-from revgan.networks.parts import decoder, draw_weights, encoder, residual_function
+from revgan.networks.parts import decoder, draw_weights, encoder, residual_function, with_skip
 
 
 class ResnetGenerator(Generator):
@@ -46,8 +46,9 @@ class ResnetGenerator(Generator):
         h = self.encoder(x)
         for block in self.blocks:
             h = h + block(h)
-        y: Tensor = self.decoder(h)
-        return y.contiguous()  # inside, the channels are last
+        return with_skip(
+            self.config, self.decoder(h), x
+        ).contiguous()  # inside, the channels are last
 
 
 class ResnetPair(TwoWayGenerator):

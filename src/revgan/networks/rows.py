@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from revgan.networks.layers import Geometry
-from revgan.networks.resampling import SCALE, PixelShuffle, PixelUnshuffle, Resize
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize, scales_of
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The layout of (B, C, *spatial) that the networks' layers are fastest in, by number of axes."""
@@ -41,7 +41,7 @@ class Local(ABC):
 
     @abstractmethod
     def size(self, size: int) -> int:
-        """Rows of the whole output, along any axis."""
+        """Rows of the whole output, along the axis that is cut."""
 
     @abstractmethod
     def reach(self, rows: range, size: int) -> range:
@@ -62,29 +62,39 @@ class Arrangement(Local):
 
 @dataclass(frozen=True)
 class Pad(Arrangement):
-    """Adds `amount` positions on every side; a slab is padded only where the image ends.
+    """Adds positions on every side; a slab is padded only where the image ends.
 
-    The layer behind it must be a convolution with a kernel of side ``2 * amount + 1``: each of its
+    The layer behind it must be a convolution with kernels of sides ``2 * amount + 1``: each of its
     windows is centred in the image, and so contains what its padding mirrors, however thin the
     slab.
+
+    Attributes:
+        axis: the tensors' axis that is cut.
+        amounts: positions before and behind each spatial axis.
+        reflects: whether they mirror the border, or are zero.
     """
 
-    amount: int
+    axis: int
+    amounts: tuple[int, ...]
     reflects: bool
 
+    @property
+    def _amount(self) -> int:
+        return self.amounts[self.axis - 2]
+
     def size(self, size: int) -> int:
-        return size + 2 * self.amount
+        return size + 2 * self._amount
 
     def reach(self, rows: range, size: int) -> range:
-        return range(max(0, rows.start - self.amount), min(size, rows.stop - self.amount))
+        return range(max(0, rows.start - self._amount), min(size, rows.stop - self._amount))
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
         # F.pad wants the last axis first.
-        amounts = [side for axis in reversed(self._sides(x, cut)) for side in axis]
+        amounts = [side for axis in reversed(self._sides(cut)) for side in axis]
         return F.pad(x, amounts, mode="reflect" if self.reflects else "constant")
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
-        for axis, (before, after) in enumerate(self._sides(grad, cut), start=2):
+        for axis, (before, after) in enumerate(self._sides(cut), start=2):
             inside = grad.narrow(axis, before, grad.shape[axis] - before - after)
             if self.reflects:  # row -i is row i, and row n - 1 + i is row n - 1 - i
                 end = grad.shape[axis] - after
@@ -95,67 +105,92 @@ class Pad(Arrangement):
             grad = inside
         return grad
 
-    def _sides(self, x: Tensor, cut: Cut) -> list[tuple[int, int]]:
+    def _sides(self, cut: Cut) -> list[tuple[int, int]]:
         """How much is added before and after, for each spatial axis."""
-        sides = [(self.amount, self.amount)] * (x.ndim - 2)
-        start, stop = cut.rows.start - self.amount, cut.rows.stop - self.amount
+        sides = [(amount, amount) for amount in self.amounts]
+        start, stop = cut.rows.start - self._amount, cut.rows.stop - self._amount
         sides[cut.axis - 2] = max(0, -start), max(0, stop - cut.size)
         return sides
 
 
-class Unshuffle(Arrangement):
+@dataclass(frozen=True)
+class Scaling(Arrangement):
+    """What `PixelUnshuffle`, `PixelShuffle` and `Resize` have in common.
+
+    Attributes:
+        axis: the tensors' axis that is cut.
+        scales: by what the layer multiplies or divides each spatial axis.
+    """
+
+    axis: int
+    scales: tuple[int, ...]
+
+    @property
+    def _scale(self) -> int:
+        return self.scales[self.axis - 2]
+
+
+class Unshuffle(Scaling):
     """`PixelUnshuffle` on rows."""
 
     def size(self, size: int) -> int:
-        return size // SCALE
+        return size // self._scale
 
     def reach(self, rows: range, size: int) -> range:
-        return range(SCALE * rows.start, SCALE * rows.stop)
+        return range(self._scale * rows.start, self._scale * rows.stop)
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
-        return PixelUnshuffle().forward(x)
+        return PixelUnshuffle(self.scales).forward(x)
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
-        return PixelShuffle().forward(grad)  # a permutation's inverse
+        return PixelShuffle(self.scales).forward(grad)  # a permutation's inverse
 
 
-class Shuffle(Arrangement):
+class Shuffle(Scaling):
     """`PixelShuffle` on rows."""
 
     def size(self, size: int) -> int:
-        return SCALE * size
+        return self._scale * size
 
     def reach(self, rows: range, size: int) -> range:
-        return range(rows.start // SCALE, -(-rows.stop // SCALE))
+        return range(rows.start // self._scale, -(-rows.stop // self._scale))
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
-        return _cropped(PixelShuffle()(x), cut, SCALE * cut.source.start)
+        return _cropped(PixelShuffle(self.scales)(x), cut, self._scale * cut.source.start)
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
-        start, length = SCALE * cut.source.start, SCALE * len(cut.source)
-        return PixelUnshuffle().forward(_uncropped(grad, cut, start, length))
+        start, length = self._scale * cut.source.start, self._scale * len(cut.source)
+        return PixelUnshuffle(self.scales).forward(_uncropped(grad, cut, start, length))
 
 
 @dataclass(frozen=True)
-class Resizing(Arrangement):
-    """`Resize` on rows: each row of the output lies between two of the input, or on one."""
+class Resizing(Scaling):
+    """`Resize` on rows: each row of the output lies between two of the input, or on one.
+
+    Attributes:
+        layer: the layer.
+    """
 
     layer: Resize
 
     def size(self, size: int) -> int:
-        return SCALE * size
+        return self._scale * size
 
     def reach(self, rows: range, size: int) -> range:
+        scale = self._scale
+        if scale == 1:
+            return rows
         if not self.layer.bilinear:
-            return range(rows.start // SCALE, -(-rows.stop // SCALE))
+            return range(rows.start // scale, -(-rows.stop // scale))
         # Rows 2i and 2i + 1 lie at i - 1/4 and i + 1/4.
-        return range(max(0, (rows.start - 1) // SCALE), min(size, rows.stop // SCALE + 1))
+        return range(max(0, (rows.start - 1) // scale), min(size, rows.stop // scale + 1))
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
-        return _cropped(self.layer(x), cut, SCALE * cut.source.start)
+        return _cropped(self.layer(x), cut, self._scale * cut.source.start)
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
-        shape = [size // SCALE for size in grad.shape[2:]]
+        sizes = zip(grad.shape[2:], self.scales, strict=True)
+        shape = [size // scale for size, scale in sizes]
         shape[cut.axis - 2] = len(cut.source)
         x = grad.new_empty(*grad.shape[:2], *shape).requires_grad_()
         with torch.enable_grad():
@@ -163,27 +198,42 @@ class Resizing(Arrangement):
         return torch.autograd.grad(y, x, grad)[0]
 
 
+def arrangement_of(layer: PixelUnshuffle | PixelShuffle | Resize, axis: int, dims: int) -> Scaling:
+    """A layer on rows along one axis of tensors with so many spatial axes."""
+    scales = scales_of(layer, dims)
+    if isinstance(layer, Resize):
+        return Resizing(axis, scales, layer)
+    return (Unshuffle if isinstance(layer, PixelUnshuffle) else Shuffle)(axis, scales)
+
+
 @dataclass(eq=False)
 class Convolution(Local):
     """A convolution without padding, which adds up its weights' gradients over slabs.
 
     Attributes:
+        axis: the tensors' axis that is cut.
         weight, bias: in the type to compute in.
-        stride: along every axis.
+        strides: along each spatial axis.
         wanted: whether the gradients of weight and bias are.
         gradients: of weight and bias so far, in 32 bits or more.
     """
 
+    axis: int
     weight: Tensor
     bias: Tensor
-    stride: int
+    strides: tuple[int, ...]
     wanted: tuple[bool, bool] = (False, False)
     gradients: list[Tensor | None] = field(default_factory=lambda: [None, None])
 
     @property
     def kernel(self) -> int:
-        """The side of the kernel."""
-        return self.weight.shape[-1]
+        """The side of the kernel along the axis that is cut."""
+        return self.weight.shape[self.axis]
+
+    @property
+    def stride(self) -> int:
+        """The stride there."""
+        return self.strides[self.axis - 2]
 
     def size(self, size: int) -> int:
         return (size - self.kernel) // self.stride + 1
@@ -223,9 +273,8 @@ class Convolution(Local):
         return grad_x
 
     def _geometry(self) -> Geometry:
-        dims = self.weight.ndim - 2
-        zeros, ones = (0,) * dims, (1,) * dims
-        return (self.stride,) * dims, zeros, ones, False, zeros, 1
+        zeros, ones = (0,) * len(self.strides), (1,) * len(self.strides)
+        return self.strides, zeros, ones, False, zeros, 1
 
 
 @dataclass(eq=False)
@@ -233,12 +282,22 @@ class TransposedConvolution(Convolution):
     """A fractionally strided convolution: input row i adds to the `kernel` rows from stride * i on.
 
     Attributes:
-        padding: rows that the output lacks at its start and end.
-        output_padding: rows that its end keeps all the same.
+        paddings: along each spatial axis, positions that the output lacks at its start and end.
+        output_paddings: positions that its end keeps all the same.
     """
 
-    padding: int = 0
-    output_padding: int = 0
+    paddings: tuple[int, ...] = ()
+    output_paddings: tuple[int, ...] = ()
+
+    @property
+    def padding(self) -> int:
+        """Along the axis that is cut."""
+        return self.paddings[self.axis - 2]
+
+    @property
+    def output_padding(self) -> int:
+        """Along the axis that is cut."""
+        return self.output_paddings[self.axis - 2]
 
     def size(self, size: int) -> int:
         rows = self.stride * (size - 1) + self.kernel
@@ -260,9 +319,8 @@ class TransposedConvolution(Convolution):
         return super().backward(grad, x, cut, of_input=of_input, of_weights=of_weights)
 
     def _geometry(self) -> Geometry:
-        dims = self.weight.ndim - 2
-        padding, output_padding = (self.padding,) * dims, (self.output_padding,) * dims
-        return (self.stride,) * dims, padding, (1,) * dims, True, output_padding, 1
+        ones = (1,) * len(self.strides)
+        return self.strides, self.paddings, ones, True, self.output_paddings, 1
 
 
 def _cropped(y: Tensor, cut: Cut, start: int) -> Tensor:

@@ -23,10 +23,8 @@ from revgan.networks.rows import (
     Arrangement,
     Convolution,
     Pad,
-    Resizing,
-    Shuffle,
     TransposedConvolution,
-    Unshuffle,
+    arrangement_of,
 )
 from revgan.networks.stages import Input, Stage
 from revgan.networks.statistics import SlabNorm, Statistics
@@ -184,20 +182,19 @@ def _stages(
     weights, statistics = iter(weights), iter(statistics)
     stages: list[Stage] = []
     arrangements: list[Arrangement] = []  # before the next convolution
+    axis, dims = source.axis, source.ndim - 2
     for layer in _flat(layers):
         match layer:
-            case PixelUnshuffle():
-                arrangements.append(Unshuffle())
-            case Resize():
-                arrangements.append(Resizing(layer))
+            case PixelUnshuffle() | Resize():
+                arrangements.append(arrangement_of(layer, axis, dims))
             case PaddedConv() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
-                if isinstance(layer, PaddedConv) and max(layer.padding) > 0:
-                    arrangements.append(Pad(layer.padding[0], layer.reflects))
-                conv = _convolution(layer, weights, source.dtype)
+                if isinstance(layer, PaddedConv) and max(layer.amounts) > 0:
+                    arrangements.append(Pad(axis, layer.amounts, layer.reflects))
+                conv = _convolution(layer, axis, weights, source.dtype)
                 stages.append(Stage(stages[-1] if stages else source, arrangements, conv))
                 arrangements = []
             case PixelShuffle():
-                stages[-1].after.append(Shuffle())
+                stages[-1].after.append(arrangement_of(layer, axis, dims))
             case InstanceNorm() | nn.BatchNorm2d() | nn.BatchNorm3d():
                 stages[-1].norm = SlabNorm(layer, source.ndim, weights, next(statistics, None))
             case nn.ReLU() | nn.Tanh():
@@ -218,6 +215,7 @@ def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
 
 def _convolution(
     layer: PaddedConv | nn.ConvTranspose2d | nn.ConvTranspose3d,
+    axis: int,
     weights: Iterator[tuple[Tensor, bool]],
     dtype: torch.dtype | None,
 ) -> Convolution:
@@ -226,10 +224,16 @@ def _convolution(
         weight, bias = weight.to(dtype), bias.to(dtype)
     wanted = of_weight, of_bias
     if isinstance(layer, PaddedConv):
-        return Convolution(weight, bias, layer.conv.stride[0], wanted)
-    padding, output_padding = int(layer.padding[0]), layer.output_padding[0]
+        return Convolution(axis, weight, bias, layer.conv.stride, wanted)
+    paddings = tuple(map(int, layer.padding))
     return TransposedConvolution(
-        weight, bias, layer.stride[0], wanted, padding=padding, output_padding=output_padding
+        axis,
+        weight,
+        bias,
+        layer.stride,
+        wanted,
+        paddings=paddings,
+        output_paddings=tuple(layer.output_padding),
     )
 
 

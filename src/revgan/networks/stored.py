@@ -9,19 +9,24 @@ from torch import Tensor
 from revgan.errors import visible
 
 
-def require_shapes(path: Path, wanted: Mapping[str, Tensor]) -> None:
+def require_shapes(path: Path, wanted: Mapping[str, Tensor], part: str = "") -> None:
     """Checks that a file holds exactly a network's tensors, by its header.
 
     Args:
         path: the file.
         wanted: the network's, by name; on the device "meta", they take no memory.
+        part: what the names of the network's tensors begin with in the file; others are not its.
 
     Raises:
         ValueError: one is missing, unknown, or has another shape.
         SafetensorError: the file is damaged; its header can't name more bytes than it has.
     """
     with safe_open(path, "pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        found = {
+            name.removeprefix(part): tuple(file.get_slice(name).get_shape())
+            for name in file.keys()  # noqa: SIM118
+            if name.startswith(part)
+        }
     for name, tensor in wanted.items():
         if name not in found:
             raise ValueError(f"{path.name} has no {name}")
@@ -30,6 +35,13 @@ def require_shapes(path: Path, wanted: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} is {shapes}")
     for name in found.keys() - wanted.keys():
         raise ValueError(f"{path.name} has a tensor {visible(name)[:80]}, which the network hasn't")
+
+
+def read_part(path: Path, part: str) -> dict[str, Tensor]:
+    """The tensors of a file whose names begin with `part`, by the rest of their names."""
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if name.startswith(part)]  # noqa: SIM118
+        return {name.removeprefix(part): file.get_tensor(name) for name in names}
 
 
 def _shape(shape: tuple[int, ...]) -> str:

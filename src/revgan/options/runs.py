@@ -80,7 +80,17 @@ def add_run_options(parser: Parser) -> None:
         default=SUPPRESS,  # the long form has the default
         help="short for --runtime.memory_budget",
     )
-    parser.start = lambda options: start_from(parser, options.preset)
+    parser.add_argument(
+        "--from",
+        metavar="MODEL",
+        dest="training.pretrained",
+        type=str | None,
+        default=SUPPRESS,
+        help="short for --training.pretrained",
+    )
+    parser.start = lambda options: start_from(
+        parser, options.preset, values=networks_of(options["training.pretrained"])
+    )
 
 
 def start_from(
@@ -111,6 +121,21 @@ def start_from(
     parser.set_defaults(dict(values or {}))
     shown = f"The defaults shown are from the preset {preset}."
     parser.description = f"{parser.description or ''} {shown}".strip()
+
+
+def networks_of(model: str | None) -> dict[str, Any]:
+    """The options that a trained model decides, given where it is; none without a model.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if model is None:
+        return {}
+    from revgan.networks.places import StoredModel
+
+    config, spatial_dims = StoredModel.find(model).architecture()
+    networks = {f"generator.{name}": value for name, value in config.architecture.items()}
+    return {"data.spatial_dims": spatial_dims, **networks}
 
 
 def _given(content: Mapping[str, Any]) -> Iterable[str]:
@@ -181,6 +206,10 @@ def check_startable(config: RunConfig) -> RunConfig:
     # Absolute, so that the run can be resumed and evaluated from another folder.
     if config.data.path not in BUILT_IN and path.is_dir():
         config = replace(config, data=replace(config.data, path=str(path.resolve())))
+    model = config.training.pretrained
+    if model is not None and Path(model).exists():
+        model = str(Path(model).resolve())
+        config = replace(config, training=replace(config.training, pretrained=model))
     return config
 
 

@@ -92,9 +92,9 @@ def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str
 
     runs = [existing_run(Path(folder)) for folder in folders]
     if names is None:
-        names = [run.root.resolve().name for run in runs]
+        names = [run.name for run in runs]
         if len(set(names)) < len(names):
-            names = [str(run.root) for run in runs]
+            names = [str(run.trained) for run in runs]
     if len(names) != len(runs) or len(set(names)) < len(names):
         raise UsageError(
             f"--names must give each of {len(runs)} runs a different name, not {', '.join(names)}"

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from revgan.errors import UserError, notice, one_line
 from revgan.files import write_text
+from revgan.networks.places import STATE
 from revgan.networks.pretrained import save_tensors
 from revgan.text import shell_word
 
-TENSORS = "state.safetensors"
 PROGRESS = "progress.json"
 BUILDING = ".step-"
 """How the names of unfinished checkpoints begin."""
@@ -48,8 +48,8 @@ def save_checkpoint(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder))
-        save_tensors(building / TENSORS, tensors)
-        counted = {"step": step, "sha256": _digest(building / TENSORS), **counts}
+        save_tensors(building / STATE, tensors)
+        counted = {"step": step, "sha256": _digest(building / STATE), **counts}
         write_text(building / PROGRESS, json.dumps(counted, allow_nan=False))
         _flush(building)
         building.chmod(0o755)
@@ -134,11 +134,11 @@ def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
             "resume from the one before"
         )
     digest = counts.pop("sha256", None)
-    if digest is not None and digest != _digest(path / TENSORS):
-        raise ValueError(f"{TENSORS} isn't what was written")
+    if digest is not None and digest != _digest(path / STATE):
+        raise ValueError(f"{STATE} isn't what was written")
     if any(not _numbers(values) for values in counts.values()):
         raise ValueError(f"{PROGRESS} holds something else than numbers")
-    return step, load_file(path / TENSORS), counts
+    return step, load_file(path / STATE), counts
 
 
 def _numbers(values: object) -> bool:

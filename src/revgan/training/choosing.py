@@ -17,6 +17,7 @@ from revgan.memory import (
     parse_bytes,
 )
 from revgan.networks import GeneratorConfig
+from revgan.networks.axes import in_words, shown
 from revgan.networks.config import Memory
 from revgan.training.config import RunConfig
 from revgan.training.largest import largest_size
@@ -81,12 +82,13 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
 
 def _nothing_fits(workload: Workload, least: Choice, budget: int) -> UserError:
     same = replace(workload, config=replace(workload.config, generator=least.generator))
-    size = largest_size(same, budget)
+    side, needed = largest_size(same, budget), format_bytes(least.prediction.total)
+    crop = side and shown(workload.crop_of(side))
     return UserError(
-        f"training at size {workload.size} needs {format_bytes(least.prediction.total)} even with "
-        f"generator.memory {least}, but only {format_bytes(budget)} are available; "
+        f"training at size {in_words(workload.sizes)} needs {needed} even with generator.memory "
+        f"{least}, but only {format_bytes(budget)} are available; "
         + ("set losses.consensus_weight 0, or " if workload.config.losses.consensus_weight else "")
-        + (f"lower data.crop to {size}" if size else "no size fits: lower the networks' widths")
+        + (f"lower data.crop to {crop}" if crop else "no size fits: lower the networks' widths")
     )
 
 

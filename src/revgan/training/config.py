@@ -10,6 +10,7 @@ import yaml
 from revgan.data.config import LEARNT, DataConfig
 from revgan.errors import LARGEST, check_choices, check_numbers
 from revgan.memory.sizes import parse_bytes
+from revgan.networks.axes import in_words
 from revgan.networks.config import USE_OF_MEMORY, DiscriminatorConfig, GeneratorConfig, Memory
 
 ObjectiveKind = Literal["unpaired", "paired"]
@@ -100,6 +101,9 @@ class TrainingConfig:
             in a row. Such weights are never saved.
         ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
             which is then shown, scored and saved; null saves the weights themselves.
+        pretrained: a model whose weights the generator starts from: a model folder, a run folder, a
+            run's checkpoints/step-N, or the name of a model that comes with revgan. Its networks
+            are those of the model, however they are used; null draws fresh weights.
     """
 
     epochs: int = 200
@@ -115,6 +119,7 @@ class TrainingConfig:
     keep_checkpoints: int = 2
     on_nan: str = "stop"
     ema: float | None = None
+    pretrained: str | None = None
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -205,11 +210,7 @@ class RunConfig:
             )
         except ValueError as error:
             raise ValueError(f"data.{error}") from error
-        if self.data.crop % self.size_multiple or self.data.crop < self.min_size:
-            raise ValueError(
-                f"data.crop must be a multiple of {self.size_multiple} from {self.min_size} up, "
-                f"not {self.data.crop}"
-            )
+        self._fit_networks()
         memory = self.generator.memory
         if self.losses.consensus_weight > 0 and memory not in ("auto", "naive"):
             raise ValueError(
@@ -218,6 +219,29 @@ class RunConfig:
             )
         if self.runtime.precision == "fp16":
             self._check_fp16()
+
+    def _fit_networks(self) -> None:
+        """Makes the networks halve thin axes of the crop less often, as far as options leave it.
+
+        Raises:
+            ValueError: the crop doesn't fit.
+        """
+        sizes = self.data.crop_sizes
+        for name in ("generator", "discriminator"):
+            network = getattr(self, name)
+            try:
+                network.require_dims(len(sizes))
+            except ValueError as error:
+                raise ValueError(f"{name}.{error}") from error
+            # The configuration is frozen for all others.
+            object.__setattr__(self, name, network.fitted(sizes))
+        multiples, least = self.size_multiples, self.min_sizes
+        limits = zip(sizes, multiples, least, strict=True)
+        if any(size % multiple or size < low for size, multiple, low in limits):
+            raise ValueError(
+                f"data.crop must be a multiple of {in_words(multiples)} from {in_words(least)} up, "
+                f"not {self.data.crop_text}"
+            )
 
     def _check_fp16(self) -> None:
         """Refuses what fails with fp16's scaled gradients, which can be infinite."""
@@ -239,14 +263,28 @@ class RunConfig:
 
     @property
     def size_multiple(self) -> int:
-        """The sides of training images are multiples of this."""
-        return self.generator.size_multiple
+        """A multiple of this fits any axis of training images."""
+        return max(self.size_multiples)
 
     @property
     def min_size(self) -> int:
-        """The smallest side of a training image."""
-        least = max(self.generator.min_size, self.discriminator.min_size)
-        return -(-least // self.size_multiple) * self.size_multiple
+        """The smallest size that fits any axis of training images."""
+        return max(self.min_sizes)
+
+    @property
+    def size_multiples(self) -> tuple[int, ...]:
+        """By axis, the sides of training images are multiples of these."""
+        return self.generator.size_multiples(self.data.spatial_dims)
+
+    @property
+    def min_sizes(self) -> tuple[int, ...]:
+        """By axis, the smallest sides of training images."""
+        dims = self.data.spatial_dims
+        least = zip(self.generator.min_sizes(dims), self.discriminator.min_sizes(dims), strict=True)
+        return tuple(
+            -(-max(both) // multiple) * multiple
+            for both, multiple in zip(least, self.size_multiples, strict=True)
+        )
 
     @property
     def memory_modes(self) -> tuple[Memory, ...]:

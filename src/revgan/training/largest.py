@@ -1,7 +1,5 @@
 """The largest training that fits a budget: by size, depth or batch."""
 
-from dataclasses import replace
-
 from revgan.memory import largest_fitting, largest_side
 from revgan.training.prediction import Workload, predict_training
 
@@ -11,11 +9,11 @@ LARGEST_BATCH = 16
 
 
 def largest_size(workload: Workload, budget: int) -> int | None:
-    """The largest size of square images or cubic volumes within a budget; None if none fits."""
+    """The largest size within a budget, or longest side of `crop_of`; None if none fits."""
     return largest_side(
-        lambda size: predict_training(replace(workload, size=size)),
+        lambda side: predict_training(workload.with_side(side)),
         budget,
-        start=workload.size,
+        start=workload.side,
         spatial_dims=workload.spatial_dims,
         multiple=workload.config.size_multiple,
         least=workload.config.min_size,

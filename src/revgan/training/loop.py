@@ -19,6 +19,7 @@ from revgan.training.processes import LostProcessError, first_told
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer
 from revgan.training.trackers import quiet_writers
+from revgan.training.transfer import start_from_model
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def train(
         config = decide_memory(config, data.channels, accelerator, console)
         trainer = make_trainer(config, config.data.spatial_dims, data.channels, accelerator, total)
         step = load_resumed(trainer, config, run) if resume else 0
+        if not resume and config.training.pretrained is not None:
+            start_from_model(trainer, config.training.pretrained, console)
         journal = Journal(config, data, run, trainer, console)
         if step >= total:
             console.print(f"All {step} steps are done; raise --training.steps to continue")

@@ -11,10 +11,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from revgan.data.config import DataConfig
 from revgan.errors import UsageError, UserError, one_line
 from revgan.inference.planning import Translation, predict_translation
 from revgan.memory import LARGEST_SIZE, StepPrediction, format_bytes, free_budget, parse_bytes
 from revgan.networks import GeneratorConfig
+from revgan.networks.axes import PerAxis
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture
 from revgan.training.choosing import choose_memory
 from revgan.training.config import RunConfig
@@ -56,7 +58,7 @@ class Largest:
 
     Attributes:
         memory: the memory mode that this is for, and its slabs.
-        size: of training images.
+        size: of training images, the longest side where they are no squares or cubes.
         depth: of the generator.
         batch_size: the training batch.
         translated_size: of images to translate in one pass.
@@ -153,19 +155,23 @@ def _model_domains(run: RunFolder) -> Domains | None:
         ) from error
 
 
-def planned_workload(config: RunConfig, domains: Domains, size: int | None) -> Workload:
+def planned_workload(config: RunConfig, domains: Domains, size: PerAxis | None) -> Workload:
     """The training that `revgan plan`'s options describe.
 
     Raises:
         UsageError: size or channels are out of range.
     """
-    multiple, least = config.size_multiple, config.min_size
-    if size is not None and (size % multiple or size < least):
-        raise UsageError(f"--size must be a multiple of {multiple} from {least} up, not {size}")
+    dims, data = domains.spatial_dims, config.data
+    if size is not None or dims != data.spatial_dims:
+        crop = data.crop if size is None else size
+        try:
+            config = replace(config, data=DataConfig(spatial_dims=dims, crop=crop))
+        except ValueError as error:  # "crop must ..." or "data.crop must ..."
+            name = "data.crop" if size is None else "--size"
+            raise UsageError(f"{name} {str(error).partition('crop ')[2]}") from error
     if min(domains.channels) < 1:
         raise UsageError(f"--channels must be 1 or more, not {min(domains.channels)}")
-    size, kind = size or config.data.crop, device_type(config.runtime)
-    return Workload(config, size, domains.spatial_dims, domains.channels, kind)
+    return Workload(config, config.data.crop, dims, domains.channels, device_type(config.runtime))
 
 
 def make_plan(workload: Workload, tell: Callable[[str], None] = lambda _: None) -> Plan:
@@ -261,14 +267,14 @@ def _largest(way: str, trained: Workload, budget: int, next_is: Callable[[str], 
     next_is("searching the largest batch")
     batch_size = largest_batch(trained, budget)
     next_is("searching the largest size to translate")
-    translated = _translation(trained).largest(budget, start=trained.size)
+    translated = _translation(trained).largest(budget, trained.side, trained.crop_of)
     return Largest(way, size, depth, batch_size, translated)
 
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Prints tables of what is needed and what fits."""
     config, workload = plan.workload.config, plan.workload
-    shape = " x ".join([str(workload.size)] * workload.spatial_dims)
+    shape = " x ".join(map(str, workload.sizes))
     console.print(
         f"{config.objective} {config.model_name}, width {config.generator.width}, depth "
         f"{config.generator.depth}, {config.training.batch_size} x {shape}, "
@@ -308,14 +314,15 @@ def _needs(plan: Plan) -> Table:
 
 def _fits(plan: Plan, largest: Largest) -> Table:
     table = Table("", "at most", show_header=False)
+    size = "size" if len(set(plan.workload.sizes)) == 1 else "longest side"
     limits = {
-        f"size, training in {largest.memory}": (
+        f"{size}, training in {largest.memory}": (
             largest.size,
             LARGEST_SIZE[plan.workload.spatial_dims],
         ),
         f"depth, training in {largest.memory}": (largest.depth, LARGEST_DEPTH),
         f"batch, training in {largest.memory}": (largest.batch_size, LARGEST_BATCH),
-        "size, translation in one pass": (
+        f"{size}, translation in one pass": (
             largest.translated_size,
             LARGEST_SIZE[plan.workload.spatial_dims],
         ),

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from revgan.inference.planning import require_predictable
 from revgan.memory import StepPrediction, predict_step
+from revgan.networks.axes import PerAxis, per_axis
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.objectives import Batch
 from revgan.training.pool import ImagePool
@@ -30,14 +31,15 @@ class Workload:
 
     Attributes:
         config: of the run.
-        size: side of the training images or volumes, instead of `config.data.crop`.
+        size: side of the training images or volumes, or one per axis, instead of
+            `config.data.crop`.
         spatial_dims: 2 for images, 3 for volumes.
         channels: of A and B.
         device_type: "cpu", "cuda" or "mps".
     """
 
     config: RunConfig
-    size: int
+    size: PerAxis
     spatial_dims: Literal[2, 3] = 2
     channels: tuple[int, int] = (3, 3)
     device_type: str = "cpu"
@@ -54,12 +56,38 @@ class Workload:
 
     def images(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """A batch of each domain."""
-        a, b = (torch.empty(batch_size, c, *self._spatial) for c in self.channels)
+        a, b = (torch.empty(batch_size, c, *self.sizes) for c in self.channels)
         return a, b
 
     @property
-    def _spatial(self) -> list[int]:
-        return [self.size] * self.spatial_dims
+    def sizes(self) -> tuple[int, ...]:
+        """The sides along each axis."""
+        return per_axis(self.size, self.spatial_dims)
+
+    @property
+    def side(self) -> int:
+        """The longest of them."""
+        return max(self.sizes)
+
+    def with_side(self, side: int) -> "Workload":
+        """The same workload with another longest side."""
+        return replace(self, size=self.crop_of(side))
+
+    def crop_of(self, side: int) -> PerAxis:
+        """The sizes with another longest side.
+
+        Thin axes, of half the longest one or less, keep theirs, as scans have no more to give; the
+        others keep their proportions, rounded to what the networks take.
+        """
+        longest, config = self.side, self.config
+        if isinstance(self.size, int) or set(self.sizes) == {longest}:
+            return side
+        return tuple(
+            size if 2 * size <= longest else max(least, size * side // longest // step * step)
+            for size, step, least in zip(
+                self.sizes, config.size_multiples, config.min_sizes, strict=True
+            )
+        )
 
     @property
     def precision(self) -> str:

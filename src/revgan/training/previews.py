@@ -16,6 +16,7 @@ from revgan.directions import DIRECTIONS, Direction
 from revgan.figures import image_grid, slice_volumes, volume_grid
 from revgan.files import writing
 from revgan.networks import TwoWayGenerator
+from revgan.networks.axes import PerAxis
 from revgan.training.runs import RunFolder
 from revgan.training.trackers import log_picture
 from revgan.training.validation import evaluating, there_and_back
@@ -50,7 +51,7 @@ def save_pictures(
     # the activations that training stores; but lean stores almost none, and a cube of twice the
     # side is eight times as large.
     doubled = config.spatial_dims == 2 and generator.config.memory != "lean"
-    largest = 2 * config.crop if doubled else config.crop
+    largest = tuple(2 * size if doubled else size for size in config.crop_sizes)
     draw = _volume_grid if config.spatial_dims == 3 else _image_grid
     with evaluating(generator):
         for direction in DIRECTIONS:
@@ -72,7 +73,7 @@ def save_pictures(
 
 
 def _image_grid(
-    data: DataSet, direction: Direction, largest: int, translate: Translate
+    data: DataSet, direction: Direction, largest: PerAxis, translate: Translate
 ) -> tuple[str, Tensor]:
     """The names of the grid's columns, and the grid, (3, H, W) in [0, 1]."""
     rows = [
@@ -84,7 +85,7 @@ def _image_grid(
 
 
 def _volume_grid(
-    data: DataSet, direction: Direction, largest: int, translate: Translate
+    data: DataSet, direction: Direction, largest: PerAxis, translate: Translate
 ) -> tuple[str, Tensor]:
     """Same as `_image_grid`, for slices; also shows the difference from a known truth."""
     rows = [
@@ -96,7 +97,7 @@ def _volume_grid(
 
 
 def _translated(
-    data: DataSet, direction: Direction, largest: int, translate: Translate
+    data: DataSet, direction: Direction, largest: PerAxis, translate: Translate
 ) -> Iterator[tuple[Affine | None, Tensor, Tensor, Tensor | None, Tensor]]:
     """For each scan: its place, middle, translation, truth if known, and round trip."""
     source, target = data.sides(direction)

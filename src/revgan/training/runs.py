@@ -4,12 +4,13 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from revgan.errors import UserError, notice, visible
 from revgan.files import write_text
+from revgan.networks.places import STATE
 from revgan.networks.pretrained import WEIGHTS
 from revgan.text import shell_word
 from revgan.training.config import RunConfig
@@ -18,9 +19,26 @@ from revgan.training.lock import LOCK
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths in a run's folder."""
+    """The paths in a run's folder.
+
+    Attributes:
+        root: the folder.
+        step: the checkpoint whose weights are meant, if not those of the last step or the best.
+    """
 
     root: Path
+    step: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name, and the checkpoint that is meant."""
+        name = self.root.resolve().name
+        return name if self.step is None else f"{name} step-{self.step}"
+
+    @property
+    def trained(self) -> Path:
+        """The model that is meant, for `Translator.from_pretrained`."""
+        return self.root if self.step is None else self.checkpoints / f"step-{self.step}"
 
     @property
     def config(self) -> Path:
@@ -159,13 +177,16 @@ def _require_utf8(root: Path) -> None:
 
 
 def existing_run(root: Path) -> RunFolder:
-    """The run in a folder.
+    """The run in a folder, or the one whose checkpoint is there.
 
     Raises:
         UserError: there is none.
     """
     _require_utf8(root)
     folder = RunFolder(root)
+    step = root.name.removeprefix("step-")
+    if step.isdecimal() and (root / STATE).is_file():
+        return replace(existing_run(root.absolute().parent.parent), step=int(step))
     if (root / WEIGHTS).is_file():
         raise UserError(
             f"{root} is a model folder, not a run folder; give the run folder that it was made in, "

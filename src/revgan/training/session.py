@@ -6,6 +6,7 @@ from revgan.data import cache
 from revgan.data.sets import DataSet
 from revgan.errors import visible
 from revgan.memory import format_bytes
+from revgan.networks.config import PER_AXIS
 from revgan.text import shell_word
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
@@ -25,6 +26,8 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     require_trackers(config.runtime)  # before the images, whose check may take minutes
     data = checked_data(config, console, run.model if resume else None)
     console.print(_description(config, data), soft_wrap=True)
+    if told := _fitted(config):
+        console.print(told, soft_wrap=True)
     if told := _kept(config, data):
         console.print(told, soft_wrap=True)
     outcome = train(config, data, run, resume=resume, console=console)
@@ -57,6 +60,19 @@ def _kept(config: RunConfig, data: DataSet) -> str | None:
         f"with a limit of {format_bytes(cache.limit())} ({cache.LIMIT}, in GB); they can be "
         "deleted at any time"
     )
+
+
+def _fitted(config: RunConfig) -> str | None:
+    """Which options of the networks differ by axis, as for thin crops."""
+    values = {
+        f"{name}.{field}": getattr(getattr(config, name), field)
+        for name, names in PER_AXIS.items()
+        for field in names
+    }
+    uneven = [f"{name} {list(value)}" for name, value in values.items() if isinstance(value, tuple)]
+    if not uneven:
+        return None
+    return f"For crops of {config.data.crop_text}, the networks have {' and '.join(uneven)}"
 
 
 def _description(config: RunConfig, data: DataSet) -> str:

@@ -83,6 +83,11 @@ def make_trainer(
     torch.manual_seed(config.training.seed)
     objective = build_objective(config.objective, config.losses)
     channels_a, channels_b = channels
+    if config.generator.skip and channels_a != channels_b:
+        raise UserError(
+            f"A and B have {channels_a} and {channels_b} channels, so an image can't be added to "
+            "its translation; set --generator.skip false"
+        )
     if config.objective == "unpaired" and channels_a != channels_b:
         _refuse_identity_loss(config, channels_a, channels_b)
     players = Players(
@@ -141,7 +146,7 @@ def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:
             "configuration describes; resume without changing architecture or objective"
         ) from error
     for pool in trainer.objective.pools.values():  # images of another crop don't fit
-        shape = (config.data.crop,) * config.data.spatial_dims
+        shape = config.data.crop_sizes
         pool.images = [image for image in pool.images if image.shape[1:] == shape]
     trainer.load_counts(counts)
     if not trainer.norm().isfinite():

@@ -64,7 +64,7 @@ def _pairs(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """The result, the target, and where both domains were measured."""
     source, target = data.sides(direction)
-    crop = config.data.crop
+    crop = config.data.crop_sizes
     for number in spread(range(len(source.val)), config.training.validation_images):
         x = source.load_middle(source.val[number], crop)
         measured = source.measured(source.val[number], crop)
