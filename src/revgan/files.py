@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             unfinished.replace(path)
     except OSError as error:
-        if error.filename == str(unfinished):
+        if error.filename in (None, str(unfinished)):  # none is named when the disk is full
             error.filename, error.filename2 = str(path), None
         raise
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from revgan.data import contents
 from revgan.data.checking import (
     FoundScans,
     common_channels,
@@ -111,6 +112,7 @@ def open_data_set(
     found: FoundScans = {}
     for name, store in stores.items():
         found |= _inspect(name, store, (train, test, own_val), progress)
+    contents.keep()
     if config.orientation is None:
         require_one_orientation(found)
     wrong = {split: misplaced_pair(split, found, config) for split in (train, test, own_val)}

@@ -146,8 +146,7 @@ class _TiffReader(Reader):
     def _whole(self) -> Values:
         page, series = self._series.keyframe, self._series
         if len(series.pages) > 1 and series.dataoffset is not None and page.is_memmappable:
-            order = "<" if self._file.byteorder == "<" else ">"
-            dtype = series.dtype.newbyteorder(order)
+            dtype = series.dtype.newbyteorder("<" if self._file.byteorder == "<" else ">")
             image: Values = np.memmap(self._path, dtype, "r", series.dataoffset, series.shape)
         else:
             image = series.asarray()
