@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs clean
 
 help:
 	@echo "make demo   train on real satellite and map tiles, translate, and write a report"
 	@echo "make test   run the whole test suite"
 	@echo "make lint   check format, lint rules and types"
+	@echo "make docs   build the documentation into build/docs"
 	@echo "make clean  remove the environment"
 
 demo: .venv/installed
@@ -21,6 +22,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: .venv/installed
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 clean:
 	rm -rf .venv

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from revgan.cli import main
 from revgan.networks import PatchDiscriminator, ResnetGenerator, RevGenerator
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore, ReversibleSequential
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("page", ["engine.md", "memory.md"])
+@pytest.mark.parametrize("page", ["coming-from.md", "engine.md", "memory.md"])
 def test_the_examples_of_a_page_run(page):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.S)
     assert blocks
@@ -27,3 +28,27 @@ def test_the_examples_of_docstrings_run():
         (found,) = doctest.DocTestFinder(recurse=False).find(example, globs={})
         assert found.examples
         assert doctest.DocTestRunner().run(found).failed == 0
+
+
+def test_the_sentences_on_the_page_for_troubleshooting_are_those_that_revgan_says():
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = [
+        q for line in re.findall(r'^"[^:\n]*$', page, re.M) for q in re.findall('"(.*?)"', line)
+    ]
+    source = "".join(
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8"))
+        for path in (DOCS.parent / "src").rglob("*.py")
+    )
+    assert len(quoted) > 15
+    assert [sentence for sentence in quoted if sentence not in source] == []
+
+
+def test_the_page_for_other_tools_names_options_that_exist(capsys):
+    page = (DOCS / "coming-from.md").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    known = capsys.readouterr().out
+    here = " ".join(row.split("|")[2] for row in re.findall(r"^\|.*\|$", page, re.M))
+    options = re.findall(r"--(?:data|generator|discriminator|losses|optimizer|training)\.\w+", here)
+    assert len(options) > 10
+    assert [name for name in options if name not in known] == []

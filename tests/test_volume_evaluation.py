@@ -22,11 +22,13 @@ SHAPE = (34, 36, 38)
 PLACE = np.array([[-1.0, 0, 0, 5], [0, 0, 2, -3], [0, 1, 0, 7], [0, 0, 0, 1]])
 OPTIONS = {"spatial_dims": 3, "crop": 32, "intensity_a": "range", "intensity_b": "range"}
 LIMITS = {"low_a": 0, "high_a": 255, "low_b": 0, "high_b": 510}
-"""One grey level is 1 in A, and 2 in B."""
 
 
 class AddsGreyLevels:
-    """Stands in for a model that makes B by adding 60 grey levels, and A by taking off 30."""
+    """Stands in for a model that makes B by adding 60 grey levels, and A by taking off 30.
+
+    A grey level is 1 in A's files and 2 in B's.
+    """
 
     def __call__(self, volume, direction):
         return volume + 2 * (60 if direction == "AtoB" else -30) / 255
@@ -76,14 +78,14 @@ def maes(rows):
     return {(row.direction, row.method): row.scores["mae"].value for row in rows}
 
 
-def test_volumes_are_scored_in_grey_levels_of_their_range(folder, tmp_path):
+def test_volumes_are_scored_in_the_units_of_their_files(folder, tmp_path):
     evaluation = evaluated(folder, tmp_path)
     scores = maes(evaluation.tables["test"])
     assert scores["AtoB", "RevGAN"] == pytest.approx(0, abs=1e-3)
     assert scores["BtoA", "RevGAN"] == pytest.approx(30, abs=1e-3)
-    assert scores["AtoB", "input unchanged"] == pytest.approx(60, abs=1e-3)
-    # Training volumes of B have 91 grey levels on average, those of the test 70 to 72.
-    assert scores["AtoB", "mean training intensity"] == pytest.approx(20, abs=1e-3)
+    # Volumes of A have 11 on average; those of B 182 in training, and 142 in the test.
+    assert scores["AtoB", "input unchanged"] == pytest.approx(142 - 11, abs=1e-3)
+    assert scores["AtoB", "mean training intensity"] == pytest.approx(182 - 142, abs=1e-3)
     assert {row.count for row in evaluation.tables["test"]} == {3}
     assert maes(evaluation.tables["round_trip"])["AtoBtoA", "RevGAN"] == pytest.approx(30, abs=1e-3)
     assert "test_inside_masks" not in evaluation.tables
@@ -132,8 +134,8 @@ def test_masks_decide_which_voxels_count(folder, tmp_path, options):
     )
     assert scores["AtoB", "RevGAN"] == pytest.approx(0, abs=1e-3)
     assert all_of_them["AtoB", "RevGAN"] > 50
-    # Inside the masks of the training volumes: 91, and not the 100 that is around them.
-    assert scores["AtoB", "mean training intensity"] == pytest.approx(20, abs=1e-3)
+    # Inside the masks of the training volumes: 182, and not the 200 that is around them.
+    assert scores["AtoB", "mean training intensity"] == pytest.approx(40, abs=1e-3)
     assert {row.count for row in evaluation.tables["test_inside_masks"]} == {3}
     assert len(json.loads(evaluation.to_json())["test_inside_masks"]) == 6
 

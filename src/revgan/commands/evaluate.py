@@ -1,12 +1,15 @@
 """`revgan evaluate`: score runs on their test sets, write reports, and compare them."""
 
+import math
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.errors import UsageError, visible
-from revgan.evaluation.wanted import UNET, Distribution, ScoreOptions
+from revgan.evaluation.wanted import UNET, DataRange, Distribution, ScoreOptions
 from revgan.options import (
     Parser,
     add_names_option,
@@ -51,6 +54,17 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--lpips", action="store_true", help="compute LPIPS for each image too (needs a download)"
+    )
+    parser.add_argument(
+        "--data-range",
+        metavar="auto|type|set|LOW HIGH",
+        type=str | None,
+        nargs="+",
+        help=(
+            "what PSNR and SSIM take for the lowest and highest possible value, in the files' "
+            "units: the range of the files' type, that of the truth in all test scans, or two "
+            "numbers such as -1024 3000; auto is type for files of 8 bits, else set"
+        ),
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument(
@@ -101,7 +115,30 @@ def _scores(options: Namespace) -> ScoreOptions:
         raise UsageError(
             f"--distribution segmenter needs --segmenter {UNET}, whose features it uses"
         )
-    return ScoreOptions(options.segmenter, distributions, options.lpips, options.trust)
+    return ScoreOptions(
+        options.segmenter,
+        distributions,
+        options.lpips,
+        options.trust,
+        _data_range(options.data_range),
+    )
+
+
+def _data_range(given: Sequence[str] | None) -> DataRange:
+    match given:
+        case None:
+            return "auto"
+        case ["auto" | "type" | "set" as word]:
+            return word
+        case [low, high]:
+            with suppress(ValueError):
+                limits = float(low), float(high)
+                if -math.inf < limits[0] < limits[1] < math.inf:
+                    return limits
+    raise UsageError(
+        "--data-range must be auto, type, set, or two numbers of which the first is lower, not "
+        f"{' '.join(given)}"
+    )
 
 
 def _files(options: Namespace) -> list[Path]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.formats import Affine, Kind
+from revgan.data.formats import Affine, Kind, Values
 from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.labels import Palette
 from revgan.data.preparation import Fill, Preparation, fill_in_unit
@@ -64,6 +64,20 @@ class Domain:
         if missing is not None:
             unit[missing] = np.nan
         return torch.from_numpy(np.ascontiguousarray(unit))
+
+    def values(self, ref: ScanRef) -> Tensor:
+        """A scan in its file's units, (channels, *spatial) with NaN where nothing was measured."""
+        return as_floats(self.prepared(ref).measured)
+
+    def from_unit(self, unit: Tensor, ref: ScanRef | None = None) -> Tensor:
+        """What the networks see or make as values in the files' units, (channels, *spatial).
+
+        Args:
+            unit: (channels, *spatial), in [-1, 1] or beyond.
+            ref: the scan that it is, where each has its own scale; None for a translation.
+        """
+        mapping = self.intensity if ref is None else self._mapping(self.prepared(ref))
+        return as_floats(mapping.from_unit(unit.numpy(), self.dtype))
 
     def load(self, ref: ScanRef) -> Tensor:
         """A scan as the networks take it, (channels, *spatial) in [-1, 1]."""
@@ -171,6 +185,12 @@ class DataSet:
     def channels(self) -> tuple[int, int]:
         """The channels of A and of B."""
         return self.a.channels, self.b.channels
+
+
+def as_floats(values: Values) -> Tensor:
+    """Values as float32 where that has them exactly, else as float64."""
+    narrow = values.dtype.itemsize <= 2 or values.dtype == np.float32
+    return torch.from_numpy(values.astype(np.float32 if narrow else np.float64))
 
 
 def both(one: Tensor | None, other: Tensor | None) -> Tensor | None:

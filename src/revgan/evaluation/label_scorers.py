@@ -12,7 +12,9 @@ from revgan.data.refs import ScanRef
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.evaluation.report import ClassTable
-from revgan.evaluation.scorers import Sample, Scorer
+from revgan.evaluation.samples import Sample
+from revgan.evaluation.scans import ScanRow
+from revgan.evaluation.scorers import Scorer
 from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
 from revgan.scores.confusion import SCORES, class_iou, confusion, segmentation_scores
@@ -45,6 +47,9 @@ class ClassScorer(Scorer):
     def rows(self) -> list[Row]:
         return self.tally.rows()
 
+    def scan_rows(self) -> list[ScanRow]:
+        return self.tally.scan_rows()
+
     def class_ious(self) -> ClassTable:
         """Intersection over union of each class, over all test images together."""
         return {
@@ -56,9 +61,10 @@ class ClassScorer(Scorer):
         values = zip(self.palette.names, ious.tolist(), strict=True)
         return {name: None if math.isnan(iou) else iou for name, iou in values}
 
-    def _count(self, method: str, number: int, predicted: Tensor, kind: Kind = "model") -> None:
-        truth = true_classes(self.labels, self.labels.test[number], self.palette)
-        self.tally.add(method, confusion(predicted, truth, len(self.palette.names)), kind)
+    def _count(self, method: str, sample: Sample, predicted: Tensor, kind: Kind = "model") -> None:
+        truth = true_classes(self.labels, self.labels.test[sample.number], self.palette)
+        counts = confusion(predicted, truth, len(self.palette.names))
+        self.tally.add(method, counts, sample.name, kind)
 
 
 class LabelScorer(ClassScorer):
@@ -86,11 +92,11 @@ class LabelScorer(ClassScorer):
 
     def add(self, sample: Sample) -> None:
         predicted = self.palette.nearest(sample.translation)
-        self._count(self.method, sample.number, predicted)
+        self._count(self.method, sample, predicted)
         if self.most_frequent is not None:
             everywhere = torch.full_like(predicted, self.most_frequent)
             name = f"{self.palette.names[self.most_frequent]} everywhere"
-            self._count(name, sample.number, everywhere, "reference")
+            self._count(name, sample, everywhere, "reference")
 
 
 class SegmenterScorer(ClassScorer):
@@ -124,8 +130,8 @@ class SegmenterScorer(ClassScorer):
 
     def add(self, sample: Sample) -> None:
         assert sample.truth is not None
-        self._count(self.method, sample.number, self.segmenter(sample.translation))
-        self._count("real photos", sample.number, self.segmenter(sample.truth), "ceiling")
+        self._count(self.method, sample, self.segmenter(sample.translation))
+        self._count("real photos", sample, self.segmenter(sample.truth), "ceiling")
 
 
 def true_classes(labels: Domain, ref: ScanRef, palette: Palette) -> Tensor:

@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from revgan.data.domains import Domain
+from revgan.data.domains import Domain, as_floats
 from revgan.data.formats import Header, Scan, holds, suffix_of, writable, write
 from revgan.data.intensity import TypeRange, in_type
 from revgan.data.missing import settled
@@ -41,7 +40,7 @@ class Results:
         """Writes a translation (C, *spatial) to its file.
 
         Returns:
-            The translation with the file's values, if these are integers of the domain's type.
+            What the file holds, in its units, before it was brought to the test scan's grid.
         """
         ref = self.source.test[number]
         like = ref.header(len(self.source.shape(ref)))
@@ -55,9 +54,7 @@ class Results:
         header = like if dtype is None and like.affine is not None else like.of(restored)
         self.files[number].parent.mkdir(parents=True, exist_ok=True)
         write(self.files[number], restored, replace(header, nodata=nodata))
-        if isinstance(intensity, TypeRange):
-            return torch.from_numpy(intensity.to_unit(in_type(values, dtype)))
-        return translation
+        return as_floats(in_type(values, header.dtype))
 
 
 def _suffix(source: Domain, target: Domain) -> str | None:

@@ -1,18 +1,15 @@
 """`revgan evaluate`: scores, translated test images or volumes, and the report of a run."""
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
-from torch import Tensor
 
 from revgan.data.domains import DataSet, spread
-from revgan.data.formats import Affine
 from revgan.data.labels import FILE
-from revgan.directions import DIRECTIONS, Direction, back
+from revgan.directions import DIRECTIONS, Direction, DomainName
 from revgan.environment import library_versions
 from revgan.errors import UserError
 from revgan.evaluation.label_scorers import ClassScorer
@@ -23,8 +20,10 @@ from revgan.evaluation.report import (
     ReportContent,
     write_report,
 )
-from revgan.evaluation.results import Results
-from revgan.evaluation.scorers import Sample, Scorer
+from revgan.evaluation.samples import Sample, Tested, TestSamples
+from revgan.evaluation.scales import Scale
+from revgan.evaluation.scans import ScanRow, joined, scans_to_csv, scans_to_json
+from revgan.evaluation.scorers import Scorer
 from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, rows_to_json
@@ -33,7 +32,6 @@ from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
-from revgan.progress import track
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
@@ -62,29 +60,6 @@ TITLES = {
 """The titles of the score tables by their keys in scores.json, in order."""
 
 
-class Tested(NamedTuple):
-    """Identifies a translated image or volume; names such as 1.png occur in many data sets.
-
-    Attributes:
-        name: its name.
-        shape: (C, *spatial), as the networks see it.
-        digest: its file's.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    digest: str
-
-    @classmethod
-    def of(cls, ref: Any, image: Tensor) -> "Tested":
-        """From an image or volume's reference, and the loaded image."""
-        digest = hashlib.sha256()
-        for path in ref.files:
-            with path.open("rb") as file:
-                hashlib.file_digest(file, lambda: digest)
-        return cls(ref.name, tuple(image.shape), digest.hexdigest())
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """The results on the test images or volumes.
@@ -95,24 +70,33 @@ class Evaluation:
         examples: what the report shows, by direction.
         tested: the identities of the test images or volumes, by direction.
         items: "images" or "volumes".
+        scans: the scores of single scans, by the keys of `TITLES`.
+        scales: of the domains with test scans.
     """
 
     tables: dict[str, list[Row]]
     classes: dict[str, ClassTable]
     examples: dict[str, list[Any]]
-    tested: dict[str, list["Tested"]]
+    tested: dict[str, list[Tested]]
     items: str
+    scans: dict[str, list[ScanRow]]
+    scales: dict[DomainName, Scale]
 
     def titled(self) -> Tables:
         """The tables by their titles."""
         return {title: self.tables[key] for key, title in TITLES.items() if key in self.tables}
 
     def to_json(self) -> str:
-        """The scores as in scores.json."""
+        """The scores as in scores.json, whose keys earlier programs know."""
         content: dict[str, Any] = {key: rows_to_json(rows) for key, rows in self.tables.items()}
         if self.classes:
             content["class_iou"] = self.classes
         return json.dumps(content, indent=2)
+
+    def scans_to_json(self) -> str:
+        """The scores of each scan and their scales, as in scans.json."""
+        scales = {name.upper(): scale.to_dict() for name, scale in self.scales.items()}
+        return json.dumps({"scales": scales, "scans": scans_to_json(self.scans)}, indent=2)
 
 
 def run_evaluation(
@@ -123,7 +107,7 @@ def run_evaluation(
     wanted: ScoreOptions | None = None,
     model: ModelChoice = "last",
 ) -> Evaluation:
-    """Translates the test set both ways; writes results/, scores.json and report.html.
+    """Translates the test set both ways; writes results/, scores and report.html.
 
     Args:
         config: of the run.
@@ -141,6 +125,8 @@ def run_evaluation(
     scoring = Scoring(wanted or ScoreOptions(), data, config, accelerator.device, console)
     evaluation = evaluate(translator, data, run, console, scoring, config.model_name)
     write_text(run.scores, evaluation.to_json() + "\n")
+    write_text(run.scan_scores(".json"), evaluation.scans_to_json() + "\n")
+    write_text(run.scan_scores(".csv"), scans_to_csv(evaluation.scans))
     memory = compare_memory(config, data, accelerator)
     content = _content(config, run, data, evaluation, memory)
     if model == "best":
@@ -217,7 +203,7 @@ def evaluate(
     """Translates all test scans there and back, writes the results and scores them.
 
     One image or volume is in memory at a time, besides the report's examples, which are slices for
-    volumes. Volumes are scored as the networks see them, at the model's orientation and spacing.
+    volumes. Volumes are scored in their files' units, at the model's orientation and spacing.
 
     Raises:
         UserError: the model produces NaN or infinite values.
@@ -232,14 +218,19 @@ def evaluate(
     examples: dict[str, list[Any]] = {}
     tested: dict[str, list[Tested]] = {}
     for direction in scorers:
-        test = _Test(direction, data, run)
-        for sample in test.samples(translator, console):
+        test = TestSamples(direction, data, run)
+        shown = spread(range(len(test)), EXAMPLES[data.kind.many])
+        examples[direction], tested[direction] = [], test.tested
+        for sample in test.translated(translator, console):
             for scorer in scorers[direction]:
                 scorer.add(sample)
-        examples[direction], tested[direction] = test.examples, test.tested
+            if sample.number in shown:
+                examples[direction].append(_shown(sample, test))
     both = [scorer for of_direction in scorers.values() for scorer in of_direction]
     return Evaluation(
         tables=_tables(both),
+        scans=_scan_tables(both),
+        scales=scoring.scales,
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
         examples=examples,
         tested=tested,
@@ -260,6 +251,13 @@ def _tables(scorers: Sequence[Scorer]) -> dict[str, list[Row]]:
     return {key: rows for key, rows in tables.items() if rows or key in ("test", "round_trip")}
 
 
+def _scan_tables(scorers: Sequence[Scorer]) -> dict[str, list[ScanRow]]:
+    tables: dict[str, list[ScanRow]] = {}
+    for scorer in scorers:
+        tables.setdefault(scorer.table, []).extend(scorer.scan_rows())
+    return {key: joined(tables[key]) for key in TITLES if tables.get(key)}
+
+
 def _join(rows: list[Row], row: Row) -> None:
     """Adds a row, or its scores to the row of the same method and direction."""
     for place, other in enumerate(rows):
@@ -269,51 +267,11 @@ def _join(rows: list[Row], row: Row) -> None:
     rows.append(row)
 
 
-class _Test:
-    """The test of one direction: images or volumes in, files out; some are kept for the report."""
-
-    def __init__(self, direction: Direction, data: DataSet, run: RunFolder) -> None:
-        self.direction: Direction = direction
-        self.source, self.target = data.sides(direction)
-        self.results = Results(run.root / "results" / direction, self.source, self.target)
-        self.aligned, self.many = data.test_aligned, data.kind.many
-        self.examples: list[Any] = []
-        self.tested: list[Tested] = []
-
-    def samples(self, translator: Translator, console: Console) -> Iterator[Sample]:
-        """Translates each scan there and back, and writes it."""
-        numbers = range(len(self.source.test))
-        shown = spread(numbers, EXAMPLES[self.many])
-        for number in track(numbers, f"translating {self.direction}", console):
-            ref = self.source.test[number]
-            image = self.source.load(ref)
-            self.tested.append(Tested.of(ref, image))
-            translation = translator(image, self.direction)
-            round_trip = translator(translation, back(self.direction))
-            if not (translation.isfinite().all() and round_trip.isfinite().all()):
-                raise UserError(  # rather than treat it as black
-                    f"the model produces NaN or infinite values for {ref}, as its training failed; "
-                    "try --model best, or train again with a lower optimizer.lr"
-                )
-            written = self.results.write(number, translation)
-            truth = truth_measured = None
-            if self.aligned:
-                partner = self.target.test[number]
-                truth, truth_measured = self.target.load(partner), self.target.measured(partner)
-            if number in shown:
-                example = Example(image, translation, truth, round_trip)
-                self.examples.append(_shown(example, self.source.affine(ref)))
-            measured = self.source.measured(ref)
-            yield Sample(number, image, written, truth, round_trip, measured, truth_measured)
-
-
-def _shown(example: Example, affine: Affine | None) -> Example | VolumeSlices:
+def _shown(sample: Sample, test: TestSamples) -> Example | VolumeSlices:
     """What the report shows: images, or slices if there is a place in space."""
-    if affine is None:
-        return example
-    return slice_volumes(
-        example.input, example.translation, example.truth, example.round_trip, affine
-    )
+    affine = test.source.affine(test.source.test[sample.number])
+    pictures = sample.image, sample.translation, sample.truth, sample.round_trip
+    return Example(*pictures) if affine is None else slice_volumes(*pictures, affine)
 
 
 def _content(

@@ -11,7 +11,8 @@ from revgan.data.domains import Domain, spread
 from revgan.data.formats import Affine
 from revgan.directions import Direction
 from revgan.errors import UsageError, UserError
-from revgan.evaluation.runs import Tested, open_trained
+from revgan.evaluation.runs import open_trained
+from revgan.evaluation.samples import Tested
 from revgan.evaluation.wanted import ModelChoice
 from revgan.figures.comparison import comparison_figure
 from revgan.figures.slices import strips

@@ -2,49 +2,28 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from revgan.data.domains import DataSet, both, spread
+from revgan.data.intensity import TypeRange
 from revgan.data.masks import find_masks, read_mask
 from revgan.data.refs import ScanRef
 from revgan.directions import Direction, round_trip
 from revgan.errors import notice
+from revgan.evaluation.samples import Sample, Values
+from revgan.evaluation.scales import Scale
+from revgan.evaluation.scans import ScanRow
 from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
 from revgan.scores.distribution import Features, fid, kid
 from revgan.scores.intervals import Estimate
-from revgan.scores.metrics import Kind, candidates, match_channels, mean_colour, score_pair
+from revgan.scores.metrics import Kind, candidates, match_channels, mean_colour, score_values
 
 PIXEL_SCORES = ("mae", "psnr", "ssim")
-"""What `score_pair` gives, in order."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A test image or volume and its translations, each (C, *spatial) in [-1, 1].
-
-    Attributes:
-        number: its number among its domain's test images.
-        image: the input.
-        translation: its translation, as in the written file.
-        truth: its partner in the other domain, if known.
-        round_trip: its translation translated back.
-        measured: where every channel of the image was measured, bool of shape (*spatial); None for
-            everywhere.
-        truth_measured: the same for the truth.
-    """
-
-    number: int
-    image: Tensor
-    translation: Tensor
-    truth: Tensor | None
-    round_trip: Tensor
-    measured: Tensor | None = None
-    truth_measured: Tensor | None = None
+"""What `score_values` gives, in order."""
 
 
 class Scorer(ABC):
@@ -64,14 +43,19 @@ class Scorer(ABC):
     def rows(self) -> list[Row]:
         """The scores of all samples; empty if there were too few."""
 
+    def scan_rows(self) -> list[ScanRow]:
+        """The scores of each sample; empty if they are of all together."""
+        return []
+
 
 class TruthScorer(Scorer):
-    """Distance to the truth, for the translation and for the references.
+    """Distance to the truth in its file's units, for the translation and for the references.
 
     Args:
         direction: "AtoB" or "BtoA".
         data: with aligned test images or volumes.
         method: the model's name.
+        scale: of the domain translated to.
         perceptual: one more distance between two images, LPIPS; None leaves it out.
     """
 
@@ -82,16 +66,19 @@ class TruthScorer(Scorer):
         direction: Direction,
         data: DataSet,
         method: str,
+        scale: Scale,
         perceptual: Callable[[Tensor, Tensor], float] | None = None,
     ) -> None:
-        self.method, self.perceptual = method, perceptual
-        _, self.target = data.sides(direction)
+        self.method, self.scale, self.perceptual = method, scale, perceptual
+        self.source, self.target = data.sides(direction)
         self.mean = self._mean_colour()
         names = PIXEL_SCORES if perceptual is None else (*PIXEL_SCORES, "lpips")
         self.tally = Tally(direction, names)
 
     def add(self, sample: Sample) -> None:
-        assert sample.truth is not None
+        assert sample.values is not None
+        truth = sample.values.truth
+        assert truth is not None
         mask = both(sample.measured, both(sample.truth_measured, self._mask(sample.number)))
         if mask is not None and not mask.any():
             notice(
@@ -99,16 +86,32 @@ class TruthScorer(Scorer):
                 "measured in both it and its input"
             )
             return
-        made = candidates(sample.image, sample.translation, sample.truth, self.mean, self.method)
-        for method, image, kind in made:
-            scores = score_pair(image, sample.truth, mask)
+        image, translation = self._unchanged(sample, sample.values), sample.values.translation
+        made = candidates(image, translation, truth, self.mean, self.method)
+        for method, made_image, kind in made:
+            scores = score_values(made_image, truth, self.scale.limits, mask)
             if self.perceptual is not None:
-                distance = self.perceptual(image, sample.truth)
+                distance = self.perceptual(*map(self._in_unit, (made_image, truth)))
                 scores = torch.cat((scores, scores.new_tensor([distance])))
-            self.tally.add(method, scores, kind)
+            self.tally.add(method, scores, sample.name, kind)
+
+    def _unchanged(self, sample: Sample, values: Values) -> Tensor:
+        """The input as it is; photos of 8 and of 16 bits by their types' ranges."""
+        if isinstance(self.source.intensity, TypeRange) and isinstance(
+            self.target.intensity, TypeRange
+        ):
+            return self.target.from_unit(sample.image)
+        return values.image
+
+    def _in_unit(self, values: Tensor) -> Tensor:
+        unit = torch.from_numpy(self.target.intensity.to_unit(values.numpy()))
+        return unit.nan_to_num(-1)
 
     def rows(self) -> list[Row]:
         return self.tally.rows()
+
+    def scan_rows(self) -> list[ScanRow]:
+        return self.tally.scan_rows()
 
     def _mean_colour(self) -> Tensor:
         return self._mean_inside([None] * len(self.target.train))
@@ -117,7 +120,7 @@ class TruthScorer(Scorer):
         """The mean colour of the training scans, where measured and inside their masks."""
         target = self.target
         measured = map(target.measured, target.train)
-        return mean_colour(map(target.load, target.train), map(both, measured, masks))
+        return mean_colour(map(target.values, target.train), map(both, measured, masks))
 
     def _mask(self, number: int) -> Tensor | None:
         """Where test image or volume `number` is scored; None for everywhere."""
@@ -133,12 +136,13 @@ class MaskedTruthScorer(TruthScorer):
         direction: "AtoB" or "BtoA".
         data: aligned, with masks, see `has_masks`.
         method: the model's name.
+        scale: of the domain translated to.
     """
 
     table = "test_inside_masks"
 
-    def __init__(self, direction: Direction, data: DataSet, method: str) -> None:
-        super().__init__(direction, data, method)
+    def __init__(self, direction: Direction, data: DataSet, method: str, scale: Scale) -> None:
+        super().__init__(direction, data, method, scale)
         masks = find_masks(self.target.test)
         assert masks is not None
         self.masks = masks
@@ -164,21 +168,33 @@ def has_masks(data: DataSet, direction: Direction) -> bool:
 
 
 class RoundTripScorer(Scorer):
-    """Distance between the input and its round trip: the cycle-consistency error."""
+    """Distance between the input and its round trip: the cycle-consistency error.
+
+    Args:
+        direction: "AtoB" or "BtoA".
+        method: the model's name.
+        scale: of the domain translated from.
+    """
 
     table = "round_trip"
 
-    def __init__(self, direction: Direction, method: str) -> None:
-        self.method = method
+    def __init__(self, direction: Direction, method: str, scale: Scale) -> None:
+        self.method, self.scale = method, scale
         self.tally = Tally(round_trip(direction), PIXEL_SCORES)
 
     def add(self, sample: Sample) -> None:
         if sample.measured is None or sample.measured.any():
-            scores = score_pair(sample.round_trip, sample.image, sample.measured)
-            self.tally.add(self.method, scores)
+            assert sample.values is not None
+            values = sample.values
+            limits = self.scale.limits
+            scores = score_values(values.round_trip, values.image, limits, sample.measured)
+            self.tally.add(self.method, scores, sample.name)
 
     def rows(self) -> list[Row]:
         return self.tally.rows()
+
+    def scan_rows(self) -> list[ScanRow]:
+        return self.tally.scan_rows()
 
 
 MOST_REAL = 500

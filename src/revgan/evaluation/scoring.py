@@ -12,10 +12,11 @@ from revgan.data.domains import DataSet
 from revgan.data.formats import KINDS
 from revgan.data.labels import FILE, Palette
 from revgan.data.sets import open_data_set
-from revgan.directions import Direction
+from revgan.directions import DOMAINS, Direction, ends
 from revgan.environment import cache_folder
 from revgan.errors import UserError
 from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer
+from revgan.evaluation.scales import measure_scale
 from revgan.evaluation.scorers import (
     DistributionScorer,
     MaskedTruthScorer,
@@ -72,6 +73,11 @@ class Scoring:
         if "inception" in options.distributions:
             self._require_colour_images("--distribution inception")
         self.distributions = {name: self._features(name) for name in options.distributions}
+        self.scales = {
+            name: measure_scale(data.of(name), name, options.data_range, data.kind)
+            for name in DOMAINS
+            if data.of(name).test
+        }
 
     def scorers(self, direction: Direction, method: str) -> list[Scorer]:
         """The scorers of a direction.
@@ -86,12 +92,13 @@ class Scoring:
             if (key := self._distribution_key(name, direction)) is not None:
                 made = features(self.data.sides(direction)[1].channels)
                 scorers.append(DistributionScorer(direction, self.data, method, made, key))
-        return [*scorers, RoundTripScorer(direction, method)]
+        return [*scorers, RoundTripScorer(direction, method, self.scales[ends(direction)[0]])]
 
     def _aligned(self, direction: Direction, method: str) -> list[Scorer]:
-        scorers: list[Scorer] = [TruthScorer(direction, self.data, method, self.perceptual)]
+        scale = self.scales[ends(direction)[1]]
+        scorers: list[Scorer] = [TruthScorer(direction, self.data, method, scale, self.perceptual)]
         if has_masks(self.data, direction):
-            scorers.append(MaskedTruthScorer(direction, self.data, method))
+            scorers.append(MaskedTruthScorer(direction, self.data, method, scale))
         if self.palette is None:
             return scorers
         with self.console.status("Reading label maps"):

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from revgan.evaluation.comparison import compare
 from revgan.evaluation.runs import Evaluation
+from revgan.evaluation.scales import said_of_scores
 from revgan.evaluation.tables import format_tables, rows_to_json, rows_to_rich
 from revgan.files import write_text
 
@@ -35,8 +36,9 @@ def show_scores(
     """
     (first, *others) = evaluations.values()
     tables = compare(evaluations) if others or named else first.titled()
+    note = said_of_scores(first.scales)
     for path in files:
-        write_text(path, format_tables(path, tables))
+        write_text(path, format_tables(path, tables, note))
     if as_json:
         content = {title: rows_to_json(rows) for title, rows in tables.items()}
         print(json.dumps(content, indent=2) if others else first.to_json())
@@ -49,5 +51,6 @@ def show_scores(
     for title, rows in tables.items():
         if rows:
             console.print(rows_to_rich(rows, title, first.items))
+    console.print(note, soft_wrap=True)
     for path in files:
         console.print(f"Wrote {path}", soft_wrap=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +63,21 @@ class Column:
     Attributes:
         heading: its name.
         rank: sorts values; the lowest rank is best.
-        digits: after the decimal point.
+        digits: after the decimal point; of scores in the files' units, at least so many.
+        units: whether it is in the units of the truth's files.
     """
 
     heading: str
     rank: Callable[[float], float]
     digits: int
+    units: bool = False
+
+    def digits_for(self, values: Sequence[float]) -> int:
+        """Digits after the decimal point for several values: at least two that count."""
+        largest = max(map(abs, values))
+        if not self.units or largest == 0 or not math.isfinite(largest):
+            return self.digits
+        return max(self.digits, 1 - math.floor(math.log10(largest)))
 
 
 def _lower(value: float) -> float:
@@ -84,7 +94,7 @@ def _distance(value: float) -> float:
 
 
 COLUMNS = {
-    "mae": Column("MAE (0-255)", _lower, 1),
+    "mae": Column("MAE", _lower, 1, units=True),
     "psnr": Column("PSNR (dB)", _higher, 2),
     "ssim": Column("SSIM", _higher, 3),
     "pixel_accuracy": Column("pixel accuracy", _higher, 3),
@@ -122,12 +132,10 @@ def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
 def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
     if key not in row.scores:
         return Cell("")
-    score, digits, rank = row.scores[key], COLUMNS[key].digits, COLUMNS[key].rank
-    rivals = [
-        rank(other.scores[key].value)
-        for other in rows
-        if other.direction == row.direction and key in other.scores and other.kind != "ceiling"
-    ]
+    score, rank = row.scores[key], COLUMNS[key].rank
+    beside = [other for other in rows if other.direction == row.direction and key in other.scores]
+    digits = COLUMNS[key].digits_for([other.scores[key].value for other in beside])
+    rivals = [rank(other.scores[key].value) for other in beside if other.kind != "ceiling"]
     contest = row.kind != "ceiling" and len(rivals) > 1
     best = contest and rank(score.value) == min(rivals)
     interval = ""
@@ -188,7 +196,7 @@ Tables = Mapping[str, Sequence[Row]]
 """Rows by their tables' titles."""
 
 
-def _markdown(tables: Tables) -> str:
+def _markdown(tables: Tables, note: str) -> str:
     parts = []
     for title, rows in tables.items():
         heads = ["direction", "method", *headings(rows), "count"]
@@ -201,11 +209,11 @@ def _markdown(tables: Tables) -> str:
             lines.append([*(_escape(text, "|*_") for text in named), *scores, str(row.count)])
         body = "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in lines)
         parts.append(f"**{title}**\n\n{body}\n")
-    note = "In brackets: 95% intervals, bootstrapped over the images.\n"
-    return "\n".join([*parts, note])
+    said = f"In brackets: 95% intervals, bootstrapped over the images. {note}".rstrip()
+    return "\n".join([*parts, f"{said}\n"])
 
 
-def _csv(tables: Tables) -> str:
+def _csv(tables: Tables, note: str) -> str:
     keys = [key for key in COLUMNS for rows in tables.values() if key in columns(rows)]
     scores = [f"{key}{end}" for key in dict.fromkeys(keys) for end in ("", "_low", "_high")]
     text = io.StringIO()
@@ -217,13 +225,13 @@ def _csv(tables: Tables) -> str:
     return text.getvalue()
 
 
-def _json(tables: Tables) -> str:
+def _json(tables: Tables, note: str) -> str:
     return (
         json.dumps({title: rows_to_json(rows) for title, rows in tables.items()}, indent=2) + "\n"
     )
 
 
-def _latex(tables: Tables) -> str:
+def _latex(tables: Tables, note: str) -> str:
     """LaTeX tables for the package booktabs."""
     parts = []
     for title, rows in tables.items():
@@ -252,10 +260,12 @@ def _latex(tables: Tables) -> str:
                 ]
             )
         )
+    if note:
+        parts.append(f"% {note}")
     return "\n\n".join(parts) + "\n"
 
 
-FORMATS: dict[str, Callable[[Tables], str]] = {
+FORMATS: dict[str, Callable[[Tables, str], str]] = {
     ".md": _markdown,
     ".csv": _csv,
     ".json": _json,
@@ -264,9 +274,15 @@ FORMATS: dict[str, Callable[[Tables], str]] = {
 """The functions that format tables, by the file's suffix."""
 
 
-def format_tables(path: Path, tables: Tables) -> str:
-    """Formats tables as the text of a file with this suffix, one of `FORMATS`."""
-    return FORMATS[path.suffix.lower()](tables)
+def format_tables(path: Path, tables: Tables, note: str = "") -> str:
+    """Formats tables as the text of a file with this suffix, one of `FORMATS`.
+
+    Args:
+        path: the file.
+        tables: what goes into it.
+        note: a sentence for those who read Markdown or LaTeX.
+    """
+    return FORMATS[path.suffix.lower()](tables, note)
 
 
 def _arrows(direction: str, arrow: str) -> str:

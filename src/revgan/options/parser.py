@@ -176,4 +176,5 @@ _KINDS: dict[Any, str] = {
     tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
     tuple[float, ...]: "several such as [0, -25]",
+    tuple[int, ...]: "a side per axis such as [64, 64, 12]",
 }

@@ -13,8 +13,6 @@ from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
-from torchmetrics.functional.regression import mean_absolute_error
 
 from revgan.scores.similarity import ssim_map
 
@@ -33,7 +31,7 @@ class Scores:
     """Mean distances to the truth over images, everywhere or inside masks.
 
     Attributes:
-        mae: mean absolute error in grey levels of 0..255.
+        mae: mean absolute error in grey levels, of which -1 to 1 are 0 to 255.
         psnr: peak signal-to-noise ratio in dB, at most `PSNR_CAP` per image.
         ssim: structural similarity in [-1, 1] (Wang et al., 2004), with a Gaussian window of sigma
             1.5 and 11 positions along each spatial axis, over the image with reflected borders.
@@ -78,23 +76,54 @@ def score_pairs(
 
 def score_pair(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     """(MAE, PSNR, SSIM) of one image, float64; see `score_pairs`."""
+    _require_pair(prediction, truth)
+    # On the CPU: a GPU may convolve float32 in TF32, which would lose SSIM's variances, small
+    # differences of large numbers.
+    x, y = (image.detach().cpu().float().add(1).div(2) for image in (prediction, truth))
+    return _scores(x, y, 255, mask)
+
+
+def score_values(
+    prediction: Tensor, truth: Tensor, limits: tuple[float, float], mask: Tensor | None = None
+) -> Tensor:
+    """(MAE, PSNR, SSIM) of one image in its file's units, in float64; nothing is clipped.
+
+    Args:
+        prediction: (C, *spatial), with two or three spatial sizes.
+        truth: of the same shape. Where either is NaN counts for nothing, if the mask excludes it.
+        limits: the data range of PSNR and SSIM, which are those of (value - low) / (high - low).
+        mask: (*spatial), bool: the positions that count; None counts all.
+
+    Returns:
+        MAE in the file's units, PSNR in dB and at most `PSNR_CAP`, SSIM as in `Scores`.
+
+    Raises:
+        ValueError: as `score_pairs`.
+    """
+    _require_pair(prediction, truth)
+    low, high = limits
+    x, y = ((image.double() - low) / (high - low) for image in (prediction, truth))
+    if mask is not None:  # a window that sees a gap has its neighbours, and the gap counts nothing
+        x, y = x.nan_to_num(), y.nan_to_num()
+    return _scores(x, y, high - low, mask)
+
+
+def _require_pair(prediction: Tensor, truth: Tensor) -> None:
     spatial = truth.shape[1:]
     if prediction.shape != truth.shape or len(spatial) not in (2, 3):
         raise ValueError(
             f"a prediction and its truth must have the same shape (C, *spatial), with two or three "
             f"spatial sizes, not {tuple(prediction.shape)} and {tuple(truth.shape)}"
         )
-    # On the CPU: a GPU may convolve float32 in TF32, which would lose SSIM's variances, small
-    # differences of large numbers.
-    x, y = (image.detach().cpu().float().add(1).div(2) for image in (prediction, truth))
+
+
+def _scores(x: Tensor, y: Tensor, span: float, mask: Tensor | None) -> Tensor:
+    """(MAE, PSNR, SSIM), float64, of images whose data range is 0 to 1, which stands for `span`."""
     x, y, similarity = (_inside(mask, image) for image in (x, y, ssim_map(x, y)))
-    return torch.stack(
-        (
-            255 * mean_absolute_error(x, y),
-            peak_signal_noise_ratio(x, y, data_range=1.0).clamp(max=PSNR_CAP),
-            similarity.mean(),
-        )
-    ).double()
+    error = x - y
+    # torchmetrics' PSNR takes a logarithm in float32, whatever the images, and is 1e-6 dB off.
+    psnr = (-10 * error.square().mean().log10()).clamp(max=PSNR_CAP)
+    return torch.stack((span * error.abs().mean(), psnr, similarity.mean())).double()
 
 
 def _with_masks(

@@ -95,6 +95,10 @@ class RunFolder:
         """The scores of `revgan evaluate`."""
         return self.root / "scores.json"
 
+    def scan_scores(self, suffix: str) -> Path:
+        """The scores of each test scan, as .json or as .csv."""
+        return self.root / f"scans{suffix}"
+
     def require_none(self) -> None:
         """Refuses a folder for a new run that holds one.
 

@@ -1,0 +1,165 @@
+"""What the scores of a domain are relative to, and what of it the run can't express."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from revgan.data.domains import Domain
+from revgan.data.formats import Kind
+from revgan.data.intensity import Intensity, PerScan, TypeRange
+from revgan.directions import DomainName
+from revgan.errors import UserError, notice
+from revgan.evaluation.wanted import DataRange
+
+Scales = Mapping[DomainName, "Scale"]
+"""By domain."""
+
+
+def said_of_scores(scales: Scales) -> str:
+    """A sentence for readers of scores: their units, and the data ranges of PSNR and SSIM."""
+    ranges = {
+        name: f"{scale.low:g} to {scale.high:g} ({scale.chosen})" for name, scale in scales.items()
+    }
+    over = " and ".join(f"{said} in {name.upper()}" for name, said in ranges.items())
+    if len(set(ranges.values())) == 1:
+        over = next(iter(ranges.values()))
+    return f"MAE is in the units of the truth's files; PSNR and SSIM are over {over}."
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of a domain's test scans, in their files' units.
+
+    Attributes:
+        low: lower end of the data range of PSNR and SSIM.
+        high: its upper end.
+        chosen: where the data range comes from, in words.
+        run_range: what the run maps to -1 and 1, if that isn't the full range of the files' type.
+        beyond: the share of the test scans' values beyond `run_range`, which no translation reaches
+            if it ends in tanh.
+        excess: how far beyond it the worst of them lies.
+    """
+
+    low: float
+    high: float
+    chosen: str
+    run_range: tuple[float, float] | None = None
+    beyond: float = 0.0
+    excess: float = 0.0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lower and upper end of the data range."""
+        return self.low, self.high
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in scans.json."""
+        found: dict[str, Any] = {"data_range": list(self.limits), "data_range_from": self.chosen}
+        if self.run_range is None:
+            return found
+        return found | {
+            "run_range": list(self.run_range),
+            "beyond_run_range": self.beyond,
+            "worst_excess": self.excess,
+        }
+
+
+def measure_scale(domain: Domain, name: DomainName, wanted: DataRange, kind: Kind) -> Scale:
+    """Finds the scale of a domain's test scans; tells the user what is beyond the run's range.
+
+    Args:
+        domain: with test scans.
+        name: which one it is, for messages.
+        wanted: the data range, see `ScoreOptions`.
+        kind: what its scans are.
+
+    Raises:
+        UserError: the files' type has no range that was wanted, or all test scans are one value.
+    """
+    if wanted == "auto":
+        wanted = "type" if _dtype(domain) == np.uint8 else "set"
+    extent = None
+    if wanted == "set" or not isinstance(domain.intensity, TypeRange):
+        extent = _Extent(domain)
+    if wanted == "set":
+        assert extent is not None
+        if not extent.low < extent.high:
+            raise UserError(
+                f"all test {kind.many} of {name.upper()} are {extent.low:g} everywhere, which is "
+                "no range for PSNR and SSIM; give one with --data-range"
+            )
+        low, high, chosen = extent.low, extent.high, "the test set"
+    elif wanted == "type":
+        low, high = _of_type(domain, name)
+        chosen = f"the type {_dtype(domain)}"
+    else:
+        (low, high), chosen = wanted, "the option --data-range"
+    if extent is None or extent.run_range is None:
+        return Scale(low, high, chosen)
+    beyond = extent.beyond / extent.count
+    scale = Scale(low, high, chosen, extent.run_range, beyond, extent.excess)
+    if beyond:
+        notice(_said(scale, name, kind))
+    return scale
+
+
+def _said(scale: Scale, name: DomainName, kind: Kind) -> str:
+    assert scale.run_range is not None
+    low, high = scale.run_range
+    return (
+        f"{scale.beyond:.2%} of the {kind.elements} in the test {kind.many} of {name.upper()} lie "
+        f"beyond the run's range of {low:g} to {high:g}, by up to {scale.excess:g}; scores count "
+        "them as they are"
+    )
+
+
+def _dtype(domain: Domain) -> np.dtype[Any]:
+    """The type that all test scans have, or that can hold what they have."""
+    return np.dtype(np.result_type(*(domain.found[ref].dtype for ref in domain.test)))
+
+
+def _of_type(domain: Domain, name: DomainName) -> tuple[float, float]:
+    dtype = _dtype(domain)
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind not in "iu":
+        raise UserError(
+            f"--data-range type needs files of integers, but those of {name.upper()} are {dtype}; "
+            "give set or two numbers"
+        )
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
+
+
+class _Extent:
+    """The lowest and highest of a domain's test values, and how many are beyond the run's range."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.low, self.high = np.inf, -np.inf
+        self.count = self.beyond = 0
+        self.excess = 0.0
+        mapping = domain.intensity
+        intensity = mapping.typical if isinstance(mapping, PerScan) else mapping
+        self.run_range: tuple[float, float] | None = None
+        if isinstance(intensity, Intensity):
+            self.run_range = float(np.min(intensity.low)), float(np.max(intensity.high))
+        for ref in domain.test:
+            self._add(domain.values(ref), intensity)
+
+    def _add(self, values: Tensor, intensity: Intensity | TypeRange) -> None:
+        channels = values.flatten(1).numpy()
+        measured = np.isfinite(channels)
+        if not measured.any():
+            return
+        self.low = min(self.low, float(channels.min(where=measured, initial=np.inf)))
+        self.high = max(self.high, float(channels.max(where=measured, initial=-np.inf)))
+        self.count += int(measured.sum())
+        if isinstance(intensity, Intensity):
+            low, high = (np.reshape(end, (-1, 1)) for end in (intensity.low, intensity.high))
+            excess = np.maximum(low - channels, channels - high)
+            # Limits that come from the values themselves may have been rounded.
+            self.beyond += int((excess > 1e-6 * (high - low)).sum())
+            self.excess = max(self.excess, float(excess.max(where=measured, initial=0)))
