@@ -30,6 +30,7 @@ COMMANDS = {
     "translate": "translate images or volumes with a trained model",
     "prepare": "make one of the paper's data sets: Cityscapes, Maps or diffusion tensors",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
+    "export": "write a trained model as an ONNX or PyTorch file that other programs run",
     "evaluate": "score one or more runs, translate their test images, write reports",
     "figure": "draw test images beside the translations of runs",
     "plan": "predict the memory that training needs, and what fits",

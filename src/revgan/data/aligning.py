@@ -5,14 +5,22 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from revgan.data.formats import Affine, Ground, Header, Scan
+from revgan.data.formats import Affine, Ground, Header, Scan, Window, header_of_part
 from revgan.data.formats.ground import crs_of, same_crs, transform_of
 from revgan.data.grids import resample
 from revgan.data.missing import missing_in, with_nan
+from revgan.data.placing import Read
 from revgan.errors import UserError
 
 SAME = 1e-3
 """Scans whose positions differ by at most this share of a pixel are left as they are."""
+
+
+MARGIN = 2
+"""Pixels around a window that interpolation looks at, of the coarser grid."""
+
+BORDER = 21
+"""Points along a side of a grid that tell where it lies in another CRS, as GDAL takes them."""
 
 
 def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
@@ -31,27 +39,99 @@ def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
     Raises:
         UserError: one of the two doesn't say where it is, or they don't overlap.
     """
-    if scan.ground is not None and to.ground is not None:
-        if scan.shape == to.shape and on_ground(scan.ground, to.ground, to.shape) <= SAME:
-            return scan
-        values = _warped(_with_gaps(scan), scan.ground, to, nearest)
-    elif scan.affine is not None and to.affine is not None:
-        if scan.shape == to.shape and apart(scan.affine, to.affine, to.shape) <= SAME:
-            return scan
-        values = _resampled(_with_gaps(scan), to.affine, to.shape, nearest)
-    elif scan.shape == to.shape:
+    if on_same_grid(scan.header, to, name):
         return scan
+    if scan.ground is not None and to.ground is not None:
+        values = _warped(_with_gaps(scan), scan.ground, to, nearest)
     else:
-        raise UserError(
-            f"{name} can't be aligned, as it or its partner doesn't say where it is, and their "
-            "sizes differ; resample one onto the other's grid"
-        )
+        assert to.affine is not None
+        values = _resampled(_with_gaps(scan), to.affine, to.shape, nearest)
     if np.isnan(values).all():
         raise UserError(
             f"{name} has nothing in common with the place of its partner; check that the two are a "
             "pair"
         )
     return replace(scan, values=values, nodata=None, affine=to.affine, ground=to.ground)
+
+
+def on_same_grid(header: Header, to: Header, name: str) -> bool:
+    """Whether two scans have the same grid already, so that none needs resampling.
+
+    Raises:
+        UserError: one of the two doesn't say where it is, and their sizes differ.
+    """
+    alike = header.shape == to.shape
+    if header.ground is not None and to.ground is not None:
+        return alike and on_ground(header.ground, to.ground, to.shape) <= SAME
+    if header.affine is not None and to.affine is not None:
+        return alike and apart(header.affine, to.affine, to.shape) <= SAME
+    if not alike:
+        raise UserError(
+            f"{name} can't be aligned, as it or its partner doesn't say where it is, and their "
+            "sizes differ; resample one onto the other's grid"
+        )
+    return True
+
+
+def aligned_window(
+    read: Read, header: Header, to: Header, window: Window, *, nearest: bool = False
+) -> NDArray[np.float32]:
+    """A window of what `align` makes, for which only a part of the scan is read.
+
+    Args:
+        read: gives windows of the scan, float32 with NaN where it has no data.
+        header: the scan's.
+        to: as of `align`; its grid isn't the scan's.
+        window: on that grid.
+        nearest: as of `align`.
+    """
+    grid = header_of_part(to, window)
+    dims = len(grid.shape)
+    box = _covering(header, grid)
+    if any(part.start >= part.stop for part in box):  # beyond the scan
+        return np.full((header.channels, *grid.shape), np.nan, np.float32)
+    own = header_of_part(header, box)
+    scan = Scan(read(box), own.affine, None, np.dtype(np.float32), own.ground)
+    if own.ground is not None and grid.ground is not None:
+        return _warped(scan, own.ground, grid, nearest)
+    assert dims == 3
+    assert grid.affine is not None
+    return _resampled(scan, grid.affine, grid.shape, nearest, header)
+
+
+def _covering(header: Header, grid: Header) -> Window:
+    """The window of a scan that another grid's values are made of."""
+    if header.ground is not None and grid.ground is not None:
+        places = _on_scan(header.ground, grid.ground, grid.shape)
+    else:
+        assert header.affine is not None
+        assert grid.affine is not None
+        places = np.linalg.inv(header.affine) @ grid.affine @ _corners(grid.shape)
+    low, high = places[:-1].min(1), places[:-1].max(1)
+    reach = np.ceil(MARGIN * np.maximum(1, (high - low) / max(grid.shape)))
+    first = np.clip(np.floor(low) - reach, 0, header.shape).astype(int)
+    end = np.clip(np.ceil(high) + reach + 1, 0, header.shape).astype(int)
+    return tuple(slice(*ends) for ends in zip(first.tolist(), end.tolist(), strict=True))
+
+
+def _on_scan(own: Ground, grid: Ground, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Where a grid's border lies among a scan's pixels: rows, columns and ones, (3, N)."""
+    border = _corners(shape, points=BORDER)
+    x, y, _ = grid.affine @ border
+    if not same_crs(own.crs, grid.crs):
+        from rasterio.warp import transform
+
+        x, y = map(np.array, transform(crs_of(grid.crs), crs_of(own.crs), x, y))
+    known = np.isfinite(x) & np.isfinite(y)
+    there = np.stack([x[known], y[known], np.ones(known.sum())])
+    return np.asarray(np.linalg.inv(own.affine) @ there)
+
+
+def _corners(shape: tuple[int, ...], points: int = 2) -> NDArray[np.float64]:
+    """Indices from end to end of all axes, so many along each, (D + 1, N) with a row of ones."""
+    axes = (np.linspace(0, size - 1, points) for size in shape)
+    grid = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(shape), -1)
+    return np.vstack([grid, np.ones(grid.shape[1])])
 
 
 def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]) -> float:
@@ -62,10 +142,7 @@ def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int
         other: of the same shape.
         shape: D sizes, of the indices that count.
     """
-    dims = len(shape)
-    # Nothing is farther apart than at the corners.
-    corners = np.indices((2,) * dims).reshape(dims, -1) * (np.array(shape)[:, None] - 1)
-    distance = (one - other) @ np.vstack([corners, np.ones(2**dims)])
+    distance = (one - other) @ _corners(shape)  # nothing is farther apart than at the corners
     side = np.linalg.norm(one[:-1, :-1], axis=0).min()
     return float(np.linalg.norm(distance[:-1], axis=0).max() / side)
 
@@ -103,13 +180,18 @@ def _warped(scan: Scan, ground: Ground, to: Header, nearest: bool) -> NDArray[np
 
 
 def _resampled(
-    scan: Scan, affine: Affine, shape: tuple[int, ...], nearest: bool
+    scan: Scan,
+    affine: Affine,
+    shape: tuple[int, ...],
+    nearest: bool,
+    whole: Header | None = None,
 ) -> NDArray[np.float32]:
-    """By the affines, in the patient; NaN beyond the scan's outermost voxels."""
+    """By the affines, in the patient; NaN beyond the outermost voxels of the whole scan."""
     values = resample(scan, affine, shape, nearest=nearest)
-    to_index = np.linalg.inv(scan.place) @ affine
+    whole = whole or scan.header
+    to_index = np.linalg.inv(scan.place if whole.affine is None else whole.affine) @ affine
     index = np.indices(shape, np.float32, sparse=True)
-    for axis, side in enumerate(scan.shape):
+    for axis, side in enumerate(whole.shape):
         position = to_index[axis, 3] + sum(
             np.float32(weight) * each
             for weight, each in zip(to_index[axis, :3], index, strict=True)

@@ -46,6 +46,10 @@ class DataConfig:
         test_share: the share of subjects to hold out from training if there is no test set; chosen
             by their names.
         val_share: the same for validation.
+        blocks: the side in pixels or voxels of blocks that scans are cut into, for sets of one huge
+            scan, or of few. Each block counts as a scan, read by itself, and `test_share` and
+            `val_share` hold out blocks of each scan, at a distance of `crop` from all others. null
+            leaves scans whole.
         recursive: search the subfolders of `path`'s folders too.
         series: which of several scans in a file or folder to take: for DICOM, the series' number,
             description or UID; for OME-TIFF and OME-Zarr, the image's number or name. null takes
@@ -121,6 +125,7 @@ class DataConfig:
     val_b: Patterns | None = None
     test_share: float = 0.0
     val_share: float = 0.0
+    blocks: int | None = None
     recursive: bool = False
     series: str | None = None
     align: bool = False
@@ -312,8 +317,20 @@ class DataConfig:
     def _check_crops(self) -> None:
         if self.crops_per_volume < 1:
             raise ValueError(f"crops_per_volume must be 1 or more, not {self.crops_per_volume}")
+        if self.blocks is not None:
+            self._check_blocks(self.blocks)
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
+
+    def _check_blocks(self, side: int) -> None:
+        times = 3 if self.test_share or self.val_share else 1
+        if side < times * max(self.crop_sizes):
+            raise ValueError(
+                f"blocks must be null or at least {times} times crop ({self.crop_text}), not {side}"
+            )
+        for name in ("resize", "spacing", "slices"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"blocks and {name} don't go together; leave out one of them")
 
     def _check_parts(self) -> None:
         for domain in DOMAINS:

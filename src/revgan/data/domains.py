@@ -59,7 +59,7 @@ class Domain:
 
         It is NaN where nothing was measured.
         """
-        unit = self._mapping(scan).to_unit(scan.values)
+        unit = self._mapping(scan).to_unit(np.asarray(scan.values))
         missing = scan.missing
         if missing is not None:
             unit[missing] = np.nan
@@ -67,7 +67,7 @@ class Domain:
 
     def values(self, ref: ScanRef) -> Tensor:
         """A scan in its file's units, (channels, *spatial) with NaN where nothing was measured."""
-        return as_floats(self.prepared(ref).measured)
+        return as_floats(np.asarray(self.prepared(ref).measured))
 
     def from_unit(self, unit: Tensor, ref: ScanRef | None = None) -> Tensor:
         """What the networks see or make as values in the files' units, (channels, *spatial).

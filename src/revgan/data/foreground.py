@@ -1,9 +1,12 @@
 """Finds a scan's foreground, for samples that are centred on it."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from revgan.data.large import Unread
 
 POSITIONS = 2**16
 """Foreground positions kept per scan, drawn at random from all."""
@@ -12,8 +15,16 @@ POSITIONS = 2**16
 COARSE = 1024
 """Pixels a side of an image in which the foreground is looked for, at most."""
 
+VOXELS = 2**26
+"""Voxels in which the foreground is looked for, at most, of volumes that aren't in memory."""
 
-def foreground_positions(values: NDArray[Any], *, colour: bool = False) -> NDArray[np.int32]:
+BAND = 2**25
+"""Values that are read at a time: a file's tiles are high, and reading them twice takes time."""
+
+
+def foreground_positions(
+    values: NDArray[Any] | Unread, *, colour: bool = False
+) -> NDArray[np.int32]:
     """Positions in the foreground: above Otsu's threshold in a low resolution.
 
     Args:
@@ -47,22 +58,32 @@ def foreground_positions(values: NDArray[Any], *, colour: bool = False) -> NDArr
     return found.astype(np.int32)
 
 
-def _low_resolution(values: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
-    """Means over squares, so that no side of an image is above `COARSE`; volumes as they are.
+def _low_resolution(values: NDArray[Any] | Unread) -> tuple[NDArray[np.float32], int]:
+    """Means over squares, so that no side of an image is above `COARSE`.
+
+    Volumes stay as they are; of those that aren't in memory, means over cubes, so that they have
+    at most `VOXELS`.
 
     Returns:
-        (C, *spatial) and the side of the squares.
+        (C, *spatial) and the side of the squares or cubes.
     """
-    height, *rest = shape = values.shape[1:]
+    first, *rest = shape = values.shape[1:]
     factor = -(-max(shape) // COARSE) if len(shape) < 3 else 1
+    if len(shape) > 2 and isinstance(values, Unread):
+        factor = math.ceil((math.prod(shape) / VOXELS) ** (1 / len(shape)))
     if factor == 1:
         return np.asarray(values, np.float32), 1
-    starts = np.arange(0, rest[0], factor)
-    widths = np.diff([*starts, rest[0]])
     rows = []
-    for top in range(0, height, factor):  # a strip at a time: slides are larger than memory
-        strip = values[:, top : top + factor].mean(axis=1, dtype=np.float32)
-        rows.append(np.add.reduceat(strip, starts, axis=1) / widths)
+    band = factor * max(1, BAND // (factor * math.prod(rest) * len(values)))
+    for start in range(0, first, band):  # a band at a time: slides are larger than memory
+        part = values[:, start : min(start + band, first)]
+        for top in range(0, part.shape[1], factor):
+            strip = part[:, top : top + factor].mean(axis=1, dtype=np.float32)
+            for axis, size in enumerate(rest, start=1):
+                starts = np.arange(0, size, factor)
+                widths = np.diff([*starts, size]).reshape(-1, *(1,) * (len(rest) - axis))
+                strip = np.add.reduceat(strip, starts, axis=axis) / widths
+            rows.append(strip)
     return np.stack(rows, axis=1).astype(np.float32), factor
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats import Values
+from revgan.data.large import Unread
 from revgan.data.survey import Channel, Survey
 from revgan.errors import UserError
 
@@ -145,7 +146,7 @@ class Intensity:
         """The type of this domain's files; None if it isn't known."""
         return np.dtype(self.dtype) if self.dtype else None
 
-    def of_scan(self, arrays: Iterable[Values]) -> "Intensity":
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> "Intensity":
         """The mapping of one scan: this one, whatever the scan."""
         return self
 
@@ -227,7 +228,7 @@ class TypeRange:
         photos = [np.dtype(np.uint8), np.dtype(np.uint16)]
         return source if source is not None and source in photos and own in photos else own
 
-    def of_scan(self, arrays: Iterable[Values]) -> "TypeRange":
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> "TypeRange":
         """The mapping of one scan: this one, whatever the scan."""
         return self
 
@@ -249,7 +250,7 @@ class PerScan:
     config: IntensityConfig
     typical: Intensity
 
-    def of_scan(self, arrays: Iterable[Values]) -> Intensity:
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> Intensity:
         """The mapping of one scan.
 
         Args:
@@ -306,6 +307,17 @@ def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
     return Intensity.from_dict(content)
 
 
+def linear(mapping: Intensity | TypeRange) -> Intensity:
+    """The same mapping by its limits; the full range of a type that isn't known is that of photos,
+    0 to 255.
+    """
+    if isinstance(mapping, Intensity):
+        return mapping
+    dtype = np.dtype(mapping.dtype or np.uint8)
+    low, high = _limits(dtype)
+    return Intensity(low, high, clip=False, dtype=dtype.name)
+
+
 def of_type(mapping: IntensityMapping, dtype: np.dtype[Any]) -> IntensityMapping:
     """The mapping of a domain whose files have a given type."""
     if isinstance(mapping, PerScan):
@@ -334,7 +346,9 @@ def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
     return rounded.astype(dtype)
 
 
-def fit_intensity(config: IntensityConfig, arrays: Iterable[Values], scans: int = 1) -> Intensity:
+def fit_intensity(
+    config: IntensityConfig, arrays: Iterable[Values | Unread], scans: int = 1
+) -> Intensity:
     """Finds one mapping for all training scans of a domain.
 
     Percentiles are taken from a sample of each scan (see `Survey`), mean and standard deviation

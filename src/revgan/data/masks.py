@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import Domain
-from revgan.data.formats import read, suffixes
+from revgan.data.formats import suffixes
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError, notice
 
@@ -42,11 +42,10 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
         UserError: it can't be read, has another shape than the scan, or is empty.
     """
     shape = domain.shape(ref)
-    file = read(path, len(shape))
+    file = ScanRef(path, block=ref.block).read(len(shape))
     recipe = replace(domain.store.recipe, channels=None, flat=True)
-    inside = recipe.apply(
-        replace(file, values=(file.values > 0).astype(np.uint8), nodata=None), path
-    ).values
+    above = replace(file, values=(file.values > 0).astype(np.uint8), nodata=None)
+    inside = np.asarray(recipe.apply(above, path).values)
     if inside.shape != (1, *shape):
         raise UserError(
             f"{path} has the shape {inside.shape}, but as the mask of {ref} it must have "

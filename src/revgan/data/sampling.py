@@ -115,7 +115,8 @@ def _measured_corner(
     best, most = room, -1.0
     for _ in range(DRAWS):
         corner = random.integers(room + 1)
-        missing = [scan.cut(_box(corner, sizes)).missing for scan in scans.values()]
+        gappy = [scan for scan in scans.values() if scan.found.missing]
+        missing = [scan.cut(_box(corner, sizes)).missing for scan in gappy]
         measured = min((1 - float(each.mean()) for each in missing if each is not None), default=1)
         if measured >= ENOUGH:
             return corner

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from revgan.data import contents
+from revgan.data.blocks import Cutting, in_blocks, measured_blocks
 from revgan.data.checking import (
     FoundScans,
     common_channels,
@@ -17,7 +18,7 @@ from revgan.data.checking import (
     require_one_orientation,
 )
 from revgan.data.choosing import choose_intensity, is_photo, said
-from revgan.data.config import DataConfig
+from revgan.data.config import DataConfig, SplitName
 from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
@@ -67,9 +68,14 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     else:
         folder = open_folder(root, config.file_dims, **looking)
     folder = folder.reading(config.part("a"), config.part("b"))
-    folder = hold_out(folder, config.test_share, config.val_share)
+    if config.blocks is None:
+        folder = hold_out(folder, config.test_share, config.val_share)
     if config.align:
         folder = _aligned(folder, config)
+    if config.blocks is not None:
+        shares: dict[SplitName, float] = {"test": config.test_share, "val": config.val_share}
+        cutting = Cutting(config.blocks, max(config.crop_sizes), config.file_dims, shares)
+        folder = in_blocks(folder, cutting, paired=paired)
     return folder if config.slices is None else sliced(folder, config.slices)
 
 
@@ -113,6 +119,10 @@ def open_data_set(
     for name, store in stores.items():
         found |= _inspect(name, store, (train, test, own_val), progress)
     contents.keep()
+    if config.blocks is not None:
+        train, test, own_val = (measured_blocks(split, found) for split in (train, test, own_val))
+        if not (train.a and train.b):
+            raise UserError(f"nothing in {folder.root} was measured: all of it is NaN or nodata")
     if config.orientation is None:
         require_one_orientation(found)
     wrong = {split: misplaced_pair(split, found, config) for split in (train, test, own_val)}
@@ -128,7 +138,7 @@ def open_data_set(
         if preparation.of(name) == TypeRange():  # from an earlier version, which omitted the type
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
             preparation = preparation.with_intensity(name, of_files)
-    val = folder.val or test
+    val = own_val if folder.val else test
     domains = {
         name: _domain(name, store, (train, test, val), found, preparation)
         for name, store in stores.items()

@@ -51,6 +51,8 @@ class Results:
         known = values if gaps is None else np.where(gaps.all(dim=0), np.float32(np.nan), values)
         moved = Scan(known, self.source.affine(ref), None, like.dtype)
         restored, nodata = settled(restore(moved, like), dtype, like.nodata)
+        if like.masked and like.nodata is None:
+            nodata = None  # the file has the mask, too, and so may have that value elsewhere
         header = like if dtype is None and like.affine is not None else like.of(restored)
         self.files[number].parent.mkdir(parents=True, exist_ok=True)
         write(self.files[number], restored, replace(header, nodata=nodata))

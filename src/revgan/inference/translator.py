@@ -1,5 +1,6 @@
 """Translating with a trained model: tensors, arrays and files of any size."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, probe, understood
+from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, understood
 from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
+from revgan.data.refs import ScanRef
 from revgan.directions import Direction, ends
 from revgan.errors import UserError
+from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
@@ -57,7 +60,7 @@ class Translator:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
-        self.device = next(generator.parameters()).device
+        self.device = generator.device
 
     @classmethod
     def from_pretrained(
@@ -70,14 +73,19 @@ class Translator:
 
         Args:
             folder: a model folder, which has model.safetensors, config.yaml and intensity.yaml; a
-                run folder, whose model/ is taken; a run's checkpoints/step-N; or the name of a
-                model that comes with the package, unless there is a folder of this name.
+                run folder, whose model/ is taken; a run's checkpoints/step-N; what `revgan export`
+                made, an ONNX file or a folder with AtoB.onnx and BtoA.onnx, which onnxruntime runs;
+                or the name of a model that comes with the package, unless there is a folder of this
+                name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
         Raises:
             UserError: there is no model, or it can't be loaded.
         """
+        if is_exported(Path(folder)):
+            on = None if device is None else str(device)
+            return cls(*load_exported(Path(folder), on), windows)
         stored = StoredModel.find(folder)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -142,9 +150,7 @@ class Translator:
 
     def channels(self, direction: Direction) -> tuple[int, int]:
         """The channels of inputs and of translations in a direction."""
-        of = {"a": self.generator.in_channels, "b": self.generator.out_channels}
-        before, after = ends(direction)
-        return of[before], of[after]
+        return self.generator.channels(direction)
 
     def _translate_tensor(
         self, image: Tensor, direction: Direction, progress: Progress | None
@@ -325,38 +331,38 @@ class Translator:
         before, after = self.intensities(direction)
         return after.output_type(source if isinstance(before, TypeRange) else None)
 
-    def part(self, path: Path, direction: Direction, selection: Selection) -> Selection:
-        """Which part of a file is translated: as told, else as the training read its files.
+    def as_trained(self, ref: ScanRef, direction: Direction) -> ScanRef:
+        """A scan, of whose files what training read is read, but for what the user says.
 
         What training read is no wish where a file's format doesn't have it; nor are the channels
         where a file has only as many as the model takes.
 
         Args:
-            path: the file.
+            ref: the scan; its selection is what the user says.
             direction: "AtoB" or "BtoA".
-            selection: what the user says.
 
         Raises:
-            UserError: the file is missing, damaged or of another kind.
+            UserError: a file is missing, damaged or of another kind.
         """
+        selection = ref.selection
         part = WHOLE if self.preparation is None else self.preparation.part(ends(direction)[0])
         if not part.given:
-            return selection
+            return ref
         dims = self.generator.spatial_dims
-        known = understood(path, dims) - set(selection.given)
+        known = understood(ref.path, dims) - set(selection.given)
         if {"level", "pixel_size"} & set(selection.given):
             known -= {"level", "pixel_size"}
         idle = {name for name in part.given if name not in known} | {"channels"}
-        found = selection.over(replace(part, **dict.fromkeys(idle)))
+        found = replace(ref, selection=selection.over(replace(part, **dict.fromkeys(idle))))
         if part.channels is None or "channels" not in known:
             return found
-        if probe(path, dims, found).channels == self.channels(direction)[0]:
+        if found.header(dims).channels == self.channels(direction)[0]:
             return found
-        return replace(found, channels=part.channels)
+        return replace(found, selection=replace(found.selection, channels=part.channels))
 
     def translate_file(
         self,
-        source: Path,
+        source: Path | Sequence[Path],
         target: Path,
         direction: Direction,
         progress: Progress | None = None,
@@ -367,7 +373,8 @@ class Translator:
         For the type of its values see `FileJob`.
 
         Args:
-            source: a file, or a folder that is a scan.
+            source: a file, or a folder that is a scan; or several on one grid, whose channels are
+                stacked.
             target: likewise.
             direction: "AtoB" or "BtoA".
             progress: called after each window, if there are several.
@@ -377,7 +384,9 @@ class Translator:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        job = file_job(self, source, target, direction, selection=selection)
+        first, *more = [source] if isinstance(source, Path) else source
+        ref = ScanRef(first, selection=selection, more=tuple(more))
+        job = file_job(self, ref, target, direction)
         job.read()
         job.translate(progress)
         job.write()

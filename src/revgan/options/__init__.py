@@ -17,6 +17,7 @@ from revgan.options.trained import (
     add_trust_option,
     add_window_options,
     named_runs,
+    sample_scans,
     trained_config,
     window_options,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "networks_of",
     "require_images",
     "run_config",
+    "sample_scans",
     "start_from",
     "stored_config",
     "trained_config",

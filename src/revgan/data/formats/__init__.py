@@ -22,6 +22,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.files import (
     create,
     cut,
+    header_of_part,
     holds,
     open,
     probe,
@@ -50,6 +51,7 @@ __all__ = [
     "create",
     "cut",
     "gathered",
+    "header_of_part",
     "holds",
     "is_scan",
     "open",

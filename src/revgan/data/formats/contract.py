@@ -165,6 +165,8 @@ class Header:
         nodata: the value that marks missing data; None if there is none. NaN always marks missing
             data.
         names: of the channels; () if the file has none.
+        masked: whether a mask beside the values says where something was measured; a file of the
+            same family that is written like it gets the mask.
     """
 
     channels: int
@@ -175,6 +177,7 @@ class Header:
     ground: Ground | None = None
     nodata: float | None = None
     names: tuple[str, ...] = ()
+    masked: bool = False
 
     def of(self, values: Values) -> Self:
         """The header for other values (C, *spatial) at the same place, with their type."""
@@ -190,12 +193,8 @@ class Scan:
 
     Attributes:
         values: (C, *spatial), in the file's units.
-        affine: as in `Header`.
-        source: as in `Header`.
         dtype: of the values in the file; a file written like it has this type, if the values fit.
-        ground: as in `Header`.
-        nodata: as in `Header`.
-        names: as in `Header`.
+        affine, source, ground, nodata, names, masked: as in `Header`.
     """
 
     values: Values
@@ -205,6 +204,12 @@ class Scan:
     ground: Ground | None = None
     nodata: float | None = None
     names: tuple[str, ...] = ()
+    masked: bool = False
+
+    @classmethod
+    def of(cls, values: Values, header: Header) -> Self:
+        """The scan of a file with this header."""
+        return cls(values, **_common(header))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -214,21 +219,18 @@ class Scan:
     @property
     def header(self) -> Header:
         """The header that its file would have."""
-        return Header(
-            len(self.values),
-            self.shape,
-            self.dtype,
-            self.affine,
-            self.source,
-            self.ground,
-            self.nodata,
-            self.names,
-        )
+        return Header(len(self.values), self.shape, **_common(self))
 
     @property
     def place(self) -> Affine:
         """`affine`, or voxels of 1 mm from the origin if the format has none."""
         return np.eye(4) if self.affine is None else self.affine
+
+
+def _common(of: Header | Scan) -> dict[str, Any]:
+    """What headers and scans both say."""
+    both = {field.name for field in fields(Header)} & {field.name for field in fields(Scan)}
+    return {name: getattr(of, name) for name in both}
 
 
 class Reader(ABC):

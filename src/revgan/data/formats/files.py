@@ -59,13 +59,6 @@ class OpenScan:
         self.header = reader.header
         self.windowed = reader.windowed
 
-    @property
-    def masked(self) -> bool:
-        """Whether a mask beside the values says where something was measured."""
-        corner = (slice(0, 1),) * len(self.header.shape)
-        with _blaming(self._path):
-            return self._reader.measured(corner) is not None
-
     def read(self, window: Window | None = None) -> Values:
         """Reads the values (C, *window) of a part of the scan, by default all, in the file's units.
 
@@ -107,16 +100,7 @@ class OpenScan:
         Raises:
             UserError: as `read`.
         """
-        header = self.header
-        return Scan(
-            self.read(),
-            header.affine,
-            header.source,
-            header.dtype,
-            header.ground,
-            header.nodata,
-            header.names,
-        )
+        return Scan.of(self.read(), self.header)
 
 
 class _Picked(Reader):
@@ -326,6 +310,8 @@ def write(path: Path | str, values: Values, like: Header) -> None:
     """
     if values.shape[1:] != like.shape:
         raise ValueError(f"values are {values.shape}, not on the grid of {like.shape}")
+    if like.masked and values.dtype.kind == "f" and like.dtype.kind != "f":
+        values = np.where(np.isnan(values).all(axis=0), 0, values)  # the mask says so
     values = stored(values, like.dtype)
     with create(path, like.of(values)) as file:
         file.write(values)
@@ -389,13 +375,21 @@ def stored(values: Values, dtype: np.dtype[Any]) -> Values:
 
 def cut(scan: Scan, window: Window) -> Scan:
     """Cuts a part of a scan, which keeps its place in space."""
-    starts = [part.indices(size)[0] for part, size in zip(window, scan.shape, strict=True)]
-    part = replace(scan, values=scan.values[:, *window])
-    if scan.affine is not None:
-        part = replace(part, affine=_moved(scan.affine, starts))
-    if scan.ground is not None:
-        part = replace(part, ground=replace(scan.ground, affine=_moved(scan.ground.affine, starts)))
-    return part
+    part = header_of_part(scan.header, window)
+    return replace(scan, values=scan.values[:, *window], affine=part.affine, ground=part.ground)
+
+
+def header_of_part(header: Header, window: Window) -> Header:
+    """The header of a part of a scan, at its place; without what a family keeps of the whole."""
+    ranges = [range(*part.indices(size)) for part, size in zip(window, header.shape, strict=True)]
+    starts, affine, ground = [part.start for part in ranges], header.affine, header.ground
+    return replace(
+        header,
+        shape=tuple(map(len, ranges)),
+        affine=None if affine is None else _moved(affine, starts),
+        ground=None if ground is None else replace(ground, affine=_moved(ground.affine, starts)),
+        source=None,
+    )
 
 
 def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:

@@ -124,6 +124,7 @@ class _GeoReader(Reader):
             ground=None if file.transform.is_identity else ground_of(file.transform, file.crs),
             nodata=nodata,
             names=tuple(name or "" for name in file.descriptions) if named else (),
+            masked=_has_mask(file),
         )
 
     def values(self, window: Window) -> Values:
