@@ -31,7 +31,9 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,7 @@ SHORT = 400
 """The most characters of a sentence."""
 
 
-class Failure(Exception):
+class ChaosError(Exception):
     """What must not happen."""
 
 
@@ -139,6 +141,7 @@ class Process:
 
             traceback.print_exc()
             code = 99
+        self.log.with_suffix(".modules").write_text("\n".join(sys.modules))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -157,7 +160,7 @@ class Process:
             if time.monotonic() > end:
                 self.kill()
                 os.waitpid(self.id, 0)
-                raise Failure(f"a process hung: {self.said()[-SHORT:]}")
+                raise ChaosError(f"a process hung: {self.said()[-SHORT:]}")
             time.sleep(0.002)
 
     def said(self):
@@ -168,12 +171,12 @@ def require_sentence(process, status):
     """The sentence with which a process ended; no traceback."""
     said = process.said()
     if "Traceback" in said or status not in (0, 1, 2, 143):
-        raise Failure(f"status {status}: {said[-2000:]}")
+        raise ChaosError(f"status {status}: {said[-2000:]}")
     lines = [line for line in said.splitlines() if line.startswith("revgan: ")]
     if status == 0:
         return ""
     if not lines or len(lines[-1]) > SHORT + 600:
-        raise Failure(f"status {status} without a sentence: {said[-2000:]}")
+        raise ChaosError(f"status {status} without a sentence: {said[-2000:]}")
     return lines[-1]
 
 
@@ -196,7 +199,7 @@ def require_same(run, reference):
     different += [name for name in found if name not in reference]
     left = [str(path) for path in run.rglob(".*")]
     if different or left:
-        raise Failure(f"{run.name}: other than undisturbed: {different}; left behind: {left}")
+        raise ChaosError(f"{run.name}: other than undisturbed: {different}; left behind: {left}")
 
 
 class Chaos:
@@ -223,6 +226,9 @@ class Chaos:
             process = self.train(case, run)
             require_sentence(process, process.wait())
             self.times[case] = time.monotonic() - start
+            for name in process.log.with_suffix(".modules").read_text().splitlines():
+                with suppress(Exception):  # so that later processes needn't
+                    import_module(name)
             self.references[case] = outcome(run)
         return self.references[case]
 
@@ -251,7 +257,7 @@ class Chaos:
             status = process.wait()
             if status not in (0, -signal.SIGKILL):
                 require_sentence(process, status)
-                raise Failure(f"status {status}: {process.said()[-1000:]}")
+                raise ChaosError(f"status {status}: {process.said()[-1000:]}")
             writing += while_writing and status < 0
             if status == 0:
                 require_same(run, reference)
@@ -259,7 +265,7 @@ class Chaos:
         process = self.go_on(case, run)
         status = process.wait()
         if require_sentence(process, status):
-            raise Failure(process.said()[-1000:])
+            raise ChaosError(process.said()[-1000:])
         require_same(run, reference)
         shutil.rmtree(run)
         return {"case": case, "kills": count, "while writing": writing}
@@ -288,7 +294,7 @@ class Chaos:
             subprocess.run(["mount", "-o", "remount,size=1G", str(disk)], check=True)
             process = self.go_on(case, disk / "run")
             if require_sentence(process, process.wait()):
-                raise Failure(process.said()[-1000:])
+                raise ChaosError(process.said()[-1000:])
             require_same(disk / "run", reference)
         finally:
             subprocess.run(["umount", str(disk)], check=True)
@@ -321,7 +327,7 @@ class Chaos:
             if path.name != "config.yaml" and found != kept:
                 wrong = sorted(k for k in {*found, *kept} if found.get(k) != kept.get(k))
                 if any(name.startswith(("model/", "checkpoints/")) for name in wrong):
-                    raise Failure(f"{path} cut at {size}: other {wrong}")
+                    raise ChaosError(f"{path} cut at {size}: other {wrong}")
         shutil.rmtree(run)
         told = said or "\n".join(
             line for line in process.said().splitlines() if line.startswith("revgan: ")
@@ -341,7 +347,7 @@ class Chaos:
         said = require_sentence(second, status)
         require_sentence(first, first.wait())
         if status == 1 and f"is being trained by process {first.id}" not in said:
-            raise Failure(said)
+            raise ChaosError(said)
         require_same(run, reference)
         return {"case": case, "said": said.replace(str(self.folder), "")}
 
@@ -370,7 +376,7 @@ class Chaos:
         dead.wait()
         said = require_sentence(left, left.wait())
         if "has lost another process" not in said:
-            raise Failure(said)
+            raise ChaosError(said)
         return {"killed": number % 2, "said": said.replace(str(self.folder), "")}
 
     def do(self, part, key, action, *arguments):
@@ -380,7 +386,7 @@ class Chaos:
             return
         try:
             cases[key] = action(*arguments)
-        except Failure as failure:
+        except ChaosError as failure:
             cases[key] = {"failed": str(failure)}
         self.output.write_text(json.dumps(self.content, indent=1) + "\n")
         print(part, key, json.dumps(cases[key])[:200], flush=True)
