@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/flatness.py
 
 Trains 10,000 steps (width 4, with two loader processes, checkpoints, validation and pictures), and
-translates 5,000 images of random sizes in one process. Meanwhile, the process's resident memory and
-its open files are read once a second. Writes results/flatness-cpu.json: their largest values in each
+translates 5,000 images of random sizes in one process. Meanwhile, its resident memory and its open
+files are read once a second. Writes results/flatness-cpu.json: their largest values in each
 tenth of the work.
 """
 
