@@ -111,7 +111,7 @@ def test_an_unknown_command_is_told_the_known_ones(capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_a_help_in_words_and_not_in_python(capsys, command):
     with pytest.raises(SystemExit) as done:
-        main([command, "--help"])
+        main([command, "--help", "all"])
     assert done.value.code == 0
     help_text = capsys.readouterr().out
     assert f"usage: revgan {command}" in help_text

@@ -34,6 +34,9 @@ COMMANDS = {
     "evaluate": "score one or more runs, translate their test images, write reports",
     "figure": "draw test images beside the translations of runs",
     "plan": "predict the memory that training needs, and what fits",
+    "runs": "list runs with their steps, scores and sizes",
+    "env": "print what this machine has, for reports of bugs",
+    "completion": "print a script that completes commands and options in a shell",
     "benchmark": "compare ways to train, or measure the paper's tables (benchmark paper)",
 }
 
