@@ -235,7 +235,11 @@ def _outputs(
     That is the case for an alpha channel in a JPEG, and for seven channels in any photo. Formats
     that can only be read are replaced by others, too.
     """
-    outputs = [writable(folder / ref.file_name) for ref in sources]
+    named = [folder / ref.file_name for ref in sources]
+    outputs = [writable(path) for path in named]
+    changed = {(suffix_of(a), suffix_of(b)) for a, b in zip(named, outputs, strict=True) if a != b}
+    for suffix, instead in sorted(changed):
+        console.print(f"{suffix} can only be read: writing {instead} instead")
     unfit = [path for path in outputs if not holds(path, least)]
     if unfit:
         fitting = (suffix for suffix in INSTEAD[len(least.shape)] if holds(f"x{suffix}", least))

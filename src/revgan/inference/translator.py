@@ -12,8 +12,9 @@ from torch import Tensor
 
 from revgan.data.channels import convert_channels
 from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, understood
-from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
+from revgan.data.intensity import IntensityMapping, PerScan, TypeRange
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
+from revgan.data.number_types import in_type
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.data.refs import ScanRef
 from revgan.directions import DOMAINS, Direction, ends

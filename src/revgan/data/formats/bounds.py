@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from revgan.data.formats.contract import KINDS, Reader
+from revgan.data.formats.contract import Reader
+from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
 from revgan.memory import format_bytes, free_memory
 

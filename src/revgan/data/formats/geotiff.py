@@ -16,7 +16,6 @@ import tifffile
 from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
-    Family,
     Header,
     Reader,
     Selection,
@@ -26,6 +25,7 @@ from revgan.data.formats.contract import (
 )
 from revgan.data.formats.entries import first_bytes
 from revgan.data.formats.ground import ground_of, transform_of
+from revgan.data.formats.tiff_family import TiffFamily
 from revgan.errors import UserError, notice
 
 # GDAL's complaints become one `UserError`, or don't matter.
@@ -264,20 +264,13 @@ class _GeoWriter(Writer):
             self._plain.unlink(missing_ok=True)
 
 
-class GeoTiff(Family):
+class GeoTiff(TiffFamily):
     """GeoTIFF."""
 
-    suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
-    special = True
 
-    def claims(self, path: Path) -> bool:
-        try:
-            with tifffile.TiffFile(path) as file:
-                found = GEO_TAGS & {tag.code for tag in file.pages.first.tags}
-        except Exception:  # damaged: the general family says so
-            return False
+    def holds(self, path: Path, file: tifffile.TiffFile) -> bool:
+        found = GEO_TAGS & {tag.code for tag in file.pages.first.tags}
         if not found or _has_rasterio():
             return bool(found)
         if found & PLACED:
@@ -296,11 +289,6 @@ class GeoTiff(Family):
 
     def create(self, path: Path, header: Header) -> Writer:
         return _GeoWriter(path, header)
-
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        writer = self.create(path, header)
-        writer.write((slice(None),) * 2, values)
-        writer.finish()
 
 
 @cache

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from pathlib import Path
 
-from revgan.data.formats.contract import KINDS, Family, Listing, Passed, Place, Selection
+from revgan.data.formats.contract import Family, Listing, Passed, Place, Selection
 from revgan.data.formats.entries import unreadable, visible
+from revgan.data.formats.kinds import KINDS
 from revgan.data.formats.registry import families, family_of, stem, suffix_of
 
 NOT_DESCENDED = "a folder; data.recursive true descends"
