@@ -154,9 +154,9 @@ def _spreads(
         UserError: there is nothing to spread, or a file would be written twice.
     """
     dims = translator.file_dims
-    if any(not 0 <= axis < translator.generator.spatial_dims for axis in wishes.flips):
-        most = translator.generator.spatial_dims - 1
-        raise UserError(f"--flips must be axes from 0 to {most}, not {list(wishes.flips)}")
+    axes = range(translator.generator.spatial_dims)
+    if any(axis not in axes for axis in wishes.flips):
+        raise UserError(f"--flips must be axes from 0 to {axes[-1]}, not {list(wishes.flips)}")
     if spread is None:
         return {}
     if not wishes.ensemble and not wishes.flips:
