@@ -20,6 +20,7 @@ ROOMS = [
     "evaluation",
     "exporting",
     "benchmark",
+    "serving",
     "options",
     "commands",
     "cli",

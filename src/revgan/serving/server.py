@@ -1,0 +1,240 @@
+"""Serves the page: on this machine alone unless told otherwise, and with nothing from elsewhere."""
+
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from revgan.errors import UserError, optional
+from revgan.inference import Translator
+from revgan.inference.planning import AUTO, WindowOptions
+from revgan.memory import format_bytes
+from revgan.serving.page import STYLE, Page
+from revgan.serving.work import Workshop
+from revgan.text import visible
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
+
+FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+"""The reader's own: gradio's would come from Google."""
+
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+"""Browsers get nothing from elsewhere; gradio's scripts are partly inline."""
+
+FORM = 2**20
+"""Bytes that an upload has beside its files."""
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is.
+
+    Attributes:
+        host: the address to listen at.
+        port: 0 for any that is free.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the page takes on.
+
+    Attributes:
+        upload: bytes of one scan's files.
+        windows: how files are cut that are too large for one pass.
+    """
+
+    upload: int = 2**30
+    windows: WindowOptions = AUTO
+
+
+def serve(
+    translator: Translator, name: str, address: Address, limits: Limits, console: Console
+) -> None:
+    """Serves the page for a model until the process is told to stop; see `opened`.
+
+    Args:
+        translator: the model.
+        name: what to call it.
+        address: where.
+        limits: what the page takes on.
+        console: is told the page's address.
+
+    Raises:
+        UserError: as of `opened`.
+    """
+    with opened(translator, name, address, limits) as (server, listening):
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        port = listening.getsockname()[1]
+        console.print(f"Open http://{host}:{port} (Ctrl-C stops the server)", soft_wrap=True)
+        if address.host not in LOOPBACK:
+            console.print(
+                "Everybody who reaches this address can use the model; there is no password.",
+                soft_wrap=True,
+            )
+        console.file.flush()  # a pipe would keep it until the end
+        server.run(sockets=[listening])
+
+
+@contextmanager
+def opened(
+    translator: Translator, name: str, address: Address, limits: Limits
+) -> Iterator[tuple[Any, socket.socket]]:
+    """A server that is ready to run: a `uvicorn.Server` and the socket for it.
+
+    All files lie in one temporary folder, which is removed at the end; each of them is removed an
+    hour after its last use.
+
+    Args:
+        translator: the model.
+        name: what to call it.
+        address: where.
+        limits: what the page takes on.
+
+    Raises:
+        UserError: gradio isn't installed, the model can't take files, or the address isn't free.
+    """
+    for variable, value in {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}.items():
+        os.environ[variable] = value  # which gradio reads as it is imported
+    gradio = optional("gradio", "serve", "revgan serve")
+    import uvicorn
+
+    translator.intensities("AtoB")  # refuses models that take only tensors
+    with TemporaryDirectory(prefix="revgan-serve-") as folder, _listen(address) as listening:
+        cache, rooms = Path(folder, "uploads"), Path(folder, "results")
+        cache.mkdir()
+        rooms.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(cache)
+        workshop = Workshop(translator, limits.windows, limits.upload)
+        page = Page(gradio, workshop, name, cache, rooms)
+        app = _app(gradio, page.blocks, address.host, limits.upload)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+        server = uvicorn.Server(config)
+        server.shutdown = _letting_go(server.shutdown, app.routes[-1].app.stop_event)
+        yield server, listening
+
+
+def _letting_go(shutdown: Callable[..., Awaitable[None]], event: Any) -> Any:
+    """A server's end that begins with the connections that gradio keeps for as long as a page is.
+
+    Args:
+        shutdown: the usual end.
+        event: gradio's own for that, which is left alone unless gradio starts the server.
+    """
+
+    async def ended(sockets: Any = None) -> None:
+        event.set()
+        await shutdown(sockets)
+
+    return ended
+
+
+def _listen(address: Address) -> socket.socket:
+    """Takes the address.
+
+    Raises:
+        UserError: it isn't free, or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"the page can't be at {visible(address.host)}, port {address.port} ({reason}); give "
+            "another --port, 0 for any that is free, or another --host"
+        ) from error
+
+
+def _app(gradio: Any, blocks: Any, host: str, most: int) -> Any:
+    """The page as an ASGI application, behind what guards it."""
+    from fastapi import FastAPI
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    names = ["*"] if host in EVERYWHERE else [host, *(LOOPBACK if host in LOOPBACK else ())]
+    guards = [
+        # Without it, a page from elsewhere could send its visitors' browsers here by a name of
+        # its own (DNS rebinding).
+        Middleware(TrustedHostMiddleware, allowed_hosts=names),
+        Middleware(_Guard, most=most),
+    ]
+    plain = FastAPI(middleware=guards, docs_url=None, redoc_url=None, openapi_url=None)
+    sans, mono = FONTS
+    # Until then, gradio takes any path on this machine for one that was uploaded.
+    blocks.has_launched = True
+    return gradio.mount_gradio_app(
+        plain,
+        blocks,
+        path="/",
+        server_name=host,
+        footer_links=[],
+        run_history=False,
+        max_file_size=most,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        show_error=False,
+        css=STYLE,
+        theme=gradio.themes.Soft(font=list(sans), font_mono=list(mono)),
+    )
+
+
+class _Guard:
+    """Tells browsers to fetch nothing from elsewhere, and refuses uploads that are too large.
+
+    Args:
+        app: what it guards.
+        most: bytes of an upload's files.
+    """
+
+    def __init__(self, app: Any, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Message, receive: Any, send: Send) -> None:
+        """See the ASGI specification."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"content-security-policy", POLICY.encode()),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        if scope["type"] == "http" and scope["method"] == "POST" and "upload" in scope["path"]:
+            sizes = [value for key, value in scope["headers"] if key == b"content-length"]
+            if not sizes or int(sizes[0]) > self._most + FORM:
+                await self._refuse(receive if sizes else None, guarded)
+                return
+        await self._app(scope, receive, guarded)
+
+    async def _refuse(self, receive: Any, send: Send) -> None:
+        """Answers, after all was sent that was announced: browsers don't listen before."""
+        while receive is not None and (await receive()).get("more_body"):
+            pass
+        sentence = f"the files are larger than {format_bytes(self._most)}, which this page takes"
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": sentence.encode()})
