@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 
 from revgan.files import write_text
@@ -16,3 +19,18 @@ def test_a_place_taken_by_a_folder_is_named_and_nothing_is_left_beside_it(tmp_pa
         write_text(tmp_path / "config.yaml", "text")
     assert ".part" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_full_disk_names_the_file_which_the_system_does_not(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_text(tmp_path / "config.yaml", "text")
+    assert caught.value.filename == str(tmp_path / "config.yaml")
+
+
+def test_names_that_are_not_utf8_are_written_as_escapes(tmp_path):
+    write_text(tmp_path / "x.txt", "r\udcff")
+    assert (tmp_path / "x.txt").read_text() == r"r\udcff"
