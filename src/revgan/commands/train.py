@@ -11,6 +11,7 @@ from rich.console import Console
 from revgan.errors import UsageError
 from revgan.options import (
     Parser,
+    add_class_trust,
     add_folder_option,
     add_run_options,
     check_startable,
@@ -19,6 +20,8 @@ from revgan.options import (
     run_config,
     start_from,
     stored_config,
+    trust_all,
+    trust_given,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ def add_options(parser: Parser) -> None:
     parser.description = "Train a model on your images, or continue a run."
     add_folder_option(parser)
     add_run_options(parser)
+    add_class_trust(parser)
     parser.add_argument(
         "images",
         nargs="?",
@@ -50,10 +54,16 @@ def add_options(parser: Parser) -> None:
             "here override them"
         ),
     )
+    parser.add_argument(
+        "--accept-new-data",
+        action="store_true",
+        help="with --resume, continue even if files of the run's data have changed, gone or come",
+    )
     parser.start = partial(_start, parser)
 
 
 def _start(parser: Parser, options: Namespace) -> None:
+    trust_given(parser)
     given = {argument.partition("=")[0] for argument in parser.args}
     if options.images is not None and "--data.path" in given:
         raise UsageError(
@@ -79,16 +89,23 @@ def run(options: Namespace, console: Console) -> int:
     from revgan.training.runs import new_run
     from revgan.training.session import run_training
 
+    trust_all(options)
     resume = options.resume is not None
     if resume:
         folder = _resumed(options)
         config = _resumed_config(options, folder, console)
     else:
+        if options.accept_new_data:
+            raise UsageError(
+                "--accept-new-data is for a run that continues; give --resume, or omit it"
+            )
         if options.images is not None:
             options["data.path"] = options.images
         config = check_startable(run_config(options))
         folder = new_run(config, Path(options.run) if options.run else None)
-    outcome = run_training(config, folder, resume=resume, console=console)
+    outcome = run_training(
+        config, folder, resume=resume, console=console, accept_new_data=options.accept_new_data
+    )
     return 128 + outcome.signal if outcome.signal else 0
 
 
@@ -123,7 +140,7 @@ def _resumed_config(options: Namespace, folder: "RunFolder", console: Console) -
     now, then = config.generator.use_of_memory, before.generator.use_of_memory
     if now == then != "auto" and config.runtime.memory_budget is not None:
         console.print(
-            f"memory {now}, as before, whatever the budget; --generator.memory auto chooses anew",
+            f"memory {now}, as before, whatever the budget; --generator.memory auto chooses again",
             soft_wrap=True,
         )
         config = replace(config, runtime=replace(config.runtime, memory_budget=None))

@@ -18,6 +18,9 @@ Cache = Literal["none", "memory", "disk"]
 
 Patterns = tuple[str, ...] | str
 
+INTENSITY_CHANGES = "contrast", "brightness", "noise"
+"""Options of augmentation that end in _a or _b."""
+
 SplitName = Literal["train", "test", "val"]
 
 
@@ -78,6 +81,19 @@ class DataConfig:
             width). Axes are those of the prepared scan.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
             runs left to right according to the file.
+        flip_axes: further axes, from 0, along which half of the training samples are mirrored.
+        rotate: turn training samples by 0, 90, 180 or 270 degrees, in a plane in which the crop has
+            equal sides.
+        elastic: the share of training samples that are deformed elastically, both partners of a
+            pair and their masks alike.
+        elastic_shift: how far that moves pixels or voxels, about.
+        contrast_a: how much the contrast of A's samples varies: their values in [-1, 1] are
+            multiplied by 1 - this to 1 + this.
+        brightness_a: how much their brightness varies: by up to this, of 2 from low_a to high_a.
+        noise_a: standard deviation, at most, of Gaussian noise that is added to them.
+        contrast_b: the same for B.
+        brightness_b: the same for B.
+        noise_b: the same for B.
         channels_a: channels that images of A are converted to; null takes them as they are.
             Volumes are always taken as they are.
         channels_b: the same for B.
@@ -90,9 +106,14 @@ class DataConfig:
             such as [1, 1, 1]; null keeps their resolution.
         crops_per_volume: squares or cubes cut from each image or volume of the larger domain in an
             epoch.
-        foreground: the share of them centred on the foreground, which is brighter than Otsu's
-            threshold or, in colour images such as stained slides, more colourful; for pairs, that
-            of A. The others come from anywhere.
+        foreground: the share of them centred on the foreground; for pairs, that of A. The others
+            come from anywhere.
+        foreground_from: what is foreground: "otsu" is brighter than Otsu's threshold or, in colour
+            images such as stained slides, more colourful; a number is a threshold in the files'
+            units, such as -500 for CT; "mask" is inside the scan's training mask.
+        train_mask: losses count only inside the masks in the folder trainMask, under the scans'
+            names; unpaired domains may have trainMaskA and trainMaskB instead. A mask is above 0
+            inside, and lies where its header says.
         intensity_a: what becomes -1 and 1 in A: "range" takes low_a and high_a in the file's units,
             such as Hounsfield units; "percentiles" takes them as percentiles of all training scans,
             "zscore" in standard deviations from their mean; "percentiles-per-scan" and
@@ -143,6 +164,16 @@ class DataConfig:
     resize: int | None = None
     crop: PerAxis = 256
     flip: bool = True
+    flip_axes: tuple[int, ...] = ()
+    rotate: bool = False
+    elastic: float = 0.0
+    elastic_shift: float = 4.0
+    contrast_a: float = 0.0
+    brightness_a: float = 0.0
+    noise_a: float = 0.0
+    contrast_b: float = 0.0
+    brightness_b: float = 0.0
+    noise_b: float = 0.0
     channels_a: int | None = None
     channels_b: int | None = None
     cache: Cache = "none"
@@ -150,6 +181,8 @@ class DataConfig:
     spacing: tuple[float, float, float] | None = None
     crops_per_volume: int = 1
     foreground: float = 0.0
+    foreground_from: Literal["otsu", "mask"] | float = "otsu"
+    train_mask: bool = False
     intensity_a: Choice = "auto"
     low_a: Limit | None = None
     high_a: Limit | None = None
@@ -174,6 +207,7 @@ class DataConfig:
         else:
             _ = self.grid  # checks its own values
         self._check_crops()
+        self._check_augmentation()
         self._check_intensities()
         self._check_parts()
 
@@ -188,6 +222,17 @@ class DataConfig:
     def crop_sizes(self) -> tuple[int, ...]:
         """The sides of a crop, along each axis."""
         return per_axis(self.crop, self.spatial_dims)
+
+    @property
+    def augmented(self) -> bool:
+        """Whether training samples are changed by more than crops and one mirror."""
+        amounts = (getattr(self, f"{name}_{d}") for name in INTENSITY_CHANGES for d in DOMAINS)
+        return bool(self.flip_axes or self.rotate or self.elastic or any(amounts))
+
+    @property
+    def masked(self) -> bool:
+        """Whether training scans need masks."""
+        return self.train_mask or self.foreground_from == "mask"
 
     @property
     def crop_text(self) -> str:
@@ -321,6 +366,26 @@ class DataConfig:
             self._check_blocks(self.blocks)
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
+        given = self.foreground_from
+        if given not in ("otsu", "mask") and (isinstance(given, str) or not math.isfinite(given)):
+            raise ValueError(f"foreground_from must be otsu, mask or a number, not {given!r}")
+        if given != "otsu" and not self.foreground:
+            raise ValueError("foreground_from does nothing with foreground 0; leave it out")
+
+    def _check_augmentation(self) -> None:
+        if not all(0 <= axis < self.spatial_dims for axis in self.flip_axes):
+            raise ValueError(
+                f"flip_axes must be from 0 to {self.spatial_dims - 1}, not {list(self.flip_axes)}"
+            )
+        if self.rotate and len(set(self.crop_sizes)) == self.spatial_dims:
+            raise ValueError(
+                f"rotate turns crops in planes with equal sides, but crop is {self.crop_text}"
+            )
+        if not 0 <= self.elastic <= 1:
+            raise ValueError(f"elastic must be from 0 to 1, not {self.elastic}")
+        for name in ("elastic_shift", *(f"{n}_{d}" for n in INTENSITY_CHANGES for d in DOMAINS)):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
 
     def _check_blocks(self, side: int) -> None:
         times = 3 if self.test_share or self.val_share else 1

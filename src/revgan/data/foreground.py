@@ -21,14 +21,28 @@ VOXELS = 2**26
 BAND = 2**25
 """Values that are read at a time: a file's tiles are high, and reading them twice takes time."""
 
+PERCENTILES = 0.5, 99.5
+"""Between which Otsu's threshold is looked for: a hot spot of PET must not take over."""
+
+AIR = -1024
+"""Hounsfield units below which nothing is, but for noise and what CT scanners write around a scan,
+such as -3024."""
+
+APART = 0.1
+"""How far that is from all values measured, at least, as a share of their range."""
+
+SAMPLED = 2**20
+"""Values from which percentiles are taken, at most."""
+
 
 def foreground_positions(
-    values: NDArray[Any] | Unread, *, colour: bool = False
+    values: NDArray[Any] | Unread, *, colour: bool = False, above: float | None = None
 ) -> NDArray[np.int32]:
-    """Positions in the foreground: above Otsu's threshold in a low resolution.
+    """Positions in the foreground: above a threshold in a low resolution, by default Otsu's.
 
     Args:
         values: (C, *spatial), NaN where nothing was measured, which no such position is.
+        above: the threshold for the mean over channels, in the values' units.
         colour: it is a threshold of how far red, green and blue are apart, not of the mean over
             channels: of stained slides, whose tissue is darker than the glass around it.
 
@@ -38,15 +52,17 @@ def foreground_positions(
     """
     shape = values.shape[1:]
     coarse, factor = _low_resolution(values)
-    if colour:
+    if colour and above is None:
         level = np.ptp(coarse[:3], axis=0)  # without alpha
     else:
         level = coarse[0] if len(coarse) == 1 else coarse.mean(axis=0)  # large volumes: no copy
     there = np.isfinite(level)
     measured = level if there.all() else level[there]
-    if measured.size and np.ptp(measured):
-        chosen = np.flatnonzero(level > otsu_threshold(measured))
-    else:
+    threshold = above
+    if above is None and measured.size and np.ptp(measured):
+        threshold = otsu_threshold(_typical(measured))
+    chosen = np.flatnonzero(level > (-np.inf if threshold is None else threshold))
+    if not len(chosen):  # nothing is above it, or measured at all
         chosen = np.flatnonzero(there) if measured.size else np.arange(level.size)
     draws = np.random.default_rng(0)
     if len(chosen) > POSITIONS:
@@ -85,6 +101,19 @@ def _low_resolution(values: NDArray[Any] | Unread) -> tuple[NDArray[np.float32],
                 strip = np.add.reduceat(strip, starts, axis=axis) / widths
             rows.append(strip)
     return np.stack(rows, axis=1).astype(np.float32), factor
+
+
+def _typical(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values without what is only around a scan, and none beyond the `PERCENTILES`."""
+    lowest = values.min()
+    if lowest < AIR:
+        rest = values[values > lowest]
+        # Of one value, and far from all others: it was never measured.
+        if 0 < rest.size < values.size - 1 and rest.min() - lowest > APART * np.ptp(rest) > 0:
+            values = rest
+    sample = values.ravel()[:: -(-values.size // SAMPLED)]
+    low, high = np.percentile(sample, PERCENTILES)
+    return values.clip(low, high) if low < high else values
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:

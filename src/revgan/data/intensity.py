@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from revgan.data.formats import Values
 from revgan.data.large import Unread
+from revgan.data.number_types import limits_of, range_of
 from revgan.data.survey import Channel, Survey
 from revgan.errors import UserError
 
@@ -210,7 +211,7 @@ class TypeRange:
             if not self.dtype:
                 raise ValueError("floats have no full range; give the type of their files")
             dtype = np.dtype(self.dtype)
-        low, half = _range(dtype)
+        low, half = range_of(dtype)
         unit /= half
         unit -= 1 + low / half
         return unit
@@ -219,7 +220,7 @@ class TypeRange:
         self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None
     ) -> NDArray[np.float32]:
         """The values in an integer type's range, not rounded yet."""
-        low, half = _range(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
+        low, half = range_of(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
         return (values + np.float32(1 + low / half)) * half
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any]:
@@ -314,7 +315,7 @@ def linear(mapping: Intensity | TypeRange) -> Intensity:
     if isinstance(mapping, Intensity):
         return mapping
     dtype = np.dtype(mapping.dtype or np.uint8)
-    low, high = _limits(dtype)
+    low, high = limits_of(dtype)
     return Intensity(low, high, clip=False, dtype=dtype.name)
 
 
@@ -323,27 +324,6 @@ def of_type(mapping: IntensityMapping, dtype: np.dtype[Any]) -> IntensityMapping
     if isinstance(mapping, PerScan):
         return replace(mapping, typical=replace(mapping.typical, dtype=dtype.name))
     return replace(mapping, dtype=dtype.name)
-
-
-def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
-    """Converts values to a file's type; for integer types, to the nearest integers.
-
-    Args:
-        values: of any shape; in an integer type, NaN becomes an arbitrary value.
-        dtype: None leaves them as they are.
-    """
-    if dtype is None or values.dtype == dtype:
-        return values
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return values.astype(dtype)
-    low, high = _limits(dtype)
-    if dtype.itemsize > 2:
-        values = values.astype(np.float64)  # which can represent every such integer
-        high = min(high, int(np.nextafter(2.0**63, 0)))
-    rounded: Values = np.rint(np.nan_to_num(values, nan=low))
-    rounded.clip(low, high, out=rounded)
-    return rounded.astype(dtype)
 
 
 def fit_intensity(
@@ -413,20 +393,6 @@ def _joined(limits: Iterable[float]) -> Limit:
     """One number, or a tuple of several."""
     several = tuple(map(float, limits))
     return several if len(several) > 1 else several[0]
-
-
-def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """The lowest and the highest value of an integer type, or of bool."""
-    if dtype.kind == "b":
-        return 0, 1
-    limits = np.iinfo(dtype)
-    return int(limits.min), int(limits.max)
-
-
-def _range(dtype: np.dtype[Any]) -> tuple[np.float32, np.float32]:
-    """The lowest value of an integer type, and half the distance to the highest."""
-    low, high = _limits(dtype)
-    return np.float32(low), np.float32((high - low) / 2)
 
 
 def _plain(limit: Limit) -> float | list[float]:

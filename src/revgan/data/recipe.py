@@ -131,7 +131,13 @@ class Recipe:
         config = self.config
         grid = [config.grid.orientation, config.grid.spacing, config.resize]
         intensity = None if self.intensity is None else asdict(self.intensity)
-        return [*grid, self.channels, intensity, self.flat, config.foreground > 0]
+        return [*grid, self.channels, intensity, self.flat, self.foreground]
+
+    @property
+    def foreground(self) -> str | float | None:
+        """What foreground to look for, see `DataConfig.foreground_from`; None for none."""
+        config = self.config
+        return config.foreground_from if config.foreground else None
 
     def read(self, ref: ScanRef) -> Prepared:
         """Reads a scan and prepares it.
@@ -173,11 +179,9 @@ class Recipe:
             if look.constant is not None and not KINDS[self.config.spatial_dims].photos:
                 raise _without_contrast(ref.path, look.constant)
             foreground = None
-            if self.config.foreground:
+            if self.foreground not in (None, "mask"):
                 known = measured(values, nodata) if look.missing else values
-                foreground = foreground_positions(
-                    known, colour=self._coloured(header.dtype, len(values))
-                )
+                foreground = self._foreground_of(known, header.dtype)
         found = Found(
             header.channels,
             header.dtype,
@@ -207,20 +211,20 @@ class Recipe:
         if missing is not None:
             missing = missing_in(values, nodata)
         foreground = None
-        if self.config.foreground:
-            foreground = foreground_positions(
-                with_nan(values, missing), colour=self._coloured(dtype, len(values))
-            )
+        if self.foreground not in (None, "mask"):
+            foreground = self._foreground_of(with_nan(values, missing), dtype)
         share = 0.0 if missing is None else float(missing.mean())
         found = Found(channels, dtype, values.shape[1:], scan.affine, nodata, share, scan.ground)
         if values is scan.values:  # what was resized has fractions
             values = _compact(values, dtype)
         return Prepared(values, found, foreground)
 
-    def _coloured(self, dtype: np.dtype[Any], channels: int) -> bool:
-        """Whether scans from files of a type are photos in colours."""
+    def _foreground_of(self, values: Values | Unread, dtype: np.dtype[Any]) -> NDArray[np.int32]:
+        """Positions in the foreground of values from files of a type."""
         photo = KINDS[self.config.spatial_dims].photos and dtype in (np.uint8, np.uint16)
-        return photo and channels in (3, 4)
+        given = self.foreground
+        above = given if isinstance(given, int | float) else None
+        return foreground_positions(values, colour=photo and len(values) in (3, 4), above=above)
 
     def _resized(self, values: Values) -> Values:
         """An image (C, H, W) scaled to the configured size; without one, the scan as it is."""

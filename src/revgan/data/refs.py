@@ -325,6 +325,7 @@ def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
     reasons = Counter(each.reason for each in found.passed).most_common(3)
     why = "; ".join(f"{count} skipped: {reason}" for reason, count in reasons)
     held = f" ({why})" if why else ""
-    return (
-        f"{folder} holds no {many}{held}; put files there that end in {', '.join(suffixes(dims))}"
-    )
+    remedy = f"put files there that end in {', '.join(suffixes(dims))}"
+    if any(path.is_dir() for path in paths):
+        remedy = "descend, or name files by patterns, for training by data.a and data.b"
+    return f"{folder} holds no {many}{held}; {remedy}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from revgan.data import contents
 from revgan.data.blocks import Cutting, in_blocks, measured_blocks
 from revgan.data.checking import (
     FoundScans,
@@ -37,6 +38,7 @@ from revgan.data.recipe import Found, Recipe
 from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
 from revgan.data.survey import Survey
+from revgan.data.training_masks import open_masks
 from revgan.directions import DOMAINS, DomainName
 from revgan.environment import cache_folder
 from revgan.errors import UserError, notice
@@ -117,6 +119,7 @@ def open_data_set(
     found: FoundScans = {}
     for name, store in stores.items():
         found |= _inspect(name, store, (train, test, own_val), progress)
+    contents.keep()
     if config.blocks is not None:
         train, test, own_val = (measured_blocks(split, found) for split in (train, test, own_val))
         if not (train.a and train.b):
@@ -137,8 +140,12 @@ def open_data_set(
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
             preparation = preparation.with_intensity(name, of_files)
     val = own_val if folder.val else test
+    shapes = {ref: scan.shape for ref, scan in found.items()}
     domains = {
-        name: _domain(name, store, (train, test, val), found, preparation)
+        name: replace(
+            _domain(name, store, (train, test, val), found, preparation),
+            masks=open_masks(name, train.of(name), shapes, config, room),
+        )
         for name, store in stores.items()
     }
     return DataSet(

@@ -21,9 +21,11 @@ from revgan.options.trained import (
     trained_config,
     window_options,
 )
+from revgan.options.trust import add_class_trust, trust_all, trust_given
 
 __all__ = [
     "Parser",
+    "add_class_trust",
     "add_folder_option",
     "add_names_option",
     "add_run_options",
@@ -39,5 +41,7 @@ __all__ = [
     "start_from",
     "stored_config",
     "trained_config",
+    "trust_all",
+    "trust_given",
     "window_options",
 ]

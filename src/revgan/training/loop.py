@@ -16,6 +16,7 @@ from revgan.training.interrupt import StopRequest
 from revgan.training.journal import Journal
 from revgan.training.lock import trained_alone
 from revgan.training.processes import LostProcessError, first_told
+from revgan.training.record import DataRecord
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer
 from revgan.training.trackers import quiet_writers
@@ -43,12 +44,26 @@ class Outcome:
 
 
 def train(
-    config: RunConfig, data: DataSet, run: RunFolder, *, resume: bool, console: Console
+    config: RunConfig,
+    data: DataSet,
+    run: RunFolder,
+    *,
+    resume: bool,
+    console: Console,
+    record: DataRecord | None = None,
 ) -> Outcome:
     """Trains, or continues from the latest checkpoint, until done or asked to stop.
 
     In both cases, the run folder gets a checkpoint and the model of the last step; also after an
     error in the data or in another process.
+
+    Args:
+        config: the run's.
+        data: its data set.
+        run: its folder.
+        resume: whether to continue it.
+        console: for the user.
+        record: of the data, to be kept in the folder.
 
     Raises:
         UserError: the device is missing, the disk is full, training diverged, an image or another
@@ -57,7 +72,7 @@ def train(
         Stopped: a signal came before the first step, in which case a new run leaves no folder; or a
             second Ctrl-C came.
     """
-    with StopRequest() as stop, quiet_writers(), ExitStack() as alone:
+    with StopRequest(config.training.max_hours) as stop, quiet_writers(), ExitStack() as alone:
         accelerator = make_accelerator(config.runtime, run)
         if accelerator.is_main_process:
             alone.enter_context(trained_alone(run.root))
@@ -72,7 +87,7 @@ def train(
         step = load_resumed(trainer, config, run) if resume else 0
         if not resume and config.training.pretrained is not None:
             start_from_model(trainer, config.training.pretrained, console)
-        journal = Journal(config, data, run, trainer, console)
+        journal = Journal(config, data, run, trainer, console, record)
         if step >= total:
             console.print(f"All {step} steps are done; raise --training.steps to continue")
             journal.save_model()  # in case there was no space left for it
@@ -89,7 +104,7 @@ def train(
                     step += 1
                     done, batch = batch, batches.next()
                     failure = batches.failure or trainer.skips.excess
-                    stopping = stop.agreed(accelerator, failed=failure is not None)
+                    stopping = stop.agreed(accelerator, failed=failure is not None or stop.late)
                     journal.write(step, losses, done, stopping=stopping)
                 if stopping:
                     failure = first_told(failure)
@@ -108,4 +123,4 @@ def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:
     if config.training.steps is not None:
         return config.training.steps
     images = config.training.epochs * epoch_length
-    return math.ceil(images / (config.training.batch_size * processes))
+    return math.ceil(images / (config.training.samples * processes))

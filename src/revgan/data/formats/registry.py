@@ -1,12 +1,17 @@
 """The families of formats, and which one a file belongs to."""
 
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from inspect import isabstract
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from revgan.data.formats.contract import HEAD, KINDS, Family, Header
+from revgan.data.formats.contract import Family, Header
+from revgan.data.formats.entries import first_bytes, unreadable, visible
+from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
 
 
@@ -16,8 +21,14 @@ def families() -> tuple[Family, ...]:
     package = __name__.rpartition(".")[0]
     for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{package}."):
         import_module(module.name)
-    found = [family() for family in Family.__subclasses__()]
+    found = [family() for family in _below(Family) if not isabstract(family)]
     return tuple(sorted(found, key=lambda family: not family.special))
+
+
+def _below(family: type[Any]) -> Iterator[type[Any]]:
+    for each in family.__subclasses__():
+        yield each
+        yield from _below(each)
 
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:
@@ -129,8 +140,10 @@ def writable(path: Path) -> Path:
 def family_of(path: Path, dims: int) -> Family | None:
     """The family of what a folder holds by its suffix or, where that tells nothing, its content.
 
-    None for what is no scan with so many spatial axes.
+    None for what isn't a scan with so many spatial axes.
     """
+    if unreadable(path):
+        return None
     suffix = suffix_of(path, dims)
     if suffix is None:
         return _nameless(path, dims) if suffix_of(path) is None else None
@@ -154,30 +167,3 @@ def _nameless(path: Path, spatial_dims: int | None) -> Family | None:
             if suffix_of(file) in family.suffixes or family.starts(head):
                 return family
     return None
-
-
-def visible(folder: Path) -> list[Path]:
-    """What is in a folder, ordered by name, without what is hidden.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{folder} can't be listed ({error.strerror}); make it readable") from error
-
-
-def first_bytes(path: Path) -> bytes:
-    """The first `HEAD` bytes of a file, or all of a shorter one.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
-        ) from error
