@@ -170,11 +170,12 @@ class Translator:
             translated = self._translate_path(Path(image), direction, progress)
             return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
         array = np.asarray(image)
-        if array.ndim == dims + 2:
+        more = array.ndim - dims
+        if more == 2:
             return np.stack([self(each, direction, progress) for each in array])
-        if array.ndim == dims:
+        if more == 0:
             array = np.expand_dims(array, axis)
-        if array.ndim != dims + 1:
+        elif more != 1:
             names = "H, W" if axis else "X, Y, Z"
             raise ValueError(
                 f"{KINDS[dims].article} has shape ({names}), one with channels or a batch of such, "
@@ -190,7 +191,7 @@ class Translator:
         self, path: Path, direction: Direction, progress: Progress | None
     ) -> Values:
         """A file's translation (C, *spatial), as `translate_file` writes it."""
-        if self.file_dims != self.generator.spatial_dims:
+        if self.preparation is not None and self.preparation.slices is not None:
             raise ValueError(
                 "this model translates volumes slice by slice, and only from file to file: call "
                 "translate_file"

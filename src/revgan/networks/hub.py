@@ -37,7 +37,7 @@ def downloaded(name: str) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     repository, _, revision = name.partition("@")
     disable_progress_bars()

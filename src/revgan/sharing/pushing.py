@@ -64,7 +64,7 @@ def push(source: Path, name: str, options: PushOptions) -> str:
     """
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not is_hub_name(name) or "@" in name:
         raise UserError(f"{name} is no name on the Hugging Face hub; give one such as user/name")
