@@ -20,6 +20,7 @@ from revgan.data.refs import ScanRef
 from revgan.directions import DOMAINS, Direction, ends
 from revgan.errors import UserError
 from revgan.inference.exported import is_exported, load_exported
+from revgan.inference.mirrored import Mirror
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
@@ -50,6 +51,10 @@ class Translator:
         preparation: how scans are prepared for the networks; without it, a generator for images
             uses the full range of their type, and one for volumes takes only tensors.
         windows: how to cut what is too large for one pass; None translates everything in one pass.
+
+    Attributes:
+        mirrored: spatial axes of the model's grid, from 0, along which images are mirrored before
+            the generator takes them, and translations after it.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Translator:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
+        self.mirrored: tuple[int, ...] = ()
         self.device = generator.device
 
     @classmethod
@@ -215,9 +221,12 @@ class Translator:
         single = image.ndim == single_ndim
         batch = image[None] if single else image
         dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+        mirror = Mirror(self.mirrored, batch.shape[2:])
+        batch = mirror.values(batch)
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
         ).to(image.device, dtype)
+        translated = mirror.values(translated)
         return translated[0] if single else translated
 
     def _translate_values(
