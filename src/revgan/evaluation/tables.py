@@ -12,8 +12,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from revgan.errors import visible
 from revgan.scores.intervals import Estimate
 from revgan.scores.metrics import Kind
+from revgan.text import csv_cell, markdown
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def _markdown(tables: Tables, note: str) -> str:
                 f"**{cell.text}** {cell.interval}" if cell.best else cell.whole for cell in cells
             ]
             named = [_arrows(row.direction, "→"), row.method]
-            lines.append([*(_escape(text, "|*_") for text in named), *scores, str(row.count)])
+            lines.append([*map(markdown, named), *scores, str(row.count)])
         body = "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in lines)
         parts.append(f"**{title}**\n\n{body}\n")
     said = f"In brackets: 95% intervals, bootstrapped over the images. {note}".rstrip()
@@ -221,7 +223,8 @@ def _csv(tables: Tables, note: str) -> str:
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     for title, rows in tables.items():
-        writer.writerows({"table": title, **line} for line in rows_to_json(rows))
+        for line in rows_to_json(rows):
+            writer.writerow({"table": title, **line, "method": csv_cell(line["method"])})
     return text.getvalue()
 
 
@@ -294,4 +297,6 @@ def _escape(text: str, special: str) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    return _escape(text.replace("\\", "/"), "&%$#_{}").replace("~", " ").replace("^", r"\^{}")
+    return (
+        _escape(visible(text).replace("\\", "/"), "&%$#_{}").replace("~", " ").replace("^", r"\^{}")
+    )

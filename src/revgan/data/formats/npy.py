@@ -1,5 +1,6 @@
 """NumPy's .npy: the axes in space, and one of channels where there is one more; no place."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class _NpyReader(Reader):
             if dtype.hasobject:
                 raise ValueError("it holds Python objects, which aren't loaded for security")
         self._path, self._axes = path, shape
+        self.least = math.prod(shape) * dtype.itemsize
         header_of = {2: _image_header, 3: _volume_header}[spatial_dims]
         self.header = header_of(path, shape, dtype.newbyteorder("="))
 
@@ -63,8 +65,8 @@ def _image_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> H
         raise UserError(f"{path} holds {dtype}; save real numbers, in as many channels as needed")
     if len(shape) not in (2, 3) or 0 in shape:
         raise UserError(
-            f"{path} is no image ({size}): its array has height and width, and channels before or "
-            "after them"
+            f"{path} isn't an image ({size}): its array has height and width, and channels "
+            "before or after them"
         )
     axis = None
     if len(shape) == 3:
