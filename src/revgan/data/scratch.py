@@ -120,7 +120,7 @@ class _Runs:
         """The part."""
         values = np.empty((len(self._places), self._length), self._dtype)
         for place, row in zip(self._places, values, strict=True):
-            data = memoryview(row.view(np.uint8))
+            data = row.view(np.uint8).data
             while data:
                 piece = os.pread(file, len(data), place)
                 data[: len(piece)] = piece
@@ -131,7 +131,7 @@ class _Runs:
         """Writes the part."""
         rows = np.ascontiguousarray(values, self._dtype).reshape(len(self._places), self._length)
         for place, row in zip(self._places, rows, strict=True):
-            data = memoryview(row.view(np.uint8))
+            data = row.view(np.uint8).data
             while data:
                 count = os.pwrite(file, data, place)
                 place, data = place + count, data[count:]
