@@ -1,15 +1,21 @@
-"""Masks of images; those of volumes are in test_volume_evaluation."""
+"""Masks lie where their headers say; scores inside them are in test_volume_evaluation."""
 
 import numpy as np
 import pytest
 import torch
+from rasterio.crs import CRS
 
+from revgan.data.aligning import align_mask
 from revgan.data.config import DataConfig
+from revgan.data.formats import Ground, Scan, probe, read
 from revgan.data.masks import find_masks, read_mask
 from revgan.data.sets import open_data_set
+from revgan.errors import Notice, UserError
 from revgan.evaluation.scorers import has_masks
 from revgan.scores.metrics import score_pair
 from scans import write_image
+
+UTM = CRS.from_epsg(32632).to_wkt()
 
 
 @pytest.fixture
@@ -43,3 +49,88 @@ def test_an_image_is_scored_inside_its_mask(folder, resize):
     wrong_outside = truth.where(mask, torch.zeros(()))
     assert score_pair(wrong_outside, truth, mask)[0] == 0
     assert score_pair(wrong_outside, truth)[0] > 0
+
+
+def affine(spacing=(1, 1, 1), origin=(0, 0, 0)):
+    place = np.diag([*spacing, 1.0])
+    place[:-1, -1] = origin
+    return place
+
+
+def scan(values, place=None, ground=None):
+    values = np.asarray(values, np.uint8)[np.newaxis]
+    return Scan(values, place, None, values.dtype, ground)
+
+
+def box(shape, *sides):
+    inside = np.zeros(shape, bool)
+    inside[tuple(slice(*side) for side in sides)] = True
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("mask", "place"),
+    [
+        (box((8, 8, 8), (1, 3), (2, 4), (3, 8)), affine((2, 2, 2), (0.5, 0.5, 0.5))),
+        # Turned and mirrored, as in another orientation.
+        (box((16, 16, 16), (10, 14), (4, 8), (6, 16)), affine((-1, 1, 1), (15, 0, 0))),
+        (
+            box((16, 16, 16), (6, 16), (4, 8), (2, 6)),
+            np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]),
+        ),
+        (box((10, 6, 12), (0, 4), (0, 4), (2, 12)), affine(origin=(2, 4, 4))),
+        (box((16, 16, 16), (2, 6), (4, 8), (6, 16)), None),
+    ],
+    ids=["half the resolution", "mirrored", "turned", "a part of the field of view", "no place"],
+)
+def test_a_mask_comes_to_its_scan_by_its_affine(mask, place):
+    to = scan(np.zeros((16, 16, 16)), affine()).header
+    placed = align_mask(scan(mask, place), to, "mask", "scan")
+    expected = box((16, 16, 16), (2, 6), (4, 8), (6, 16))
+    np.testing.assert_array_equal(placed.values[0], expected)
+
+
+def test_formats_without_a_place_are_matched_by_shape(tmp_path):
+    np.save(tmp_path / "mask.npy", box((4, 5, 6), (1, 2)))
+    to = scan(np.zeros((4, 5, 6)), affine(origin=(50, 0, 0))).header
+    mask = read(tmp_path / "mask.npy", 3)
+    assert align_mask(mask, to, "mask.npy", "scan").values.sum() == 30
+    assert align_mask(scan(np.ones((4, 5, 6))), probe(tmp_path / "mask.npy", 3), "", "").shape == (
+        4,
+        5,
+        6,
+    )
+
+
+def test_a_mask_that_lies_elsewhere_is_refused_with_the_distance():
+    to = scan(np.zeros((24, 26, 28)), affine((-1, 1, 1), (100, 0, 0))).header
+    inside = box((24, 26, 28), (0, 12))
+    with pytest.raises(UserError, match=r"no part of the mask .*: .* 77 mm apart"):
+        align_mask(scan(inside, affine()), to, "m.nii", "c.nii")
+    # A part of its grid is in the scan, but nothing of what it shows.
+    near = affine(origin=(80, 0, 0))
+    with pytest.raises(UserError, match=r"no part of the mask .* 3 mm apart"):
+        align_mask(scan(box((24, 26, 28), (21, 24)), near), to, "m.nii", "c.nii")
+    with pytest.warns(Notice, match="centres are 3 mm apart; the mask counts where its header"):
+        placed = align_mask(scan(inside, near), to, "m.nii", "c.nii")
+    # x = 80 to 91 mm are 20 to 9 voxels from the scan's first, at 100 mm.
+    np.testing.assert_array_equal(placed.values[0], box((24, 26, 28), (9, 21)))
+
+
+def test_a_mask_of_an_image_lies_where_its_pixel_sizes_or_its_map_say():
+    expected = box((16, 12), (2, 6), (4, 8))
+    coarse = box((8, 6), (1, 3), (2, 4))
+    stage = [np.array([[0.0, s, s / 2], [s, 0, s / 2], [0, 0, 1]]) for s in (0.001, 0.002)]
+    to = scan(np.zeros((16, 12)), stage[0]).header
+    placed = align_mask(scan(coarse, stage[1]), to, "m.tif", "c.tif")
+    np.testing.assert_array_equal(placed.values[0], expected)
+    grounds = [
+        Ground(np.array([[0.0, s, 5e5 + s / 2], [-s, 0, 5e6 - s / 2], [0, 0, 1]]), UTM)
+        for s in (10, 20)
+    ]
+    to = scan(np.zeros((16, 12)), ground=grounds[0]).header
+    placed = align_mask(scan(coarse, ground=grounds[1]), to, "m.tif", "c.tif")
+    np.testing.assert_array_equal(placed.values[0], expected)
+    away = Ground(grounds[0].affine + np.array([[0, 0, 1e4], [0, 0, 0], [0, 0, 0]]), UTM)
+    with pytest.raises(UserError, match=r"1e\+04 units of their CRS apart"):
+        align_mask(scan(expected, ground=away), to, "m.tif", "c.tif")

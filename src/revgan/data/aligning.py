@@ -1,6 +1,6 @@
 """Brings a scan onto the grid of another that shows the same place: B onto A's, by `data.align`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from revgan.data.formats import Affine, Ground, Header, Scan
 from revgan.data.formats.ground import crs_of, same_crs, transform_of
 from revgan.data.grids import resample
 from revgan.data.missing import missing_in, with_nan
-from revgan.errors import UserError
+from revgan.errors import UserError, notice
 
 SAME = 1e-3
 """Scans whose positions differ by at most this share of a pixel are left as they are."""
@@ -48,10 +48,95 @@ def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
         )
     if np.isnan(values).all():
         raise UserError(
-            f"{name} has nothing in common with the place of its partner; check that the two are a "
-            "pair"
+            f"{name} has nothing in common with the place of its partner: by their headers, their "
+            f"centres are {centres_apart(scan.header, to)} apart; check that the two are a pair"
         )
     return replace(scan, values=values, nodata=None, affine=to.affine, ground=to.ground)
+
+
+def align_mask(mask: Scan, to: Header, name: str, of: str) -> Scan:
+    """A mask on the grid of its scan, by the places in both headers.
+
+    By shape alone, if one of the two formats has no place. The user is told if a part of the mask
+    is beyond the scan, or if a mask of the scan's very shape lies elsewhere, as it does where a
+    tool has lost its affine.
+
+    Args:
+        mask: values (C, *spatial), above 0 inside.
+        to: the scan's header.
+        name: the mask's, for messages.
+        of: the scan's, for messages.
+
+    Returns:
+        (C, *spatial of `to`), uint8, 1 inside; where a format has no place, of the mask's shape.
+
+    Raises:
+        UserError: by the headers, no part of the mask is in the scan.
+    """
+    inside = replace(mask, values=(mask.values > 0).astype(np.uint8), nodata=None)
+    placed = inside.header.placed and to.placed
+    if not (placed and _comparable(inside.header, to) and inside.values.any()):
+        return inside
+    far = centres_apart(inside.header, to)
+    try:
+        aligned = align(inside, to, name, nearest=True)
+        values = (aligned.values == 1).astype(np.uint8)
+    except UserError:
+        values = np.zeros(0, np.uint8)
+    if not values.any():
+        raise UserError(
+            f"no part of the mask {name} lies in {of}: by their headers, their centres are {far} "
+            "apart; give the mask the place of its scan"
+        )
+    if inside.shape == to.shape and far.voxels > 0.5:
+        notice(
+            f"{name} has the shape of {of}, but by their headers their centres are {far} apart; "
+            "the mask counts where its header says"
+        )
+    return replace(aligned, values=values)
+
+
+def _comparable(one: Header, other: Header) -> bool:
+    """Whether both are on the ground, or both in the patient."""
+    both = [(one.ground, other.ground), (one.affine, other.affine)]
+    return any(ours is not None and theirs is not None for ours, theirs in both)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two grids' centres are apart.
+
+    Attributes:
+        length: in `unit`.
+        unit: of the place: millimetres, or those of the map.
+        voxels: the same in sides of the smallest pixel.
+    """
+
+    length: float
+    unit: str
+    voxels: float
+
+    def __str__(self) -> str:
+        return f"{self.length:.3g} {self.unit}"
+
+
+def centres_apart(one: Header, other: Header) -> Distance:
+    """How far the centres of two grids are apart that both have a place."""
+    if one.ground is not None and other.ground is not None:
+        if not same_crs(one.ground.crs, other.ground.crs):
+            return Distance(np.inf, "units of unlike CRSs", np.inf)
+        places, unit = (one.ground.affine, other.ground.affine), "units of their CRS"
+    else:
+        assert one.affine is not None
+        assert other.affine is not None
+        places, unit = (one.affine, other.affine), "mm"
+    centres = [
+        (place @ [*((side - 1) / 2 for side in grid.shape), 1])[:-1]
+        for place, grid in zip(places, (one, other), strict=True)
+    ]
+    length = float(np.linalg.norm(centres[0] - centres[1]))
+    side = np.linalg.norm(places[1][:-1, :-1], axis=0).min()
+    return Distance(length, unit, float(length / side))
 
 
 def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]) -> float:
@@ -106,6 +191,9 @@ def _resampled(
     scan: Scan, affine: Affine, shape: tuple[int, ...], nearest: bool
 ) -> NDArray[np.float32]:
     """By the affines, in the patient; NaN beyond the scan's outermost voxels."""
+    if len(shape) == 2:  # a slice of one voxel
+        flat = replace(scan, values=scan.values[:, None], affine=_deep(scan.place))
+        return _resampled(flat, _deep(affine), (1, *shape), nearest)[:, 0]
     values = resample(scan, affine, shape, nearest=nearest)
     to_index = np.linalg.inv(scan.place) @ affine
     index = np.indices(shape, np.float32, sparse=True)
@@ -116,3 +204,10 @@ def _resampled(
         )
         values[:, (position < -0.5) | (position > side - 0.5)] = np.nan
     return values
+
+
+def _deep(affine: Affine) -> Affine:
+    """The affine of an image as that of a volume of one slice, along a first axis."""
+    volume = np.eye(4)
+    volume[1:, 1:] = affine
+    return volume

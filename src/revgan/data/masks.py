@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from revgan.data.aligning import align_mask
 from revgan.data.domains import Domain
 from revgan.data.formats import read, suffixes
 from revgan.data.refs import ScanRef
@@ -34,19 +34,19 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
     """A scan's mask, bool of shape (*spatial), on the grid and at the size of the prepared scan.
 
     Args:
-        path: a file on the same grid as the scan's, with values above 0 inside the mask.
+        path: a file with values above 0 inside the mask, which lies where its header says.
         domain: the scan's.
         ref: the scan.
 
     Raises:
-        UserError: it can't be read, has another shape than the scan, or is empty.
+        UserError: it can't be read, lies elsewhere than the scan, is empty, or has another shape
+            than the scan though a format has no place.
     """
     shape = domain.shape(ref)
-    file = read(path, len(shape))
+    dims = len(shape)
+    placed = align_mask(read(path, dims), ref.header(dims), str(path), str(ref))
     recipe = replace(domain.store.recipe, channels=None, flat=True)
-    inside = recipe.apply(
-        replace(file, values=(file.values > 0).astype(np.uint8), nodata=None), path
-    ).values
+    inside = recipe.apply(placed, path).values
     if inside.shape != (1, *shape):
         raise UserError(
             f"{path} has the shape {inside.shape}, but as the mask of {ref} it must have "

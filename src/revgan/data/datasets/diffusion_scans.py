@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data import formats
+from revgan.data.aligning import align_mask
 from revgan.data.formats import Window, cut
 from revgan.errors import UserError
 
@@ -138,7 +139,7 @@ def read_scan(files: ScanFiles, max_b: float) -> Scan:
     signals = np.ascontiguousarray(volume.values[used], np.float32)
     volume = replace(volume, values=signals)
     baseline = gradients.baseline(volume.values)
-    mask = _otsu(baseline) if files.mask is None else _read_mask(files.mask, baseline.shape)
+    mask = _otsu(baseline) if files.mask is None else _read_mask(files.mask, files.dwi, volume)
     mask &= baseline > 0
     if not mask.any():
         source = files.mask or f"the brain mask made of {files.dwi}"
@@ -206,15 +207,17 @@ def _nifti(folder: Path, stem: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
-    values = formats.read(path).values
+def _read_mask(path: Path, dwi: Path, volume: formats.Scan) -> Mask:
+    shape = volume.shape
+    values = align_mask(formats.read(path), volume.header, str(path), str(dwi)).values
     if values.shape != (1, *shape):
         found, right = (" x ".join(map(str, size)) for size in (values.shape, (1, *shape)))
         raise UserError(
             f"{path} has {found} channels and voxels, but as the mask of these volumes it must "
             f"have {right}"
         )
-    return values[0] > 0
+    inside: Mask = values[0] > 0
+    return inside
 
 
 def _otsu(baseline: Array) -> Mask:

@@ -23,6 +23,9 @@ Affine = NDArray[np.float64]
 """Maps indices to millimetres: for volumes (4, 4), from voxel indices to RAS+ (right, anterior,
 superior); for micrographs (3, 3), from row and column to x and y."""
 
+NOWHERE: Affine = np.eye(4)
+"""The affine of volumes in formats that don't say where voxels are: 1 mm apart, from the origin."""
+
 Window = tuple[slice, ...]
 """A part of a scan: one slice per spatial axis, without steps."""
 
@@ -172,6 +175,12 @@ class Header:
     ground: Ground | None = None
     nodata: float | None = None
     names: tuple[str, ...] = ()
+
+    @property
+    def placed(self) -> bool:
+        """Whether its file says where it is, on the ground or in the patient."""
+        in_patient = self.affine is not None and self.affine is not NOWHERE
+        return in_patient or self.ground is not None
 
     def of(self, values: Values) -> Self:
         """The header for other values (C, *spatial) at the same place, with their type."""
