@@ -163,8 +163,8 @@ def open_trained(
         raise UserError(f"{run.trained} is a checkpoint; omit --model best, or give {run.root}")
     if model == "best" and Best.read(run.best) is None:
         raise UserError(
-            f"{run.root} has no best model, as one is kept only if validation images are aligned "
-            "and training.validate_every is set; omit --model best"
+            f"{run.root} has no best model, as one is kept only if validation images are known to "
+            "be pairs (data.aligned true) and training.validate_every is set; omit --model best"
         )
     folder = run.best if model == "best" else run.trained
     translator = Translator.from_pretrained(folder, make_accelerator(config.runtime).device)
