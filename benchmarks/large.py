@@ -34,8 +34,8 @@ from revgan.data.formats import Header
 from revgan.data.formats.contract import Ground
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import Preparation
+from revgan.data.tiling import tiles, whole
 from revgan.environment import cpu_model, library_versions
-from revgan.inference.fields import tiles, whole
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator
 
@@ -166,6 +166,7 @@ def main():
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--scale", type=int, default=1, choices=sorted(FILES["image"]))
     parser.add_argument("--kinds", nargs="+", default=list(FILES), choices=list(FILES))
+    parser.add_argument("--suffixes", nargs="+", default=[x for s in SUFFIXES.values() for x in s])
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--folder", type=Path, help="for files; by default a temporary one")
     parser.add_argument("--output", type=Path, default=RESULTS / "large-cpu.json")
@@ -188,7 +189,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     shares = [options.scale * times for times in (16, 4, 1) if options.scale * times <= 256]
     for kind in options.kinds:
-        for shape, suffix in ((FILES[kind][s], x) for s in shares for x in SUFFIXES[kind]):
+        suffixes = [suffix for suffix in SUFFIXES[kind] if suffix in options.suffixes]
+        for shape, suffix in ((FILES[kind][s], x) for s in shares for x in suffixes):
             source = folder / f"{'x'.join(map(str, shape))}{suffix}"
             for way in options.ways:
                 if (suffix, way, shape) in known:

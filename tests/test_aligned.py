@@ -68,9 +68,9 @@ def test_the_best_model_is_not_chosen_by_pairs_that_are_a_guess(folder, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [((1, 24), (2, 12)), ((0.7, 34), (1.5, 16))], ids=["1 and 2", "0.7 and 1.5"]
+    ("ours", "theirs"), [((1, 24), (2, 12)), ((0.7, 34), (1.5, 16))], ids=["1, 2", "0.7, 1.5"]
 )
-def test_pairs_of_other_resolutions_come_onto_one_grid_with_a_spacing(tmp_path, recwarn, ours, theirs):
+def test_pairs_of_other_resolutions_train_with_a_spacing(tmp_path, recwarn, ours, theirs):
     for domain, (side, count) in (("A", ours), ("B", theirs)):
         affine = np.diag([side, side, side, 1.0])
         affine[:3, 3] = side / 2  # both begin at 0 mm

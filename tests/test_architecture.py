@@ -18,6 +18,7 @@ ROOMS = [
     "inference",
     "training",
     "evaluation",
+    "exporting",
     "benchmark",
     "options",
     "commands",

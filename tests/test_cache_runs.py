@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from revgan.cli import main
 from revgan.data import cache as disk
-from revgan.data import refs
+from revgan.data.formats.files import OpenScan
 from revgan.training import data as training_data
 from test_cli import make_images, sentence, train
 
@@ -55,7 +55,7 @@ def test_a_run_and_its_scores_are_the_same_bits(
 def test_a_resumed_run_finds_the_images_on_the_disk(capsys, images, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert train(images, tmp_path / "run", data__cache="disk") == 0
-    monkeypatch.setattr(refs, "read", None)
+    monkeypatch.setattr(OpenScan, "read", None)
     assert main(["train", "--resume", str(tmp_path / "run"), "--training.steps=3"]) == 0
     shutil.rmtree(disk.folder())
     monkeypatch.undo()

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from revgan.data import checking
-from revgan.data import refs as files_read
 from revgan.data.checking import inspect_all
 from revgan.data.config import DataConfig
 from revgan.data.recipe import Recipe
@@ -69,18 +68,18 @@ def test_the_first_bad_image_in_order_is_named_whichever_is_decoded_first(tmp_pa
     for ref in refs[1:3]:
         ref.path.write_bytes(ref.path.read_bytes()[:-30])
     later_one_is_done = threading.Event()
-    read = files_read.read
+    read = Recipe.read
 
-    def read_the_later_first(path, *what):
-        if path == refs[1].path:
+    def read_the_later_first(recipe, ref):
+        if ref == refs[1]:
             later_one_is_done.wait(timeout=5)
         try:
-            return read(path, *what)
+            return read(recipe, ref)
         finally:
-            if path == refs[2].path:
+            if ref == refs[2]:
                 later_one_is_done.set()
 
-    monkeypatch.setattr(files_read, "read", read_the_later_first)
+    monkeypatch.setattr(Recipe, "read", read_the_later_first)
     monkeypatch.setattr(checking.os, "cpu_count", lambda: 4)
     message = refusal(refs[1].path, lambda: check(refs))
     assert str(refs[2].path) not in message
@@ -89,14 +88,17 @@ def test_the_first_bad_image_in_order_is_named_whichever_is_decoded_first(tmp_pa
 def test_a_bad_image_stops_the_check_of_the_rest(tmp_path, monkeypatch):
     refs = refs_of(tmp_path, 1) * 1000
     calls = []
-    read = files_read.read
+    read = Recipe.read
 
-    def refuse(path, *what):
-        calls.append(path)
-        scan = read(path, *what)
-        return replace(scan, dtype=np.dtype(np.uint16)) if len(calls) == 2 else scan
+    def refuse(recipe, ref):
+        calls.append(ref)
+        prepared = read(recipe, ref)
+        if len(calls) == 2:
+            other = prepared.found._replace(dtype=np.dtype(np.uint16))
+            return replace(prepared, found=other)
+        return prepared
 
-    monkeypatch.setattr(files_read, "read", refuse)
+    monkeypatch.setattr(Recipe, "read", refuse)
     monkeypatch.setattr(checking.os, "cpu_count", lambda: 1)
     refusal(refs[0].path, lambda: check(refs))
     assert len(calls) < 1000

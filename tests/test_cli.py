@@ -15,7 +15,7 @@ import yaml
 from accelerate import Accelerator
 
 from revgan.cli import COMMANDS, main
-from revgan.data import refs as files_read
+from revgan.data.formats.files import OpenScan
 from revgan.data.sampling import TrainingSamples
 from revgan.errors import notice
 from revgan.inference.planning import WindowOptions
@@ -111,7 +111,7 @@ def test_an_unknown_command_is_told_the_known_ones(capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_a_help_in_words_and_not_in_python(capsys, command):
     with pytest.raises(SystemExit) as done:
-        main([command, "--help"])
+        main([command, "--help", "all"])
     assert done.value.code == 0
     help_text = capsys.readouterr().out
     assert f"usage: revgan {command}" in help_text
@@ -366,7 +366,7 @@ def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path
     def interrupt(path, *what):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files_read, "read", interrupt)
+    monkeypatch.setattr(OpenScan, "read", interrupt)
     assert sentence(capsys, train(images, tmp_path / "run"), 130) == "interrupted"
     assert not (tmp_path / "run").exists()
 

@@ -46,7 +46,7 @@ def test_the_sentences_on_the_page_for_troubleshooting_are_those_that_revgan_say
 def test_the_page_for_other_tools_names_options_that_exist(capsys):
     page = (DOCS / "coming-from.md").read_text(encoding="utf-8")
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
+        main(["train", "--help", "all"])
     known = capsys.readouterr().out
     here = " ".join(row.split("|")[2] for row in re.findall(r"^\|.*\|$", page, re.M))
     options = re.findall(r"--(?:data|generator|discriminator|losses|optimizer|training)\.\w+", here)

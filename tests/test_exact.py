@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from revgan.data.scratch import Scratch
+from revgan.data.tiling import whole
 from revgan.errors import UserError
 from revgan.inference import Windows, translate_padded
 from revgan.inference.exact import ExactTranslation
-from revgan.inference.fields import Given, whole
+from revgan.inference.fields import Given
 from revgan.inference.parts import describe, translate_parts
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, build_generator

@@ -141,6 +141,25 @@ def test_a_mask_beside_the_bands_is_read_and_written(tmp_path):
         np.testing.assert_array_equal(file.dataset_mask() > 0, mask)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float64"])
+def test_a_masked_file_comes_back_with_its_type_its_values_and_its_mask(tmp_path, dtype):
+    values = random_values(dtype, (2, 40, 30))
+    mask = random_values("uint8", (40, 30), seed=1) > 100
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        source = write_geotiff(tmp_path / "a.tif", values)
+        with rasterio.open(source, "r+") as file:
+            file.write_mask(mask)
+
+    scan = formats.read(source)
+    formats.write(tmp_path / "b.tif", scan.values, scan.header)
+
+    assert np.array_equal(np.isnan(scan.values[0]), ~mask)
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert file.dtypes == (dtype, dtype)
+        np.testing.assert_array_equal(file.dataset_mask() > 0, mask)
+        np.testing.assert_array_equal(file.read()[:, mask], values[:, mask])
+
+
 def test_scaled_bands_are_read_in_their_units(tmp_path):
     values = np.array([[[0, 1000, 5000]]], np.uint16)
     path = write_geotiff(tmp_path / "a.tif", values, nodata=0)

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from revgan.data import cache as disk
-from revgan.data import refs as files_read
 from revgan.data.config import DataConfig
+from revgan.data.formats.files import OpenScan
 from revgan.data.labels import LabelClass, Palette
 from revgan.data.recipe import Recipe
 from revgan.data.refs import ScanRef
@@ -59,8 +59,8 @@ def everything(root, cache, *, paired=False, **options):
         yield from pair
 
 
-def fail(path):
-    raise AssertionError(f"{path} was decoded again")
+def fail(scan, window=None):
+    raise AssertionError(f"{scan} was decoded again")
 
 
 def require_same(root, cache, monkeypatch, **options):
@@ -68,7 +68,7 @@ def require_same(root, cache, monkeypatch, **options):
     expected = list(everything(root, "none", **options))
     assert all(map(torch.equal, everything(root, cache, **options), expected))
     if cache == "disk":
-        monkeypatch.setattr(files_read, "read", fail)
+        monkeypatch.setattr(OpenScan, "read", fail)
         assert all(map(torch.equal, everything(root, cache, **options), expected))
 
 
@@ -144,7 +144,7 @@ def test_workers_do_not_decode(tmp_path, monkeypatch, cache):
     data, config = opened(root, cache)
     expected = TrainingSamples(opened(root)[0], config, paired=False, seed=0)
     numbers = [expected[number] for number in range(4)]
-    monkeypatch.setattr(files_read, "read", fail)  # workers are forked
+    monkeypatch.setattr(OpenScan, "read", fail)  # workers are forked
     samples = TrainingSamples(data, config, paired=False, seed=0)
     loader = DataLoader(samples, batch_sampler=Steps(0, 4, 1), num_workers=2)
     for (a, b), (expected_a, expected_b) in zip(loader, numbers, strict=True):

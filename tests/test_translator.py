@@ -89,7 +89,7 @@ def test_a_run_folder_and_its_model_folder_both_load(net, tmp_path, inside):
     ("image", "direction"),
     [
         (np.zeros((8, 8), np.float32), "AtoB"),
-        (np.zeros((2, 8, 8, 3), np.uint8), "AtoB"),
+        (np.zeros((1, 2, 8, 8, 3), np.uint8), "AtoB"),
         (torch.zeros(2, 16, 16), "AtoB"),
         (torch.zeros(1, 16, 16), "there"),
     ],
@@ -108,3 +108,32 @@ def test_a_model_that_makes_no_numbers_is_refused_rather_than_written_as_black()
     with pytest.raises(UserError, match="NaN or infinite"):
         translator(np.zeros((16, 16, 3), np.uint8))
     translator(np.zeros((16, 16, 3), np.uint8), direction="BtoA")
+
+
+def test_paths_lists_and_batches_are_translated_like_single_arrays(net, tmp_path):
+    translator = Translator(net)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 20, 1), dtype=np.uint8)
+    expected = [translator(image) for image in pixels]
+    Image.fromarray(pixels[0, :, :, 0]).save(tmp_path / "0.png")
+    from_file = translator(tmp_path / "0.png")
+    assert from_file.dtype == np.uint8
+    assert np.array_equal(from_file, expected[0])
+    assert np.array_equal(translator(pixels), np.stack(expected))
+    listed = translator([str(tmp_path / "0.png"), pixels[1], torch.zeros(1, 16, 16)])
+    assert np.array_equal(listed[1], expected[1])
+    assert listed[2].shape == (3, 16, 16)
+
+
+def test_pixels_in_fractions_are_told_what_to_be(net):
+    with pytest.raises(ValueError, match="such as uint8 from 0 to 255, not float64; scale frac"):
+        Translator(net)(np.zeros((16, 16, 1)))
+    with pytest.raises(ValueError, match=r"has shape \(H, W\), .* not \(\)"):
+        Translator(net)([[0.5, 0.5], [0.5, 0.5]])
+
+
+def test_a_translator_shows_what_it_takes(net):
+    shown = repr(Translator(net, windows=Windows(32)))
+    assert shown.startswith("Translator(images, AtoB and BtoA, A with 1 channel of uint8 or uint16")
+    assert "B with 3 channels" in shown
+    assert "RevGenerator(width=4, depth=2" in shown
+    assert "windows=Windows(size=32" in shown

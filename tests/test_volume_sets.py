@@ -14,10 +14,10 @@ from skimage.filters import threshold_otsu
 from torch.utils.data import DataLoader
 
 from revgan.data import cache as disk
-from revgan.data import refs
 from revgan.data.config import DataConfig
 from revgan.data.foreground import POSITIONS, foreground_positions, otsu_threshold
 from revgan.data.formats import Scan
+from revgan.data.formats.files import OpenScan
 from revgan.data.intensity import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
 from revgan.data.recipe import Recipe
@@ -386,7 +386,7 @@ def test_intensities_that_can_not_be_told_apart_name_their_domain(tmp_path):
 def test_a_prepared_volume_is_not_read_again(tmp_path, monkeypatch):
     make_volumes(tmp_path)
     first = opened(tmp_path)
-    monkeypatch.setattr(refs, "read", None)
+    monkeypatch.setattr(OpenScan, "read", None)
     second = opened(tmp_path)
     assert second.a.train == first.a.train
     assert torch.equal(second.b.load(second.b.test[1]), first.b.load(first.b.test[1]))

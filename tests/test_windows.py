@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revgan.data.scratch import Scratch
+from revgan.data.tiling import whole
 from revgan.inference import translate_padded
-from revgan.inference.fields import Held, whole
+from revgan.inference.fields import Held
 from revgan.inference.windows import Windows, reach, translate_windows
 from revgan.memory import measure_step
 from revgan.networks import GeneratorConfig, build_generator

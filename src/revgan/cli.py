@@ -30,9 +30,13 @@ COMMANDS = {
     "translate": "translate images or volumes with a trained model",
     "prepare": "make one of the paper's data sets: Cityscapes, Maps or diffusion tensors",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
+    "export": "write a trained model as an ONNX or PyTorch file that other programs run",
     "evaluate": "score one or more runs, translate their test images, write reports",
     "figure": "draw test images beside the translations of runs",
     "plan": "predict the memory that training needs, and what fits",
+    "runs": "list runs with their steps, scores and sizes",
+    "env": "print what this machine has, for reports of bugs",
+    "completion": "print a script that completes commands and options in a shell",
     "benchmark": "compare ways to train, or measure the paper's tables (benchmark paper)",
 }
 

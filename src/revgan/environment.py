@@ -2,14 +2,19 @@
 
 import os
 import platform
+import re
 import sys
 import time
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import psutil
 
 from revgan.errors import UserError
+
+THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+"""Variables that decide where and how quickly a program runs."""
 
 SAMPLE = 0.3
 """Seconds over which the load is measured, so that brief activity doesn't count."""
@@ -100,6 +105,37 @@ def library_versions() -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model(),
         "threads": str(torch.get_num_threads()),
+    }
+
+
+def machine() -> dict[str, str]:
+    """What a report of a bug should say of the machine; nothing that identifies it or its user."""
+    import torch
+
+    memory, named = psutil.virtual_memory(), library_versions()
+    packages: dict[str, str] = {}
+    for wanted in requires("revgan") or ():
+        if "extra == 'dev'" in wanted.replace('"', "'"):
+            continue
+        name = re.split(r"[^\w.-]", wanted, maxsplit=1)[0]
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    gpus = [
+        f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
+        for properties in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    ]
+    variables = [f"{name}={os.environ[name]}" for name in THREADS if name in os.environ]
+    return {
+        "revgan": named["revgan"],
+        "python": named["python"],
+        "system": f"{named['platform']}, {platform.release()}",
+        "processor": f"{cpu_model()}, {len(_cores())} of {psutil.cpu_count()} cores",
+        "memory": f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
+        "threads": ", ".join([named["threads"], *variables]),
+        "GPU": "; ".join(gpus)
+        or ("Apple's (mps)" if torch.backends.mps.is_available() else "none"),
+        "CUDA": torch.version.cuda or "not in this build of PyTorch",
+        "packages": ", ".join(f"{name} {number}" for name, number in packages.items()),
     }
 
 

@@ -56,7 +56,15 @@ def read_yaml(path: Path) -> Any:
         ValueError: it isn't YAML, or not plain; the message goes on from the file's name.
     """
     with path.open("rb") as file:
-        text = file.read(LARGEST + 1)
+        return parse_yaml(file.read(LARGEST + 1))
+
+
+def parse_yaml(text: bytes | str) -> Any:
+    """What YAML says.
+
+    Raises:
+        ValueError: as of `read_yaml`.
+    """
     if len(text) > LARGEST:
         raise ValueError(f"is larger than {LARGEST // 2**20} MiB")
     try:

@@ -8,7 +8,16 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from revgan.errors import UsageError
-from revgan.options import Parser, add_run_options, networks_of, run_config, start_from
+from revgan.options import (
+    Parser,
+    add_class_trust,
+    add_run_options,
+    networks_of,
+    run_config,
+    start_from,
+    trust_all,
+    trust_given,
+)
 from revgan.text import PlainConsole
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ def add_options(parser: Parser) -> None:
         "before anything runs."
     )
     add_run_options(parser)
+    add_class_trust(parser)
     parser.add_argument("run_folder", nargs="?", help="a run folder whose options to use")
     parser.add_argument(
         "--spatial-dims",
@@ -45,6 +55,7 @@ def add_options(parser: Parser) -> None:
 
 
 def _start(parser: Parser, options: Namespace) -> None:
+    trust_given(parser)
     folder = _planned_run(options)
     if folder is not None and options.preset is not None:
         raise UsageError("a run folder has its own options; omit --preset")
@@ -57,6 +68,7 @@ def run(options: Namespace, console: Console) -> int:
     """Makes the plan and prints it."""
     from revgan.training.plan import make_plan, planned_domains, planned_workload, print_plan
 
+    trust_all(options)
     config, channels = run_config(options), options.channels
     folder = _planned_run(options)
     domains = planned_domains(config, folder, options.spatial_dims, channels and tuple(channels))

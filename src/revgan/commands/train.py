@@ -11,6 +11,7 @@ from rich.console import Console
 from revgan.errors import UsageError
 from revgan.options import (
     Parser,
+    add_class_trust,
     add_folder_option,
     add_run_options,
     check_startable,
@@ -19,6 +20,8 @@ from revgan.options import (
     run_config,
     start_from,
     stored_config,
+    trust_all,
+    trust_given,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ def add_options(parser: Parser) -> None:
     parser.description = "Train a model on your images, or continue a run."
     add_folder_option(parser)
     add_run_options(parser)
+    add_class_trust(parser)
     parser.add_argument(
         "images",
         nargs="?",
@@ -54,6 +58,7 @@ def add_options(parser: Parser) -> None:
 
 
 def _start(parser: Parser, options: Namespace) -> None:
+    trust_given(parser)
     given = {argument.partition("=")[0] for argument in parser.args}
     if options.images is not None and "--data.path" in given:
         raise UsageError(
@@ -79,6 +84,7 @@ def run(options: Namespace, console: Console) -> int:
     from revgan.training.runs import new_run
     from revgan.training.session import run_training
 
+    trust_all(options)
     resume = options.resume is not None
     if resume:
         folder = _resumed(options)

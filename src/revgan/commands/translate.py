@@ -26,7 +26,7 @@ def add_options(parser: Parser) -> None:
         "input",
         help="an image (PNG, JPEG, TIFF, OME-TIFF, OME-Zarr, a whole slide) or a volume (NIfTI, "
         "MHA, NRRD, NPY, OME-Zarr, a DICOM series), whichever the model is for, or a folder of "
-        "them",
+        "them, or a pattern of their paths, such as sub-*/anat/*_T1w.nii.gz",
     )
     parser.add_argument(
         "output",
@@ -35,6 +35,14 @@ def add_options(parser: Parser) -> None:
             "single file if the name ends in /; JPEGs become PNGs if the translation has an alpha "
             "channel"
         ),
+    )
+    parser.add_argument(
+        "--stack",
+        nargs="+",
+        metavar="INPUT",
+        default=[],
+        help="further files, folders or patterns, whose channels follow those of the input, for a "
+        "model that was trained on several files as one scan",
     )
     parser.add_argument(
         "--recursive", action="store_true", help="search the input's subfolders too"
@@ -126,6 +134,7 @@ def run(options: Namespace, console: Console) -> int:
         part=share(options.part),
         dtype=None if options.dtype == "auto" else options.dtype,
         resize=options.resize,
+        stack=tuple(options.stack),
     )
     output = Path(options.output)
     written = run_translation(Path(options.run), Path(options.input), output, wishes, console)

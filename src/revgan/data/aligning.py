@@ -5,14 +5,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from revgan.data.formats import Affine, Ground, Header, Scan
+from revgan.data.formats import NOWHERE, Affine, Ground, Header, Scan, Window, header_of_part
 from revgan.data.formats.ground import crs_of, same_crs, transform_of
 from revgan.data.grids import resample
 from revgan.data.missing import missing_in, with_nan
-from revgan.errors import UserError, notice
+from revgan.data.placing import Read
+from revgan.errors import UserError
 
 SAME = 1e-3
 """Scans whose positions differ by at most this share of a pixel are left as they are."""
+
+
+MARGIN = 2
+"""Pixels around a window that interpolation looks at, of the coarser grid."""
+
+BORDER = 21
+"""Points along a side of a grid that tell where it lies in another CRS, as GDAL takes them."""
 
 
 def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
@@ -31,21 +39,13 @@ def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
     Raises:
         UserError: one of the two doesn't say where it is, or they don't overlap.
     """
-    if scan.ground is not None and to.ground is not None:
-        if scan.shape == to.shape and on_ground(scan.ground, to.ground, to.shape) <= SAME:
-            return scan
-        values = _warped(_with_gaps(scan), scan.ground, to, nearest)
-    elif scan.affine is not None and to.affine is not None:
-        if scan.shape == to.shape and apart(scan.affine, to.affine, to.shape) <= SAME:
-            return scan
-        values = _resampled(_with_gaps(scan), to.affine, to.shape, nearest)
-    elif scan.shape == to.shape:
+    if on_same_grid(scan.header, to, name):
         return scan
+    if scan.ground is not None and to.ground is not None:
+        values = _warped(_with_gaps(scan), scan.ground, to, nearest)
     else:
-        raise UserError(
-            f"{name} can't be aligned, as it or its partner doesn't say where it is, and their "
-            "sizes differ; resample one onto the other's grid"
-        )
+        assert to.affine is not None
+        values = _resampled(_with_gaps(scan), to.affine, to.shape, nearest)
     if np.isnan(values).all():
         raise UserError(
             f"{name} has nothing in common with the place of its partner: by their headers, their "
@@ -54,52 +54,89 @@ def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
     return replace(scan, values=values, nodata=None, affine=to.affine, ground=to.ground)
 
 
-def align_mask(mask: Scan, to: Header, name: str, of: str) -> Scan:
-    """A mask on the grid of its scan, by the places in both headers.
-
-    By shape alone, if one of the two formats has no place. The user is told if a part of the mask
-    is beyond the scan, or if a mask of the scan's very shape lies elsewhere, as it does where a
-    tool has lost its affine.
-
-    Args:
-        mask: values (C, *spatial), above 0 inside.
-        to: the scan's header.
-        name: the mask's, for messages.
-        of: the scan's, for messages.
-
-    Returns:
-        (C, *spatial of `to`), uint8, 1 inside; where a format has no place, of the mask's shape.
+def on_same_grid(header: Header, to: Header, name: str) -> bool:
+    """Whether two scans have the same grid already, so that none needs resampling.
 
     Raises:
-        UserError: by the headers, no part of the mask is in the scan.
+        UserError: one of the two doesn't say where it is, and their sizes differ.
     """
-    inside = replace(mask, values=(mask.values > 0).astype(np.uint8), nodata=None)
-    placed = inside.header.placed and to.placed
-    if not (placed and _comparable(inside.header, to) and inside.values.any()):
-        return inside
-    far = centres_apart(inside.header, to)
-    try:
-        aligned = align(inside, to, name, nearest=True)
-        values = (aligned.values == 1).astype(np.uint8)
-    except UserError:
-        values = np.zeros(0, np.uint8)
-    if not values.any():
+    alike = header.shape == to.shape
+    if header.ground is not None and to.ground is not None:
+        return alike and on_ground(header.ground, to.ground, to.shape) <= SAME
+    if _in_space(header, to):
+        assert header.affine is not None
+        assert to.affine is not None
+        return alike and apart(header.affine, to.affine, to.shape) <= SAME
+    if not alike:
         raise UserError(
-            f"no part of the mask {name} lies in {of}: by their headers, their centres are {far} "
-            "apart; give the mask the place of its scan"
+            f"{name} can't be aligned, as it or its partner doesn't say where it is, and their "
+            "sizes differ; resample one onto the other's grid"
         )
-    if inside.shape == to.shape and far.voxels > 0.5:
-        notice(
-            f"{name} has the shape of {of}, but by their headers their centres are {far} apart; "
-            "the mask counts where its header says"
-        )
-    return replace(aligned, values=values)
+    return True
 
 
-def _comparable(one: Header, other: Header) -> bool:
-    """Whether both are on the ground, or both in the patient."""
-    both = [(one.ground, other.ground), (one.affine, other.affine)]
-    return any(ours is not None and theirs is not None for ours, theirs in both)
+def aligned_window(
+    read: Read, header: Header, to: Header, window: Window, *, nearest: bool = False
+) -> NDArray[np.float32]:
+    """A window of what `align` makes, for which only a part of the scan is read.
+
+    Args:
+        read: gives windows of the scan, float32 with NaN where it has no data.
+        header: the scan's.
+        to: as of `align`; its grid isn't the scan's.
+        window: on that grid.
+        nearest: as of `align`.
+    """
+    grid = header_of_part(to, window)
+    box = _covering(header, grid)
+    if any(part.start >= part.stop for part in box):  # beyond the scan
+        return np.full((header.channels, *grid.shape), np.nan, np.float32)
+    own = header_of_part(header, box)
+    scan = Scan(read(box), own.affine, None, np.dtype(np.float32), own.ground)
+    if own.ground is not None and grid.ground is not None:
+        return _warped(scan, own.ground, grid, nearest)
+    assert grid.affine is not None
+    return _resampled(scan, grid.affine, grid.shape, nearest, header)
+
+
+def _covering(header: Header, grid: Header) -> Window:
+    """The window of a scan that another grid's values are made of."""
+    if header.ground is not None and grid.ground is not None:
+        places = _on_scan(header.ground, grid.ground, grid.shape)
+    else:
+        assert header.affine is not None
+        assert grid.affine is not None
+        places = np.linalg.inv(header.affine) @ grid.affine @ _corners(grid.shape)
+    low, high = places[:-1].min(1), places[:-1].max(1)
+    reach = np.ceil(MARGIN * np.maximum(1, (high - low) / max(grid.shape)))
+    first = np.clip(np.floor(low) - reach, 0, header.shape).astype(int)
+    end = np.clip(np.ceil(high) + reach + 1, 0, header.shape).astype(int)
+    return tuple(slice(*ends) for ends in zip(first.tolist(), end.tolist(), strict=True))
+
+
+def _on_scan(own: Ground, grid: Ground, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Where a grid's border lies among a scan's pixels: rows, columns and ones, (3, N)."""
+    border = _corners(shape, points=BORDER)
+    x, y, _ = grid.affine @ border
+    if not same_crs(own.crs, grid.crs):
+        from rasterio.warp import transform
+
+        x, y = map(np.array, transform(crs_of(grid.crs), crs_of(own.crs), x, y))
+    known = np.isfinite(x) & np.isfinite(y)
+    there = np.stack([x[known], y[known], np.ones(known.sum())])
+    return np.asarray(np.linalg.inv(own.affine) @ there)
+
+
+def _corners(shape: tuple[int, ...], points: int = 2) -> NDArray[np.float64]:
+    """Indices from end to end of all axes, so many along each, (D + 1, N) with a row of ones."""
+    axes = (np.linspace(0, size - 1, points) for size in shape)
+    grid = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(shape), -1)
+    return np.vstack([grid, np.ones(grid.shape[1])])
+
+
+def _in_space(*headers: Header) -> bool:
+    """Whether all say where they are in the patient, or on a microscope's stage."""
+    return all(each.affine is not None and each.affine is not NOWHERE for each in headers)
 
 
 @dataclass(frozen=True)
@@ -109,27 +146,27 @@ class Distance:
     Attributes:
         length: in `unit`.
         unit: of the place: millimetres, or those of the map.
-        voxels: the same in sides of the smallest pixel.
+        pixels: the same in sides of the second grid's smallest pixel.
     """
 
     length: float
     unit: str
-    voxels: float
+    pixels: float
 
     def __str__(self) -> str:
         return f"{self.length:.3g} {self.unit}"
 
 
-def centres_apart(one: Header, other: Header) -> Distance:
-    """How far the centres of two grids are apart that both have a place."""
+def centres_apart(one: Header, other: Header) -> Distance | None:
+    """How far the centres of two grids are apart; None if one of them has no place."""
     if one.ground is not None and other.ground is not None:
         if not same_crs(one.ground.crs, other.ground.crs):
             return Distance(np.inf, "units of unlike CRSs", np.inf)
         places, unit = (one.ground.affine, other.ground.affine), "units of their CRS"
-    else:
-        assert one.affine is not None
-        assert other.affine is not None
+    elif one.affine is not None and other.affine is not None and _in_space(one, other):
         places, unit = (one.affine, other.affine), "mm"
+    else:
+        return None
     centres = [
         (place @ [*((side - 1) / 2 for side in grid.shape), 1])[:-1]
         for place, grid in zip(places, (one, other), strict=True)
@@ -147,10 +184,7 @@ def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int
         other: of the same shape.
         shape: D sizes, of the indices that count.
     """
-    dims = len(shape)
-    # Nothing is farther apart than at the corners.
-    corners = np.indices((2,) * dims).reshape(dims, -1) * (np.array(shape)[:, None] - 1)
-    distance = (one - other) @ np.vstack([corners, np.ones(2**dims)])
+    distance = (one - other) @ _corners(shape)  # nothing is farther apart than at the corners
     side = np.linalg.norm(one[:-1, :-1], axis=0).min()
     return float(np.linalg.norm(distance[:-1], axis=0).max() / side)
 
@@ -188,26 +222,35 @@ def _warped(scan: Scan, ground: Ground, to: Header, nearest: bool) -> NDArray[np
 
 
 def _resampled(
-    scan: Scan, affine: Affine, shape: tuple[int, ...], nearest: bool
+    scan: Scan,
+    affine: Affine,
+    shape: tuple[int, ...],
+    nearest: bool,
+    whole: Header | None = None,
 ) -> NDArray[np.float32]:
-    """By the affines, in the patient; NaN beyond the scan's outermost voxels."""
-    if len(shape) == 2:  # a slice of one voxel
-        flat = replace(scan, values=scan.values[:, None], affine=_deep(scan.place))
-        return _resampled(flat, _deep(affine), (1, *shape), nearest)[:, 0]
-    values = resample(scan, affine, shape, nearest=nearest)
-    to_index = np.linalg.inv(scan.place) @ affine
+    """By the affines, in the patient; NaN beyond the outermost voxels of the whole scan."""
+    flat = [1] * (3 - len(shape))  # an image is a volume of one slice
+    volume = replace(
+        scan,
+        values=scan.values.reshape(len(scan.values), *flat, *scan.shape),
+        affine=_of_volume(scan.place),
+    )
+    values = resample(volume, _of_volume(affine), (*flat, *shape), nearest=nearest)
+    values = values.reshape(-1, *shape)
+    whole = whole or scan.header
+    to_index = np.linalg.inv(scan.place if whole.affine is None else whole.affine) @ affine
     index = np.indices(shape, np.float32, sparse=True)
-    for axis, side in enumerate(scan.shape):
-        position = to_index[axis, 3] + sum(
+    for axis, side in enumerate(whole.shape):
+        position = to_index[axis, -1] + sum(
             np.float32(weight) * each
-            for weight, each in zip(to_index[axis, :3], index, strict=True)
+            for weight, each in zip(to_index[axis, :-1], index, strict=True)
         )
         values[:, (position < -0.5) | (position > side - 0.5)] = np.nan
     return values
 
 
-def _deep(affine: Affine) -> Affine:
-    """The affine of an image as that of a volume of one slice, along a first axis."""
+def _of_volume(affine: Affine) -> Affine:
+    """The affine of an image as that of a volume whose first axis has one slice."""
     volume = np.eye(4)
-    volume[1:, 1:] = affine
+    volume[-len(affine) :, -len(affine) :] = affine
     return volume

@@ -15,14 +15,16 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.large import Unread, windows_of
+from revgan.data.scratch import reserve
 from revgan.environment import cache_folder
 from revgan.errors import UserError
 from revgan.files import making_folder
@@ -114,7 +116,7 @@ def load(place: Path) -> Arrays | None:
         return None
 
 
-def save(place: Path, arrays: Arrays, path: Path) -> None:
+def save(place: Path, arrays: Mapping[str, NDArray[Any] | Unread], path: Path) -> None:
     """Writes an entry for the file `path`, unless another process was faster; makes room for it.
 
     Raises:
@@ -130,7 +132,10 @@ def save(place: Path, arrays: Arrays, path: Path) -> None:
         with making_folder(place) as building:
             for name, array in arrays.items():
                 with (building / f"{name}.npy").open("wb") as file:
-                    np.save(file, array, allow_pickle=False)
+                    if isinstance(array, Unread):
+                        _write_parts(file, array)
+                    else:
+                        np.save(file, array, allow_pickle=False)
                     file.flush()
                     os.fsync(file.fileno())
     except OSError as error:
@@ -139,6 +144,20 @@ def save(place: Path, arrays: Arrays, path: Path) -> None:
             f"({error.strerror or error}); free some space there, or set XDG_CACHE_HOME to a "
             "folder on another disk"
         ) from error
+
+
+def _write_parts(file: BinaryIO, values: Unread) -> None:
+    """Writes what `np.save` would, part by part."""
+    described = np.lib.format.header_data_from_array_1_0(np.empty(0, values.dtype))
+    np.lib.format.write_array_header_1_0(file, described | {"shape": values.shape})
+    start = file.tell()
+    reserve(file, start + values.nbytes)
+    for part in windows_of(values):
+        # What stays mapped would count as the process's memory.
+        mapped = np.memmap(file.name, values.dtype, "r+", start, values.shape)
+        mapped[:, *part] = values[:, *part]
+        del mapped
+    file.seek(0, os.SEEK_END)
 
 
 def make_room(count: int) -> None:

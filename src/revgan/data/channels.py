@@ -1,8 +1,11 @@
 """Conversion between grey, RGB and alpha."""
 
+from pathlib import Path
+
 import numpy as np
 
 from revgan.data.formats import Values
+from revgan.errors import UserError
 
 COLOURS = 4
 """Channels that may be colours at most: red, green, blue and alpha."""
@@ -37,6 +40,20 @@ def convert_channels(values: Values, channels: int) -> Values:
     integers = values.dtype.kind in "iu"
     opaque = np.full_like(values[:1], np.iinfo(values.dtype).max if integers else 1)
     return np.concatenate((colour, values[-1:] if has_alpha else opaque))
+
+
+def converted(values: Values, channels: int, path: Path) -> Values:
+    """As `convert_channels`, of a file's values.
+
+    Raises:
+        UserError: its channels are no colours.
+    """
+    if max(len(values), channels) > COLOURS and len(values) != channels:
+        raise UserError(
+            f"{path} has {len(values)} channels, which are no colours to make {channels} of; leave "
+            "out data.channels_a (or data.channels_b)"
+        )
+    return convert_channels(values, channels)
 
 
 def _luma(rgb: Values) -> Values:

@@ -18,6 +18,9 @@ Cache = Literal["none", "memory", "disk"]
 
 Patterns = tuple[str, ...] | str
 
+INTENSITY_CHANGES = "contrast", "brightness", "noise"
+"""Options of augmentation that end in _a or _b."""
+
 SplitName = Literal["train", "test", "val"]
 
 
@@ -46,6 +49,10 @@ class DataConfig:
         test_share: the share of subjects to hold out from training if there is no test set; chosen
             by their names.
         val_share: the same for validation.
+        blocks: the side in pixels or voxels of blocks that scans are cut into, for sets of one huge
+            scan, or of few. Each block counts as a scan, read by itself, and `test_share` and
+            `val_share` hold out blocks of each scan, at a distance of `crop` from all others. null
+            leaves scans whole.
         recursive: search the subfolders of `path`'s folders too.
         series: which of several scans in a file or folder to take: for DICOM, the series' number,
             description or UID; for OME-TIFF and OME-Zarr, the image's number or name. null takes
@@ -80,6 +87,19 @@ class DataConfig:
             width). Axes are those of the prepared scan.
         flip: mirror half of the training samples left to right; in volumes, along the axis that
             runs left to right according to the file.
+        flip_axes: further axes, from 0, along which half of the training samples are mirrored.
+        rotate: turn training samples by 0, 90, 180 or 270 degrees, in a plane in which the crop has
+            equal sides.
+        elastic: the share of training samples that are deformed elastically, both partners of a
+            pair and their masks alike.
+        elastic_shift: how far that moves pixels or voxels, about.
+        contrast_a: how much the contrast of A's samples varies: their values in [-1, 1] are
+            multiplied by 1 - this to 1 + this.
+        brightness_a: how much their brightness varies: by up to this, of 2 from low_a to high_a.
+        noise_a: standard deviation, at most, of Gaussian noise that is added to them.
+        contrast_b: the same for B.
+        brightness_b: the same for B.
+        noise_b: the same for B.
         channels_a: channels that images of A are converted to; null takes them as they are.
             Volumes are always taken as they are.
         channels_b: the same for B.
@@ -92,9 +112,14 @@ class DataConfig:
             such as [1, 1, 1]; null keeps their resolution.
         crops_per_volume: squares or cubes cut from each image or volume of the larger domain in an
             epoch.
-        foreground: the share of them centred on the foreground, which is brighter than Otsu's
-            threshold or, in colour images such as stained slides, more colourful; for pairs, that
-            of A. The others come from anywhere.
+        foreground: the share of them centred on the foreground; for pairs, that of A. The others
+            come from anywhere.
+        foreground_from: what is foreground: "otsu" is brighter than Otsu's threshold or, in colour
+            images such as stained slides, more colourful; a number is a threshold in the files'
+            units, such as -500 for CT; "mask" is inside the scan's training mask.
+        train_mask: losses count only inside the masks in the folder trainMask, under the scans'
+            names; unpaired domains may have trainMaskA and trainMaskB instead. A mask is above 0
+            inside, and lies where its header says.
         intensity_a: what becomes -1 and 1 in A: "range" takes low_a and high_a in the file's units,
             such as Hounsfield units; "percentiles" takes them as percentiles of all training scans,
             "zscore" in standard deviations from their mean; "percentiles-per-scan" and
@@ -127,6 +152,7 @@ class DataConfig:
     val_b: Patterns | None = None
     test_share: float = 0.0
     val_share: float = 0.0
+    blocks: int | None = None
     recursive: bool = False
     series: str | None = None
     align: bool = False
@@ -145,6 +171,16 @@ class DataConfig:
     resize: int | None = None
     crop: PerAxis = 256
     flip: bool = True
+    flip_axes: tuple[int, ...] = ()
+    rotate: bool = False
+    elastic: float = 0.0
+    elastic_shift: float = 4.0
+    contrast_a: float = 0.0
+    brightness_a: float = 0.0
+    noise_a: float = 0.0
+    contrast_b: float = 0.0
+    brightness_b: float = 0.0
+    noise_b: float = 0.0
     channels_a: int | None = None
     channels_b: int | None = None
     cache: Cache = "none"
@@ -152,6 +188,8 @@ class DataConfig:
     spacing: tuple[float, float, float] | None = None
     crops_per_volume: int = 1
     foreground: float = 0.0
+    foreground_from: Literal["otsu", "mask"] | float = "otsu"
+    train_mask: bool = False
     intensity_a: Choice = "auto"
     low_a: Limit | None = None
     high_a: Limit | None = None
@@ -176,6 +214,7 @@ class DataConfig:
         else:
             _ = self.grid  # checks its own values
         self._check_crops()
+        self._check_augmentation()
         self._check_intensities()
         self._check_parts()
 
@@ -190,6 +229,17 @@ class DataConfig:
     def crop_sizes(self) -> tuple[int, ...]:
         """The sides of a crop, along each axis."""
         return per_axis(self.crop, self.spatial_dims)
+
+    @property
+    def augmented(self) -> bool:
+        """Whether training samples are changed by more than crops and one mirror."""
+        amounts = (getattr(self, f"{name}_{d}") for name in INTENSITY_CHANGES for d in DOMAINS)
+        return bool(self.flip_axes or self.rotate or self.elastic or any(amounts))
+
+    @property
+    def masked(self) -> bool:
+        """Whether training scans need masks."""
+        return self.train_mask or self.foreground_from == "mask"
 
     @property
     def crop_text(self) -> str:
@@ -319,8 +369,40 @@ class DataConfig:
     def _check_crops(self) -> None:
         if self.crops_per_volume < 1:
             raise ValueError(f"crops_per_volume must be 1 or more, not {self.crops_per_volume}")
+        if self.blocks is not None:
+            self._check_blocks(self.blocks)
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
+        given = self.foreground_from
+        if given not in ("otsu", "mask") and (isinstance(given, str) or not math.isfinite(given)):
+            raise ValueError(f"foreground_from must be otsu, mask or a number, not {given!r}")
+        if given != "otsu" and not self.foreground:
+            raise ValueError("foreground_from does nothing with foreground 0; leave it out")
+
+    def _check_augmentation(self) -> None:
+        if not all(0 <= axis < self.spatial_dims for axis in self.flip_axes):
+            raise ValueError(
+                f"flip_axes must be from 0 to {self.spatial_dims - 1}, not {list(self.flip_axes)}"
+            )
+        if self.rotate and len(set(self.crop_sizes)) == self.spatial_dims:
+            raise ValueError(
+                f"rotate turns crops in planes with equal sides, but crop is {self.crop_text}"
+            )
+        if not 0 <= self.elastic <= 1:
+            raise ValueError(f"elastic must be from 0 to 1, not {self.elastic}")
+        for name in ("elastic_shift", *(f"{n}_{d}" for n in INTENSITY_CHANGES for d in DOMAINS)):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+
+    def _check_blocks(self, side: int) -> None:
+        times = 3 if self.test_share or self.val_share else 1
+        if side < times * max(self.crop_sizes):
+            raise ValueError(
+                f"blocks must be null or at least {times} times crop ({self.crop_text}), not {side}"
+            )
+        for name in ("resize", "spacing", "slices"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"blocks and {name} don't go together; leave out one of them")
 
     def _check_parts(self) -> None:
         for domain in DOMAINS:

@@ -15,6 +15,7 @@ from revgan.data.preparation import Fill, Preparation, fill_in_unit
 from revgan.data.recipe import Found, Prepared
 from revgan.data.refs import ScanRef
 from revgan.data.store import Store
+from revgan.data.training_masks import Masks
 from revgan.directions import Direction, DomainName, ends
 from revgan.networks.axes import PerAxis, per_axis
 
@@ -38,6 +39,7 @@ class Domain:
         fill: what the networks see where nothing was measured, see `Preparation.fill`.
         store: where the scans come from.
         found: what was found when each scan was first read.
+        masks: of the training scans, if the configuration asks for them.
     """
 
     train: tuple[ScanRef, ...]
@@ -49,6 +51,7 @@ class Domain:
     store: Store = field(kw_only=True)
     found: Mapping[ScanRef, Found] = field(kw_only=True, repr=False)
     fill: Fill = field(default="low", kw_only=True)
+    masks: Masks | None = field(default=None, kw_only=True)
 
     def prepared(self, ref: ScanRef) -> Prepared:
         """A scan, brought to grid and size; cut out what you need, then call `in_unit`."""
@@ -59,7 +62,7 @@ class Domain:
 
         It is NaN where nothing was measured.
         """
-        unit = self._mapping(scan).to_unit(scan.values)
+        unit = self._mapping(scan).to_unit(np.asarray(scan.values))
         missing = scan.missing
         if missing is not None:
             unit[missing] = np.nan
@@ -67,7 +70,7 @@ class Domain:
 
     def values(self, ref: ScanRef) -> Tensor:
         """A scan in its file's units, (channels, *spatial) with NaN where nothing was measured."""
-        return as_floats(self.prepared(ref).measured)
+        return as_floats(np.asarray(self.prepared(ref).measured))
 
     def from_unit(self, unit: Tensor, ref: ScanRef | None = None) -> Tensor:
         """What the networks see or make as values in the files' units, (channels, *spatial).

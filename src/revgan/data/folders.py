@@ -306,7 +306,8 @@ def require_aligned(split: Split, many: str) -> None:
     raise UserError(
         f"{split.a[0].folder} holds {len(split.a)} {many} and {split.b[0].folder} {len(split.b)}, "
         "but for pairs each name must occur exactly once in both, unlike "
-        f"{', '.join(alone[:3])}{more}"
+        f"{', '.join(alone[:3])}{more}; name partners alike, or set data.a and data.b to patterns "
+        "whose wildcards stand for the same text in both"
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats import Values
+from revgan.data.large import Unread
+from revgan.data.number_types import limits_of, range_of
 from revgan.data.survey import Channel, Survey
 from revgan.errors import UserError
 
@@ -145,7 +147,7 @@ class Intensity:
         """The type of this domain's files; None if it isn't known."""
         return np.dtype(self.dtype) if self.dtype else None
 
-    def of_scan(self, arrays: Iterable[Values]) -> "Intensity":
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> "Intensity":
         """The mapping of one scan: this one, whatever the scan."""
         return self
 
@@ -209,7 +211,7 @@ class TypeRange:
             if not self.dtype:
                 raise ValueError("floats have no full range; give the type of their files")
             dtype = np.dtype(self.dtype)
-        low, half = _range(dtype)
+        low, half = range_of(dtype)
         unit /= half
         unit -= 1 + low / half
         return unit
@@ -218,7 +220,7 @@ class TypeRange:
         self, values: NDArray[np.float32], dtype: np.dtype[Any] | None = None
     ) -> NDArray[np.float32]:
         """The values in an integer type's range, not rounded yet."""
-        low, half = _range(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
+        low, half = range_of(np.dtype(self.dtype or np.uint8) if dtype is None else dtype)
         return (values + np.float32(1 + low / half)) * half
 
     def output_type(self, source: np.dtype[Any] | None) -> np.dtype[Any]:
@@ -227,7 +229,7 @@ class TypeRange:
         photos = [np.dtype(np.uint8), np.dtype(np.uint16)]
         return source if source is not None and source in photos and own in photos else own
 
-    def of_scan(self, arrays: Iterable[Values]) -> "TypeRange":
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> "TypeRange":
         """The mapping of one scan: this one, whatever the scan."""
         return self
 
@@ -249,7 +251,7 @@ class PerScan:
     config: IntensityConfig
     typical: Intensity
 
-    def of_scan(self, arrays: Iterable[Values]) -> Intensity:
+    def of_scan(self, arrays: Iterable[Values | Unread]) -> Intensity:
         """The mapping of one scan.
 
         Args:
@@ -306,6 +308,17 @@ def mapping_from_dict(content: Mapping[str, Any]) -> IntensityMapping:
     return Intensity.from_dict(content)
 
 
+def linear(mapping: Intensity | TypeRange) -> Intensity:
+    """The same mapping by its limits; the full range of a type that isn't known is that of photos,
+    0 to 255.
+    """
+    if isinstance(mapping, Intensity):
+        return mapping
+    dtype = np.dtype(mapping.dtype or np.uint8)
+    low, high = limits_of(dtype)
+    return Intensity(low, high, clip=False, dtype=dtype.name)
+
+
 def of_type(mapping: IntensityMapping, dtype: np.dtype[Any]) -> IntensityMapping:
     """The mapping of a domain whose files have a given type."""
     if isinstance(mapping, PerScan):
@@ -313,28 +326,9 @@ def of_type(mapping: IntensityMapping, dtype: np.dtype[Any]) -> IntensityMapping
     return replace(mapping, dtype=dtype.name)
 
 
-def in_type(values: Values, dtype: np.dtype[Any] | None) -> Values:
-    """Converts values to a file's type; for integer types, to the nearest integers.
-
-    Args:
-        values: of any shape; in an integer type, NaN becomes an arbitrary value.
-        dtype: None leaves them as they are.
-    """
-    if dtype is None or values.dtype == dtype:
-        return values
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return values.astype(dtype)
-    low, high = _limits(dtype)
-    if dtype.itemsize > 2:
-        values = values.astype(np.float64)  # which can represent every such integer
-        high = min(high, int(np.nextafter(2.0**63, 0)))
-    rounded: Values = np.rint(np.nan_to_num(values, nan=low))
-    rounded.clip(low, high, out=rounded)
-    return rounded.astype(dtype)
-
-
-def fit_intensity(config: IntensityConfig, arrays: Iterable[Values], scans: int = 1) -> Intensity:
+def fit_intensity(
+    config: IntensityConfig, arrays: Iterable[Values | Unread], scans: int = 1
+) -> Intensity:
     """Finds one mapping for all training scans of a domain.
 
     Percentiles are taken from a sample of each scan (see `Survey`), mean and standard deviation
@@ -399,20 +393,6 @@ def _joined(limits: Iterable[float]) -> Limit:
     """One number, or a tuple of several."""
     several = tuple(map(float, limits))
     return several if len(several) > 1 else several[0]
-
-
-def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """The lowest and the highest value of an integer type, or of bool."""
-    if dtype.kind == "b":
-        return 0, 1
-    limits = np.iinfo(dtype)
-    return int(limits.min), int(limits.max)
-
-
-def _range(dtype: np.dtype[Any]) -> tuple[np.float32, np.float32]:
-    """The lowest value of an integer type, and half the distance to the highest."""
-    low, high = _limits(dtype)
-    return np.float32(low), np.float32((high - low) / 2)
 
 
 def _plain(limit: Limit) -> float | list[float]:

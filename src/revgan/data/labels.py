@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, read
+from revgan.data.formats import KINDS
 from revgan.data.intensity import TypeRange
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
@@ -221,7 +221,7 @@ def class_map(ref: ScanRef, palette: Palette, size: tuple[int, ...] | None = Non
     pixels = ref.read(2).values
     ids = _ids_path(ref, palette)
     if ids.is_file():
-        classes = _read_ids(ids, palette)
+        classes = _read_ids(ScanRef(ids, block=ref.block), palette)
         if classes.shape != pixels.shape[1:]:
             kind = KINDS[2]
             raise UserError(
@@ -251,21 +251,21 @@ def class_map_files(ref: ScanRef, palette: Palette) -> list[Path]:
 def _ids_path(ref: ScanRef, palette: Palette) -> Path:
     folder = ref.folder
     name = folder.name.removesuffix(palette.domain) + "Labels"
-    return folder.with_name(name) / f"{ref.name}.png"
+    return folder.with_name(name) / f"{ref.whole}.png"
 
 
-def _read_ids(path: Path, palette: Palette) -> Tensor:
-    ids = read(path, spatial_dims=2).values
+def _read_ids(ref: ScanRef, palette: Palette) -> Tensor:
+    ids = ref.read(2).values
     count = len(palette.names)
     if len(ids) != 1 or ids.dtype != np.uint8:
-        raise UserError(f"{path} must be an 8-bit grey image of class ids")
+        raise UserError(f"{ref.path} must be an 8-bit grey image of class ids")
     unknown = ids[(ids >= count) & (ids != IGNORED)]
     if unknown.size:
         first = int(unknown[0])
         pixels = _count(int(np.count_nonzero(unknown == first)), "pixel")
         raise UserError(
-            f"{path} holds the class {first} at {pixels}, but {FILE} has classes 0 to {count - 1}, "
-            f"and {IGNORED} for ignored pixels"
+            f"{ref.path} holds the class {first} at {pixels}, but {FILE} has classes 0 to "
+            f"{count - 1}, and {IGNORED} for ignored pixels"
         )
     return torch.from_numpy(ids[0].astype(np.int64))
 

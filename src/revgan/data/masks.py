@@ -1,16 +1,16 @@
 """Masks: which pixels or voxels of a scan count when translations are scored."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.aligning import align_mask
 from revgan.data.domains import Domain
-from revgan.data.formats import read, suffixes
+from revgan.data.formats import suffixes
 from revgan.data.refs import ScanRef
+from revgan.data.training_masks import MaskRecipe, mask_ref
 from revgan.errors import UserError, notice
 
 
@@ -42,22 +42,15 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
         UserError: it can't be read, lies elsewhere than the scan, is empty, or has another shape
             than the scan though a format has no place.
     """
+    mask = MaskRecipe.of(domain.store.recipe.config).read(mask_ref(ref, path))
+    inside = np.asarray(mask.values)
     shape = domain.shape(ref)
-    dims = len(shape)
-    placed = align_mask(read(path, dims), ref.header(dims), str(path), str(ref))
-    recipe = replace(domain.store.recipe, channels=None, flat=True)
-    inside = recipe.apply(placed, path).values
     if inside.shape != (1, *shape):
         raise UserError(
             f"{path} has the shape {inside.shape}, but as the mask of {ref} it must have "
             f"{(1, *shape)}"
         )
-    mask = torch.from_numpy(inside[0] >= 0.5)
-    if not mask.any():
-        raise UserError(
-            f"{path} is empty; give a mask with values above 0 where pixels or voxels count"
-        )
-    return mask
+    return torch.from_numpy(inside[0] > 0)
 
 
 def _mask_of(ref: ScanRef) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats import Values
-from revgan.data.intensity import in_type
+from revgan.data.number_types import holds, in_type, limits_of
 
 Missing = NDArray[np.bool_]
 """(C, *spatial), true where a value stands for nothing measured."""
@@ -78,19 +78,4 @@ def nodata_for(dtype: np.dtype[Any], wanted: float | None) -> float | None:
     """
     if wanted is not None and holds(dtype, wanted):
         return wanted
-    return None if dtype.kind == "f" else float(_lowest(dtype))
-
-
-def holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether a type has this very value, or of floats the one nearest to it."""
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return bool(np.isnan(value) or np.isfinite(dtype.type(value)) or np.isinf(value))
-    if dtype.kind == "b":
-        return value in (0, 1)
-    limits = np.iinfo(dtype)
-    return float(value).is_integer() and limits.min <= value <= limits.max
-
-
-def _lowest(dtype: np.dtype[Any]) -> int:
-    return 0 if dtype.kind == "b" else int(np.iinfo(dtype).min)
+    return None if dtype.kind == "f" else float(limits_of(dtype)[0])

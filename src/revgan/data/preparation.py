@@ -17,8 +17,9 @@ from revgan.data.grids import resample
 from revgan.data.intensity import IntensityMapping, TypeRange, mapping_from_dict
 from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line
 from revgan.files import write_text
+from revgan.plain_yaml import parse_yaml
 
 PREPARATION = "intensity.yaml"
 """The file in a model folder that records it."""
@@ -138,6 +139,11 @@ class Preparation:
 
     def write(self, folder: Path) -> None:
         """Writes it into a model folder, complete or not at all; makes the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / PREPARATION, self.to_yaml())
+
+    def to_yaml(self) -> str:
+        """The content of the file."""
         content: dict[str, Any] = {
             "a": self.a.to_dict(),
             "b": self.b.to_dict(),
@@ -151,8 +157,7 @@ class Preparation:
             content["parts"] = parts
         if self.slices is not None:
             content["slices"] = self.slices
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / PREPARATION, yaml.safe_dump(content, sort_keys=False))
+        return yaml.safe_dump(content, sort_keys=False)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -165,13 +170,24 @@ class Preparation:
         if not path.is_file():
             return None
         try:
-            return cls._from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = " ".join(str(error).split())
+            return cls.from_yaml(path.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise UserError(
-                f"{path} can't be understood ({reason}); replace it with the one that came with "
-                "the model"
+                f"{path} can't be understood ({one_line(error)}); replace it with the one that "
+                "came with the model"
             ) from error
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """What `to_yaml` wrote.
+
+        Raises:
+            ValueError: it can't be understood.
+        """
+        try:
+            return cls._from_dict(parse_yaml(text))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(str(error)) from error
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> Self:

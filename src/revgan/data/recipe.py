@@ -15,15 +15,18 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from revgan.data.channels import COLOURS, convert_channels
+from revgan.data.channels import converted
 from revgan.data.config import DataConfig
 from revgan.data.foreground import foreground_positions
-from revgan.data.formats import KINDS, Affine, Ground, Scan, Values
+from revgan.data.formats import KINDS, Affine, Ground, Header, Scan, Values
 from revgan.data.grids import MEASURED
 from revgan.data.intensity import Intensity, IntensityConfig, PerScan
+from revgan.data.large import Unread
 from revgan.data.missing import Missing, missing_in, with_nan
 from revgan.data.preparation import Grid
 from revgan.data.refs import ScanRef
+from revgan.data.sources import scan_of
+from revgan.data.windowed import Look, Windowed, is_large, measured
 from revgan.errors import UserError
 
 
@@ -56,13 +59,13 @@ class Prepared:
 
     Attributes:
         values: (C, *spatial), read-only, in the file's units: integers or float32, with NaN or
-            `found.nodata` where nothing was measured.
+            `found.nodata` where nothing was measured. Those of large scans are still in the file.
         found: what the file held.
         foreground: (N, D) positions to centre samples on, if the configuration asks for them.
         limits: (2, 1) or (2, C), what becomes -1 and 1 in this scan, where each has its own.
     """
 
-    values: Values
+    values: Values | Unread
     found: Found
     foreground: NDArray[np.int32] | None = None
     limits: NDArray[np.float64] | None = None
@@ -77,16 +80,20 @@ class Prepared:
         if not any(short):
             return self
         widths = [(0, 0), *((count // 2, count - count // 2) for count in short)]
-        return replace(self, values=np.pad(self.values, widths, mode="reflect"))
+        return replace(self, values=np.pad(np.asarray(self.values), widths, mode="reflect"))
 
     @property
     def missing(self) -> Missing | None:
         """Where nothing was measured; None where everything was."""
-        return missing_in(self.values, self.found.nodata) if self.found.missing else None
+        if not self.found.missing:
+            return None
+        return missing_in(np.asarray(self.values), self.found.nodata)
 
     @property
-    def measured(self) -> Values:
+    def measured(self) -> Values | Unread:
         """The values with NaN where nothing was measured."""
+        if isinstance(self.values, Unread):
+            return measured(self.values, self.found.nodata) if self.found.missing else self.values
         return with_nan(self.values, self.missing)
 
     @property
@@ -124,7 +131,13 @@ class Recipe:
         config = self.config
         grid = [config.grid.orientation, config.grid.spacing, config.resize]
         intensity = None if self.intensity is None else asdict(self.intensity)
-        return [*grid, self.channels, intensity, self.flat, config.foreground > 0]
+        return [*grid, self.channels, intensity, self.flat, self.foreground]
+
+    @property
+    def foreground(self) -> str | float | None:
+        """What foreground to look for, see `DataConfig.foreground_from`; None for none."""
+        config = self.config
+        return config.foreground_from if config.foreground else None
 
     def read(self, ref: ScanRef) -> Prepared:
         """Reads a scan and prepares it.
@@ -133,11 +146,18 @@ class Recipe:
             UserError: it can't be read, nothing in it was measured, or it is constant, which a
                 volume must not be, nor any scan that intensities are to be found for.
         """
-        scan = ref.read(self.config.spatial_dims)
-        if not KINDS[self.config.spatial_dims].photos:
-            require_contrast(scan, ref.path)
-        prepared = self.apply(scan, ref.path)
-        if prepared.found.missing == 1 and ref.plane is None:  # slices at the ends may be empty
+        with ref.open(self.config.spatial_dims) as source:
+            header = source.header
+            large = self.config.resize is None and is_large(source)
+            scan = None if large else scan_of(source)
+        if scan is None:
+            prepared = self._of_large(ref, header)
+        else:
+            if not KINDS[self.config.spatial_dims].photos:
+                require_contrast(scan, ref.path)
+            prepared = self.apply(scan, ref.path)
+        # Slices and blocks at the ends may be empty.
+        if prepared.found.missing == 1 and ref.plane is None and ref.block is None:
             raise UserError(
                 f"nothing in {ref} was measured: all of it is NaN or nodata; leave it out"
             )
@@ -149,6 +169,29 @@ class Recipe:
             raise UserError(f"in {ref}, {error}") from error
         limits = np.array([np.atleast_1d(own.low), np.atleast_1d(own.high)], np.float64)
         return replace(prepared, limits=limits)
+
+    def _of_large(self, ref: ScanRef, header: Header) -> Prepared:
+        """As `apply`, but the values stay in the file, and are looked at part by part."""
+        window = Windowed(ref, self.config.spatial_dims, self.channels, self.config.grid)
+        nodata, lattice = window.nodata(header), window.lattice(header)
+        with window.opened() as values:
+            look = Look.at(values, nodata)
+            if look.constant is not None and not KINDS[self.config.spatial_dims].photos:
+                raise _without_contrast(ref.path, look.constant)
+            foreground = None
+            if self.foreground not in (None, "mask"):
+                known = measured(values, nodata) if look.missing else values
+                foreground = self._foreground_of(known, header.dtype)
+        found = Found(
+            header.channels,
+            header.dtype,
+            lattice.shape,
+            lattice.affine,
+            nodata,
+            look.missing,
+            header.ground,
+        )
+        return Prepared(replace(values, read=window), found, foreground)
 
     def apply(self, scan: Scan, path: Path) -> Prepared:
         """Brings a scan to its domain's channels, grid and size.
@@ -162,31 +205,26 @@ class Recipe:
         if missing is not None and (moves or self.config.grid != Grid() or dtype.kind == "f"):
             scan, nodata = replace(scan, values=with_nan(scan.values, missing)), None
         if self.channels is not None:
-            scan = replace(scan, values=self._converted(scan.values, path))
+            scan = replace(scan, values=converted(scan.values, self.channels, path))
         scan = self.config.grid.bring(scan)
         values = self._resized(scan.values)
         if missing is not None:
             missing = missing_in(values, nodata)
         foreground = None
-        if self.config.foreground:
-            photo = KINDS[self.config.spatial_dims].photos and dtype in (np.uint8, np.uint16)
-            foreground = foreground_positions(
-                with_nan(values, missing), colour=photo and len(values) in (3, 4)
-            )
+        if self.foreground not in (None, "mask"):
+            foreground = self._foreground_of(with_nan(values, missing), dtype)
         share = 0.0 if missing is None else float(missing.mean())
         found = Found(channels, dtype, values.shape[1:], scan.affine, nodata, share, scan.ground)
         if values is scan.values:  # what was resized has fractions
             values = _compact(values, dtype)
         return Prepared(values, found, foreground)
 
-    def _converted(self, values: Values, path: Path) -> Values:
-        assert self.channels is not None
-        if max(len(values), self.channels) > COLOURS and len(values) != self.channels:
-            raise UserError(
-                f"{path} has {len(values)} channels, which are no colours to make "
-                f"{self.channels} of; leave out data.channels_a (or data.channels_b)"
-            )
-        return convert_channels(values, self.channels)
+    def _foreground_of(self, values: Values | Unread, dtype: np.dtype[Any]) -> NDArray[np.int32]:
+        """Positions in the foreground of values from files of a type."""
+        photo = KINDS[self.config.spatial_dims].photos and dtype in (np.uint8, np.uint16)
+        given = self.foreground
+        above = given if isinstance(given, int | float) else None
+        return foreground_positions(values, colour=photo and len(values) in (3, 4), above=above)
 
     def _resized(self, values: Values) -> Values:
         """An image (C, H, W) scaled to the configured size; without one, the scan as it is."""
@@ -224,9 +262,11 @@ def require_contrast(scan: Scan, path: Path) -> None:
     if missing is not None:
         values = values[~missing]
     if values.size and (values == values.flat[0]).all():
-        raise UserError(
-            f"{path} is {values.flat[0]:g} everywhere; remove it, or replace it with a real scan"
-        )
+        raise _without_contrast(path, values.flat[0])
+
+
+def _without_contrast(path: Path, value: float) -> UserError:
+    return UserError(f"{path} is {value:g} everywhere; remove it, or replace it with a real scan")
 
 
 def _compact(values: Values, dtype: np.dtype[Any]) -> Values:

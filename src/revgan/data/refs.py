@@ -1,15 +1,14 @@
 """References to scans, found in folders without reading them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from revgan.data.aligning import align
+from revgan.data import formats
 from revgan.data.formats import (
     KINDS,
     WHOLE,
@@ -19,24 +18,39 @@ from revgan.data.formats import (
     Place,
     Scan,
     Selection,
-    Values,
+    Window,
     gathered,
     is_scan,
-    probe,
-    read,
     scans_in,
     stem,
     suffix_of,
     suffixes,
 )
-from revgan.data.slices import Plane, Turn
+from revgan.data.slices import Plane
+from revgan.data.sources import Aligned, Kept, Part, Slice, Source, Stacked, scan_of
 from revgan.errors import UserError, notice
-
-TOGETHER = 1e-2
-"""Millimetres that affines of scans on one grid may differ by: formats round them."""
 
 NAMED = 10
 """How many of the files skipped for one reason are named."""
+
+
+class Block(NamedTuple):
+    """A part of a scan on a grid of blocks.
+
+    Attributes:
+        place: on that grid, along each axis.
+        starts: the first position along each axis.
+        stops: the end, exclusive.
+    """
+
+    place: tuple[int, ...]
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+
+    @property
+    def window(self) -> Window:
+        """The part of the scan that it is."""
+        return tuple(slice(*ends) for ends in zip(self.starts, self.stops, strict=True))
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,7 @@ class ScanRef:
         selection: which part of it to read, if it holds several scans.
         more: other files on the same grid, whose channels are appended.
         plane: which slice of a volume it is, as an image; None for the whole scan.
+        block: which part of the scan it is; None for all of it.
         label: its name, if that isn't the file's; "/" separates folders.
         root: the folder of scans that it belongs to; None for the folder that it is in.
         onto: the scan whose grid it is brought to; None keeps its own.
@@ -61,6 +76,7 @@ class ScanRef:
     selection: Selection = WHOLE
     more: tuple[Path, ...] = ()
     plane: Plane | None = None
+    block: Block | None = None
     label: str = field(default="", compare=False)
     root: Path | None = field(default=None, compare=False)
     onto: "ScanRef | None" = None
@@ -71,8 +87,10 @@ class ScanRef:
     def name(self) -> str:
         """The name that partners share: the file's name without its suffix, or `label`.
 
-        A slice's name includes its number.
+        A slice's name includes its number, and a block's its place.
         """
+        if self.block is not None:
+            return "-".join([self.whole, *(f"{number:02d}" for number in self.block.place)])
         return self.whole if self.plane is None else f"{self.whole}-{self.plane.number:03d}"
 
     @property
@@ -105,7 +123,8 @@ class ScanRef:
     def part(self) -> list[Any]:
         """Which part of its files it is, as JSON values."""
         others = [] if self.onto is None else self.onto.part
-        return [self.half, len(self.more), self.plane, *astuple(self.selection), *others]
+        own = [self.half, len(self.more), self.plane, *astuple(self.selection)]
+        return [*own, *([] if self.block is None else [self.block]), *others]
 
     def __str__(self) -> str:
         if self.half is not None:
@@ -113,116 +132,78 @@ class ScanRef:
         series = f" (series {self.selection.series})" if self.selection.series else ""
         more = f" (with {', '.join(path.name for path in self.more)})" if self.more else ""
         plane = f" ({self.plane.view} slice {self.plane.number})" if self.plane else ""
-        return f"{self.path}{series}{more}{plane}"
+        block = ""
+        if self.block is not None:
+            block = f" (block {' '.join(map(str, self.block.place))})"
+        return f"{self.path}{series}{more}{plane}{block}"
 
     def header(self, spatial_dims: int | None = None) -> Header:
-        """What its file says about it; for a half, about the whole.
+        """What is known of it before any value is read.
 
         Raises:
-            UserError: a file can't be read, or files that belong together aren't on one grid.
+            UserError: as `open`.
         """
-        if self.plane is not None:
-            return self.read().header
-        headers = [probe(path, spatial_dims, self.selection) for path in (self.path, *self.more)]
-        header = headers[0] if not self.more else joined(headers, (self.path, *self.more))
-        if self.onto is None:
-            return header
-        grid = self.onto.header(spatial_dims)
-        return replace(header, shape=grid.shape, affine=grid.affine, ground=grid.ground)
+        with self.open(spatial_dims) as source:
+            return source.header
 
     def read(self, spatial_dims: int | None = None) -> Scan:
-        """Reads the scan; a half's last axis is half as long as the file's.
+        """Reads the scan.
 
         Args:
-            spatial_dims: how many spatial axes it has; None for its format's usual number.
+            spatial_dims: how many spatial axes its file has; None for its format's usual number.
 
         Raises:
-            UserError: the file can't be read, is to be halved but has an odd width, or files that
-                belong to it aren't on its grid.
+            UserError: as `open`, or a file is damaged.
         """
-        if self.plane is not None:
-            changed = tuple(path.stat().st_mtime_ns for path in self.files)
-            return _slice(_volume(replace(self, plane=None), changed), self.plane)
-        scan = self._whole(spatial_dims)
-        if self.onto is None:
-            return scan
-        return align(scan, self.onto.header(spatial_dims), str(self), nearest=self.nearest)
+        with self.open(spatial_dims) as source:
+            return scan_of(source)
 
-    def _whole(self, spatial_dims: int | None) -> Scan:
-        """The scan on its own grid, of all its files."""
-        scan = read(self.path, spatial_dims, self.selection)
-        if self.more:
-            scans = [scan, *(read(path, spatial_dims, self.selection) for path in self.more)]
-            header = joined([each.header for each in scans], (self.path, *self.more))
-            values = [_with_nodata(each, header) for each in scans]
-            return replace(
-                scan,
-                values=np.concatenate(values),
-                dtype=header.dtype,
-                source=None,
-                names=header.names,
-                nodata=header.nodata,
-            )
-        if self.half is None:
-            return scan
-        width = scan.shape[-1]
+    @contextmanager
+    def open(self, spatial_dims: int | None = None) -> Iterator[Source]:
+        """Opens its files, to read it window by window.
+
+        Raises:
+            UserError: a file can't be read, is to be halved but has an odd width, or files that
+                belong together aren't on one grid.
+        """
+        dims = 3 if self.plane is not None else spatial_dims
+        with ExitStack() as stack:
+            paths = (self.path, *self.more)
+            files = [
+                stack.enter_context(formats.open(path, dims, self.selection)) for path in paths
+            ]
+            source: Source = Stacked(files, paths) if self.more else files[0]
+            if self.half is not None:
+                source = Part(source, self._half_of(source.header.shape))
+            if self.onto is not None:
+                grid = self.onto.header(dims)
+                source = Aligned(source, grid, str(self), nearest=self.nearest)
+            if (self.plane is not None or self.block is not None) and not source.windowed:
+                whole, changed = replace(self, plane=None, block=None), self._changed
+                source = Kept(source, lambda: _kept(whole, dims, changed))
+            if self.block is not None:
+                source = Part(source, self.block.window)
+            yield source if self.plane is None else Slice(source, self.plane)
+
+    @property
+    def _changed(self) -> tuple[int, ...]:
+        return tuple(path.stat().st_mtime_ns for path in self.files)
+
+    def _half_of(self, shape: tuple[int, ...]) -> Window:
+        *others, width = shape
         if width % 2:
             raise UserError(
                 f"{self.path} has an odd width of {width}; an image with A on the left and B on "
                 "the right must have two halves of equal width"
             )
-        left, right = scan.values[..., : width // 2], scan.values[..., width // 2 :]
-        return replace(scan, values=left if self.half == "left" else right)
+        start = 0 if self.half == "left" else width // 2
+        return (*(slice(0, side) for side in others), slice(start, start + width // 2))
 
 
 @lru_cache(maxsize=2)
-def _volume(ref: ScanRef, changed: tuple[int, ...]) -> Scan:
-    """A volume whose slices are taken one after the other."""
-    return ref.read(3)
-
-
-def _slice(scan: Scan, plane: Plane) -> Scan:
-    """A slice of a volume as an image, which has no place in space."""
-    values = Turn.of(scan.place, plane.view).slices(scan.values)[:, plane.number]
-    return replace(scan, values=np.ascontiguousarray(values), affine=None, source=None)
-
-
-def joined(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
-    """The header of several scans whose channels are stacked.
-
-    Raises:
-        UserError: they aren't on one grid.
-    """
-    first = headers[0]
-    for path, header in zip(paths[1:], headers[1:], strict=True):
-        place, other = first.affine, header.affine
-        moved = place is not None and other is not None and np.abs(place - other).max() > TOGETHER
-        if header.shape != first.shape or moved:
-            raise UserError(
-                f"{paths[0]} and {path} aren't on one grid, as channels of one scan must be; "
-                "resample one onto the other's grid"
-            )
-    dtype, nodata = np.result_type(*(header.dtype for header in headers)), first.nodata
-    if any(header.nodata != nodata for header in headers):  # NaN stands for all of them
-        dtype, nodata = np.result_type(dtype, np.float32), None
-    names = tuple(name for header in headers for name in header.names)
-    channels = sum(header.channels for header in headers)
-    return replace(
-        first,
-        channels=channels,
-        dtype=dtype,
-        source=None,
-        names=names if len(names) == channels else (),
-        nodata=nodata,
-    )
-
-
-def _with_nodata(scan: Scan, header: Header) -> Values:
-    """A scan's values in a header's type, with its nodata value."""
-    values = scan.values.astype(header.dtype, copy=False)
-    if scan.nodata is None or scan.nodata == header.nodata:
-        return values
-    return np.where(scan.values == scan.nodata, np.nan, values).astype(header.dtype)
+def _kept(ref: ScanRef, spatial_dims: int | None, changed: tuple[int, ...]) -> Scan:
+    """A scan whose parts are taken one after the other."""
+    return ref.read(spatial_dims)
 
 
 def _files(path: Path) -> list[Path]:
@@ -344,6 +325,7 @@ def _nothing_in(folder: Path, found: Listing, dims: int) -> str:
     reasons = Counter(each.reason for each in found.passed).most_common(3)
     why = "; ".join(f"{count} skipped: {reason}" for reason, count in reasons)
     held = f" ({why})" if why else ""
-    return (
-        f"{folder} holds no {many}{held}; put files there that end in {', '.join(suffixes(dims))}"
-    )
+    remedy = f"put files there that end in {', '.join(suffixes(dims))}"
+    if any(path.is_dir() for path in paths):
+        remedy = "descend, or name files by patterns, for training by data.a and data.b"
+    return f"{folder} holds no {many}{held}; {remedy}"

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from revgan.data.augmenting import augmented
 from revgan.data.config import DataConfig
 from revgan.data.domains import DataSet, Domain
 from revgan.data.recipe import Prepared
@@ -27,8 +29,10 @@ DRAWS = 8
 Corner = NDArray[np.int64]
 
 
-class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
+class TrainingSamples(Dataset[tuple[Tensor, ...]]):
     """Sample n of the sequence: a pair (C, *crop) of A and of B in [-1, 1], NaN where missing.
+
+    With `config.train_mask`, their masks follow: bool (1, *crop), where losses count.
 
     Paired, both come from the same place of aligned scans; unpaired, each from anywhere. In an
     epoch, each scan of the larger domain occurs `config.crops_per_volume` times, in a new order
@@ -43,7 +47,7 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         larger = max(len(data.a.train), len(data.b.train))
         self.epoch_length = larger * config.crops_per_volume
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, number: int) -> tuple[Tensor, ...]:
         epoch, position = divmod(number, self.epoch_length)
         place_a = self._draw(len(self.data.a.train), epoch, position, stream=0)
         stream_b = 0 if self.paired else 1
@@ -57,12 +61,18 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         for stream, keys in enumerate(groups):
             random = _random(self.seed, number, 2 + stream)
             samples |= cut({key: sources[key] for key in keys}, self.config, random)
-        return samples["a"], samples["b"]
+        names = ("a", "b", *(map(mask_of, "ab") if self.config.train_mask else ()))
+        return tuple(samples[name] for name in names)
 
     def _draw(self, count: int, epoch: int, position: int, stream: int) -> int:
         # The smaller domain goes through several orders within an epoch.
         round_, place = divmod(position, count)
         return int(_order(count, self.seed, epoch, round_, stream)[place])
+
+
+def mask_of(name: str) -> str:
+    """The name of a scan's mask in a sample."""
+    return f"mask of {name}"
 
 
 def cut(
@@ -76,26 +86,45 @@ def cut(
 
     Args:
         sources: scans on the same grid, with their domains.
-        config: the crop, the share of crops centred on the foreground, and whether to mirror.
+        config: the crop, the share of crops centred on the foreground, and how samples are changed.
         random: the random generator.
+
+    Returns:
+        (C, *crop) under the names of the sources, and with `config.train_mask` those of `mask_of`.
     """
     scans = {key: domain.prepared(ref) for key, (domain, ref) in sources.items()}
-    first = next(iter(scans.values()))
-    sizes = config.crop_sizes
-    room = np.maximum(np.array(first.shape) - sizes, 0)
+    masks = {
+        key: domain.masks.of(ref)
+        for key, (domain, ref) in sources.items()
+        if domain.masks is not None
+    }
+    first = next(iter(scans))
+    sizes, shape = config.crop_sizes, scans[first].shape
+    room = np.maximum(np.array(shape) - sizes, 0)
     if random.random() < config.foreground:
-        foreground = first.foreground
+        found = masks[first] if config.foreground_from == "mask" else scans[first]
+        foreground = found.foreground
         assert foreground is not None  # the recipe computes it then
         centre = foreground[random.integers(len(foreground))]
         corner = np.clip(centre - np.array(sizes) // 2, 0, room)
     else:
         corner = _measured_corner(scans, room, sizes, random)
     box = _box(corner, sizes)
-    crops = {key: scan.cut(box).continued(sizes) for key, scan in scans.items()}
-    cuts = {key: sources[key][0].in_unit(crop) for key, crop in crops.items()}
+    cuts = {
+        key: sources[key][0].in_unit(scan.cut(box).continued(sizes)) for key, scan in scans.items()
+    }
+    if config.train_mask:
+        inside = {mask_of(key): mask.cut(box).continued(sizes) for key, mask in masks.items()}
+        cuts |= {
+            name: torch.from_numpy(np.asarray(mask.values, bool)) for name, mask in inside.items()
+        }
     if config.flip and random.random() < 0.5:
-        return {key: crop.flip(1 + first.left_right) for key, crop in cuts.items()}
-    return cuts
+        left_right = scans[first].left_right
+        cuts = {key: crop.flip(1 + left_right) for key, crop in cuts.items()}
+    if not config.augmented:
+        return cuts
+    flat = (key for key, (domain, _) in sources.items() if domain.store.recipe.flat)
+    return augmented(cuts, config, random, frozenset([*flat, *map(mask_of, sources)]))
 
 
 def _box(corner: Corner, sizes: Sequence[int]) -> list[slice]:
@@ -115,7 +144,8 @@ def _measured_corner(
     best, most = room, -1.0
     for _ in range(DRAWS):
         corner = random.integers(room + 1)
-        missing = [scan.cut(_box(corner, sizes)).missing for scan in scans.values()]
+        gappy = [scan for scan in scans.values() if scan.found.missing]
+        missing = [scan.cut(_box(corner, sizes)).missing for scan in gappy]
         measured = min((1 - float(each.mean()) for each in missing if each is not None), default=1)
         if measured >= ENOUGH:
             return corner

@@ -22,13 +22,15 @@ Window = tuple[slice, ...]
 class ScratchArray:
     """Numbers (C, *spatial) to write and read window by window.
 
-    On the disk, the channels are last, so that a window is in few pieces, and networks take it as
-    it is. A file is mapped for the time of a reading or writing alone: what stays mapped would
-    count as the process's memory. It has no name, so that nothing is left of it after any end.
+    By default, the channels are last on the disk, so that a window is in few pieces, and networks
+    take it as it is. A file is mapped for the time of a reading or writing alone: what stays mapped
+    would count as the process's memory. It has no name, so that nothing is left of it after any
+    end.
 
     Attributes:
         shape: (C, *spatial).
         dtype: of the numbers.
+        planes: whether the channels come first, where they are read one by one.
     """
 
     def __init__(
@@ -36,29 +38,36 @@ class ScratchArray:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         memory: NDArray[Any] | IO[bytes] | None,
+        *,
+        planes: bool = False,
     ) -> None:
-        self.shape, self.dtype = shape, dtype
+        self.shape, self.dtype, self.planes = shape, dtype, planes
         self._memory = memory
 
-    def read(self, window: Window) -> NDArray[Any]:
-        """A copy (C, *window), whose channels are last in memory."""
-        return np.moveaxis(np.array(self._stored()[window]), -1, 0)
+    def read(self, window: Window, channels: slice = slice(None)) -> NDArray[Any]:
+        """A copy (C, *window), in the order of the disk; of some channels, if they are named."""
+        if self.planes:
+            return np.array(self._stored()[channels, *window])
+        return np.moveaxis(np.array(self._stored()[*window, channels]), -1, 0)
 
     def write(self, window: Window, values: NDArray[Any]) -> None:
         """Takes (C, *window)."""
-        self._stored()[window] = np.moveaxis(values, 0, -1)
+        self.whole[:, *window] = values
 
     @property
     def whole(self) -> NDArray[Any]:
         """All of it, (C, *spatial), as a view; on the disk, what is looked at counts as memory."""
-        return np.moveaxis(self._stored(), -1, 0)
+        return self._stored() if self.planes else np.moveaxis(self._stored(), -1, 0)
 
     def _stored(self) -> NDArray[Any]:
         assert self._memory is not None  # nothing is read in a rehearsal
         if isinstance(self._memory, np.ndarray):
             return self._memory
-        shape = (*self.shape[1:], self.shape[0])
-        return np.memmap(self._memory, self.dtype, "r+", shape=shape)
+        return np.memmap(self._memory, self.dtype, "r+", shape=_stored(self.shape, self.planes))
+
+
+def _stored(shape: tuple[int, ...], planes: bool) -> tuple[int, ...]:
+    return shape if planes else (*shape[1:], shape[0])
 
 
 class Scratch:
@@ -104,7 +113,9 @@ class Scratch:
                 "variable TMPDIR, or use --statistics approximate"
             )
 
-    def array(self, shape: tuple[int, ...], dtype: Any = np.float32) -> ScratchArray:
+    def array(
+        self, shape: tuple[int, ...], dtype: Any = np.float32, *, planes: bool = False
+    ) -> ScratchArray:
         """An array (C, *spatial) of zeros.
 
         Raises:
@@ -115,8 +126,8 @@ class Scratch:
         on_disk = self._bytes[False] + size > self._in_memory
         memory: NDArray[Any] | IO[bytes] | None = None
         if not self.rehearsal:
-            memory = self._file(size) if on_disk else np.zeros((*shape[1:], shape[0]), dtype)
-        array = ScratchArray(shape, dtype, memory)
+            memory = self._file(size) if on_disk else np.zeros(_stored(shape, planes), dtype)
+        array = ScratchArray(shape, dtype, memory, planes=planes)
         self._bytes[on_disk] += size
         self.peak = max(self.peak, self._bytes[True])
         file = None if isinstance(memory, np.ndarray) else memory

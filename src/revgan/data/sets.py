@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from revgan.data.blocks import Cutting, in_blocks, measured_blocks
 from revgan.data.checking import (
     FoundScans,
     common_channels,
@@ -16,7 +17,7 @@ from revgan.data.checking import (
     require_one_orientation,
 )
 from revgan.data.choosing import choose_intensity, is_photo, said
-from revgan.data.config import DataConfig
+from revgan.data.config import DataConfig, SplitName
 from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
@@ -44,6 +45,7 @@ from revgan.data.recipe import Found, Recipe
 from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
 from revgan.data.survey import Survey
+from revgan.data.training_masks import open_masks
 from revgan.directions import DOMAINS, DomainName
 from revgan.environment import cache_folder
 from revgan.errors import UserError, notice
@@ -74,10 +76,15 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     else:
         folder = open_folder(root, config.file_dims, **looking)
     folder = folder.reading(config.part("a"), config.part("b"))
-    folder = hold_out(folder, config.test_share, config.val_share)
+    if config.blocks is None:
+        folder = hold_out(folder, config.test_share, config.val_share)
     folder = _as_told(folder, config, paired=paired)
     if config.align:
         folder = _aligned(folder, config)
+    if config.blocks is not None:
+        shares: dict[SplitName, float] = {"test": config.test_share, "val": config.val_share}
+        cutting = Cutting(config.blocks, max(config.crop_sizes), config.file_dims, shares)
+        folder = in_blocks(folder, cutting, paired=paired)
     return folder if config.slices is None else sliced(folder, config.slices)
 
 
@@ -120,6 +127,10 @@ def open_data_set(
     found: FoundScans = {}
     for name, store in stores.items():
         found |= _inspect(name, store, (train, test, own_val), progress)
+    if config.blocks is not None:
+        train, test, own_val = (measured_blocks(split, found) for split in (train, test, own_val))
+        if not (train.a and train.b):
+            raise UserError(f"nothing in {folder.root} was measured: all of it is NaN or nodata")
     if config.orientation is None:
         require_one_orientation(found)
     wrong = {split: misplaced_pair(split, found, config) for split in (train, test, own_val)}
@@ -143,9 +154,13 @@ def open_data_set(
         if preparation.of(name) == TypeRange():  # from an earlier version, which omitted the type
             of_files = TypeRange(found[train.of(name)[0]].dtype.name)
             preparation = preparation.with_intensity(name, of_files)
-    val = folder.val or test
+    val = own_val if folder.val else test
+    shapes = {ref: scan.shape for ref, scan in found.items()}
     domains = {
-        name: _domain(name, store, (train, test, val), found, preparation)
+        name: replace(
+            _domain(name, store, (train, test, val), found, preparation),
+            masks=open_masks(name, train.of(name), shapes, config, room),
+        )
         for name, store in stores.items()
     }
     aligned = {split: split.aligned and wrong[split] is None for split in (test, val)}

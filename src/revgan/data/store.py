@@ -18,6 +18,7 @@ from torch import Tensor
 
 from revgan.data import cache
 from revgan.data.formats import Ground, Values
+from revgan.data.large import Unread
 from revgan.data.recipe import Found, Prepared, Recipe
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
@@ -50,13 +51,20 @@ class Store(ABC):
 
 
 class FileStore(Store):
-    """Keeps nothing."""
+    """Keeps no values; of scans that are read window by window, all else that was found."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self._large: dict[ScanRef, Prepared] = {}
 
     def inspect(self, ref: ScanRef) -> Found:
-        return self.recipe.read(ref).found
+        prepared = self.recipe.read(ref)
+        if isinstance(prepared.values, Unread):
+            self._large[ref] = prepared
+        return prepared.found
 
     def get(self, ref: ScanRef) -> Prepared:
-        return self.recipe.read(ref)
+        return self._large.get(ref) or self.recipe.read(ref)
 
 
 class DiskStore(Store):
@@ -80,10 +88,10 @@ class DiskStore(Store):
         return prepared
 
 
-def _to_arrays(prepared: Prepared) -> cache.Arrays:
+def _to_arrays(prepared: Prepared) -> dict[str, NDArray[Any] | Unread]:
     found = prepared.found
     # An empty array that records the file's channels and type.
-    arrays = {
+    arrays: dict[str, NDArray[Any] | Unread] = {
         "values": prepared.values,
         "file": np.empty((found.channels, 0), found.dtype),
         "missing": np.array([np.nan if found.nodata is None else found.nodata, found.missing]),
@@ -97,7 +105,10 @@ def _to_arrays(prepared: Prepared) -> cache.Arrays:
         crs = np.frombuffer(found.ground.crs.encode(), np.uint8)
         optional |= {"ground": found.ground.affine, "crs": crs}
     arrays |= {name: array for name, array in optional.items() if array is not None}
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {
+        name: array if isinstance(array, Unread) else np.ascontiguousarray(array)
+        for name, array in arrays.items()
+    }
 
 
 def _from_arrays(arrays: cache.Arrays) -> Prepared:

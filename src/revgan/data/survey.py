@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revgan.data.formats import Values
+from revgan.data.large import Unread, windows_of
 
 SAMPLE = 2**16
 """Values of each scan that percentiles are estimated from, drawn at random, always the same. The
@@ -85,7 +86,7 @@ class Survey:
         self.channels = channels
 
     @classmethod
-    def of(cls, arrays: Iterable[Values], scans: int = 1) -> "Survey":
+    def of(cls, arrays: Iterable[Values | Unread], scans: int = 1) -> "Survey":
         """Goes through scans once, one by one, so that a generator never holds more than one.
 
         The same scans in the same order give the same survey.
@@ -101,14 +102,17 @@ class Survey:
         draws = np.random.default_rng(0)
         of_scan = min(SAMPLE, max(FEWEST, SAMPLE_IN_ALL // max(scans, 1)))
         for array in arrays:
-            channels = channels or [Channel() for _ in array]
+            channels = channels or [Channel() for _ in range(len(array))]
             size = max(of_scan // len(array), min(FEWEST, of_scan))
-            for channel, values in zip(channels, array, strict=True):
-                measured = _measured(values)
-                if measured.size:
-                    channel.add(measured)
-                    few = measured.size <= size
-                    channel.samples.append(measured if few else draws.choice(measured, size))
+            parts = windows_of(array)
+            size = max(1, size // len(parts))
+            for part in parts:
+                for channel, values in zip(channels, array[:, *part], strict=True):
+                    measured = _measured(values)
+                    if measured.size:
+                        channel.add(measured)
+                        few = measured.size <= size
+                        channel.samples.append(measured if few else draws.choice(measured, size))
         if not any(channel.count for channel in channels):
             raise ValueError("a survey needs at least one scan with a measured value")
         return cls(channels)

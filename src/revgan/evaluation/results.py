@@ -9,8 +9,9 @@ from torch import Tensor
 
 from revgan.data.domains import Domain, as_floats
 from revgan.data.formats import Header, Scan, holds, suffix_of, writable, write
-from revgan.data.intensity import TypeRange, in_type
+from revgan.data.intensity import TypeRange
 from revgan.data.missing import settled
+from revgan.data.number_types import in_type
 from revgan.data.refs import ScanRef
 from revgan.inference.restoring import restore
 
@@ -51,6 +52,8 @@ class Results:
         known = values if gaps is None else np.where(gaps.all(dim=0), np.float32(np.nan), values)
         moved = Scan(known, self.source.affine(ref), None, like.dtype)
         restored, nodata = settled(restore(moved, like), dtype, like.nodata)
+        if like.masked and like.nodata is None:
+            nodata = None  # the file has the mask, too, and so may have that value elsewhere
         header = like if dtype is None and like.affine is not None else like.of(restored)
         self.files[number].parent.mkdir(parents=True, exist_ok=True)
         write(self.files[number], restored, replace(header, nodata=nodata))

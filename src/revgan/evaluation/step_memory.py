@@ -1,5 +1,7 @@
 """Measures the memory of a run's training step in two modes, for its report."""
 
+from dataclasses import replace
+
 import torch
 from accelerate import Accelerator
 
@@ -25,6 +27,9 @@ def compare_memory(
     comparable = "reversible" in config.memory_modes and config.generator.core != "ode"
     if device.type not in ("cpu", "cuda") or not comparable:
         return None
+    # Another network's memory isn't what is compared, and its class needs trust.
+    own = replace(config.losses, feature_weight=0.0, feature_network=None, feature_class=None)
+    config = replace(config, losses=own)
     spatial_dims, crop = config.data.spatial_dims, config.data.crop
     workload = Workload(config, crop, spatial_dims, data.channels, device.type)
     naive = workload.with_generator(memory="naive", stored_blocks=0, slabs=0)
@@ -32,7 +37,7 @@ def compare_memory(
     budget = free_budget(device)
     if predict_training(reversible).total > budget:
         return None
-    empty = workload.images(config.training.batch_size)
+    empty = workload.images(config.training.samples)
     batch = Batch(*(torch.rand_like(images, device=device) * 2 - 1 for images in empty))
 
     def peak(workload: Workload) -> int:
@@ -43,7 +48,7 @@ def compare_memory(
     naive_fits = predict_training(naive).total <= budget
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    sides = [config.training.batch_size, *workload.sizes]
+    sides = [config.training.samples, *workload.sizes]
     size = f"{' x '.join(map(str, sides))} {KINDS[spatial_dims].elements}"
     return MemoryComparison(
         naive=peak(naive) if naive_fits else None,

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from revgan.data.scratch import Scratch, Window
+from revgan.data.tiling import positions, tiles, whole
 from revgan.directions import Direction
-from revgan.inference.fields import Field, Local, Pointwise, Stored, positions, tiles, whole
+from revgan.inference.fields import Field, Local, Pointwise, Stored
 from revgan.inference.windows import Progress, reach
 from revgan.networks import ResnetGenerator, ResnetPair, RevGenerator, TwoWayGenerator
 from revgan.networks.axes import PerAxis
@@ -62,8 +63,7 @@ class ExactTranslation:
         self._region, self._scratch = region, scratch
         self._numbers = generator.config.width * window ** len(source.sizes)
         self._in_one_go = _sees_little(generator, window)
-        weight = next(generator.parameters())
-        self._device, self._dtype = weight.device, computed_in(generator)
+        self._device, self._dtype = generator.device, computed_in(generator)
         rehearsal = self._tiling(scratch.like(rehearsal=True))
         self._run(rehearsal, lambda window, x: None)
         self._work = rehearsal.done
@@ -263,7 +263,7 @@ class Fields:
 
 def computed_in(generator: TwoWayGenerator) -> torch.dtype:
     """The type of the numbers that a generator computes with, but 32 bits at least."""
-    return torch.promote_types(next(generator.parameters()).dtype, torch.float32)
+    return torch.promote_types(generator.dtype, torch.float32)
 
 
 _POINTWISE = (nn.ReLU, nn.Tanh, nn.Dropout, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -309,11 +309,10 @@ def _of_neighbourhoods(generator: TwoWayGenerator, direction: Direction, x: Fiel
     dims, radius = len(x.sizes), reach(config)
     cells = config.size_multiples(dims)
     assert radius is not None
-    channels = generator.out_channels if direction == "AtoB" else generator.in_channels
-    dtype = next(generator.parameters()).dtype
+    channels = generator.channels(direction)[1]
 
     def run(x: Tensor) -> Tensor:
-        return generator(x.to(dtype), direction)
+        return generator(x.to(generator.dtype), direction)
 
     translation = Local(
         run,

@@ -20,7 +20,8 @@ from revgan.data.formats import (
     suffixes,
     writable,
 )
-from revgan.data.refs import ScanRef, given_scans
+from revgan.data.patterns import domain_scans, wildcards
+from revgan.data.refs import ScanRef, Scans, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
 from revgan.inference.batches import Outcome, translate_all
@@ -51,6 +52,7 @@ class Wishes:
         part: which of a folder's files to translate.
         dtype: of the values to write; None for that of `Translator.output_type`.
         resize: pixels that the shorter side of images is scaled to first; None leaves them.
+        stack: further files, folders or patterns, whose channels follow those of the source.
     """
 
     direction: Direction
@@ -63,6 +65,7 @@ class Wishes:
     part: Share = ALL
     dtype: str | None = None
     resize: int | None = None
+    stack: tuple[str, ...] = ()
 
 
 def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, console: Console) -> int:
@@ -70,7 +73,8 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
 
     Args:
         run: a run folder or a model folder.
-        source: an image or volume, whichever the model translates, or a folder of them.
+        source: an image or volume, whichever the model translates, a folder of them, or a pattern
+            of their paths.
         target: a file or folder for a file, a folder for a folder. In a folder, files keep their
             names; JPEGs become PNGs if the translation has an alpha channel. Folders are made as
             needed.
@@ -83,8 +87,6 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     Raises:
         UserError: the model, a file or the target is not usable; all other files are written.
     """
-    if not source.exists():
-        raise UserError(f"{source} does not exist; give a file or a folder")
     device = None if wishes.device == "auto" else wishes.device
     translator = Translator.from_pretrained(run, device)
     directions = translator.generator.directions
@@ -96,7 +98,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     dims = translator.file_dims
     if wishes.resize is not None and not KINDS[dims].halved:
         raise UserError(f"--resize is for images, and {run} translates volumes; leave it out")
-    found = given_scans(source, dims, recursive=wishes.recursive, selection=wishes.selection)
+    found = _found(source, dims, wishes)
     found.tell()
     one = len(found.refs) == 1 and found.refs[0].path == source  # not the only one in a folder
     into_folder = wishes.into_folder or not one or (target.is_dir() and not is_scan(target))
@@ -105,7 +107,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     if into_folder:
         outputs = _outputs(found.refs, target, _least(translator, wishes, dims), console)
     for ref, output in zip(found.refs, outputs, strict=True):
-        if output.resolve() == ref.path.resolve():
+        if output.resolve() in [path.resolve() for path in (ref.path, *ref.more)]:
             raise UserError(f"{ref} is both input and output; name another output")
     translator.windows = wishes.windows(translator)
     dtype = _common_type(translator, found.refs, wishes)
@@ -114,14 +116,24 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     left = [pair for pair in mine if not (wishes.skip_existing and pair[1].exists())]
     _make_folders([output for _, output in left])
     jobs = [
-        file_job(
-            translator, ref.path, output, wishes.direction, dtype, ref.selection, wishes.resize
-        )
+        file_job(translator, ref, output, wishes.direction, dtype, wishes.resize)
         for ref, output in left
     ]
     outcome = translate_all(jobs, wishes.direction, console)
     _tell(translator, outcome, pairs, mine, left, wishes, console)
     return len(outcome.written)
+
+
+def _found(source: Path, dims: int, wishes: Wishes) -> Scans:
+    """The scans to translate: of a path, or matched by what wildcards stand for."""
+    paths = [str(source), *wishes.stack]
+    for path in paths:
+        if not Path(path).exists() and not wildcards(path):
+            raise UserError(f"{path} does not exist; give a file or a folder")
+    looking: dict[str, Any] = {"recursive": wishes.recursive, "selection": wishes.selection}
+    if source.exists() and not wishes.stack:
+        return given_scans(source, dims, **looking)
+    return domain_scans(Path(), paths, dims, **looking)[1]
 
 
 def _common_type(
@@ -223,7 +235,11 @@ def _outputs(
     That is the case for an alpha channel in a JPEG, and for seven channels in any photo. Formats
     that can only be read are replaced by others, too.
     """
-    outputs = [writable(folder / ref.file_name) for ref in sources]
+    named = [folder / ref.file_name for ref in sources]
+    outputs = [writable(path) for path in named]
+    changed = {(suffix_of(a), suffix_of(b)) for a, b in zip(named, outputs, strict=True) if a != b}
+    for suffix, instead in sorted(changed):
+        console.print(f"{suffix} can only be read: writing {instead} instead")
     unfit = [path for path in outputs if not holds(path, least)]
     if unfit:
         fitting = (suffix for suffix in INSTEAD[len(least.shape)] if holds(f"x{suffix}", least))

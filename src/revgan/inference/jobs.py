@@ -16,16 +16,19 @@ from torch import Tensor
 from revgan.data import formats
 from revgan.data.channels import COLOURS
 from revgan.data.config import scaled_sizes
-from revgan.data.formats import KINDS, WHOLE, Header, Scan, Selection, Values, Window
-from revgan.data.formats.files import OpenScan
-from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
+from revgan.data.formats import KINDS, Header, Scan, Values, Window
+from revgan.data.intensity import IntensityMapping, PerScan, TypeRange
+from revgan.data.large import Unread
 from revgan.data.missing import mark, missing_in, nodata_for, with_nan
+from revgan.data.number_types import in_type
+from revgan.data.placing import Lattice, Move, Read
+from revgan.data.refs import ScanRef
 from revgan.data.scratch import Scratch
+from revgan.data.sources import Source, scan_of
+from revgan.data.tiling import tiles, whole
 from revgan.directions import Direction
 from revgan.errors import UserError
-from revgan.inference.fields import tiles, whole
 from revgan.inference.parts import padding_for, translate_parts
-from revgan.inference.placing import Lattice, Move, Read
 from revgan.inference.windows import Progress
 
 if TYPE_CHECKING:
@@ -49,12 +52,12 @@ class FileJob:
 
     Args:
         translator: translates.
-        source: the file.
+        source: the file, or several whose channels are stacked; of what it leaves open, that part
+            is meant that training read.
         target: the other one; its suffix tells the format.
         direction: "AtoB" or "BtoA".
         dtype: of the values to write. By default photos keep their depth, and others have the type
             of their domain's training files or, where that isn't known, of `fitting_type`.
-        selection: which part of the source is meant; what it leaves open is as in training.
         resize: pixels that the shorter side of an image is scaled to first; None leaves it.
 
     Attributes:
@@ -69,15 +72,14 @@ class FileJob:
     def __init__(
         self,
         translator: Translator,
-        source: Path,
+        source: ScanRef,
         target: Path,
         direction: Direction,
         dtype: np.dtype[Any] | None = None,
-        selection: Selection = WHOLE,
         resize: int | None = None,
     ) -> None:
         self._translator, self._direction, self._dtype = translator, direction, dtype
-        self._selection, self._resize = selection, resize
+        self._resize = resize
         self.source, self.target = source, target
         self.in_parts = False
         self._files = ExitStack()
@@ -88,13 +90,8 @@ class FileJob:
         translator = self._translator
         generator, grid = translator.generator, translator.grid
         with ExitStack() as stack:
-            file = stack.enter_context(
-                formats.open(
-                    self.source,
-                    generator.spatial_dims,
-                    translator.part(self.source, self._direction, self._selection),
-                )
-            )
+            ref = translator.as_trained(self.source, self._direction)
+            file = stack.enter_context(ref.open(generator.spatial_dims))
             self._check(file.header)
             self._lattice = Lattice.of(file.header, grid)
             padding = padding_for(generator.config, self._lattice.shape)
@@ -106,7 +103,7 @@ class FileJob:
             if self.in_parts and self._result.shape == file.header.shape:
                 self._file, self._files = file, stack.pop_all()
             else:
-                self._scan = file.scan()
+                self._scan = scan_of(file)
 
     def translate(self, progress: Progress | None = None, say: Say = lambda sentence: None) -> None:
         """Translates what was read; what one pass is too small for, from file to file.
@@ -199,8 +196,8 @@ class FileJob:
                 values = read(window)
                 return with_nan(values, missing_in(values, source.nodata))
 
-            pieces = tiles(whole(own.shape), translator.windows.size)
-            mapping = self._mapping(known(piece) for piece in pieces)
+            everything = Unread(known, (source.channels, *own.shape), np.dtype(np.float32))
+            mapping = self._mapping([everything])
 
             def unit(window: Window) -> Tensor:
                 values = there.read(known if there.interpolates else read, window)
@@ -208,7 +205,7 @@ class FileJob:
                     translator.to_unit(values, source.nodata, mapping, direction)
                 )
 
-            may_lack = source.nodata is not None or source.dtype.kind == "f" or self._file.masked
+            may_lack = source.nodata is not None or source.dtype.kind == "f" or source.masked
 
             def write(values: Values, window: Window) -> None:
                 nowhere = None
@@ -239,11 +236,11 @@ class FileJob:
                 for window in tiles(whole(own.shape), translator.windows.size):
                     write(back.read(moved.read, window), window)
 
-    def _mapping(self, parts: Iterable[Values]) -> IntensityMapping:
+    def _mapping(self, values: Iterable[Values | Unread]) -> IntensityMapping:
         """How the source's values become the networks'; some models look at them for it."""
         header = self._scan.header if self._scan is not None else self._file.header
         mapping = self._translator.input_mapping(self._direction, header.dtype)
-        return mapping.of_scan(parts) if isinstance(mapping, PerScan) else mapping
+        return mapping.of_scan(values) if isinstance(mapping, PerScan) else mapping
 
     def _marked(self, values: Values, nowhere: np.ndarray[Any, Any] | None) -> Values:
         """Values in the result's type, where something was measured, and its nodata elsewhere."""
@@ -304,7 +301,7 @@ def _scaled(header: Header, shape: tuple[int, ...]) -> Header:
     )
 
 
-def _windowed(file: OpenScan, scratch: Scratch) -> Read:
+def _windowed(file: Source, scratch: Scratch) -> Read:
     """Reads windows of a file; all of it once, if its format can't do better."""
     if file.windowed:
         return file.read

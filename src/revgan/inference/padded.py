@@ -44,8 +44,7 @@ def translate_padded(
         can_mirror = all(max(pad) < size for pad, size in zip(padding, sizes, strict=True))
         amounts = [amount for both in reversed(padding) for amount in both]
         batch = F.pad(batch, amounts, mode="reflect" if can_mirror else "replicate")
-    weight = next(generator.parameters())
-    translated: Tensor = generator(batch.to(weight.device, weight.dtype), direction)
+    translated: Tensor = generator(batch.to(generator.device, generator.dtype), direction)
     inside = (slice(start, start + size) for size, (start, _) in zip(sizes, padding, strict=True))
     return translated[(slice(None), slice(None), *inside)]
 
@@ -58,8 +57,8 @@ def _in_parts(
     progress: Progress | None,
 ) -> Tensor:
     """As `translate_padded`, but of one sample, and always in parts."""
-    channels = generator.out_channels if direction == "AtoB" else generator.in_channels
-    result = x.new_empty(channels, *x.shape[1:], dtype=computed_in(generator))
+    shape = generator.channels(direction)[1], *x.shape[1:]
+    result = x.new_empty(shape, dtype=computed_in(generator))
 
     def read(window: Window) -> Tensor:
         return x[(slice(None), *window)]

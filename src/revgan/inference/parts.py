@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from revgan.data.scratch import Scratch, Window
+from revgan.data.tiling import whole
 from revgan.directions import Direction
 from revgan.inference.exact import Evaluation, ExactTranslation, Fields, computed_in
-from revgan.inference.fields import Field, Given, Held, Pointwise, whole
+from revgan.inference.exported import ExportedGenerator
+from revgan.inference.fields import Field, Given, Held, Pointwise
 from revgan.inference.windows import Progress, Windows, translate_windows, window_axes
 from revgan.memory import format_bytes
 from revgan.networks import GeneratorConfig, TwoWayGenerator
@@ -24,7 +26,12 @@ def is_exact(generator: TwoWayGenerator, windows: Windows) -> bool:
 
     An adaptive solver of a continuous core looks at everything before each of its steps.
     """
-    return windows.statistics == "exact" and generator.config.core != "ode"
+    return windows.statistics == "exact" and _has_layers(generator)
+
+
+def _has_layers(generator: TwoWayGenerator) -> bool:
+    """Whether it can be run layer by layer."""
+    return generator.config.core != "ode" and not isinstance(generator, ExportedGenerator)
 
 
 def describe(generator: TwoWayGenerator, windows: Windows) -> str:
@@ -35,8 +42,9 @@ def describe(generator: TwoWayGenerator, windows: Windows) -> str:
     config = generator.config
     if config.norm != "instance":
         return windows_of
-    if config.core == "ode":
-        return f"{windows_of}, each normalised by itself, as a core ode can't be cut exactly"
+    if not _has_layers(generator):
+        what = "a core ode" if config.core == "ode" else "an exported model"
+        return f"{windows_of}, each normalised by itself, as {what} can't be cut exactly"
     return f"{windows_of}, with approximate statistics, pooled over windows"
 
 
@@ -79,10 +87,8 @@ def translate_parts(
         UserError: the disk hasn't room enough for the scratch files.
     """
     padding = padding_for(generator.config, sizes)
-    inputs, outputs = generator.in_channels, generator.out_channels
-    if direction == "BtoA":
-        inputs, outputs = outputs, inputs
-    source = Given(read, inputs, sizes, padding, next(generator.parameters()).device)
+    inputs, outputs = generator.channels(direction)
+    source = Given(read, inputs, sizes, padding, generator.device)
     region = tuple(
         slice(before, before + size) for size, (before, _) in zip(sizes, padding, strict=True)
     )
@@ -102,7 +108,7 @@ def translate_parts(
         return
     config = generator.config
     translate = _forward(generator, direction)
-    if config.norm == "instance" and config.core != "ode":
+    if config.norm == "instance" and _has_layers(generator):
         translate = _with_pooled_statistics(generator, direction, source, windows, progress)
     dtype = computed_in(generator)
     translate_windows(
@@ -111,7 +117,7 @@ def translate_parts(
 
 
 def _forward(generator: TwoWayGenerator, direction: Direction) -> Callable[[Tensor], Tensor]:
-    dtype = next(generator.parameters()).dtype
+    dtype = generator.dtype
 
     def translate(x: Tensor) -> Tensor:
         return generator(x.to(dtype), direction)

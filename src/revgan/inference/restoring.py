@@ -5,9 +5,7 @@ from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from revgan.data.formats import Header, Scan, Values
 from revgan.data.grids import resample
-
-SAME_PLACE = 1e-3
-"""Voxels aren't resampled if they are within this share of a voxel of where they should be."""
+from revgan.data.placing import SAME_PLACE
 
 
 def restore(moved: Scan, original: Header) -> Values:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from revgan.data import formats
 from revgan.data.formats import Scan
 from revgan.data.slices import Turn
+from revgan.data.sources import scan_of
 from revgan.errors import UserError
 from revgan.inference.jobs import FileJob, Say
 from revgan.inference.windows import Progress
@@ -26,9 +26,9 @@ class SlicesJob(FileJob):
         """Reads the volume, and checks that its slices suit the model."""
         if self._resize is not None:
             raise UserError("--resize is for images, and the model translates volumes; omit it")
-        with formats.open(self.source, 3, self._selection) as file:
-            self._check(file.header)
-            self._scan = file.scan()
+        with self.source.open(3) as source:
+            self._check(source.header)
+            self._scan = scan_of(source)
 
     def translate(self, progress: Progress | None = None, say: Say = lambda sentence: None) -> None:
         """Translates what was read.

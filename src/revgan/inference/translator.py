@@ -1,5 +1,6 @@
 """Translating with a trained model: tensors, arrays and files of any size."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.data.channels import convert_channels
-from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, probe, understood
-from revgan.data.intensity import IntensityMapping, PerScan, TypeRange, in_type
+from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, understood
+from revgan.data.intensity import IntensityMapping, PerScan, TypeRange
 from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
+from revgan.data.number_types import in_type
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
-from revgan.directions import Direction, ends
+from revgan.data.refs import ScanRef
+from revgan.directions import DOMAINS, Direction, ends
 from revgan.errors import UserError
+from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
@@ -57,7 +61,7 @@ class Translator:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
-        self.device = next(generator.parameters()).device
+        self.device = generator.device
 
     @classmethod
     def from_pretrained(
@@ -70,18 +74,48 @@ class Translator:
 
         Args:
             folder: a model folder, which has model.safetensors, config.yaml and intensity.yaml; a
-                run folder, whose model/ is taken; a run's checkpoints/step-N; or the name of a
-                model that comes with the package, unless there is a folder of this name.
+                run folder, whose model/ is taken; a run's checkpoints/step-N; what `revgan export`
+                made, an ONNX file or a folder with AtoB.onnx and BtoA.onnx, which onnxruntime runs;
+                or the name of a model that comes with the package, unless there is a folder of this
+                name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
         Raises:
             UserError: there is no model, or it can't be loaded.
         """
+        if is_exported(Path(folder)):
+            on = None if device is None else str(device)
+            return cls(*load_exported(Path(folder), on), windows)
         stored = StoredModel.find(folder)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(stored.load().to(device), Preparation.read(stored.folder), windows)
+
+    def __repr__(self) -> str:
+        generator = self.generator
+        domains = ", ".join(
+            f"{name.upper()} with {count} {'channel' if count == 1 else 'channels'}"
+            f"{'' if self.preparation is None else f' of {_in_words(self.preparation.of(name))}'}"
+            for name, count in zip(
+                DOMAINS, (generator.in_channels, generator.out_channels), strict=True
+            )
+        )
+        return (
+            f"Translator({KINDS[generator.spatial_dims].many}, {' and '.join(generator.directions)}"
+            f", {domains}, {type(generator).__name__}({generator.config.summary}), "
+            f"device={str(self.device)!r}, windows={self.windows})"
+        )
+
+    @overload
+    def __call__(
+        self, image: Sequence[Any], direction: Direction = "AtoB", progress: Progress | None = None
+    ) -> list[Any]: ...
+
+    @overload
+    def __call__(
+        self, image: str | Path, direction: Direction = "AtoB", progress: Progress | None = None
+    ) -> NDArray[Any]: ...
 
     @overload
     def __call__(
@@ -95,11 +129,11 @@ class Translator:
 
     def __call__(
         self,
-        image: Tensor | NDArray[Any],
+        image: Tensor | NDArray[Any] | str | Path | Sequence[Any],
         direction: Direction = "AtoB",
         progress: Progress | None = None,
-    ) -> Tensor | NDArray[Any]:
-        """Translates one image or volume; size and kind stay the same.
+    ) -> Tensor | NDArray[Any] | list[Any]:
+        """Translates an image or volume, or several; size and kind stay the same.
 
         Args:
             image: a tensor (C, *spatial) or a batch (B, C, *spatial) in [-1, 1]. For a model of
@@ -107,32 +141,44 @@ class Translator:
                 as an array or anything NumPy takes for one, such as a PIL image; of photos, whose
                 type's range counts, in any type of integers, and other channels than the model's
                 are converted. For a model of volumes also an array (X, Y, Z) or (C, X, Y, Z) in the
-                units of the training volumes' files, at their orientation and spacing.
+                units of the training volumes' files, at their orientation and spacing. Of arrays,
+                also a batch of equal ones, along a further first axis. Or the path of a file. Or a
+                list or tuple of any of these.
             direction: "AtoB" or "BtoA".
             progress: called after each window, if there are several.
 
         Returns:
             A tensor for a tensor, of float64 for one of float64 and else of float32; pixels
             (H, W, C) for pixels, an array (C, X, Y, Z) for a volume, in the units of the other
-            domain's files: of photos integers, in the type of what was given, else fractions.
+            domain's files: of photos integers, in the type of what was given, else fractions. Of a
+            file, what `translate_file` writes, as such an array. A list for a list.
 
         Raises:
             ValueError: the direction, shape or type isn't one of these.
-            UserError: the translated pixels or values are NaN or infinite.
+            UserError: a file can't be read or doesn't suit the model; the translated pixels or
+                values are NaN or infinite.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction, progress)
+        if isinstance(image, list | tuple):
+            return [self(each, direction, progress) for each in image]
         if self.preparation is None:
             raise UnpreparedError
-        array = np.asarray(image)
         dims = self.generator.spatial_dims
         axis = CHANNEL_AXIS[dims]
+        if isinstance(image, str | Path):
+            translated = self._translate_path(Path(image), direction, progress)
+            return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
+        array = np.asarray(image)
+        if array.ndim == dims + 2:
+            return np.stack([self(each, direction, progress) for each in array])
         if array.ndim == dims:
             array = np.expand_dims(array, axis)
         if array.ndim != dims + 1:
             names = "H, W" if axis else "X, Y, Z"
             raise ValueError(
-                f"{KINDS[dims].article} has shape ({names}) or one with channels, not {array.shape}"
+                f"{KINDS[dims].article} has shape ({names}), one with channels or a batch of such, "
+                f"not {array.shape}"
             )
         values = np.moveaxis(array, axis, 0)
         translated = self._translate_values(values, array.dtype, None, direction, progress, None)
@@ -140,11 +186,21 @@ class Translator:
             translated = in_type(translated, self.output_type(direction, array.dtype))
         return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
 
+    def _translate_path(
+        self, path: Path, direction: Direction, progress: Progress | None
+    ) -> Values:
+        """A file's translation (C, *spatial), as `translate_file` writes it."""
+        if self.file_dims != self.generator.spatial_dims:
+            raise ValueError(
+                "this model translates volumes slice by slice, and only from file to file: call "
+                "translate_file"
+            )
+        scan = self.as_trained(ScanRef(path), direction).read(self.file_dims)
+        return self.translate_scan(scan, direction, progress)
+
     def channels(self, direction: Direction) -> tuple[int, int]:
         """The channels of inputs and of translations in a direction."""
-        of = {"a": self.generator.in_channels, "b": self.generator.out_channels}
-        before, after = ends(direction)
-        return of[before], of[after]
+        return self.generator.channels(direction)
 
     def _translate_tensor(
         self, image: Tensor, direction: Direction, progress: Progress | None
@@ -202,7 +258,10 @@ class Translator:
         if not isinstance(before, TypeRange):
             return before
         if dtype.kind not in "bui":
-            raise ValueError(f"an image for this model is of a type of integers, not {dtype}")
+            raise ValueError(
+                "an image for this model is of a type of integers, such as uint8 from 0 to 255, "
+                f"not {dtype}; scale fractions to integers, or give a tensor from -1 to 1"
+            )
         return TypeRange(dtype.name)
 
     def to_unit(
@@ -325,38 +384,38 @@ class Translator:
         before, after = self.intensities(direction)
         return after.output_type(source if isinstance(before, TypeRange) else None)
 
-    def part(self, path: Path, direction: Direction, selection: Selection) -> Selection:
-        """Which part of a file is translated: as told, else as the training read its files.
+    def as_trained(self, ref: ScanRef, direction: Direction) -> ScanRef:
+        """A scan, of whose files what training read is read, but for what the user says.
 
         What training read is no wish where a file's format doesn't have it; nor are the channels
         where a file has only as many as the model takes.
 
         Args:
-            path: the file.
+            ref: the scan; its selection is what the user says.
             direction: "AtoB" or "BtoA".
-            selection: what the user says.
 
         Raises:
-            UserError: the file is missing, damaged or of another kind.
+            UserError: a file is missing, damaged or of another kind.
         """
+        selection = ref.selection
         part = WHOLE if self.preparation is None else self.preparation.part(ends(direction)[0])
         if not part.given:
-            return selection
+            return ref
         dims = self.generator.spatial_dims
-        known = understood(path, dims) - set(selection.given)
+        known = understood(ref.path, dims) - set(selection.given)
         if {"level", "pixel_size"} & set(selection.given):
             known -= {"level", "pixel_size"}
         idle = {name for name in part.given if name not in known} | {"channels"}
-        found = selection.over(replace(part, **dict.fromkeys(idle)))
+        found = replace(ref, selection=selection.over(replace(part, **dict.fromkeys(idle))))
         if part.channels is None or "channels" not in known:
             return found
-        if probe(path, dims, found).channels == self.channels(direction)[0]:
+        if found.header(dims).channels == self.channels(direction)[0]:
             return found
-        return replace(found, channels=part.channels)
+        return replace(found, selection=replace(found.selection, channels=part.channels))
 
     def translate_file(
         self,
-        source: Path,
+        source: Path | Sequence[Path],
         target: Path,
         direction: Direction,
         progress: Progress | None = None,
@@ -367,7 +426,8 @@ class Translator:
         For the type of its values see `FileJob`.
 
         Args:
-            source: a file, or a folder that is a scan.
+            source: a file, or a folder that is a scan; or several on one grid, whose channels are
+                stacked.
             target: likewise.
             direction: "AtoB" or "BtoA".
             progress: called after each window, if there are several.
@@ -377,7 +437,9 @@ class Translator:
             UserError: the source can't be read or doesn't suit the model, or the target's format
                 can't hold the result.
         """
-        job = file_job(self, source, target, direction, selection=selection)
+        first, *more = [source] if isinstance(source, Path) else source
+        ref = ScanRef(first, selection=selection, more=tuple(more))
+        job = file_job(self, ref, target, direction)
         job.read()
         job.translate(progress)
         job.write()
@@ -390,3 +452,12 @@ def _require_numbers(translated: Tensor) -> None:
             "the model produces NaN or infinite values, as its training failed; use an earlier "
             "model, such as the run's best/, or train again with a lower optimizer.lr"
         )
+
+
+def _in_words(mapping: IntensityMapping) -> str:
+    """The values of a domain, in a few words."""
+    if isinstance(mapping, TypeRange):
+        return mapping.dtype or "uint8 or uint16"
+    if isinstance(mapping, PerScan):
+        return f"{mapping.config.method} {mapping.config.limits}"
+    return f"{mapping.low} to {mapping.high}"

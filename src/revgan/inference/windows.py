@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from revgan.data.scratch import Scratch, ScratchArray, Window
-from revgan.inference.fields import Field, tiles
+from revgan.data.tiling import tiles
+from revgan.inference.fields import Field
 from revgan.networks import GeneratorConfig
 from revgan.networks.axes import largest
 

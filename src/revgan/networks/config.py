@@ -312,6 +312,8 @@ class DiscriminatorConfig:
         downsamplings: how many of its convolutions of stride 2 halve an axis, the last ones; the
             others have stride 1 and kernels of 3 along it. One number, or one per axis, such as
             [3, 3, 1]; null: all of them, but no more than fit the shorter axes of `data.crop`.
+        spectral_norm: divide the convolutions' weights by their largest singular value, so that no
+            layer amplifies more than once (Miyato et al., 2018).
     """
 
     form: DiscriminatorForm = "patch70"
@@ -319,6 +321,7 @@ class DiscriminatorConfig:
     norm: Norm = "instance"
     init: Init = "normal"
     downsamplings: PerAxis | None = None
+    spectral_norm: bool = False
 
     @property
     def levels(self) -> int:

@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Literal, Self
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrally
 
 from revgan.networks.axes import FACTOR, PerAxis, strides
 from revgan.networks.config import DiscriminatorConfig, DiscriminatorForm, Init, Norm
@@ -19,7 +20,7 @@ class PatchDiscriminator(nn.Module):
     Args:
         spatial_dims: 2 for images, 3 for volumes.
         in_channels: channels of the judged image.
-        width, form, norm, init, downsamplings: see `DiscriminatorConfig`.
+        width, form, norm, init, downsamplings, spectral_norm: see `DiscriminatorConfig`.
 
     Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `config.min_sizes` up.
 
@@ -40,8 +41,9 @@ class PatchDiscriminator(nn.Module):
         norm: Norm = "instance",
         init: Init = "normal",
         downsamplings: PerAxis | None = None,
+        spectral_norm: bool = False,
     ) -> None:
-        config = DiscriminatorConfig(form, width, norm, init, downsamplings)
+        config = DiscriminatorConfig(form, width, norm, init, downsamplings, spectral_norm)
         self._build(config, spatial_dims, in_channels)
 
     @classmethod
@@ -73,6 +75,10 @@ class PatchDiscriminator(nn.Module):
         layers.append(conv(spatial_dims, channels[-1], 1, 1 if config.form == "paper" else 4, 1))
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)
+        if config.spectral_norm:
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv2d | nn.Conv3d):
+                    normalise_spectrally(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logit of "real" per patch."""

@@ -9,7 +9,7 @@ import logging
 import math
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from revgan.errors import UserError, check_numbers, one_line
 from revgan.networks.config import LARGEST_KERNEL, LARGEST_WIDTH
+from revgan.networks.graphs import open_session
 from revgan.networks.stored import require_shapes
 from revgan.plain_yaml import read_yaml
 
@@ -165,41 +166,7 @@ def _load_unet(path: Path, device: torch.device) -> ForeignNetwork:
 
 
 def _load_onnx(path: Path, device: torch.device) -> ForeignNetwork:
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise UserError(
-            f"{path} needs the packages onnx and onnxruntime; install them with pip install "
-            "'revgan[export]'"
-        ) from error
-    for message in _messages(onnx.load(path, load_external_data=False)):
-        if isinstance(message, onnx.TensorProto):
-            _require_beside(path, message)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # failures are raised too
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return ForeignNetwork(_OnnxNetwork(session), differentiable=False)
-
-
-def _messages(message: Any) -> Iterator[Any]:
-    """A message of Protobuf, and all that are in it."""
-    yield message
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for part in [value] if hasattr(value, "ListFields") else value:
-                yield from _messages(part)
-
-
-def _require_beside(path: Path, tensor: Any) -> None:
-    """Refuses weights in files outside an ONNX file's folder, which may be any of the user's."""
-    for entry in tensor.external_data:
-        beside = path.parent / entry.value
-        if entry.key == "location" and (beside.name != entry.value or beside.is_symlink()):
-            raise UserError(
-                f"{path} takes weights from {entry.value}, which isn't a file in its folder; save "
-                "it with its weights inside"
-            )
+    return ForeignNetwork(_OnnxNetwork(open_session(path)), differentiable=False)
 
 
 class _OnnxNetwork(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from revgan.directions import DIRECTIONS, Direction
+from revgan.directions import DIRECTIONS, Direction, ends
 from revgan.networks.axes import in_words
 from revgan.networks.config import GeneratorConfig, Memory, MemoryChoice, Model
 from revgan.networks.core import ode_core, residual_functions, reversible_core
@@ -129,6 +129,22 @@ class TwoWayGenerator(Generator):
     directions: tuple[Direction, ...] = DIRECTIONS
     """The directions that it translates once trained."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its weights, and of its inputs."""
+        return next(self.parameters()).dtype
+
+    def channels(self, direction: Direction) -> tuple[int, int]:
+        """The channels of inputs and of translations in a direction."""
+        of = {"a": self.in_channels, "b": self.out_channels}
+        before, after = ends(direction)
+        return of[before], of[after]
+
     @abstractmethod
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x.
@@ -141,8 +157,7 @@ class TwoWayGenerator(Generator):
         if direction not in self.directions:
             known = " or ".join(self.directions)
             raise ValueError(f"direction must be {known}, not {direction!r}")
-        channels = self.in_channels if direction == "AtoB" else self.out_channels
-        self._check_shape(x, channels, direction)
+        self._check_shape(x, self.channels(direction)[0], direction)
 
 
 class RevGenerator(TwoWayGenerator):

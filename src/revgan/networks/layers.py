@@ -178,6 +178,8 @@ class InstanceNorm(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if exporting():  # as one operator, for any size of batch
+            return F.instance_norm(x)
         if len(x) == 1:
             if torch.is_inference_mode_enabled() and x[0, 0].numel() > ADDED_UP:
                 return F.batch_norm(x, *_mean_and_variance(x), training=False)

@@ -19,7 +19,7 @@ from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
 from revgan.networks.stored import read_part, require_shapes
-from revgan.plain_yaml import read_yaml
+from revgan.plain_yaml import LARGEST, parse_yaml
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURE = "config.yaml"
@@ -59,7 +59,13 @@ def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
     that readers always find a whole one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    architecture = {
+    write_text(folder / ARCHITECTURE, architecture(generator))
+    save_tensors(folder / WEIGHTS, generator.state_dict())
+
+
+def architecture(generator: TwoWayGenerator) -> str:
+    """What a model folder's config.yaml says of a generator."""
+    content = {
         "format": FORMAT_VERSION,
         "model": type(generator).__name__,
         "spatial_dims": generator.spatial_dims,
@@ -68,9 +74,8 @@ def save_generator(generator: TwoWayGenerator, folder: Path) -> None:
         **{name: x for name, x in generator.config.architecture.items() if name != "model"},
     }
     if isinstance(generator, ResnetPair):
-        architecture["directions"] = list(generator.directions)
-    write_text(folder / ARCHITECTURE, yaml.safe_dump(architecture, sort_keys=False))
-    save_tensors(folder / WEIGHTS, generator.state_dict())
+        content["directions"] = list(generator.directions)
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 def load_generator(folder: Path, weights: Path | None = None, part: str = "") -> TwoWayGenerator:
@@ -110,17 +115,23 @@ def read_architecture(path: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: it isn't YAML, or describes no generator that this version knows.
     """
+    with path.open("rb") as file:
+        return parse_architecture(file.read(LARGEST + 1))
+
+
+def parse_architecture(text: bytes | str) -> tuple[str, dict[str, Any]]:
+    """As `read_architecture`, of the file's content."""
     try:
-        content = read_yaml(path)
+        content = parse_yaml(text)
     except ValueError as error:
-        raise ValueError(f"{path.name} {error}") from error
+        raise ValueError(f"{ARCHITECTURE} {error}") from error
     kind = content.pop("model", None) if isinstance(content, dict) else None
     if kind not in MODELS:
-        raise ValueError(f"{path.name} doesn't describe a {' or '.join(MODELS)}")
+        raise ValueError(f"{ARCHITECTURE} doesn't describe a {' or '.join(MODELS)}")
     version = content.pop("format", None)
     if version != FORMAT_VERSION:
         raise ValueError(
-            f"{path.name} has format {json.dumps(version)}, this revgan reads {FORMAT_VERSION}"
+            f"{ARCHITECTURE} has format {json.dumps(version)}, this revgan reads {FORMAT_VERSION}"
         )
     # YAML has lists only, and configurations are compared and hashed.
     return kind, {

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from revgan.directions import DIRECTIONS, Direction, ends
+from revgan.directions import DIRECTIONS, Direction
 from revgan.networks.generator import Generator, TwoWayGenerator
 from revgan.networks.parts import decoder, draw_weights, encoder, residual_function, with_skip
 
@@ -78,12 +78,10 @@ class ResnetPair(TwoWayGenerator):
         super().__init__(*arguments, **fields)
 
     def _add_layers(self) -> None:
-        channels = {"a": self.in_channels, "b": self.out_channels}
         self.generators = nn.ModuleDict()
         for direction in self.directions:
-            source, target = (channels[domain] for domain in ends(direction))
             self.generators[direction] = ResnetGenerator.from_config(
-                self.config, self.spatial_dims, source, target
+                self.config, self.spatial_dims, *self.channels(direction)
             )
 
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:

@@ -17,12 +17,15 @@ from revgan.options.trained import (
     add_trust_option,
     add_window_options,
     named_runs,
+    sample_scans,
     trained_config,
     window_options,
 )
+from revgan.options.trust import add_class_trust, trust_all, trust_given
 
 __all__ = [
     "Parser",
+    "add_class_trust",
     "add_folder_option",
     "add_names_option",
     "add_run_options",
@@ -34,8 +37,11 @@ __all__ = [
     "networks_of",
     "require_images",
     "run_config",
+    "sample_scans",
     "start_from",
     "stored_config",
     "trained_config",
+    "trust_all",
+    "trust_given",
     "window_options",
 ]

@@ -1,7 +1,7 @@
 """A parser that reports mistakes in one sentence, and describes types in words."""
 
 from argparse import SUPPRESS, Action
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -9,6 +9,10 @@ from typing import Any, Literal, get_args, get_origin
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from revgan.errors import LARGEST, UsageError, one_line, short
+from revgan.options.habits import of_other_tools
+
+ALL = "all"
+"""What ``--help`` takes to list rarely set options too."""
 
 LISTED_IN_USAGE = 20
 """The most options that a command's usage line lists one by one."""
@@ -51,8 +55,10 @@ class HelpFormatter(DefaultHelpFormatter):
 class _Help(Action):
     """``--help``, with the defaults chosen by the options before it."""
 
-    def __call__(self, parser: Any, namespace: Any, *_: Any) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, *_: Any) -> None:
         parser.start(namespace)
+        if values != ALL and parser.shorten_help():
+            parser.epilog = f"{parser.prog} --help {ALL} lists all options."
         parser.print_help()
         parser.exit()
 
@@ -64,6 +70,8 @@ class Parser(ArgumentParser):
         command: the command's name after ``revgan``.
 
     Attributes:
+        common: of the options with a dot in their names, those that a short help lists; None lists
+            all.
         start: called with the options to set defaults that some options choose, such as a preset's;
             the options are then read again on top.
     """
@@ -75,11 +83,28 @@ class Parser(ArgumentParser):
             add_help=False,
             formatter_class=HelpFormatter,
         )
+        self.common: Collection[str] | None = None
         self.start: Callable[[Namespace], None] = _leave_defaults
         self._tasks: Any = None
         self.add_argument(
-            "-h", "--help", action=_Help, nargs=0, dest=SUPPRESS, help="show this help and exit"
+            "-h",
+            "--help",
+            action=_Help,
+            nargs="?",
+            metavar=ALL,
+            dest=SUPPRESS,
+            help="show this help and exit",
         )
+
+    def shorten_help(self) -> bool:
+        """Leaves options that few people set out of the help; whether there are any."""
+        if self.common is None:
+            return False
+        # argparse has no public list of its options.
+        for action in self._actions:
+            if "." in action.dest and action.dest not in self.common:
+                action.help = SUPPRESS
+        return True
 
     def add_task(self, name: str, task: "Parser", what: str, *, required: bool = False) -> None:
         """Adds a command below this one.
@@ -128,6 +153,8 @@ class Parser(ArgumentParser):
         for argument in self.args:
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
+                if hint := of_other_tools(name, known):
+                    return hint
                 # A section alone, such as --data, means its first option.
                 within = [option for option in known if option.startswith(f"{name}.")]
                 if near := within or get_close_matches(name, known, n=1):

@@ -25,6 +25,17 @@ SECTIONS: dict[str, Any] = {f.name: f.type for f in fields(RunConfig) if is_data
 """The dataclasses in `RunConfig`, by field."""
 
 
+COMMON = {
+    *("data.spatial_dims", "data.a", "data.b", "data.resize", "data.crop", "data.flip"),
+    *("data.cache", "data.intensity_a", "data.intensity_b"),
+    *("generator.model", "generator.width", "generator.depth", "generator.norm"),
+    *("generator.memory", "optimizer.lr", "training.epochs", "training.steps"),
+    *("training.batch_size", "training.seed", "training.best_by", "training.pretrained"),
+    *("runtime.device", "runtime.precision", "runtime.memory_budget"),
+}
+"""What most people set, and a short help lists."""
+
+
 class _ConfigFile(ActionConfigFile):
     """``--config``, which refuses files that hold anything but a run's options."""
 
@@ -88,6 +99,7 @@ def add_run_options(parser: Parser) -> None:
         default=SUPPRESS,
         help="short for --training.pretrained",
     )
+    parser.common = COMMON
     parser.start = lambda options: start_from(
         parser, options.preset, values=networks_of(options["training.pretrained"])
     )

@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from revgan.errors import UsageError
+from revgan.directions import Direction, ends
+from revgan.errors import UsageError, UserError
 from revgan.evaluation.wanted import ModelChoice
 from revgan.options.parser import Parser
 from revgan.options.runs import check_startable, require_images, stored_config
 from revgan.training.config import Device, RunConfig
 
 if TYPE_CHECKING:
+    from revgan.data.formats import Scan
+    from revgan.inference import Translator
     from revgan.inference.planning import WindowOptions
     from revgan.training.runs import RunFolder
+
+SAMPLES = 2
+"""How many real scans are enough for a check."""
 
 Statistics = Literal["exact", "approximate"]
 
@@ -68,6 +74,39 @@ def add_trust_option(parser: Parser, *options: str) -> None:
             "run their maker's code and so read and change all your files"
         ),
     )
+
+
+def sample_scans(
+    run: str, given: str | None, translator: "Translator", direction: Direction
+) -> "list[Scan]":
+    """A few real scans of the domain that a direction translates from.
+
+    Args:
+        run: a run folder or a model folder.
+        given: a file or folder to take them from; by default, the test files of the run's data, or
+            none if these aren't there any more.
+        translator: has the run's model.
+        direction: "AtoB" or "BtoA".
+
+    Raises:
+        UserError: what is given can't be read.
+    """
+    from revgan.data.refs import given_scans
+    from revgan.data.sets import locate
+
+    if given is not None:
+        refs = given_scans(Path(given), translator.file_dims).refs
+        return [ref.read(translator.file_dims) for ref in refs[:SAMPLES]]
+    root = Path(run)
+    if not (root / "model").is_dir():
+        return []
+    try:
+        config = stored_config(root / "config.yaml")
+        test = locate(config.data, paired=config.paired).test
+        refs = test.of(ends(direction)[0]) if test else ()
+        return [ref.read(config.data.spatial_dims) for ref in refs[:SAMPLES]]
+    except UserError:  # the data are elsewhere now
+        return []
 
 
 def add_names_option(parser: Parser) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from revgan.reversible.tracing import plain_only
+from revgan.reversible.tracing import exporting, plain_only
 
 RANGE_BITS = 8
 """The residual stream adds exactly while its values stay below ``2**RANGE_BITS`` = 256.
@@ -67,6 +67,9 @@ def add_on_grid(
     """
     if grid_spacing(target.dtype) is None:
         return torch.add(target, addend, alpha=sign)
+    if exporting() and not torch.is_grad_enabled():
+        # Three additions in the graph, where nan_to_num would take a dozen operators.
+        return torch.add(target, _rounded_by_sums(addend), alpha=sign)
     if torch.is_grad_enabled() or plain_only():
         return torch.add(target, _straight_through(addend, _rounded_by_sums), alpha=sign)
     rounded = _rounded_by_sums(addend, in_place=may_change)

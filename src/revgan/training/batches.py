@@ -38,13 +38,13 @@ class _Failure:
     cause: str
 
 
-class _Told(Dataset[tuple[Tensor, Tensor] | _Failure]):
+class _Told(Dataset[tuple[Tensor, ...] | _Failure]):
     """Samples, or failures instead."""
 
     def __init__(self, samples: TrainingSamples) -> None:
         self._samples = samples
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | _Failure:
+    def __getitem__(self, number: int) -> tuple[Tensor, ...] | _Failure:
         try:
             return self._samples[number]
         except UserError as error:
@@ -62,7 +62,7 @@ class _Told(Dataset[tuple[Tensor, Tensor] | _Failure]):
             return _Failure(f"training sample {number} can't be loaded ({what}); check its images")
 
 
-def _joined(items: list[tuple[Tensor, Tensor] | _Failure]) -> list[Tensor] | _Failure:
+def _joined(items: list[tuple[Tensor, ...] | _Failure]) -> list[Tensor] | _Failure:
     """A batch of each domain, or the first failure among their samples."""
     for item in items:
         if isinstance(item, _Failure):
@@ -100,7 +100,7 @@ class Batches:
         steps = Steps(
             first,
             trainer.total_steps,
-            config.training.batch_size,
+            config.training.samples,
             accelerator.process_index,
             accelerator.num_processes,
         )
@@ -147,10 +147,11 @@ class Batches:
             return None
         if item is None:
             return None
-        a, b = (images.to(self._device, non_blocking=True) for images in item)
+        a, b, *masks = (images.to(self._device, non_blocking=True) for images in item)
         data = self._data
-        if data.a.gaps or data.b.gaps:
-            return Batch.with_gaps(a, b, data.a.fill_in_unit, data.b.fill_in_unit)
+        if data.a.gaps or data.b.gaps or masks:
+            inside = (masks[0], masks[1]) if masks else None
+            return Batch.with_gaps(a, b, data.a.fill_in_unit, data.b.fill_in_unit, inside)
         return Batch(a, b)
 
     def _started(self) -> Iterator[list[Tensor] | _Failure]:

@@ -8,12 +8,14 @@ from typing import Literal
 import yaml
 
 from revgan.data.config import LEARNT, DataConfig
+from revgan.directions import DomainName
 from revgan.errors import LARGEST, check_choices, check_numbers
 from revgan.memory.sizes import parse_bytes
 from revgan.networks.axes import in_words
 from revgan.networks.config import USE_OF_MEMORY, DiscriminatorConfig, GeneratorConfig, Memory
 
 ObjectiveKind = Literal["unpaired", "paired"]
+Schedule = Literal["linear", "cosine", "constant"]
 AdversarialForm = Literal["least-squares", "least-squares-sigmoid", "cross-entropy"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
@@ -38,6 +40,16 @@ class LossConfig:
         pool_size: generated images kept for the discriminators (unpaired).
         consensus_weight: gamma of consensus optimization (Mescheder et al., 2017; 0 omits it; needs
             generator.memory naive, or auto).
+        r1_weight: gamma of the penalty R1 on the discriminators' gradients at real images
+            (Mescheder et al., 2018; 0 omits it), such as 10; see `Objective.penalty`.
+        feature_weight: weight of the L1 distance between features that another network finds in
+            translations and in the truth (paired), or in round trips and in the images that they
+            began with (unpaired); 0 omits it.
+        feature_network: that network's weights, NAME.safetensors; NAME.yaml beside it has the
+            arguments of MONAI's UNet, or of feature_class.
+        feature_class: the network's class, such as package.module.Network, if it isn't MONAI's
+            UNet. It is code that runs, so that it must be given on the command line, or trusted.
+        feature_domain: whose images the network takes, in [-1, 1].
     """
 
     adversarial: AdversarialForm = "least-squares"
@@ -46,10 +58,21 @@ class LossConfig:
     l1_weight: float = 100.0
     pool_size: int = 50
     consensus_weight: float = 0.0
+    r1_weight: float = 0.0
+    feature_weight: float = 0.0
+    feature_network: str | None = None
+    feature_class: str | None = None
+    feature_domain: DomainName = "b"
 
     def __post_init__(self) -> None:
         check_choices(self)
-        names = [field.name for field in fields(self) if field.name != "adversarial"]
+        if (self.feature_weight > 0) != (self.feature_network is not None):
+            raise ValueError(
+                "feature_weight above 0 and feature_network belong together; give both, or neither"
+            )
+        if self.feature_class is not None and self.feature_network is None:
+            raise ValueError("feature_class does nothing without feature_network; leave it out")
+        names = [field.name for field in fields(self) if field.type in (int, float)]
         most = {"pool_size": MANY}
         check_numbers(self, **{name: (0, most.get(name, LARGEST)) for name in names})
 
@@ -59,7 +82,11 @@ class OptimizerConfig:
     """Adam and its learning rate.
 
     Attributes:
-        lr: learning rate, constant in the first half of training, then linear to 0 (Table 1).
+        lr: learning rate, constant in the first half of training, then linear to 0 (Table 1),
+            unless schedule or warmup say otherwise.
+        schedule: "linear" is as said; "cosine" falls from lr to 0 along half a cosine (Loshchilov
+            and Hutter, 2017, without restarts); "constant" stays.
+        warmup: steps in which the learning rate grows linearly from 0 first.
         beta1: decay of the gradient's mean.
         beta2: decay of the squared gradient's mean.
     """
@@ -67,9 +94,12 @@ class OptimizerConfig:
     lr: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
+    schedule: Schedule = "linear"
+    warmup: int = 0
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_choices(self)
+        check_numbers(self, warmup=(0, MOST_STEPS))
         if self.lr <= 0:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         for name in ("beta1", "beta2"):
@@ -84,7 +114,11 @@ class TrainingConfig:
     Attributes:
         epochs: passes over the images of the larger domain.
         steps: training steps in all; null trains for `epochs` instead.
+        max_hours: hours after which `revgan train` ends at the next step, with a checkpoint to
+            resume from, such as before a job's time limit; null for no limit.
         batch_size: samples per step and device.
+        accumulate: batches per step, one after the other, whose gradients are averaged: batches of
+            accumulate * batch_size samples in the memory of batch_size.
         seed: for all random draws: weights, order, crops, flips, dropout, image pools.
         log_every: steps between lines of metrics.jsonl and TensorBoard scalars.
         sample_every: steps between pictures of translated validation or test images.
@@ -108,7 +142,9 @@ class TrainingConfig:
 
     epochs: int = 200
     steps: int | None = None
+    max_hours: float | None = None
     batch_size: int = 1
+    accumulate: int = 1
     seed: int = 0
     log_every: int = 10
     sample_every: int = 500
@@ -123,19 +159,26 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        most = {"batch_size": MANY, "seed": 2**64 - 1}  # PyTorch's seeds end there
+        most = {"batch_size": MANY, "accumulate": MANY, "seed": 2**64 - 1}  # PyTorch's end there
         check_numbers(
             self,
             **{
                 field.name: (0 if field.name == "seed" else 1, most.get(field.name, MOST_STEPS))
                 for field in fields(self)
-                if field.name != "ema"
+                if field.name not in ("ema", "max_hours")
             },
         )
+        if self.max_hours is not None and not 0 < self.max_hours < LARGEST:
+            raise ValueError(f"max_hours must be null or above 0, not {self.max_hours}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must be null, or above 0 and below 1, not {self.ema}")
         if self.on_nan != "stop" and not self.skips:
             raise ValueError(f"on_nan must be stop, or skip N such as skip 10, not {self.on_nan!r}")
+
+    @property
+    def samples(self) -> int:
+        """Samples per step and device."""
+        return self.batch_size * self.accumulate
 
     @property
     def skips(self) -> int:
@@ -217,6 +260,11 @@ class RunConfig:
                 "losses.consensus_weight above 0 needs second derivatives, which generator.memory "
                 f"{memory} doesn't support; set generator.memory to naive or auto"
             )
+        if self.losses.consensus_weight > 0 and self.training.accumulate > 1:
+            raise ValueError(
+                "training.accumulate must be 1 with losses.consensus_weight above 0, whose "
+                "gradient isn't that of a mean over samples"
+            )
         if self.runtime.precision == "fp16":
             self._check_fp16()
 
@@ -250,11 +298,12 @@ class RunConfig:
                 "runtime.precision fp16 makes an ODE's gradients infinite; use bf16 or float32 "
                 "with generator.core ode"
             )
-        if self.losses.consensus_weight > 0:
-            raise ValueError(
-                "runtime.precision fp16 scales the players' gradients differently; use bf16 or "
-                "float32 with losses.consensus_weight above 0"
-            )
+        for name in ("consensus_weight", "r1_weight"):
+            if getattr(self.losses, name) > 0:
+                raise ValueError(
+                    "runtime.precision fp16 scales gradients, and gradients of gradients "
+                    f"differently; use bf16 or float32 with losses.{name} above 0"
+                )
 
     @property
     def paired(self) -> bool:

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 import signal
+from time import monotonic
 from types import FrameType, TracebackType
 
 import torch
@@ -17,6 +18,9 @@ class StopRequest:
     A repeated SIGTERM doesn't: launchers pass on signals that their whole group has received
     already. Before `begin`, there is nothing to save, and the first acts at once too.
 
+    Args:
+        max_hours: after which it is `late`; None for no limit.
+
     Attributes:
         signal: the signal received, or None.
 
@@ -26,7 +30,8 @@ class StopRequest:
 
     watched = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, max_hours: float | None = None) -> None:
+        self._end = None if max_hours is None else monotonic() + 3600 * max_hours
         self.signal: signal.Signals | None = None
         self._begun = False
 
@@ -42,6 +47,11 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return self._end is not None and monotonic() >= self._end
 
     def begin(self) -> None:
         """From now on, a signal waits for the end of a step."""

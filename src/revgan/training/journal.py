@@ -79,7 +79,7 @@ class Journal:
             split: Literal["val", "test"] = "test" if self.data.a.val == self.data.a.test else "val"
             self._best = BestModel(run.best, every.best_by, split, self.data.preparation)
             self._first = first
-            self._clock = Clock(every.batch_size * accelerator.num_processes, first)
+            self._clock = Clock(every.samples * accelerator.num_processes, first)
             total = self.trainer.total_steps
             try:
                 with Display(self.console, first, total) as self._display:

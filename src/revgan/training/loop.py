@@ -57,7 +57,7 @@ def train(
         Stopped: a signal came before the first step, in which case a new run leaves no folder; or a
             second Ctrl-C came.
     """
-    with StopRequest() as stop, quiet_writers(), ExitStack() as alone:
+    with StopRequest(config.training.max_hours) as stop, quiet_writers(), ExitStack() as alone:
         accelerator = make_accelerator(config.runtime, run)
         if accelerator.is_main_process:
             alone.enter_context(trained_alone(run.root))
@@ -89,7 +89,7 @@ def train(
                     step += 1
                     done, batch = batch, batches.next()
                     failure = batches.failure or trainer.skips.excess
-                    stopping = stop.agreed(accelerator, failed=failure is not None)
+                    stopping = stop.agreed(accelerator, failed=failure is not None or stop.late)
                     journal.write(step, losses, done, stopping=stopping)
                 if stopping:
                     failure = first_told(failure)
@@ -108,4 +108,4 @@ def total_steps(config: RunConfig, epoch_length: int, processes: int) -> int:
     if config.training.steps is not None:
         return config.training.steps
     images = config.training.epochs * epoch_length
-    return math.ceil(images / (config.training.batch_size * processes))
+    return math.ceil(images / (config.training.samples * processes))

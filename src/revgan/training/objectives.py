@@ -12,7 +12,7 @@ gives the same terms uncut, for code that needs the joint loss itself.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -24,6 +24,7 @@ from revgan.data.domains import fill_gaps
 from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
 from revgan.networks import PatchDiscriminator, TwoWayGenerator
 from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
+from revgan.training.features import FeatureDistance
 from revgan.training.pool import ImagePool
 
 CONTRAST = 1e-5
@@ -36,10 +37,11 @@ Terms = dict[str, Tensor]
 
 @dataclass
 class Gaps:
-    """Where data is missing in a batch, and what the networks see there.
+    """Where losses don't count in a batch, and what the discriminators see there.
 
     Attributes:
-        measured: by domain, (B, C, *spatial) of bool.
+        measured: by domain, (B, C, *spatial) of bool: where data was measured, and is inside the
+            mask, if there is one.
         fill: by domain, (1 or C, *1) in [-1, 1].
     """
 
@@ -55,7 +57,7 @@ class Gaps:
 class Batch:
     """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned if the data is paired.
 
-    Where data is missing, they hold `gaps.fill`.
+    Where data is missing, they hold `gaps.fill`. Outside a mask they are what they are.
     """
 
     a: Tensor
@@ -63,11 +65,41 @@ class Batch:
     gaps: Gaps | None = field(default=None, kw_only=True)
 
     @classmethod
-    def with_gaps(cls, a: Tensor, b: Tensor, fill_a: Tensor, fill_b: Tensor) -> "Batch":
-        """Makes a batch from images that are NaN where data is missing."""
+    def with_gaps(
+        cls,
+        a: Tensor,
+        b: Tensor,
+        fill_a: Tensor,
+        fill_b: Tensor,
+        inside: tuple[Tensor, Tensor] | None = None,
+    ) -> "Batch":
+        """Makes a batch from images that are NaN where data is missing.
+
+        Args:
+            a: the images of A, (B, C, *spatial).
+            b: those of B.
+            fill_a: see `Gaps.fill`.
+            fill_b: likewise.
+            inside: of A and B, (B, 1, *spatial) of bool, where losses count; None for everywhere.
+        """
         fill: dict[DomainName, Tensor] = {"a": fill_a.to(a), "b": fill_b.to(b)}
-        gaps = Gaps({"a": ~a.isnan(), "b": ~b.isnan()}, fill)
+        counts: dict[DomainName, Tensor] = {"a": ~a.isnan(), "b": ~b.isnan()}
+        if inside is not None:
+            counts = {"a": counts["a"] & inside[0], "b": counts["b"] & inside[1]}
+        gaps = Gaps(counts, fill)
         return cls(fill_gaps(a, fill["a"]), fill_gaps(b, fill["b"]), gaps=gaps)
+
+    def parts(self, count: int) -> "list[Batch]":
+        """The batch in so many parts of equal size."""
+        if count == 1:
+            return [self]
+        of_a, of_b = self.a.chunk(count), self.b.chunk(count)
+        gaps: Sequence[Gaps | None] = [None] * count
+        if self.gaps is not None:
+            fill, measured = self.gaps.fill, self.gaps.measured
+            masks = zip(measured["a"].chunk(count), measured["b"].chunk(count), strict=True)
+            gaps = [Gaps({"a": a, "b": b}, fill) for a, b in masks]
+        return [Batch(a, b, gaps=of) for a, b, of in zip(of_a, of_b, gaps, strict=True)]
 
     def of(self, domain: DomainName) -> Tensor:
         """The images of a domain."""
@@ -231,12 +263,17 @@ class _Cut(_Uncut):
 class Objective(ABC):
     """Loss terms of generator and discriminators over one batch.
 
+    Args:
+        config: the losses' weights.
+        features: compares images by another network, if `config.feature_weight` asks for it.
+
     Attributes:
         pools: image pools by domain, if the objective has any; part of a checkpoint.
     """
 
-    def __init__(self, config: LossConfig) -> None:
+    def __init__(self, config: LossConfig, features: FeatureDistance | None = None) -> None:
         self.config = config
+        self.features = features
         self.pools: dict[str, ImagePool] = {}
 
     @abstractmethod
@@ -284,6 +321,24 @@ class Objective(ABC):
         if domain in self.pools:
             fake = self.pools[domain].exchange(fake, draws)
         yield self.tell_apart(domain, players, batch, fake)
+        if self.config.r1_weight > 0:
+            yield {
+                f"d_{domain}_r1": self.config.r1_weight / 2 * self.penalty(domain, players, batch)
+            }
+
+    def penalty(self, domain: DomainName, players: Players, batch: Batch) -> Tensor:
+        """R1: the squared norm of a judge's gradient at real images (Mescheder, 2018, Equation 9).
+
+        The logits of an image's patches are added up before; the square is divided by the number of
+        patches, so that it is that of one patch, whatever the size of crops.
+        """
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
+        image, _ = self._judged(domain, real, batch)
+        image = image.detach().requires_grad_()
+        logits = players.judge(domain)(image)
+        (gradient,) = torch.autograd.grad(logits.sum(), image, create_graph=True)
+        gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        return gradient.square().flatten(1).sum(1).mean() / logits[0].numel()
 
     def tell_apart(
         self,
@@ -322,6 +377,17 @@ class Objective(ABC):
         logits = players.judge(domain)(image)
         return adversarial_loss(logits, real=True, form=self.config.adversarial, seen=seen)
 
+    def _of_features(
+        self, domain: DomainName, image: Tensor, batch: Batch, seen: Tensor | None
+    ) -> Terms:
+        """The feature loss of a domain's image against the batch's, where they are seen."""
+        if self.features is None or domain != self.config.feature_domain:
+            return {}
+        truth = batch.of(domain)
+        if seen is not None:  # alike elsewhere, so that no gradient gets there
+            image = torch.where(seen, image, truth.to(image))
+        return {f"feature_{domain}": self.config.feature_weight * self.features(image, truth)}
+
     def _judged(
         self, domain: DomainName, marked: Tensor, batch: Batch
     ) -> tuple[Tensor, Tensor | None]:
@@ -352,8 +418,8 @@ class UnpairedObjective(Objective):
     The discriminators see only images of their domain, including older translations.
     """
 
-    def __init__(self, config: LossConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: LossConfig, features: FeatureDistance | None = None) -> None:
+        super().__init__(config, features)
         self.pools = {domain: ImagePool(config.pool_size) for domain in DOMAINS}
 
     def judged_channels(self, own: int, other: int) -> int:
@@ -395,7 +461,9 @@ class UnpairedObjective(Objective):
         yield {f"gan_{there}": self._fool(target, players, batch, made)}
         made = self._made(target, fake.image, batch)
         cycled = translate(players.generator, batch.unmarked(made)[0], back(there))
-        yield {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
+        terms = {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
+        # With the cycle loss, as it is of the same translation, whose graph is used once.
+        yield terms | self._of_features(source, cycled, batch, self._real_seen(source, batch))
         return self._made(target, fake.finish(), batch)
 
 
@@ -436,6 +504,9 @@ class PairedObjective(Objective):
         seen = None if batch.gaps is None else batch.gaps.seen(source)
         distance = batch.distance(target, fake.image, within=seen)
         yield {f"l1_{direction}": self.config.l1_weight * distance}
+        terms = self._of_features(target, fake.image, batch, self._made_seen(target, batch))
+        if terms:
+            yield terms
         return self._made(target, fake.finish(), batch)
 
 
@@ -444,11 +515,14 @@ def total(terms: Terms) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-def build_objective(kind: ObjectiveKind, config: LossConfig) -> Objective:
+def build_objective(
+    kind: ObjectiveKind, config: LossConfig, features: FeatureDistance | None = None
+) -> Objective:
     """The objective, with empty image pools.
 
     Args:
         kind: "unpaired" learns from two unrelated sets of images, "paired" from aligned pairs.
         config: the losses' weights.
+        features: see `Objective`.
     """
-    return UnpairedObjective(config) if kind == "unpaired" else PairedObjective(config)
+    return (UnpairedObjective if kind == "unpaired" else PairedObjective)(config, features)

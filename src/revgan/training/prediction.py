@@ -109,10 +109,10 @@ def predict_training(workload: Workload) -> StepPrediction:
 def _training_step(workload: Workload) -> Callable[[], object]:
     accelerator = cast(Accelerator, _StandIn(bf16=workload.precision != "no"))
     trainer = make_trainer(
-        workload.config, workload.spatial_dims, workload.channels, accelerator, total=2
+        workload.config, workload.spatial_dims, workload.channels, accelerator, total=2, load=False
     )
     trainer.skips = Skips()  # fake gradients have no values to look at
-    batch = Batch(*workload.images(workload.config.training.batch_size))
+    batch = Batch(*workload.images(workload.config.training.samples))
     for pool, images in zip(trainer.objective.pools.values(), (batch.a, batch.b), strict=False):
         _fill(pool, images, on_device=workload.device_type == "cpu")
     return lambda: trainer.step(batch, 0)

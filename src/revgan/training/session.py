@@ -40,9 +40,11 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
             soft_wrap=True,
         )
     else:
+        hours = config.training.max_hours
+        after = "" if outcome.signal or hours is None else f" after {hours:g} hours"
         console.print(
-            f"Stopped at step {outcome.steps} of {outcome.total}, with a checkpoint; continue "
-            f"with: revgan train --resume {shell_word(run.root)}",
+            f"Stopped{after} at step {outcome.steps} of {outcome.total}, with a checkpoint; "
+            f"continue with: revgan train --resume {shell_word(run.root)}",
             soft_wrap=True,
         )
     return outcome

@@ -14,6 +14,7 @@ from revgan.networks import PatchDiscriminator, build_generator
 from revgan.training.average import WeightAverage
 from revgan.training.checkpoint import load_checkpoint
 from revgan.training.config import Precision, RunConfig, RuntimeConfig
+from revgan.training.features import load_features
 from revgan.training.objectives import Objective, Players, build_objective
 from revgan.training.runs import RunFolder
 from revgan.training.skips import Skips
@@ -67,6 +68,8 @@ def make_trainer(
     channels: tuple[int, int],
     accelerator: Accelerator,
     total: int,
+    *,
+    load: bool = True,
 ) -> Trainer:
     """New networks on the device, with their optimizers.
 
@@ -76,12 +79,17 @@ def make_trainer(
         channels: of A and B.
         accelerator: device, precision and processes.
         total: steps of the whole training.
+        load: whether to read the weights of the network of `losses.feature_network`, if there is
+            one; not for fake tensors.
 
     Raises:
-        UserError: A and B differ in channels, and the identity loss has a weight.
+        UserError: A and B differ in channels, and the identity loss has a weight; or the network
+            of the feature loss can't be loaded.
     """
+    seen = channels["ab".index(config.losses.feature_domain)], *config.data.crop_sizes
+    features = load_features(config.losses, seen, accelerator.device, weights=load)
     torch.manual_seed(config.training.seed)
-    objective = build_objective(config.objective, config.losses)
+    objective = build_objective(config.objective, config.losses, features)
     channels_a, channels_b = channels
     if config.generator.skip and channels_a != channels_b:
         raise UserError(
@@ -106,9 +114,17 @@ def make_trainer(
     ):  # they are on the CPU already, and fake ones can't be moved
         for network in networks:
             network.to(accelerator.device)
-    seed = config.training.seed
-    skips = Skips(config.training.skips)
-    return Trainer(players, objective, config.optimizer, total, seed, accelerator, average, skips)
+    return Trainer(
+        players,
+        objective,
+        config.optimizer,
+        total,
+        config.training.seed,
+        accelerator,
+        average,
+        Skips(config.training.skips),
+        config.training.accumulate,
+    )
 
 
 def _refuse_identity_loss(config: RunConfig, channels_a: int, channels_b: int) -> None:

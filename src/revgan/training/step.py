@@ -4,7 +4,8 @@ The order is that of CycleGAN's and pix2pix's code, which the paper extends (Sec
 is backpropagated before the next is computed, and one network's weights change at a time.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,9 +19,8 @@ from torch.optim import Adam, Optimizer
 from revgan.directions import DOMAINS
 from revgan.errors import short
 from revgan.networks import TwoWayGenerator
-from revgan.networks.recomputing import FrozenStatistics
 from revgan.training.average import WeightAverage
-from revgan.training.config import OptimizerConfig
+from revgan.training.config import OptimizerConfig, Schedule
 from revgan.training.consensus import consensus_term
 from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms, total
 from revgan.training.processes import together
@@ -45,6 +45,8 @@ class Trainer:
         accelerator: precision and processes.
         average: follows the generator, starting from its current weights; None for no average.
         skips: whether to skip steps that diverge.
+        accumulate: into how many parts of equal size to cut a batch, whose gradients are averaged
+            one after the other.
 
     Attributes:
         between_steps: whether all weights are from the end of a step, even after an error.
@@ -60,6 +62,7 @@ class Trainer:
         accelerator: Accelerator,
         average: WeightAverage | None = None,
         skips: Skips | None = None,
+        accumulate: int = 1,
     ) -> None:
         self.players = players
         self.objective = objective
@@ -69,6 +72,7 @@ class Trainer:
         self.accelerator = accelerator
         self.average = average
         self.skips = skips or Skips()
+        self.accumulate = accumulate
         self.between_steps = True
         if average is not None:
             average.start(players.generator.state_dict())
@@ -97,7 +101,7 @@ class Trainer:
         torch.manual_seed(self._seed_of(step, _NETWORKS))
         pool_draws = torch.Generator().manual_seed(self._seed_of(step, _POOLS))
         learning_rate = self.learning_rate(step)
-        fakes = Fakes()
+        parts = [(part, Fakes()) for part in batch.parts(self.accumulate)]
         losses: dict[str, Tensor] = {}
 
         with self._traceless():
@@ -108,7 +112,10 @@ class Trainer:
 
             # Identity, GAN and cycle losses (Zhu et al., 2017), or GAN and L1 (Isola et al., 2017).
             with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
-                terms = self.objective.generator_terms(self.players, batch, fakes)
+                terms = (
+                    self.objective.generator_terms(self.players, part, fakes)
+                    for part, fakes in parts
+                )
                 self._minimise(terms, "generator", learning_rate, losses)
             if self.skips.now:  # it made nothing that the judges may see
                 return losses
@@ -118,25 +125,31 @@ class Trainer:
             # The other side of the GAN loss, one judge after the other, so that the gradients of
             # only one network are alive at a time.
             for domain in DOMAINS:
-                terms = self.objective.discriminator_terms(
-                    domain, self.players, batch, fakes, pool_draws
+                terms = (
+                    self.objective.discriminator_terms(
+                        domain, self.players, part, fakes, pool_draws
+                    )
+                    for part, fakes in parts
                 )
                 self._minimise(terms, domain, learning_rate, losses)
         return losses
 
     def learning_rate(self, step: int) -> float:
         """Adam's learning rate in a given step."""
-        return self.config.lr * decay(step, self.total_steps)
+        warm = min(1.0, (step + 1) / self.config.warmup) if self.config.warmup else 1.0
+        return self.config.lr * decay(step, self.total_steps, self.config.schedule) * warm
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The losses with the current weights, without images from the pools; changes nothing."""
-        networks = nn.ModuleList(self._networks().values())
-        with torch.no_grad(), FrozenStatistics(networks), self.accelerator.autocast():
-            losses, fakes = self.objective.joint_terms(self.players, batch)
-            for domain in DOMAINS:
-                fake = fakes.of(domain)
-                losses |= self.objective.tell_apart(domain, self.players, batch, fake)
-        return losses
+        means: dict[str, Tensor] = {}
+        with torch.no_grad(), self._kept_statistics(), self.accelerator.autocast():
+            for part in batch.parts(self.accumulate):
+                losses, fakes = self.objective.joint_terms(self.players, part)
+                for domain in DOMAINS:
+                    fake = fakes.of(domain)
+                    losses |= self.objective.tell_apart(domain, self.players, part, fake)
+                self._add(losses, means)
+        return means
 
     def norm(self) -> Tensor:
         """The norm of everything in `state`: finite if every number and its square are."""
@@ -148,21 +161,27 @@ class Trainer:
 
         Apart from gradients, the trace would be batch norms' running statistics.
         """
-        statistics = [buffer for net in self._networks().values() for buffer in net.buffers()]
-        before = [buffer.clone() for buffer in statistics]
         self.skips.now = False
-        try:
+        with self._kept_statistics(lambda: self.between_steps or self.skips.now):
             yield
-        finally:
-            if self.between_steps or self.skips.now:
-                for buffer, value in zip(statistics, before, strict=True):
-                    buffer.copy_(value)
         self.between_steps = True
         self.skips.count()
 
+    @contextmanager
+    def _kept_statistics(self, keep: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Surrounds what leaves buffers, such as batch norms' statistics, as they are if `keep`."""
+        statistics = [buffer for net in self._networks().values() for buffer in net.buffers()]
+        before = [buffer.clone() for buffer in statistics]
+        try:
+            yield
+        finally:
+            if keep():
+                for buffer, value in zip(statistics, before, strict=True):
+                    buffer.copy_(value)
+
     def _minimise(
         self,
-        terms: Iterator[Terms],
+        terms: Iterable[Iterator[Terms]],
         network: str,
         learning_rate: float,
         losses: dict[str, Tensor],
@@ -170,15 +189,16 @@ class Trainer:
         """Backpropagates each term before the next is computed, then updates the weights once.
 
         Args:
-            terms: the network's, to be minimised.
+            terms: the network's, to be minimised, for each part of the batch.
             network: its name.
             learning_rate: this step's.
             losses: the step's so far; the terms' losses are added.
         """
         optimizer = self._optimizers[network]
         own: dict[str, Tensor] = {}
-        for term in self._in_precision(terms):
-            own |= self._backpropagate(term)
+        for of_part in terms:
+            for term in self._in_precision(of_part):
+                self._add(self._backpropagate(term), own)
         losses |= own
         self._average_gradients(optimizer)
         if self.skips.limit and self._diverges(optimizer, own):
@@ -204,8 +224,15 @@ class Trainer:
             return not self.accelerator.reduce(torch.stack(values)).isfinite().all()
 
     def _backpropagate(self, term: Terms) -> dict[str, Tensor]:
-        self.accelerator.backward(total(term))
+        loss = total(term)
+        self.accelerator.backward(loss if self.accumulate == 1 else loss / self.accumulate)
         return {name: loss.detach() for name, loss in term.items()}
+
+    def _add(self, losses: Terms, means: dict[str, Tensor]) -> None:
+        """Adds the losses of a part of the batch to the means over all parts."""
+        for name, loss in losses.items():
+            share = loss if self.accumulate == 1 else loss / self.accumulate
+            means[name] = means[name] + share if name in means else share
 
     def _in_precision(self, terms: Iterator[Terms]) -> Iterator[Terms]:
         """Computes each term under autocast, which ends before the term is backpropagated."""
@@ -316,10 +343,22 @@ class Trainer:
         return {"generator": players.generator, "a": players.judge_a, "b": players.judge_b}
 
 
-def decay(step: int, total_steps: int) -> float:
-    """The learning rate's factor: 1 in the first half, then linear to 0 (Table 1)."""
-    second_half = total_steps - total_steps // 2
-    return min(1.0, (total_steps - step) / second_half)
+def decay(step: int, total_steps: int, schedule: Schedule = "linear") -> float:
+    """The learning rate's factor.
+
+    Args:
+        step: from 0.
+        total_steps: after which it is 0, unless it is constant.
+        schedule: "linear" is 1 in the first half, then linear to 0 (Table 1).
+    """
+    match schedule:
+        case "linear":
+            second_half = total_steps - total_steps // 2
+            return min(1.0, (total_steps - step) / second_half)
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * step / total_steps))
+        case "constant":
+            return 1.0
 
 
 @contextmanager

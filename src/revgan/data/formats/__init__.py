@@ -5,12 +5,11 @@ All other code talks to `files.py`. To add a family, add a module here with a su
 """
 
 from revgan.data.formats.contract import (
-    KINDS,
+    NOWHERE,
     WHOLE,
     Affine,
     Ground,
     Header,
-    Kind,
     Listing,
     Passed,
     Place,
@@ -19,22 +18,15 @@ from revgan.data.formats.contract import (
     Values,
     Window,
 )
-from revgan.data.formats.files import (
-    create,
-    cut,
-    holds,
-    open,
-    probe,
-    read,
-    require_holds,
-    understood,
-    write,
-)
+from revgan.data.formats.files import cut, header_of_part, open, probe, read, understood
+from revgan.data.formats.kinds import KINDS, Kind
 from revgan.data.formats.listing import gathered, passed_over, scans_in
 from revgan.data.formats.registry import is_scan, stem, suffix_of, suffixes, writable
+from revgan.data.formats.writing import create, holds, require_holds, write
 
 __all__ = [
     "KINDS",
+    "NOWHERE",
     "WHOLE",
     "Affine",
     "Ground",
@@ -50,6 +42,7 @@ __all__ = [
     "create",
     "cut",
     "gathered",
+    "header_of_part",
     "holds",
     "is_scan",
     "open",

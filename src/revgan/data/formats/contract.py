@@ -35,67 +35,6 @@ HEAD = 132
 
 
 @dataclass(frozen=True)
-class Kind:
-    """The words for scans with a given number of spatial axes.
-
-    Attributes:
-        one: the word for one scan.
-        article: the same with its article.
-        many: the plural.
-        elements: the word for their elements.
-        scale: the option that sets how many elements they have.
-        preset: the preset to start from.
-        halved: whether A and B may be side by side in one file, as in pix2pix.
-        photos: they may be photos, in which the full range of their type of integers counts, and
-            which may be even.
-        thin: they may have fewer elements along an axis than training cuts out, as scans of few
-            slices do.
-    """
-
-    one: str
-    article: str
-    many: str
-    elements: str
-    scale: str
-    preset: str
-    halved: bool
-    photos: bool
-    thin: bool
-
-    def size(self, shape: tuple[int, ...]) -> str:
-        """The size in words: width before height for images, X, Y, Z for volumes."""
-        said = shape if len(shape) > 2 else shape[::-1]
-        return f"{' x '.join(map(str, said))} {self.elements}"
-
-
-KINDS = {
-    2: Kind(
-        "image",
-        "an image",
-        "images",
-        "pixels",
-        "data.resize",
-        "default",
-        halved=True,
-        photos=True,
-        thin=False,
-    ),
-    3: Kind(
-        "volume",
-        "a volume",
-        "volumes",
-        "voxels",
-        "data.spacing",
-        "volumes",
-        halved=False,
-        photos=False,
-        thin=True,
-    ),
-}
-"""By the number of spatial axes."""
-
-
-@dataclass(frozen=True)
 class Selection:
     """Which part of a file to read, if it holds more than one scan.
 
@@ -165,6 +104,8 @@ class Header:
         nodata: the value that marks missing data; None if there is none. NaN always marks missing
             data.
         names: of the channels; () if the file has none.
+        masked: whether a mask beside the values says where something was measured; a file of the
+            same family that is written like it gets the mask.
     """
 
     channels: int
@@ -175,12 +116,7 @@ class Header:
     ground: Ground | None = None
     nodata: float | None = None
     names: tuple[str, ...] = ()
-
-    @property
-    def placed(self) -> bool:
-        """Whether its file says where it is, on the ground or in the patient."""
-        in_patient = self.affine is not None and self.affine is not NOWHERE
-        return in_patient or self.ground is not None
+    masked: bool = False
 
     def of(self, values: Values) -> Self:
         """The header for other values (C, *spatial) at the same place, with their type."""
@@ -196,12 +132,8 @@ class Scan:
 
     Attributes:
         values: (C, *spatial), in the file's units.
-        affine: as in `Header`.
-        source: as in `Header`.
         dtype: of the values in the file; a file written like it has this type, if the values fit.
-        ground: as in `Header`.
-        nodata: as in `Header`.
-        names: as in `Header`.
+        affine, source, ground, nodata, names, masked: as in `Header`.
     """
 
     values: Values
@@ -211,6 +143,12 @@ class Scan:
     ground: Ground | None = None
     nodata: float | None = None
     names: tuple[str, ...] = ()
+    masked: bool = False
+
+    @classmethod
+    def of(cls, values: Values, header: Header) -> Self:
+        """The scan of a file with this header."""
+        return cls(values, **_common(header))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -220,21 +158,18 @@ class Scan:
     @property
     def header(self) -> Header:
         """The header that its file would have."""
-        return Header(
-            len(self.values),
-            self.shape,
-            self.dtype,
-            self.affine,
-            self.source,
-            self.ground,
-            self.nodata,
-            self.names,
-        )
+        return Header(len(self.values), self.shape, **_common(self))
 
     @property
     def place(self) -> Affine:
         """`affine`, or voxels of 1 mm from the origin if the format has none."""
         return np.eye(4) if self.affine is None else self.affine
+
+
+def _common(of: Header | Scan) -> dict[str, Any]:
+    """What headers and scans both say."""
+    both = {field.name for field in fields(Header)} & {field.name for field in fields(Scan)}
+    return {name: getattr(of, name) for name in both}
 
 
 class Reader(ABC):

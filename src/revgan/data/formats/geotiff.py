@@ -15,7 +15,6 @@ import tifffile
 from numpy.typing import NDArray
 
 from revgan.data.formats.contract import (
-    Family,
     Header,
     Reader,
     Selection,
@@ -24,6 +23,7 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.ground import ground_of, transform_of
+from revgan.data.formats.tiff_family import TiffFamily
 from revgan.errors import UserError, notice
 
 # GDAL's complaints become one `UserError`, or don't matter.
@@ -113,6 +113,7 @@ class _GeoReader(Reader):
             ground=None if file.transform.is_identity else ground_of(file.transform, file.crs),
             nodata=nodata,
             names=tuple(name or "" for name in file.descriptions) if named else (),
+            masked=_has_mask(file),
         )
 
     def values(self, window: Window) -> Values:
@@ -252,20 +253,13 @@ class _GeoWriter(Writer):
             self._plain.unlink(missing_ok=True)
 
 
-class GeoTiff(Family):
+class GeoTiff(TiffFamily):
     """GeoTIFF."""
 
-    suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
-    special = True
 
-    def claims(self, path: Path) -> bool:
-        try:
-            with tifffile.TiffFile(path) as file:
-                found = GEO_TAGS & {tag.code for tag in file.pages.first.tags}
-        except Exception:  # damaged: the general family says so
-            return False
+    def holds(self, path: Path, file: tifffile.TiffFile) -> bool:
+        found = GEO_TAGS & {tag.code for tag in file.pages.first.tags}
         if not found or _has_rasterio():
             return bool(found)
         if found & PLACED:
@@ -284,11 +278,6 @@ class GeoTiff(Family):
 
     def create(self, path: Path, header: Header) -> Writer:
         return _GeoWriter(path, header)
-
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        writer = self.create(path, header)
-        writer.write((slice(None),) * 2, values)
-        writer.finish()
 
 
 @cache

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from pathlib import Path
 
-from revgan.data.formats.contract import KINDS, Family, Listing, Passed, Place, Selection
+from revgan.data.formats.contract import Family, Listing, Passed, Place, Selection
+from revgan.data.formats.kinds import KINDS
 from revgan.data.formats.registry import families, family_of, stem, suffix_of, visible
 
 NOT_DESCENDED = "a folder; data.recursive true descends"

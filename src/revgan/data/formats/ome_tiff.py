@@ -13,7 +13,6 @@ import tifffile
 from revgan.data.formats import ome_xml, selecting
 from revgan.data.formats.contract import (
     Affine,
-    Family,
     Header,
     Reader,
     Selection,
@@ -24,6 +23,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.ome_xml import ImageInfo
 from revgan.data.formats.physical import beyond_micrographs, place
 from revgan.data.formats.pyramid import choose, lengths
+from revgan.data.formats.tiff_family import TiffFamily
 from revgan.data.formats.tiff_pages import cut_page, in_small_pieces
 from revgan.data.formats.tiff_stacks import GatheringWriter, write_imagej, write_ome
 from revgan.errors import UserError
@@ -194,33 +194,22 @@ class _MicroReader(Reader):
         self._file.close()
 
 
-class OmeTiff(Family):
+class OmeTiff(TiffFamily):
     """OME-TIFF and ImageJ's hyperstacks."""
 
-    suffixes = (*OME, ".tif", ".tiff")
+    suffixes = (*OME, *TiffFamily.suffixes)
     spatial_dims = (2, 3)
     selects = ("series", "level", "pixel_size", "channels", "z", "t")
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
-    special = True
     instead = ".ome.zarr"
 
-    def claims(self, path: Path) -> bool:
-        try:
-            with tifffile.TiffFile(path) as file:
-                return bool(file.is_ome or file.is_imagej)
-        except Exception:  # damaged: the general family reports it
-            return False
+    def holds(self, path: Path, file: tifffile.TiffFile) -> bool:
+        return bool(file.is_ome or file.is_imagej)
 
     def suits(self, path: Path, header: Header) -> bool:
         return path.name.lower().endswith(OME) or isinstance(header.source, MicroSource)
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _MicroReader(path, spatial_dims, selection)
-
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        writer = self.create(path, header)
-        writer.write((slice(None),) * len(header.shape), values)
-        writer.finish()
 
     def create(self, path: Path, header: Header) -> Writer:
         known = header.source if isinstance(header.source, MicroSource) else None

@@ -1,12 +1,16 @@
 """The families of formats, and which one a file belongs to."""
 
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from inspect import isabstract
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from revgan.data.formats.contract import HEAD, KINDS, Family, Header
+from revgan.data.formats.contract import HEAD, Family, Header
+from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
 
 
@@ -16,8 +20,14 @@ def families() -> tuple[Family, ...]:
     package = __name__.rpartition(".")[0]
     for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{package}."):
         import_module(module.name)
-    found = [family() for family in Family.__subclasses__()]
+    found = [family() for family in _below(Family) if not isabstract(family)]
     return tuple(sorted(found, key=lambda family: not family.special))
+
+
+def _below(family: type[Any]) -> Iterator[type[Any]]:
+    for each in family.__subclasses__():
+        yield each
+        yield from _below(each)
 
 
 def suffixes(spatial_dims: int | None = None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from revgan.data.formats.contract import (
 )
 from revgan.data.formats.physical import place
 from revgan.data.formats.pyramid import choose, lengths
+from revgan.data.formats.tiff_family import TiffFamily
 from revgan.errors import UserError
 
 GENERIC = "generic-tiff"
@@ -99,14 +100,11 @@ class Slides(Family):
         return _SlideReader(path, selection)
 
 
-class SlideTiff(Family):
+class SlideTiff(TiffFamily):
     """TIFFs of the slide scanners' vendors, in spite of their common suffix."""
 
-    suffixes = (".tif", ".tiff")
     spatial_dims = Slides.spatial_dims
     selects = Slides.selects
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
-    special = True
 
     def claims(self, path: Path) -> bool:
         try:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import (
     NOWHERE,
-    Family,
     Header,
     Reader,
     Selection,
@@ -20,8 +19,10 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
+from revgan.data.formats.tiff_family import TiffFamily
 from revgan.data.formats.tiff_pages import cut_page
 from revgan.data.formats.tiff_stacks import GatheringWriter
+from revgan.data.scratch import ScratchArray
 from revgan.errors import UserError
 
 LARGE = 2**31
@@ -82,32 +83,21 @@ class _StackReader(Reader):
         self._file.close()
 
 
-class TiffStack(Family):
+class TiffStack(TiffFamily):
     """Plain TIFF with several pages."""
 
-    suffixes = (".tif", ".tiff")
     spatial_dims = (3,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
-    special = True
+    claims_damaged = True  # of volumes, there is no other
     instead = ".ome.tif"
 
-    def claims(self, path: Path) -> bool:
-        try:
-            with tifffile.TiffFile(path) as file:
-                return not (file.is_ome or file.is_imagej)
-        except Exception:  # the family that reads it says what is wrong
-            return True
+    def holds(self, path: Path, file: tifffile.TiffFile) -> bool:
+        return not (file.is_ome or file.is_imagej)
 
     def suits(self, path: Path, header: Header) -> bool:
         return isinstance(header.source, StackSource)
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _StackReader(path)
-
-    def write(self, path: Path, values: Values, header: Header) -> None:
-        writer = self.create(path, header)
-        writer.write((slice(None),) * len(header.shape), values)
-        writer.finish()
 
     def create(self, path: Path, header: Header) -> Writer:
         return GatheringWriter(path, header, _write_pages)
@@ -116,16 +106,16 @@ class TiffStack(Family):
         return ["values of bool"] if header.dtype.kind == "b" else []
 
 
-def _write_pages(path: Path, header: Header, canvas: Any) -> None:
+def _write_pages(path: Path, header: Header, values: ScratchArray) -> None:
     """Writes the collected values (C, Z, Y, X) page by page."""
-    channels, depth, height, width = canvas.shape
+    channels, depth, height, width = values.shape
     rgb = channels in (3, 4) and header.dtype in (np.uint8, np.uint16) and header.source.rgb
-    large = canvas.dtype.itemsize * np.prod(canvas.shape, dtype=np.int64) > LARGE
+    large = values.dtype.itemsize * np.prod(values.shape, dtype=np.int64) > LARGE
     extra = channels - (3 if rgb else 1)
 
     def pages() -> Iterator[NDArray[Any]]:
         for z in range(depth):
-            page = canvas.read((slice(None), slice(z, z + 1), slice(None), slice(None)))[:, 0]
+            page = values.read((slice(z, z + 1), slice(None), slice(None)))[:, 0]
             yield np.moveaxis(page, 0, -1) if channels > 1 else page[0]
 
     samples = (channels,) if channels > 1 else ()

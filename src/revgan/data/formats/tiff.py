@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.axes import channel_axis
 from revgan.data.formats.contract import (
-    Family,
     Header,
     Reader,
     Selection,
@@ -21,6 +20,7 @@ from revgan.data.formats.contract import (
 )
 from revgan.data.formats.pillow import Photo, photo_of
 from revgan.data.formats.pyramid import choose
+from revgan.data.formats.tiff_family import TiffFamily
 from revgan.data.formats.tiff_pages import cut_page, in_small_pieces
 from revgan.data.formats.tiles import TiledWriter
 from revgan.data.formats.upright import turn
@@ -155,14 +155,19 @@ class _TiffReader(Reader):
         self._file.close()
 
 
-class Tiff(Family):
+class Tiff(TiffFamily):
     """TIFF."""
 
-    suffixes = (".tif", ".tiff")
     spatial_dims = (2,)
-    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
+    special = False
     selects = ("level", "pixel_size")
     instead = ".npy"
+
+    def claims(self, path: Path) -> bool:
+        return True
+
+    def suits(self, path: Path, header: Header) -> bool:
+        return True
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _TiffReader(path, selection)

@@ -1,7 +1,7 @@
 """Writes OME-TIFF with pyramids, and ImageJ's hyperstacks.
 
 A TIFF's pages come one after the other, and each pyramid level needs the whole finer one. So
-windows are first collected in a file beside it.
+windows are first collected in a scratch file.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +12,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from revgan.data.formats.canvas import Canvas
 from revgan.data.formats.contract import Header, Values, Window, Writer
 from revgan.data.formats.ome_xml import ImageInfo, ome_metadata
 from revgan.data.formats.physical import sizes_and_origin
 from revgan.data.formats.pyramid import blocks, coarser, halvings, means
+from revgan.data.scratch import Scratch, ScratchArray
 
 TILE = 512
 """The side of written tiles."""
@@ -38,32 +38,28 @@ class GatheringWriter(Writer):
     """
 
     def __init__(
-        self, path: Path, header: Header, write: Callable[[Path, Header, Canvas], None]
+        self, path: Path, header: Header, write: Callable[[Path, Header, ScratchArray], None]
     ) -> None:
         self._path, self._header, self._write = path, header, write
         depth = header.shape[2:] or (1,)
         in_plane = header.shape[:2] if len(header.shape) < 3 else header.shape[1::-1]
         shape = (header.channels, *depth, *in_plane)
-        self._canvas = Canvas(path.with_suffix(".gathered"), shape, header.dtype)
+        self._values = Scratch(0).array(shape, header.dtype, planes=True)
 
     def write(self, window: Window, values: Values) -> None:
         if len(window) < 3:
             box, stored = (slice(0, 1), *window), values[:, np.newaxis]
         else:
             box, stored = window[::-1], values.transpose(0, 3, 2, 1)
-        self._canvas.write((slice(None), *box), stored)
+        self._values.write(box, stored)
 
     def finish(self) -> None:
-        self._write(self._path, self._header, self._canvas)
-        self._canvas.close()
-
-    def abandon(self) -> None:
-        self._canvas.close()
+        self._write(self._path, self._header, self._values)
 
 
-def write_imagej(path: Path, header: Header, canvas: Canvas, *, rgb: bool) -> None:
+def write_imagej(path: Path, header: Header, values: ScratchArray, *, rgb: bool) -> None:
     """Writes an ImageJ hyperstack, which has no pyramid."""
-    channels, depth, height, width = canvas.shape
+    channels, depth, height, width = values.shape
     sizes, _ = _micrometres(header)
     metadata: dict[str, Any] = {"axes": "ZCYX"}
     resolution = None
@@ -81,7 +77,7 @@ def write_imagej(path: Path, header: Header, canvas: Canvas, *, rgb: bool) -> No
     with tifffile.TiffWriter(path, imagej=True) as file:
         file.write(
             (
-                _page(canvas, slice(c, c + samples), z)
+                _page(values, slice(c, c + samples), z)
                 for z in range(depth)
                 for c in range(0, channels, samples)
             ),
@@ -93,22 +89,24 @@ def write_imagej(path: Path, header: Header, canvas: Canvas, *, rgb: bool) -> No
         )
 
 
-def write_ome(path: Path, header: Header, canvas: Canvas, *, info: ImageInfo, rgb: bool) -> None:
+def write_ome(
+    path: Path, header: Header, values: ScratchArray, *, info: ImageInfo, rgb: bool
+) -> None:
     """Writes an OME-TIFF in tiles; the pyramid's coarser levels are SubIFDs of each page.
 
     Args:
         path: of the file.
         header: of its scan.
-        canvas: its values, (C, Z, Y, X).
+        values: (C, Z, Y, X).
         info: the image's metadata.
         rgb: whether all channels are samples of one pixel.
     """
-    channels, depth = canvas.shape[:2]
+    channels, depth = values.shape[:2]
     sizes, origin = _micrometres(header)
     planes = depth * (1 if rgb else channels)
     axes = "ZYXS" if rgb else "CZYX"
     spacing = [sizes.get("Y", 1.0), sizes.get("X", 1.0)]
-    levels = list(halvings(canvas.shape[2:], spacing, TILE))
+    levels = list(halvings(values.shape[2:], spacing, TILE))
     options: dict[str, Any] = {
         "tile": (TILE, TILE),
         "dtype": header.dtype,
@@ -120,57 +118,55 @@ def write_ome(path: Path, header: Header, canvas: Canvas, *, info: ImageInfo, rg
         "resolutionunit": "CENTIMETER" if sizes else None,
         "maxworkers": 1,
     }
-    large = canvas.dtype.itemsize * np.prod(canvas.shape, dtype=np.int64) > LARGE
+    large = values.dtype.itemsize * np.prod(values.shape, dtype=np.int64) > LARGE
     with tifffile.TiffWriter(path, ome=True, bigtiff=bool(large)) as file:
         for number, factors in enumerate([(1, 1), *levels]):
             if number:
-                canvas = _coarser(path.with_suffix(f".gathered{number}"), canvas, factors)
+                values = _coarser(values, factors)
                 options["subfiletype"] = 1
             else:
                 options["subifds"] = len(levels)
                 options["metadata"] = ome_metadata(axes, sizes, origin, planes, header.names, info)
             if sizes:
-                shrunk = header.shape[0] / canvas.shape[2] if len(header.shape) < 3 else 2**number
+                shrunk = header.shape[0] / values.shape[2] if len(header.shape) < 3 else 2**number
                 options["resolution"] = (
                     CENTIMETRE / sizes["X"] / shrunk,
                     CENTIMETRE / sizes["Y"] / shrunk,
                 )
-            stored = (*canvas.shape[1:], channels) if rgb else canvas.shape
-            file.write(_tiles(canvas, rgb), shape=stored, **options)
+            stored = (*values.shape[1:], channels) if rgb else values.shape
+            file.write(_tiles(values, rgb), shape=stored, **options)
             options |= {"subifds": None, "metadata": None}
-    canvas.close()
 
 
-def _coarser(path: Path, finer: Canvas, factors: tuple[int, ...]) -> Canvas:
+def _coarser(finer: ScratchArray, factors: tuple[int, ...]) -> ScratchArray:
     """Makes the next level, which replaces the one before."""
     channels, depth, *in_plane = finer.shape
     shape = (channels, depth, *coarser(tuple(in_plane), factors))
-    canvas = Canvas(path, shape, finer.dtype)
+    made = Scratch(0).array(shape, finer.dtype, planes=True)
     for _, z, *window in blocks(shape, (channels, 1, TILE, TILE)):
         source = [
             slice(part.start * factor, part.stop * factor)
             for part, factor in zip(window, factors, strict=True)
         ]
-        values = finer.read((slice(None), z, *source))[:, 0]
-        canvas.write((slice(None), z, *window), means(values, factors)[:, np.newaxis])
-    finer.close()
-    return canvas
+        values = finer.read((z, *source))[:, 0]
+        made.write((z, *window), means(values, factors)[:, np.newaxis])
+    return made
 
 
-def _tiles(canvas: Canvas, rgb: bool) -> Iterator[NDArray[Any]]:
+def _tiles(values: ScratchArray, rgb: bool) -> Iterator[NDArray[Any]]:
     """Full tiles page by page: (TILE, TILE), or with all channels as samples (TILE, TILE, C)."""
-    samples = canvas.shape[0] if rgb else 1
-    for c, z, *window in blocks(canvas.shape, (samples, 1, TILE, TILE)):
-        values = canvas.read((c, z, *window))[:, 0]
-        tile = np.zeros((TILE, TILE, samples), canvas.dtype)
-        tile[: values.shape[1], : values.shape[2]] = np.moveaxis(values, 0, -1)
+    samples = values.shape[0] if rgb else 1
+    for c, z, *window in blocks(values.shape, (samples, 1, TILE, TILE)):
+        part = values.read((z, *window), c)[:, 0]
+        tile = np.zeros((TILE, TILE, samples), values.dtype)
+        tile[: part.shape[1], : part.shape[2]] = np.moveaxis(part, 0, -1)
         yield tile if rgb else tile[..., 0]
 
 
-def _page(canvas: Canvas, channels: slice, z: int) -> NDArray[Any]:
+def _page(values: ScratchArray, channels: slice, z: int) -> NDArray[Any]:
     """(H, W) of one channel, or (H, W, C) of several."""
-    values = canvas.read((channels, slice(z, z + 1), slice(None), slice(None)))[:, 0]
-    return values[0] if len(values) == 1 else np.moveaxis(values, 0, -1)
+    page = values.read((slice(z, z + 1), slice(None), slice(None)), channels)[:, 0]
+    return page[0] if len(page) == 1 else np.moveaxis(page, 0, -1)
 
 
 def _micrometres(header: Header) -> tuple[dict[str, float], dict[str, float]]:

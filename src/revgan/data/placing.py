@@ -1,4 +1,4 @@
-"""Scans on other grids, window by window: to the grid that a model takes, and back."""
+"""Scans on other grids, window by window: to the grid that networks take, and back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from revgan.data.formats import Affine, Header, Scan, Values, Window
 from revgan.data.grids import resample
 from revgan.data.preparation import SIDES, Grid
-from revgan.inference.restoring import SAME_PLACE
+
+SAME_PLACE = 1e-3
+"""Voxels aren't resampled if they are within this share of a voxel of where they should be."""
 
 Read = Callable[[Window], Values]
 """Gives the values (C, *window) of a window."""
