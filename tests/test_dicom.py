@@ -244,11 +244,11 @@ def test_what_is_no_slice_of_the_volume_is_named_with_its_reason(tmp_path):
     assert passed == {
         "a.dcm": "of other size or orientation than most of series 1",
         "b.dcm": "a localizer",
-        "c.dcm": "a single slice, which is no volume",
+        "c.dcm": "a single slice, which isn't a volume",
         "copy.dcm": "the same instance as IM0000.dcm",
         "rtstruct.dcm": "DICOM without an image (RTSTRUCT)",
         "reportsi.dcm": "DICOM without an image (SR)",
-        "MR_truncated.dcm": "a single slice, which is no volume",
+        "MR_truncated.dcm": "a single slice, which isn't a volume",
         "junk.dcm": "no DICOM in spite of its name",
         "note.txt": ".txt isn't a format for volumes",
     }

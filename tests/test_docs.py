@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+import revgan
 from revgan.cli import main
 from revgan.networks import PatchDiscriminator, ResnetGenerator, RevGenerator
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore, ReversibleSequential
@@ -52,3 +54,8 @@ def test_the_page_for_other_tools_names_options_that_exist(capsys):
     options = re.findall(r"--(?:data|generator|discriminator|losses|optimizer|training)\.\w+", here)
     assert len(options) > 10
     assert [name for name in options if name not in known] == []
+
+
+def test_the_citation_has_the_packages_version():
+    citation = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == revgan.__version__

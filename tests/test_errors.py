@@ -1,11 +1,12 @@
 """What finds a user's mistakes."""
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
 import pytest
 
-from revgan.errors import check_choices
+from revgan.errors import UserError, check_choices, optional
 
 
 @dataclass
@@ -21,3 +22,11 @@ def test_a_value_that_is_no_choice_is_named_with_the_choices():
         check_choices(Setting("green"))
     with pytest.raises(ValueError, match="dims must be one of 2, 3, not 4"):
         check_choices(Setting("blue", 4))
+
+
+def test_a_missing_optional_package_ends_in_a_sentence_that_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(
+        UserError, match=r"needs the package SimpleITK: pip install 'revgan\[itk\]'$"
+    ):
+        optional("SimpleITK", "itk", "MetaImage and NRRD")

@@ -38,7 +38,7 @@ from revgan.data.sampling import TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.data.survey import Survey
 from revgan.errors import UserError
-from revgan.inference import Translator
+from revgan.inference import Translator, Windows
 from revgan.inference.files import _outputs
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training.config import LossConfig
@@ -405,6 +405,18 @@ def test_nodata_stays_nodata(tmp_path, suffix, dtype, nodata, made):
     assert np.array_equal(gaps.all(axis=0), nowhere)  # and not where one channel alone was missing
     if suffix == ".tif":
         assert scan.nodata == wanted
+
+
+@pytest.mark.parametrize("windows", [None, Windows(16)])
+def test_fractions_without_gaps_become_integers_of_which_none_means_missing(tmp_path, windows):
+    # OME-TIFF has no place for such a value, and refuses it.
+    values = pattern(2).astype(np.float32)
+    write(tmp_path / "x.ome.tif", values, Header(2, values.shape[1:], values.dtype))
+    translator = identity(Preparation(Intensity(0, 1, dtype="float32"), TypeRange("uint8")))
+    translator.windows = windows
+    translator.translate_file(tmp_path / "x.ome.tif", tmp_path / "y.ome.tif", "AtoB")
+    scan = read(tmp_path / "y.ome.tif", 2)
+    assert (scan.dtype, scan.nodata) == (np.uint8, None)
 
 
 def test_gaps_of_volumes_stay_on_their_own_grid(tmp_path):

@@ -2,7 +2,8 @@
 
 import warnings
 from dataclasses import fields
-from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -78,6 +79,25 @@ def visible(text: object, keep: str = "") -> str:
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
         for char in str(text)
     )
+
+
+def optional(package: str, extra: str, what: str) -> Any:
+    """Imports a package that not everybody needs.
+
+    Args:
+        package: its name.
+        extra: the extra of revgan that brings it.
+        what: needs it, as the sentence's subject.
+
+    Raises:
+        UserError: it isn't installed; says how to get it.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{what} needs the package {package}: pip install 'revgan[{extra}]'"
+        ) from error
 
 
 def check_choices(config: "DataclassInstance") -> None:

@@ -1,4 +1,4 @@
-"""What a training step costs beside its peers, and the paper's Tables 2 to 4 measured anew."""
+"""What a training step costs beside its peers, and the paper's Tables 2 to 4 measured again."""
 
 from typing import TYPE_CHECKING
 

@@ -95,7 +95,7 @@ class PaperRow:
         model_memory: MB "to store model parameters", by nvidia-smi: mean ± standard deviation.
         naive_memory: MB of activations beyond that, where all are stored.
         naive_seconds: per sample.
-        saving_memory: likewise, where the core's activations are recomputed; None without a core.
+        saving_memory: the same, where the core's activations are recomputed; None without a core.
         saving_seconds: per sample.
     """
 

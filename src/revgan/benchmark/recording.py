@@ -92,7 +92,7 @@ class Recording(ABC, Generic[Measured]):
         """The row of an entry.
 
         Raises:
-            ValueError, KeyError, TypeError: it is no such entry.
+            ValueError, KeyError, TypeError: it isn't such an entry.
         """
 
     @abstractmethod

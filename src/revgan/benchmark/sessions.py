@@ -27,7 +27,8 @@ def benchmark_steps(
 ) -> None:
     """Measures variants side by side, and prints the tables.
 
-    The variants of a case are measured in one sitting: where one is missing, all are measured anew.
+    The variants of a case are measured in one sitting. If one is missing, all are measured
+    again.
 
     Args:
         cases: what is trained.

@@ -129,7 +129,7 @@ def _resumed_config(options: Namespace, folder: "RunFolder", console: Console) -
     now, then = config.generator.use_of_memory, before.generator.use_of_memory
     if now == then != "auto" and config.runtime.memory_budget is not None:
         console.print(
-            f"memory {now}, as before, whatever the budget; --generator.memory auto chooses anew",
+            f"memory {now}, as before, whatever the budget; --generator.memory auto chooses again",
             soft_wrap=True,
         )
         config = replace(config, runtime=replace(config.runtime, memory_budget=None))

@@ -46,11 +46,11 @@ def converted(values: Values, channels: int, path: Path) -> Values:
     """As `convert_channels`, of a file's values.
 
     Raises:
-        UserError: its channels are no colours.
+        UserError: its channels aren't colours.
     """
     if max(len(values), channels) > COLOURS and len(values) != channels:
         raise UserError(
-            f"{path} has {len(values)} channels, which are no colours to make {channels} of; leave "
+            f"{path} has {len(values)} channels, which aren't colours to make {channels} of; leave "
             "out data.channels_a (or data.channels_b)"
         )
     return convert_channels(values, channels)

@@ -113,7 +113,7 @@ class Preparation:
         fill: what the networks see where nothing was measured: "low" is the intensity that becomes
             -1; a number is in the files' units.
         part_a: which channels and which resolution of A's files it was.
-        part_b: likewise for B.
+        part_b: the same for B.
         slices: which slices of volumes its images are; None for images.
     """
 

@@ -32,7 +32,7 @@ class Outcome:
 def translate_all(jobs: Sequence[FileJob], title: str, console: Console) -> Outcome:
     """Translates file by file, behind a bar for the files and one for the parts of a large one.
 
-    A file that can't be translated is no reason to leave out others. Besides the one that is
+    A file that can't be translated doesn't stop the others. Besides the one that is
     translated, two are in memory at most: one read, one to be written.
 
     Args:

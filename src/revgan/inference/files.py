@@ -30,7 +30,7 @@ from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
 from revgan.inference.slicewise import file_job
 from revgan.inference.translator import Translator
-from revgan.inference.windows import Windows
+from revgan.inference.windows import Cutting
 
 INSTEAD = {2: (".png", ".tif", ".npy"), 3: (".nii.gz", ".npy")}
 """Suffixes for what an input's format can't hold, by the spatial axes; the first that can."""
@@ -57,7 +57,7 @@ class Wishes:
 
     direction: Direction
     device: str
-    windows: Callable[[Translator], Windows | None]
+    windows: Callable[[Translator], Cutting | None]
     into_folder: bool = False
     recursive: bool = False
     selection: Selection = WHOLE
@@ -185,7 +185,7 @@ def _tell(
         say(f"Skipped {len(mine) - len(left)} of {len(mine)} files, whose translations are there")
     windows = translator.windows
     if windows is not None and outcome.cut:
-        how = describe(translator.generator, windows)
+        how = describe(translator.generator, windows.windows)
         which = "The file was" if len(left) == 1 else f"{outcome.cut} of {len(left)} files were"
         say(f"{which} translated in parts, {how}")
     if not outcome.failures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ Say = Callable[[str], None]
 
 WIDER = {"float16": "float32", "bool": "uint8"}
 """Types that many formats don't have, and the next that holds all their values."""
+
+SCANNED = 1024
+"""Side of the windows in which a file is searched for NaN."""
 
 STEPS = 255
 """Whole numbers that intensities must span to be rounded to them: no coarser than 8 bits."""
@@ -92,7 +96,7 @@ class FileJob:
         with ExitStack() as stack:
             ref = translator.as_trained(self.source, self._direction)
             file = stack.enter_context(ref.open(generator.spatial_dims))
-            self._check(file.header)
+            self._check(file)
             self._lattice = Lattice.of(file.header, grid)
             padding = padding_for(generator.config, self._lattice.shape)
             sizes = [
@@ -136,8 +140,9 @@ class FileJob:
         """Lets go of the source, where the job ends early."""
         self._files.close()
 
-    def _check(self, header: Header) -> None:
+    def _check(self, file: Source) -> None:
         """Finds out what is to be written, and refuses what isn't possible before the work."""
+        header, lacks = file.header, cache(partial(_lacks, file))
         translator, direction = self._translator, self._direction
         kind = KINDS[translator.generator.spatial_dims]
         before, after = translator.channels(direction)
@@ -155,9 +160,9 @@ class FileJob:
         usual = translator.output_type(direction, header.dtype)
         stored = self._dtype or usual or fitting_type(translator, direction, [header.dtype])
         self._stored = stored
-        made = _like(header, after, stored)
+        made = _like(header, after, stored, lacks)
         if stored.name in WIDER and not formats.holds(self.target, made):
-            made = _like(header, after, np.dtype(WIDER[stored.name]))
+            made = _like(header, after, np.dtype(WIDER[stored.name]), lacks)
         if self._resize is not None:
             made = _scaled(made, scaled_sizes(header.shape, self._resize))
         formats.require_holds(self.target, made)
@@ -182,6 +187,7 @@ class FileJob:
     def _translate_parts(self, progress: Progress | None, say: Say) -> None:
         translator, direction, result = self._translator, self._direction, self._result
         assert translator.windows is not None
+        windows = translator.windows.windows
         source = self._file.header
         own = Lattice(source.shape, source.affine)
         there, back = Move(own, self._lattice), Move(self._lattice, own)
@@ -226,14 +232,14 @@ class FileJob:
                 direction,
                 unit,
                 self._lattice.shape,
-                translator.windows,
+                windows,
                 scratch,
                 take,
                 progress,
                 say,
             )
             if moved is not None:
-                for window in tiles(whole(own.shape), translator.windows.size):
+                for window in tiles(whole(own.shape), windows.size):
                     write(back.read(moved.read, window), window)
 
     def _mapping(self, values: Iterable[Values | Unread]) -> IntensityMapping:
@@ -277,10 +283,11 @@ def fitting_type(
     return np.dtype(np.float32)
 
 
-def _like(header: Header, channels: int, dtype: np.dtype[Any]) -> Header:
+def _like(header: Header, channels: int, dtype: np.dtype[Any], lacks: Callable[[], bool]) -> Header:
     """The header of a file like another, but of its own type."""
     nodata = None
-    if header.nodata is not None or header.dtype.kind == "f":
+    loses_nan = header.dtype.kind == "f" and dtype.kind != "f"
+    if header.nodata is not None or (loses_nan and lacks()):
         nodata = nodata_for(dtype, header.nodata)
     names = header.names if channels == header.channels else ()
     return replace(header, channels=channels, dtype=dtype, nodata=nodata, names=names)
@@ -299,6 +306,13 @@ def _scaled(header: Header, shape: tuple[int, ...]) -> Header:
         ground=None if ground is None else replace(ground, affine=ground.affine @ scale),
         source=header.source if shape == header.shape else None,  # it may number pixels
     )
+
+
+def _lacks(file: Source) -> bool:
+    """Whether a file has positions where all channels are NaN."""
+    everything = whole(file.header.shape)
+    side = SCANNED if file.windowed else max(file.header.shape)
+    return any(np.isnan(file.read(part)).all(axis=0).any() for part in tiles(everything, side))
 
 
 def _windowed(file: Source, scratch: Scratch) -> Read:

@@ -8,7 +8,7 @@ from revgan.data.scratch import Scratch, Window
 from revgan.directions import Direction
 from revgan.inference.exact import computed_in
 from revgan.inference.parts import padding_for, translate_parts
-from revgan.inference.windows import Progress, Windows
+from revgan.inference.windows import Cutting, Progress, Windows
 from revgan.networks import TwoWayGenerator
 
 
@@ -18,7 +18,7 @@ def translate_padded(
     batch: Tensor,
     direction: Direction,
     *,
-    windows: Windows | None = None,
+    windows: Cutting | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Translates (B, C, *spatial) of any size: pads to a size that fits and crops the result.
@@ -37,7 +37,7 @@ def translate_padded(
     sizes, padding = batch.shape[2:], padding_for(generator.config, batch.shape[2:])
     padded = [size + sum(both) for size, both in zip(sizes, padding, strict=True)]
     if windows is not None and windows.needed_for(padded):
-        parts = [_in_parts(generator, x, direction, windows, progress) for x in batch]
+        parts = [_in_parts(generator, x, direction, windows.windows, progress) for x in batch]
         return torch.stack(parts)
     if any(map(sum, padding)):
         # F.pad counts from the last axis, and mirrors at most size - 1 positions.

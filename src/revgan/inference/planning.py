@@ -1,8 +1,9 @@
 """How much memory a translation needs, and so whether it takes one pass, or windows that fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import prod
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from revgan.errors import UsageError, UserError
 from revgan.inference.padded import translate_padded
 from revgan.inference.translator import Translator
-from revgan.inference.windows import Statistics, Windows
+from revgan.inference.windows import Cutting, Statistics, Windows
 from revgan.memory import (
     StepPrediction,
     format_bytes,
@@ -114,14 +115,14 @@ class WindowOptions:
         window: a side in pixels or voxels; "whole" for one pass, whatever it takes; "auto" for one
             pass if it fits the device's free memory, else the largest windows that fit.
         overlap: see `Windows`.
-        statistics: likewise.
+        statistics: see `Windows`.
     """
 
     window: str = "auto"
     overlap: float = Windows.overlap
     statistics: Statistics = Windows.statistics
 
-    def decide(self, translator: Translator) -> Windows | None:
+    def decide(self, translator: Translator) -> Cutting | None:
         """How to cut this model's images or volumes; None for one pass.
 
         Raises:
@@ -131,7 +132,9 @@ class WindowOptions:
         if self.window == "whole":
             return None
         if self.window == "auto":
-            return self._largest(translator)
+            # A continuous core can't be predicted.
+            ode = translator.generator.config.core == "ode"
+            return None if ode else FittingWindows(translator, self)
         config = translator.generator.config
         multiple, least = config.size_multiple, config.min_size
         size = int(self.window) if self.window.isdecimal() else 0
@@ -140,28 +143,64 @@ class WindowOptions:
                 f"--window must be auto, whole or, for this model, a multiple of {multiple} from "
                 f"{least} up, not {self.window}"
             )
-        return self._windows(size)
+        return self.of(size)
 
-    def _largest(self, translator: Translator) -> Windows | None:
-        generator, device = translator.generator, translator.device
-        if generator.config.core == "ode":  # can't be predicted
-            return None
-        channels = generator.in_channels, generator.out_channels
-        whole = Translation(generator.config, generator.spatial_dims, channels, device.type)
-        budget = free_budget(device)
-        size = whole.largest(budget)
-        if size is None:
-            raise UserError(
-                f"{format_bytes(budget)} of free memory isn't enough for any window; close other "
-                "programs, or give another --device"
-            )
-        return self._windows(size, one_pass=size**generator.spatial_dims)
+    def of(self, size: int) -> Windows:
+        """The windows of a given side.
 
-    def _windows(self, size: int, one_pass: int = 0) -> Windows:
+        Raises:
+            UsageError: the overlap is out of range.
+        """
         try:
-            return Windows(size, self.overlap, one_pass, self.statistics)
+            return Windows(size, self.overlap, statistics=self.statistics)
         except ValueError as error:  # the error starts with the option's name
             raise UsageError(f"--{error}") from error
+
+
+class FittingWindows:
+    """One pass where the device's free memory is predicted to hold it, else the largest windows.
+
+    It is predicted when something larger than before is to be translated, as that takes a second.
+
+    Args:
+        translator: its model and device.
+        options: the overlap and the statistics of windows.
+
+    Raises:
+        UsageError: the overlap is out of range.
+    """
+
+    def __init__(self, translator: Translator, options: WindowOptions) -> None:
+        generator, device = translator.generator, translator.device
+        channels = generator.in_channels, generator.out_channels
+        dims = generator.spatial_dims
+        self._whole = Translation(generator.config, dims, channels, device.type)
+        self._budget, self._options = free_budget(device), options
+        options.of(1)  # refuses what is out of range before the work
+        self._fitting = 0
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The largest that fit.
+
+        Raises:
+            UserError: none does.
+        """
+        size = self._whole.largest(self._budget)
+        if size is None:
+            raise UserError(
+                f"{format_bytes(self._budget)} of free memory isn't enough for any window; close "
+                "other programs, or give another --device"
+            )
+        return self._options.of(size)
+
+    def needed_for(self, sizes: Sequence[int]) -> bool:
+        """See `Cutting`."""
+        if prod(sizes) > self._fitting:
+            if predict_translation(self._whole, tuple(sizes)).total > self._budget:
+                return self.windows.needed_for(sizes)
+            self._fitting = prod(sizes)
+        return False
 
 
 AUTO = WindowOptions()

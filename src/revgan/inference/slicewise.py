@@ -27,7 +27,7 @@ class SlicesJob(FileJob):
         if self._resize is not None:
             raise UserError("--resize is for images, and the model translates volumes; omit it")
         with self.source.open(3) as source:
-            self._check(source.header)
+            self._check(source)
             self._scan = scan_of(source)
 
     def translate(self, progress: Progress | None = None, say: Say = lambda sentence: None) -> None:

@@ -23,7 +23,7 @@ from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
-from revgan.inference.windows import Progress, Windows
+from revgan.inference.windows import Cutting, Progress
 from revgan.networks import TwoWayGenerator
 from revgan.networks.places import StoredModel
 
@@ -56,7 +56,7 @@ class Translator:
         self,
         generator: TwoWayGenerator,
         preparation: Preparation | None = None,
-        windows: Windows | None = None,
+        windows: Cutting | None = None,
     ) -> None:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
@@ -68,7 +68,7 @@ class Translator:
         cls,
         folder: str | Path,
         device: str | torch.device | None = None,
-        windows: Windows | None = None,
+        windows: Cutting | None = None,
     ) -> "Translator":
         """Loads a trained model.
 
@@ -387,7 +387,7 @@ class Translator:
     def as_trained(self, ref: ScanRef, direction: Direction) -> ScanRef:
         """A scan, of whose files what training read is read, but for what the user says.
 
-        What training read is no wish where a file's format doesn't have it; nor are the channels
+        What training read doesn't count where a file's format doesn't have it; nor are the channels
         where a file has only as many as the model takes.
 
         Args:
@@ -428,7 +428,7 @@ class Translator:
         Args:
             source: a file, or a folder that is a scan; or several on one grid, whose channels are
                 stacked.
-            target: likewise.
+            target: the file to write, or a folder for a DICOM series.
             direction: "AtoB" or "BtoA".
             progress: called after each window, if there are several.
             selection: which part of the source is meant.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,17 @@ Statistics = Literal["exact", "approximate"]
 
 Progress = Callable[[int, int], None]
 """Called after each part with the amount of work done, and with how much there is."""
+
+
+class Cutting(Protocol):
+    """Decides whether something is translated in one pass or in windows."""
+
+    @property
+    def windows(self) -> "Windows":
+        """The windows of what is too large for one pass."""
+
+    def needed_for(self, sizes: Sequence[int]) -> bool:
+        """Whether an image or volume of these sizes is too large for one pass."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,11 @@ class Windows:
             raise ValueError(f"overlap must be from 0 to below 1, not {self.overlap}")
         if self.statistics not in get_args(Statistics):
             raise ValueError(f"statistics must be exact or approximate, not {self.statistics!r}")
+
+    @property
+    def windows(self) -> "Windows":
+        """Themselves, as `Cutting`."""
+        return self
 
     def needed_for(self, sizes: Sequence[int]) -> bool:
         """Whether an image or volume of these sizes is larger than one pass or one window."""

@@ -24,7 +24,7 @@ class Statistics:
 
     Attributes:
         mean: of each channel, or of each sample's channels, with all other axes of size 1.
-        inverse: of the standard deviation, likewise.
+        inverse: of the standard deviation, of the same shape.
         count: how many numbers of the tensor itself they come from; None for running statistics.
     """
 
@@ -46,7 +46,7 @@ class Moments:
         count: numbers behind each mean.
         dtype: of the slabs, or 32 bits.
         mean: with summed axes of size 1.
-        deviations: the sum of squared deviations from the mean, likewise.
+        deviations: the sum of squared deviations from the mean, of the same shape.
     """
 
     axes: tuple[int, ...]

@@ -79,7 +79,7 @@ class Batch:
             a: the images of A, (B, C, *spatial).
             b: those of B.
             fill_a: see `Gaps.fill`.
-            fill_b: likewise.
+            fill_b: the same for B.
             inside: of A and B, (B, 1, *spatial) of bool, where losses count; None for everywhere.
         """
         fill: dict[DomainName, Tensor] = {"a": fill_a.to(a), "b": fill_b.to(b)}
@@ -456,7 +456,7 @@ class UnpairedObjective(Objective):
         """The translation should pass for real (Zhu, Equation 1) and lead back (Equation 2)."""
         source, target = ends(there)
         fake = cut(translate(players.generator, batch.of(source), there))
-        # Gaps anew for each loss, whose backward pass frees its part of the graph.
+        # Made for each loss, as its backward pass frees its part of the graph.
         made = self._made(target, fake.image, batch)
         yield {f"gan_{there}": self._fool(target, players, batch, made)}
         made = self._made(target, fake.image, batch)

@@ -58,7 +58,7 @@ class Largest:
 
     Attributes:
         memory: the memory mode that this is for, and its slabs.
-        size: of training images, the longest side where they are no squares or cubes.
+        size: of training images, the longest side where they aren't squares or cubes.
         depth: of the generator.
         batch_size: the training batch.
         translated_size: of images to translate in one pass.

@@ -132,7 +132,7 @@ def _without_strays(series: Series) -> tuple[Series | None, list[Passed]]:
             for each in slices:
                 passed[each.path] = f"of other size or orientation than most of {series.title}"
     if len(largest) == 1:
-        passed[largest[0].path] = "a single slice, which is no volume"
+        passed[largest[0].path] = "a single slice, which isn't a volume"
     taken = {each.path for each in largest} if len(largest) > 1 else set()
     told = [Passed(path, reason) for path, reason in passed.items() if path not in taken]
     return (replace(series, slices=tuple(largest)) if taken else None), told

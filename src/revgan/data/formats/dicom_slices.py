@@ -78,8 +78,8 @@ class Slice:
         samples: 1, or 3 of colours.
         position: of the middle of the first pixel, in millimetres towards left, posterior and
             superior; None where the file doesn't say.
-        directions: (2, 3) cosines of rows and columns; None likewise.
-        spacing: millimetres from column to column, and from row to row; None likewise.
+        directions: (2, 3) cosines of rows and columns; None if unknown.
+        spacing: millimetres from column to column, and from row to row; None if unknown.
         scale: slope and intercept from stored numbers to values.
         limits: the lowest and highest number that it can store.
         inverted: the lowest is white (MONOCHROME1).

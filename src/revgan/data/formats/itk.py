@@ -10,6 +10,7 @@ import numpy as np
 from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
 from revgan.data.formats.detached import require_inside, with_kinds
+from revgan.errors import optional
 
 FORMATS = {
     ".mha": "MetaImageIO",
@@ -22,10 +23,18 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """ITK's coordinates grow towards left, posterior and superior; this converts both ways."""
 
 
+def _itk() -> Any:
+    """SimpleITK, which is large: an extra, imported on demand.
+
+    Raises:
+        UserError: it isn't installed.
+    """
+    return optional("SimpleITK", "itk", "MetaImage and NRRD")
+
+
 class _ItkReader(Reader):
     def __init__(self, path: Path) -> None:
-        import SimpleITK  # imported on demand: it is large, and few users need its formats
-
+        itk = _itk()
         require_inside(path)
         self._folder: TemporaryDirectory[str] | None = None
         kinds = with_kinds(path)
@@ -34,7 +43,7 @@ class _ItkReader(Reader):
             self._folder = TemporaryDirectory(prefix="revgan-")
             path = Path(self._folder.name) / "header.nhdr"
             path.write_text(kinds, encoding="latin-1")
-        self._reader = reader = SimpleITK.ImageFileReader()
+        self._reader = reader = itk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.SetImageIO(kind)
         try:
@@ -55,10 +64,8 @@ class _ItkReader(Reader):
         self.header = Header(self._channels, size[:3], dtype, LPS @ affine)
 
     def values(self, window: Window) -> Values:
-        import SimpleITK
-
         image = _as_one_line(self._reader.Execute)
-        data = SimpleITK.GetArrayFromImage(image).T  # ([components,] X, Y, Z[, frames])
+        data = _itk().GetArrayFromImage(image).T  # ([components,] X, Y, Z[, frames])
         shape = self.header.shape
         components = self._axes[0]
         split = data.reshape(components, *shape, self._channels // components)
@@ -80,17 +87,16 @@ class Itk(Family):
         return _ItkReader(path)
 
     def write(self, path: Path, values: Values, header: Header) -> None:
-        import SimpleITK
-
+        itk = _itk()
         several = len(values) > 1
-        image = SimpleITK.GetImageFromArray(values.T if several else values[0].T, isVector=several)
+        image = itk.GetImageFromArray(values.T if several else values[0].T, isVector=several)
         affine = LPS @ (np.eye(4) if header.affine is None else header.affine)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         image.SetOrigin(affine[:3, 3].tolist())
         image.SetSpacing(spacing.tolist())
         image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
         kind = FORMATS[path.suffix.lower()]
-        _as_one_line(lambda: SimpleITK.WriteImage(image, str(path), imageIO=kind))
+        _as_one_line(lambda: itk.WriteImage(image, str(path), imageIO=kind))
 
     def beyond(self, header: Header) -> list[str]:
         beyond = []
@@ -129,11 +135,10 @@ class NrrdHeader(Family):
 
 def _dtype(pixel: int) -> np.dtype[Any]:
     """The data type of a pixel's components, without reading any."""
-    import SimpleITK
-
-    if "complex" in SimpleITK.GetPixelIDValueAsString(pixel):
+    itk = _itk()
+    if "complex" in itk.GetPixelIDValueAsString(pixel):
         return np.dtype(np.complex64)
-    return SimpleITK.GetArrayViewFromImage(SimpleITK.Image([1, 1, 1], pixel)).dtype
+    return itk.GetArrayViewFromImage(itk.Image([1, 1, 1], pixel)).dtype
 
 
 def _as_one_line(action: Any) -> Any:

@@ -113,7 +113,7 @@ def _is_part(path: Path, dims: int, names: set[str]) -> bool:
 
 
 def passed_over(path: Path, dims: int) -> str | None:
-    """Why a file is no scan of so many spatial axes, by name and first bytes; None if it is."""
+    """Why a file isn't a scan of so many spatial axes, by name and first bytes; None if it is."""
     return _reason(path, dims) if family_of(path, dims) is None else None
 
 

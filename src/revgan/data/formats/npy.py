@@ -64,8 +64,8 @@ def _image_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> H
         raise UserError(f"{path} holds {dtype}; save real numbers, in as many channels as needed")
     if len(shape) not in (2, 3) or 0 in shape:
         raise UserError(
-            f"{path} is no image ({size}): its array has height and width, and channels before or "
-            "after them"
+            f"{path} isn't an image ({size}): its array has height and width, and channels "
+            "before or after them"
         )
     axis = None
     if len(shape) == 3:

@@ -139,7 +139,7 @@ def writable(path: Path) -> Path:
 def family_of(path: Path, dims: int) -> Family | None:
     """The family of what a folder holds by its suffix or, where that tells nothing, its content.
 
-    None for what is no scan with so many spatial axes.
+    None for what isn't a scan with so many spatial axes.
     """
     suffix = suffix_of(path, dims)
     if suffix is None:
