@@ -52,6 +52,9 @@ EXAMPLES = {"images": 8, "volumes": 4}
 TITLES = {
     "test": "Distance to the truth",
     "test_inside_masks": "Distance to the truth, inside the masks",
+    "synthetic_ct": "Synthetic CT, as SynthRAD2025 scores it",
+    "tissues": "Synthetic CT by tissue, in HU",
+    "structures": "Structures that a network finds in synthetic and real CT",
     "labels": "Label maps made from photos",
     "segmenter": "Photos made from label maps, as a segmenter sees them",
     "distribution": "Distance to the real images, as sets",
