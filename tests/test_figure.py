@@ -45,6 +45,11 @@ def test_a_figure_has_a_row_for_each_sample_and_a_column_for_each_run(runs, tmp_
     assert b"/Type3" not in pdf.read_bytes()
 
 
+def test_more_samples_than_there_are_are_told(runs, tmp_path, capsys):
+    assert main(["figure", runs[0], "--samples", "99", "--output", str(tmp_path / "all.png")]) == 0
+    assert "test images, not 99: all of them are drawn" in capsys.readouterr().err
+
+
 def test_samples_are_chosen_by_name(runs, tmp_path):
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     assert main(["figure", runs[0], "--samples", "place2", "--output", str(one)]) == 0

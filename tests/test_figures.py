@@ -23,10 +23,11 @@ def history(length: int, names: tuple[str, ...] = LOSSES) -> list[dict[str, floa
     ]
 
 
-def texts(svg: str) -> list[str]:
-    """The words in a chart; fails where the SVG isn't well-formed."""
-    root = ElementTree.fromstring(svg)
-    return [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+def texts(charts: list[str]) -> list[str]:
+    """The words in charts; fails where their SVG isn't well-formed."""
+    roots = map(ElementTree.fromstring, charts)
+    tag = "{http://www.w3.org/2000/svg}text"
+    return [element.text or "" for root in roots for element in root.iter(tag)]
 
 
 def test_eight_bit_values_survive_display() -> None:
@@ -71,8 +72,10 @@ def test_an_empty_grid_is_refused(rows: list[list[torch.Tensor]]) -> None:
         image_grid(rows)
 
 
-def test_each_kind_of_loss_has_its_panel_and_legend() -> None:
-    words = texts(loss_curves(history(60)))
+def test_each_kind_of_loss_has_its_chart_and_legend() -> None:
+    charts = loss_curves(history(60))
+    words = texts(charts)
+    assert len(charts) == 3
     titles = [word for word in words if word.startswith(("Adversarial", "Reconstruction"))]
     assert len(titles) == 3
     for label in ("A → B", "B → A", "cycle, A", "cycle, B", "A, real", "A, generated"):
@@ -90,7 +93,7 @@ def test_a_loss_missing_from_some_lines_is_drawn_from_the_others() -> None:
     assert "cycle, A" in texts(loss_curves(lines))
 
 
-def test_scores_have_a_panel_beside_the_losses() -> None:
+def test_scores_have_a_chart_beside_the_losses() -> None:
     words = texts(loss_curves([*history(3), {"step": 9, "psnr_AtoB": 20.0, "ssim_AtoB": 0.5}]))
     assert "Validation, PSNR in dB" in words
     assert words.count("A → B") == 2
@@ -99,12 +102,12 @@ def test_scores_have_a_panel_beside_the_losses() -> None:
 
 def test_a_single_score_is_a_dot() -> None:
     lines = [{"step": step, "psnr_AtoB": 20.0} for step in (1, 2)]
-    assert f"fill: {BLUE}" in loss_curves(lines[:1])
-    assert f"fill: {BLUE}" not in loss_curves(lines)
+    assert f"fill: {BLUE}" in "".join(loss_curves(lines[:1]))
+    assert f"fill: {BLUE}" not in "".join(loss_curves(lines))
 
 
 def test_the_smoothed_curve_lies_between_the_extremes_of_the_raw_one() -> None:
-    svg = loss_curves(
+    (svg,) = loss_curves(
         [{"step": i, "gan_AtoB": 1.0 if i % 2 else 0.5} for i in range(MAX_POINTS - 1)]
     )
     raw, smooth = (
@@ -118,13 +121,14 @@ def test_the_smoothed_curve_lies_between_the_extremes_of_the_raw_one() -> None:
 
 
 def test_a_run_of_one_line_shows_its_losses_as_dots_over_its_one_step() -> None:
-    svg = loss_curves([{"step": 6, "gan_AtoB": 0.5, "gan_BtoA": 0.4}])
-    assert texts(svg).count("6") == 1
+    (svg,) = loss_curves([{"step": 6, "gan_AtoB": 0.5, "gan_BtoA": 0.4}])
+    assert texts([svg]).count("6") == 1
     assert all(f"fill: {colour}" in svg for colour in (BLUE, ORANGE))
 
 
 def test_long_runs_stay_small() -> None:
-    assert len(loss_curves(history(20_000))) < 2.5 * len(loss_curves(history(MAX_POINTS)))
+    long, short = (loss_curves(history(length)) for length in (20_000, MAX_POINTS))
+    assert len("".join(long)) < 2.5 * len("".join(short))
 
 
 def test_a_diverged_run_still_has_its_curves() -> None:
@@ -137,19 +141,30 @@ def test_a_history_without_losses_is_refused(lines: list[dict[str, float]]) -> N
         loss_curves(lines)
 
 
-def test_memory_bars_are_in_proportion_and_labelled() -> None:
-    svg = memory_chart(300 * 2**20, 100 * 2**20)
-    assert set(texts(svg)) == {"naive", "reversible", "300 MiB", "100 MiB"}
-    widths = []
+OVER_DEPTH = {
+    "naive": [(1, 100 * 2**20), (5, 300 * 2**20)],
+    "reversible": [(1, 90 * 2**20), (5, 100 * 2**20)],
+}
+
+
+def memory() -> str:
+    return memory_chart(OVER_DEPTH, {"reversible": 100 * 2**20}, 5)
+
+
+def test_memory_grows_over_depth_in_proportion_and_what_was_measured_is_named() -> None:
+    svg = memory()
+    assert {"naive", "reversible, 100 MiB"} < set(texts([svg]))
+    heights = []
     for colour in (ORANGE, BLUE):
-        (path,) = re.findall(rf'<path d="([^"]*)"[^>]*fill: {colour}', svg)
-        xs = [float(x) for x in re.findall(r"[ML] (\S+)", path)]
-        widths.append(max(xs) - min(xs))
-    assert widths[0] == pytest.approx(3 * widths[1], rel=1e-4)  # SVG has six decimals
+        path = re.search(rf'<path d="([^"]*)"[^>]*stroke: {colour}', svg)
+        assert path is not None
+        first, last = (float(y) for y in re.findall(r"[ML] \S+ (\S+)", path[1]))
+        heights.append(first - last)
+    assert heights[0] == pytest.approx(20 * heights[1], rel=1e-4)  # SVG has six decimals
 
 
 def test_charts_can_stand_together_in_one_page() -> None:
-    charts = loss_curves(history(20)), memory_chart(2**20, 2**19)
+    charts = *loss_curves(history(20)), memory()
     for svg in charts:
         assert svg.startswith("<svg")
         assert "<metadata" not in svg
@@ -160,5 +175,5 @@ def test_charts_can_stand_together_in_one_page() -> None:
 
 def test_charts_leave_global_state_alone_and_repeat_exactly() -> None:
     before = dict(mpl.rcParams)
-    assert memory_chart(2, 1) == memory_chart(2, 1)
+    assert memory() == memory()
     assert dict(mpl.rcParams) == before

@@ -1,84 +1,39 @@
-"""The report is one whole, safe, self-contained page."""
+"""The report is one whole, safe, self-contained page. `test_report_page` opens it in a browser."""
 
 import base64
+import json
 import platform
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
 
+from reports import case, content, picture, row, volumes, written
 from revgan.environment import library_versions
-from revgan.evaluation.report import (
-    MAX_PICTURE,
-    Example,
-    MemoryComparison,
-    ReportContent,
-    write_report,
-)
-from revgan.evaluation.tables import Row
-from revgan.figures.pictures import tensor_to_uint8
-from revgan.figures.slices import VolumeSlices, slice_volumes
-from revgan.scores.intervals import Estimate
+from revgan.evaluation import viewer
+from revgan.evaluation.report import MemoryComparison
+from revgan.evaluation.viewer import Viewer
+from revgan.figures.stacks import mosaic
 
 
-def picture(seed: int, channels: int = 3, size: int = 16) -> Tensor:
-    draws = torch.Generator().manual_seed(seed)
-    return 2 * torch.rand(channels, size, size, generator=draws) - 1
-
-
-def row(direction: str, method: str, **scores: float) -> Row:
-    """Of four images, with an interval about the PSNR."""
-    estimates = {key: Estimate(value) for key, value in scores.items()}
-    if "psnr" in scores:
-        estimates["psnr"] = Estimate(scores["psnr"], scores["psnr"] - 1, scores["psnr"] + 1)
-    return Row(direction, method, estimates, 4)
-
-
-def content(**changes: object) -> ReportContent:
-    whole = ReportContent(
-        title="Tiles",
-        summary="Ten steps.",
-        examples={
-            "AtoB": [Example(picture(0), picture(1, 1), picture(2, 1), picture(3))],
-            "BtoA": [Example(picture(4, 1), picture(5), picture(6), picture(7, 1))],
-        },
-        tables={
-            "test": [
-                row("AtoB", "RevGAN", mae=5.25, psnr=30.0, ssim=0.8),
-                row("AtoB", "input unchanged", mae=9.0, psnr=31.0, ssim=0.7),
-            ],
-            "round_trip": [row("AtoBtoA", "RevGAN", mae=1.0, psnr=40.0, ssim=0.9)],
-        },
-        configuration="width: 8\n",
-        versions={"torch": "2.0"},
-        history=[{"step": i, "gan_AtoB": 1.0 / (i + 1), "d_a_real": 0.1} for i in range(5)],
-        memory=MemoryComparison(300 * 2**20, 100 * 2**20, "Measured on a 64 px pair."),
-        domain_names=("photo", "map"),
-    )
-    return replace(whole, **changes)
-
-
-def written(tmp_path: Path, **changes: object) -> str:
-    write_report(tmp_path / "report.html", content(**changes))
-    return (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def pictures(page: str) -> list[np.ndarray]:
-    encoded = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    return [np.asarray(Image.open(BytesIO(base64.b64decode(text)))) for text in encoded]
+def pictures(page: str) -> dict[str, np.ndarray]:
+    """The pictures of a page by the ids of their elements, (H, W, 3)."""
+    images = re.findall(r'<img id="([^"]+)"[^>]*src="data:image/webp;base64,([^"]+)"', page)
+    stored = re.findall(r'<script type="text/plain" id="([^"]+)">([^<]+)</script>', page)
+    return {
+        name: np.asarray(Image.open(BytesIO(base64.b64decode(text))).convert("RGB"))
+        for name, text in images + stored
+    }
 
 
 class Outline(HTMLParser):
     """Checks that elements nest, and collects attributes."""
 
-    void = {"meta", "img", "link", "br"}
+    void = {"meta", "img", "link", "br", "input"}
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -105,10 +60,13 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     page = written(tmp_path)
     outline = Outline(page)
     assert outline.open == []
-    assert not outline.tags & {"script", "link", "iframe", "object"}
+    assert not outline.tags & {"link", "iframe", "object"}
     references = [value for name, value in outline.attributes if name in ("src", "href")]
     assert references
-    assert all(value and value.startswith("data:") for value in references)
+    assert all(value and value.startswith(("data:", "#")) for value in references)
+    ids = [value for name, value in outline.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {value for value in references if value and value[0] == "#"} <= {f"#{i}" for i in ids}
     assert all(
         value and value.startswith("#")
         for name, value in outline.attributes
@@ -116,60 +74,112 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     )
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
     assert "@import" not in page
+    assert "fetch(" not in page
 
 
-def test_every_picture_is_in_the_page_pixel_by_pixel(tmp_path: Path) -> None:
+def test_every_picture_of_every_scan_is_in_the_page_once_pixel_by_pixel(tmp_path: Path) -> None:
     whole = content()
-    expected = [
-        tensor_to_uint8(image)
-        for examples in whole.examples.values()
-        for example in examples
-        for image in (example.input, example.translation, example.truth, example.round_trip)
-        if image is not None
-    ]
     found = pictures(written(tmp_path))
-    assert len(found) == len(expected)
-    assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+    expected = {
+        f"{direction}-{number}-{kind.replace(' ', '-')}": np.asarray(
+            mosaic(case.stacks[kind]).convert("RGB")
+        )
+        for direction, cases in whole.cases.items()
+        for number, case in enumerate(cases)
+        for kind in case.stacks
+    }
+    assert {name for name in found if not name.endswith("difference")} == set(expected)
+    assert len(found) == (4 + 2) * 5
+    assert all(np.array_equal(found[name], pixels) for name, pixels in expected.items())
 
 
-def test_large_pictures_are_reduced(tmp_path: Path) -> None:
-    large = picture(0, size=MAX_PICTURE + 8)
-    page = written(tmp_path, examples={"AtoB": [Example(large, large, None, large)]})
-    assert {image.shape for image in pictures(page)} == {(MAX_PICTURE, MAX_PICTURE, 3)}
+def test_pictures_have_as_many_pixels_as_there_is_room_for() -> None:
+    large = picture(0, size=64)
+    made = case("large", (large, large, large, large), most=32**2)
+    assert made.shape == (1, 32, 32)
+    assert made.difference is not None
+    assert made.difference.shape == (1, 32, 32)
 
 
-def test_without_truths_there_is_no_column_for_them(tmp_path: Path) -> None:
-    heading = '<th scope="col">truth</th>'
-    assert heading in written(tmp_path)
-    examples = {"AtoB": [Example(picture(0), picture(1), None, picture(2))]}
-    page = written(tmp_path, examples=examples)
-    assert heading not in page
-    assert len(pictures(page)) == 3
+def test_pages_with_many_pixels_compress_them(tmp_path: Path, monkeypatch) -> None:
+    exact = len(written(tmp_path))
+    monkeypatch.setattr(viewer, "EXACT", 0)
+    assert len(written(tmp_path)) < exact
 
 
-def sliced(seed: int, with_truth: bool) -> VolumeSlices:
-    draws = torch.Generator().manual_seed(seed)
-    volumes = [2 * torch.rand(1, 8, 9, 10, generator=draws) - 1 for _ in range(4)]
-    truth = volumes[2] if with_truth else None
-    return slice_volumes(volumes[0], volumes[1], truth, volumes[3], np.eye(4))
+def test_without_truths_there_is_neither_truth_nor_difference(tmp_path: Path) -> None:
+    cases = {"AtoB": [case("x", (picture(0), picture(1), None, picture(2)))]}
+    assert cases["AtoB"][0].kinds == ["input", "translation", "round trip"]
+    page = written(tmp_path, cases=cases, scan_scores={})
+    assert "Example: " in page
+    assert ">truth<" not in page
+    assert "Translation minus truth" not in page
 
 
-@pytest.mark.parametrize("with_truth", [True, False])
-def test_volumes_are_shown_as_slices(tmp_path: Path, with_truth: bool) -> None:
-    page = written(tmp_path, examples={"AtoB": [sliced(0, with_truth), sliced(1, with_truth)]})
-    outline = Outline(page)
-    assert outline.open == []
-    ids = [value for name, value in outline.attributes if name == "id"]
-    assert len(ids) == len(set(ids))
-    for name, value in outline.attributes:
-        if name == "xlink:href":
-            assert value
-            assert value.startswith(("#", "data:image/png;base64,"))
-    assert page.count(">input<") == page.count(">round trip<") == 2
-    assert page.count(">truth<") == page.count(">difference<") == 2 * with_truth
-    assert ("translation minus truth" in page) == with_truth
-    assert '<table class="pictures">' not in page
-    assert "right and left, A and P" in page
+def index(page: str, direction: str = "AtoB") -> dict[str, object]:
+    (text,) = re.findall(rf'id="set-{direction}">(.*?)</script>', page)
+    return json.loads(text)
+
+
+def test_volumes_are_in_the_page_slice_by_slice(tmp_path: Path) -> None:
+    cases = volumes(2)
+    page = written(tmp_path, cases={"AtoB": cases}, scan_scores={})
+    assert [entry["shape"] for entry in index(page)["cases"]] == [[10, 9, 8]] * 2
+    assert [entry["spacing"] for entry in index(page)["cases"]] == [[2, 1, 1]] * 2
+    found = pictures(page)
+    assert set(found) == {
+        f"AtoB-{number}-{kind}"
+        for number in range(2)
+        for kind in ("input", "translation", "truth", "difference", "round-trip")
+    }
+    tile = found["AtoB-1-truth"][9:18, 8:16, 0]  # of 4 in a row, the sixth
+    assert np.array_equal(tile, cases[1].stacks["truth"][0, 5])
+    assert 'name="slice"' in page
+    assert "The patient’s right is at the left" in page  # noqa: RUF001
+
+
+def test_volumes_of_unknown_orientation_have_no_sides(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    cases = [replace(case, sides_known=False) for case in volumes(1)]
+    page = written(tmp_path, cases={"AtoB": cases}, scan_scores={})
+    assert "The patient’s right" not in page  # noqa: RUF001
+    assert 'class="side left"' not in page
+
+
+def featured(values: list[float]) -> list[tuple[int, str]]:
+    cases = [case(f"{i}", (picture(0),) * 4) for i in range(len(values))]
+    scores = {f"{i}": {"mae": value} for i, value in enumerate(values)}
+    return [tuple(one) for one in Viewer("AtoB", cases, scores, "mae").featured]
+
+
+def test_best_median_and_worst_scans_are_chosen_by_score() -> None:
+    assert featured([3, 1, 2, 9, 8]) == [
+        (1, "Best by MAE"),
+        (0, "Median"),
+        (3, "Worst by MAE"),
+    ]
+    assert [number for number, _ in featured([2, 1])] == [1, 0]
+    assert [number for number, _ in featured([2])] == [0]
+    assert [number for number, _ in featured([2, float("nan"), 1])] == [2, 0]
+    assert [label for _, label in featured([float("nan")] * 4)] == ["Example"] * 3
+
+
+def test_featured_scans_have_their_names_and_scores(tmp_path: Path) -> None:
+    page = written(tmp_path)
+    for label, number, mae, psnr in (("Best by PSNR (dB)", 3, 6, 23), ("Median", 2, 7, 22)):
+        assert f'<span>{label}: <span data-look="AtoB {number}">photo {number}</span>' in page
+        assert f"MAE {mae}.0  ·  PSNR (dB) {psnr}.00" in page
+
+
+def test_headlines_are_the_scores_inside_masks_where_there_are_any(tmp_path: Path) -> None:
+    page = written(tmp_path)
+    assert '<dd class="value">5.2</dd>' in page
+    assert '<dd class="reference">input unchanged: 31.00</dd>' in page
+    masked = {"test_inside_masks": [row("AtoB", "RevGAN", mae=77.0)], "test": []}
+    page = written(tmp_path, tables=masked)
+    assert re.findall('<dd class="value">(.*)</dd>', page) == ["77.0"]
+    assert "inside the masks" in page
 
 
 def test_scores_are_shown_with_the_best_in_bold(tmp_path: Path) -> None:
@@ -214,33 +224,35 @@ def test_text_from_outside_cannot_become_markup(tmp_path: Path) -> None:
         configuration=evil,
         versions={evil: evil},
         domain_names=(evil, evil),
-        memory=MemoryComparison(2, 1, evil),
+        cases={"AtoB": [case(evil, (picture(0),) * 4)]},
+        scan_scores={"AtoB": {evil: {"mae": 1.0}}},
+        memory=MemoryComparison({"naive": 2}, {"naive": [(1, 2)]}, 1, evil),
     )
-    assert "<script" not in page
+    assert "<script>alert" not in page
+    assert index(page)["cases"][0]["name"] == evil
     assert page.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &amp; &#34;more&#34;") > 6
     assert Outline(page).open == []
 
 
 def test_configuration_keeps_its_lines(tmp_path: Path) -> None:
     page = written(tmp_path, configuration="a:\n  b: 1\n  c: 2\n")
-    assert "<pre>a:\n  b: 1\n  c: 2\n</pre>" in page
+    assert '<pre tabindex="0">a:\n  b: 1\n  c: 2\n</pre>' in page
 
 
 def test_what_was_not_measured_has_no_section(tmp_path: Path) -> None:
     def headings(page: str) -> list[str]:
         return re.findall("<h2>(.*)</h2>", page)
 
-    optional = ["Translations", "Round trips", "Losses", "Memory"]
+    optional = ["photo → map", "Round trips", "Training", "Memory"]
     assert set(optional) < set(headings(written(tmp_path)))
-    bare = written(tmp_path, examples={}, tables={}, history=(), memory=None)
+    bare = written(tmp_path, cases={}, tables={}, history=(), memory=None)
     assert headings(bare) == ["Scores", "How it was made"]
 
 
 def test_a_report_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     before = written(tmp_path)
-    broken = {"AtoB": [Example(picture(0), torch.zeros(4), None, picture(1))]}
-    with pytest.raises(ValueError, match="a picture has shape"):
-        written(tmp_path, examples=broken)
+    with pytest.raises(ValueError, match="no losses"):
+        written(tmp_path, history=[{"step": 1}])
     path = tmp_path / "report.html"
     assert path.read_text(encoding="utf-8") == before
     with pytest.raises(UnicodeEncodeError):  # found only while the page is being written

@@ -169,7 +169,8 @@ def test_a_damaged_cached_segmenter_is_trained_anew(data, tmp_path, monkeypatch)
     (path,) = (tmp_path / "cache").iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
-    trained_segmenter(data, tmp_path / "cache", CPU)
+    with pytest.warns(UserWarning, match=r"the segmenter .* is damaged, and trained again"):
+        trained_segmenter(data, tmp_path / "cache", CPU)
     assert path.read_bytes() == whole
 
 

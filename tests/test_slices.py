@@ -142,8 +142,6 @@ def test_all_volumes_of_an_example_are_cut_at_the_same_voxel() -> None:
     assert slices.truth is not None
     between = expected == BLACK
     assert torch.equal(slices.truth[~between], expected[~between] / 2)
-    assert slices.widths == (9, 9, 8)
-    assert not slices.sides_known
 
 
 def test_the_orientation_in_the_file_changes_no_picture() -> None:
@@ -153,8 +151,6 @@ def test_the_orientation_in_the_file_changes_no_picture() -> None:
         file, affine = stored(volume, axes, signs)
         translated, _ = stored(translation, axes, signs)
         slices = slice_volumes(file, translated, None, file, affine)
-        assert slices.sides_known
-        assert slices.widths == (5, 5, 12)
         return slices.input, slices.translation
 
     upright, turned = sliced((0, 1, 2), (1, 1, 1)), sliced((2, 0, 1), (-1, 1, -1))

@@ -110,7 +110,7 @@ def test_markdown_has_a_table_each_whose_cells_survive_special_characters():
     text = format_tables(Path("x.md"), TABLES)
     assert "**Truth**" in text
     assert "| A → B | RevGAN | **5.0** | 30.00 [29.00, 40.00] | **0.800** | 4 |" in text
-    assert r"| B → A | run\_1 [a\|b] 5% |" in text
+    assert r"| B → A | run\_1 \[a\|b\] 5% |" in text
     assert "| A → B → A | RevGAN | 1.0 |" in text
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revgan.errors import visible
-from revgan.text import PlainConsole, shell_word
+from revgan.text import PlainConsole, csv_cell, markdown, shell_word
 
 ODD = ["mri[t1]", "a[/bold]", "x:heart:y", "a b", "it's", "$HOME", "`id`", "new\nline", "\x1b[31m"]
 ODD += ["r\udcff", "é", "-x", "a\\b", "\t", ""]
@@ -40,3 +40,14 @@ def test_words_of_a_command_can_be_pasted(names):
     assert command.isprintable()
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=True)
     assert done.stdout == b"".join(os.fsencode(word) + b"\0" for word in words)
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "=\n1"])
+def test_spreadsheets_take_no_name_for_a_formula(name):
+    assert csv_cell(name) == f"'{visible(name)}"
+    assert csv_cell(f"a{name}") == f"a{visible(name)}"
+
+
+def test_markdown_shows_names_as_they_are():
+    odd = "<b>|[a](http://x)*_`~$\n\\"
+    assert markdown(odd) == (r"\<b\>\|\[a\](http://x)\*\_\`\~\$\\n\\")

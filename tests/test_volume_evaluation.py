@@ -11,9 +11,9 @@ from revgan.cli import main
 from revgan.data.formats import Scan
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.errors import UserError
+from revgan.evaluation.cases import KINDS
 from revgan.evaluation.runs import evaluate
 from revgan.evaluation.scoring import ScoreOptions, Scoring
-from revgan.figures.slices import VolumeSlices
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
 from scans import read_volume, write_volume
@@ -109,12 +109,14 @@ def test_results_are_on_the_files_grids_though_the_model_has_another(folder, tmp
     assert maes(evaluation.tables["test"])["AtoB", "RevGAN"] == pytest.approx(0, abs=1e-3)
 
 
-def test_examples_are_slices(folder, tmp_path):
-    examples = evaluated(folder, tmp_path).examples["BtoA"]
-    assert len(examples) == 3
-    for example in examples:
-        assert isinstance(example, VolumeSlices)
-        assert example.truth is not None
+def test_the_report_has_every_slice_of_every_test_volume(folder, tmp_path):
+    cases = evaluated(folder, tmp_path).cases["BtoA"]
+    assert [case.name for case in cases] == ["0", "1", "2"]
+    # By PLACE: slices run along the second axis, rows along the third (2 mm), columns along the
+    # first.
+    assert {case.shape for case in cases} == {(36, 38, 34)}
+    assert {case.spacing for case in cases} == {(1, 2, 1)}
+    assert all(case.kinds == list(KINDS) and case.sides_known for case in cases)
 
 
 @pytest.mark.parametrize("options", [{}, {"orientation": "RAS"}])

@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             unfinished.replace(path)
     except OSError as error:
-        if error.filename == str(unfinished):
+        if error.filename in (None, str(unfinished)):  # none is named when the disk is full
             error.filename, error.filename2 = str(path), None
         raise
     finally:
@@ -76,11 +76,14 @@ def making_folder(folder: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all, and flushed to the disk.
 
+    Names of files that aren't UTF-8 get escapes.
+
     Raises:
         OSError: the disk is full or not writable.
     """
-    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
+    content = text.encode("utf-8", "backslashreplace")
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

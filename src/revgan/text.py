@@ -26,6 +26,17 @@ def shell_word(word: object) -> str:
     return f"$'{''.join(parts)}'"
 
 
+def csv_cell(text: object) -> str:
+    """A cell of a CSV file that spreadsheets don't take for a formula, which may run programs."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+
+
+def markdown(text: object) -> str:
+    """Text that Markdown shows as it is, in a table too."""
+    return "".join(f"\\{char}" if char in r"\`*_[]<>|~&$" else char for char in visible(text))
+
+
 class PlainConsole(Console):
     """A console that shows strings as they are: no markup, no emoji codes, no control characters.
 

@@ -54,6 +54,11 @@ def add_options(parser: Parser) -> None:
             "here override them"
         ),
     )
+    parser.add_argument(
+        "--accept-new-data",
+        action="store_true",
+        help="with --resume, continue even if files of the run's data have changed, gone or come",
+    )
     parser.start = partial(_start, parser)
 
 
@@ -90,11 +95,17 @@ def run(options: Namespace, console: Console) -> int:
         folder = _resumed(options)
         config = _resumed_config(options, folder, console)
     else:
+        if options.accept_new_data:
+            raise UsageError(
+                "--accept-new-data is for a run that continues; give --resume, or omit it"
+            )
         if options.images is not None:
             options["data.path"] = options.images
         config = check_startable(run_config(options))
         folder = new_run(config, Path(options.run) if options.run else None)
-    outcome = run_training(config, folder, resume=resume, console=console)
+    outcome = run_training(
+        config, folder, resume=resume, console=console, accept_new_data=options.accept_new_data
+    )
     return 128 + outcome.signal if outcome.signal else 0
 
 

@@ -1,11 +1,11 @@
 """Arrays made from files, kept on disk until the files change.
 
 An entry is a folder of plain NumPy files, memory-mapped, so that reading a crop reads only the
-crop. Its name depends on the file (path, size, modification time) and on how it was processed, so a
-changed file gets a new entry. An entry appears complete or not at all, and several processes may
-write the same one at once. The least recently used entries make room for new ones, but never those
-that this process uses. An entry that another process removed is made again, so the whole folder can
-be deleted at any time.
+crop. Its name depends on what the file holds and on how it was processed, so a changed file gets a
+new entry, and a file that only moved has one. An entry appears complete or not at all, and several
+processes may write the same one at once. The least recently used entries make room for new ones,
+but never those that this process uses. An entry that another process removed is made again, so the
+whole folder can be deleted at any time.
 """
 
 import contextlib
@@ -23,10 +23,11 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.contents import digest
 from revgan.data.large import Unread, windows_of
 from revgan.data.scratch import reserve
 from revgan.environment import cache_folder
-from revgan.errors import UserError
+from revgan.errors import UserError, notice, one_line
 from revgan.files import making_folder
 
 LIMIT = "REVGAN_CACHE_GB"
@@ -38,7 +39,7 @@ DEFAULT_GB = 100.0
 ABANDONED = 24 * 3600.0
 """Seconds without a change after which an unfinished entry counts as left by a killed process."""
 
-VERSION = 3
+VERSION = 4
 """Version of the entries' content; entries of other versions are ignored."""
 
 OVERRUN = 0.01
@@ -87,17 +88,9 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
         what: everything else that the entry's content depends on, as JSON values.
 
     Raises:
-        UserError: one of the files isn't there.
+        UserError: one of the files can't be read.
     """
-    seen = []
-    for path in files:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
-            ) from error
-        seen.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    seen = [[path.suffix.lower(), digest(path)] for path in files]
     text = json.dumps([VERSION, seen, *what])
     place = folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
     _used.add(place)
@@ -107,13 +100,25 @@ def entry(files: Sequence[Path], *what: Any) -> Path:
 
 
 def load(place: Path) -> Arrays | None:
-    """The arrays of an entry, memory-mapped and read-only; None if it isn't there."""
+    """The arrays of an entry, memory-mapped and read-only; None if it isn't there.
+
+    A damaged one is removed, with a word.
+    """
     try:
         return {
             file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in place.iterdir()
         }
     except FileNotFoundError:  # removed, maybe just now
         return None
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        drop(place, one_line(error, 100))
+        return None
+
+
+def drop(place: Path, reason: str) -> None:
+    """Removes a damaged entry, with a word."""
+    notice(f"the prepared scan {place} is damaged ({reason}), and made again")
+    _remove(place)
 
 
 def save(place: Path, arrays: Mapping[str, NDArray[Any] | Unread], path: Path) -> None:

@@ -28,6 +28,7 @@ from revgan.data.intensity import TypeRange
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 from revgan.files import write_text
+from revgan.plain_yaml import read_yaml
 
 FILE = "labels.yaml"
 
@@ -171,10 +172,10 @@ class Palette:
         if not path.is_file():
             return None
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = read_yaml(path)
             classes = tuple(_label_class(entry) for entry in content["classes"])
             return cls(content["domain"], classes)
-        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             reason = (
                 f"lacks {error}" if isinstance(error, KeyError) else " ".join(f"{error}".split())
             )

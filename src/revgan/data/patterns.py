@@ -96,7 +96,7 @@ def found_by(
     found: Found = {}
     passed: list[Passed] = []
     for key, path in matches(root, pattern):
-        if path.is_file() and (reason := passed_over(path, spatial_dims)):
+        if not path.is_dir() and (reason := passed_over(path, spatial_dims)):
             passed.append(Passed(path, reason))
             continue
         suffix = path.name[len(stem(path)) :]

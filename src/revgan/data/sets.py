@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from revgan.data import contents
 from revgan.data.blocks import Cutting, in_blocks, measured_blocks
 from revgan.data.checking import (
     FoundScans,
@@ -127,6 +128,7 @@ def open_data_set(
     found: FoundScans = {}
     for name, store in stores.items():
         found |= _inspect(name, store, (train, test, own_val), progress)
+    contents.keep()
     if config.blocks is not None:
         train, test, own_val = (measured_blocks(split, found) for split in (train, test, own_val))
         if not (train.a and train.b):

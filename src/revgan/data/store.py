@@ -81,11 +81,17 @@ class DiskStore(Store):
     def get(self, ref: ScanRef) -> Prepared:
         place = self._places[ref]
         arrays = cache.load(place)
-        if arrays is not None:
+        if arrays is not None and arrays.keys() >= ALWAYS:
             return _from_arrays(arrays)
+        if arrays is not None:
+            cache.drop(place, "arrays are missing")
         prepared = self.recipe.read(ref)
         cache.save(place, _to_arrays(prepared), ref.path)
         return prepared
+
+
+ALWAYS = {"values", "file", "missing"}
+"""The arrays of every scan in the cache."""
 
 
 def _to_arrays(prepared: Prepared) -> dict[str, NDArray[Any] | Unread]:

@@ -1,66 +1,49 @@
 """The report of a training run: one self-contained HTML page."""
 
-import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
+from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
-from torch import Tensor
 
-from revgan.evaluation.tables import Row, headings, table_cells
-from revgan.figures.pictures import tensor_to_uint8
-from revgan.figures.slices import VolumeSlices
-from revgan.figures.svg import loss_curves, memory_chart, to_svg
-from revgan.figures.volumes import volume_figure
+from revgan.evaluation.cases import Case
+from revgan.evaluation.tables import COLUMNS, Cell, Row, columns, headings, table_cells
+from revgan.evaluation.viewer import Viewer
+from revgan.figures.differences import scale_colours
+from revgan.figures.svg import loss_curves, memory_chart
 from revgan.files import write_text
-from revgan.memory import format_bytes
-
-MAX_PICTURE = 512
-"""The longer side, in pixels, above which a picture is reduced: the page has dozens."""
-
-SMALL_PICTURE = 128
-"""Pictures narrower than this are enlarged in the page, with square pixels."""
-
 
 ClassTable = Mapping[str, Mapping[str, float | None]]
 """Intersection over union by method and class; None if no pixel has the class or was taken for
 it."""
 
-
-@dataclass(frozen=True)
-class Example:
-    """One test image and its translations; pictures as `tensor_to_uint8` takes them.
-
-    Attributes:
-        input: the image translated.
-        translation: the model's translation.
-        truth: the partner of `input` in the other domain, if known.
-        round_trip: the translation translated back.
-    """
-
-    input: Tensor
-    translation: Tensor
-    truth: Tensor | None
-    round_trip: Tensor
+HEADLINES = {
+    "test_inside_masks": "Distance to the truth inside the masks",
+    "test": "Distance to the truth",
+    "round_trip": "Round trips, which say nothing of the translation in between",
+}
+"""The tables whose scores may stand at the top of a page, the most telling first."""
 
 
 @dataclass(frozen=True)
 class MemoryComparison:
-    """Peak memory, in bytes, of one training step in two memory modes.
+    """Peak memory, in bytes, of one training step in several memory modes.
 
     Attributes:
-        naive: with every activation stored; None if that may not fit.
-        reversible: with the core's activations recomputed.
-        step: a sentence that says which step was measured, and on which device.
+        measured: by mode, of those that fit.
+        over_depth: by mode, pairs of a depth of the core and the peak predicted for it.
+        depth: of the run's core.
+        step: sentences that say which step was measured, and on which device.
     """
 
-    naive: int | None
-    reversible: int
+    measured: Mapping[str, int]
+    over_depth: Mapping[str, Sequence[tuple[int, int]]]
+    depth: int
     step: str
 
 
@@ -71,12 +54,15 @@ class ReportContent:
     Attributes:
         title: the page's heading.
         summary: a paragraph under it.
-        examples: by direction, "AtoB" and "BtoA": all of images, or all of volumes.
+        cases: the test scans by direction, "AtoB" and "BtoA": all images, or all volumes.
         tables: score rows by key: "test", empty if the test images aren't aligned,
             "test_inside_masks", "labels", "segmenter", "distribution" and "round_trip". A key may
             be missing.
         configuration: the run's configuration, as YAML.
         versions: the software and hardware that the run depended on, see `library_versions`.
+        scan_scores: by direction, the scores of each test scan that has any, by its name.
+        ranked_by: the score that says which scans are the best and the worst.
+        said_of_scores: a sentence on their units and data ranges.
         classes: by class, for the tables "labels" and "segmenter".
         items: what was tested, "images" or "volumes".
         history: lines of metrics.jsonl, see `loss_curves`.
@@ -86,10 +72,13 @@ class ReportContent:
 
     title: str
     summary: str
-    examples: Mapping[str, Sequence[Example | VolumeSlices]]
+    cases: Mapping[str, Sequence[Case]]
     tables: Mapping[str, Sequence[Row]]
     configuration: str
     versions: Mapping[str, str]
+    scan_scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    ranked_by: str = "psnr"
+    said_of_scores: str = ""
     classes: Mapping[str, ClassTable] = field(default_factory=dict)
     items: str = "images"
     history: Sequence[Mapping[str, float]] = ()
@@ -100,6 +89,29 @@ class ReportContent:
         """A direction in words: "AtoB" is "photo → map" if A is named photo and B map."""
         names = dict(zip("AB", self.domain_names, strict=True))
         return " → ".join(names[domain] for domain in direction.split("to"))
+
+    @property
+    def viewers(self) -> list[Viewer]:
+        """What the page shows of each direction that has test scans."""
+        return [
+            Viewer(direction, cases, self.scan_scores.get(direction, {}), self.ranked_by)
+            for direction, cases in self.cases.items()
+            if cases
+        ]
+
+
+class Headline(NamedTuple):
+    """A score at the top of a page.
+
+    Attributes:
+        heading: its name.
+        cell: the model's.
+        reference: what needs no training, and how well it does; "" for nothing.
+    """
+
+    heading: str
+    cell: Cell
+    reference: str
 
 
 def write_report(path: Path, content: ReportContent) -> None:
@@ -114,36 +126,63 @@ def write_report(path: Path, content: ReportContent) -> None:
 
 def _render(content: ReportContent) -> str:
     environment = Environment(
-        loader=PackageLoader("revgan", "evaluation"),
+        loader=PackageLoader("revgan.evaluation", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["picture"] = _picture
-    environment.filters["planes"] = lambda slices: Markup(to_svg(volume_figure(slices)))
-    environment.filters["size"] = format_bytes
-    environment.tests["volume"] = lambda example: isinstance(example, VolumeSlices)
-    environment.globals["headings"] = headings
     # A missing table counts as empty.
     environment.globals["tables"] = defaultdict(tuple, content.tables)
-    environment.globals["cells"] = table_cells
+    environment.globals |= {
+        "headings": headings,
+        "cells": table_cells,
+        "columns": COLUMNS,
+        "scale_colours": scale_colours(),
+        "style": _part("report.css"),
+        "script": _part("viewer.js"),
+    }
+    key, headlines = _headlines(content.tables)
     memory = content.memory
     return environment.get_template("report.html").render(
         content=content,
-        curves=Markup(loss_curves(content.history)) if content.history else None,
-        bars=Markup(memory_chart(memory.naive, memory.reversible)) if memory else None,
+        viewers=content.viewers,
+        headlines=headlines,
+        headline_note=HEADLINES.get(key, ""),
+        curves=list(map(Markup, loss_curves(content.history))) if content.history else [],
+        memory=Markup(memory_chart(memory.over_depth, memory.measured, memory.depth))
+        if memory
+        else None,
     )
 
 
-def _picture(x: Tensor, description: str) -> Markup:
-    """An `<img>` with the picture in it."""
-    image = Image.fromarray(tensor_to_uint8(x))
-    image.thumbnail((MAX_PICTURE, MAX_PICTURE))
-    buffer = BytesIO()
-    image.save(buffer, format="PNG")
-    return Markup('<img src="data:image/png;base64,{}" alt="{}"{}>').format(
-        base64.b64encode(buffer.getvalue()).decode("ascii"),
-        description,
-        Markup(' class="small"') if image.width < SMALL_PICTURE else "",
-    )
+def _part(name: str) -> Markup:
+    """The page's style or script, which becomes part of it."""
+    return Markup((files("revgan.evaluation") / "page" / name).read_text(encoding="utf-8"))
+
+
+def _headlines(
+    tables: Mapping[str, Sequence[Row]],
+) -> tuple[str, dict[str, list[Headline]]]:
+    """The model's scores by direction, and the key of the table that they are from."""
+    key = next((key for key in HEADLINES if tables.get(key)), "")
+    found = {}
+    for direction, group in groupby(tables.get(key, ()), lambda row: row.direction):
+        rows = list(group)
+        cells = table_cells(rows)
+        model = next(place for place, row in enumerate(rows) if row.kind == "model")
+        found[direction] = [
+            Headline(COLUMNS[score].heading, cells[model][column], _best_reference(rows, score))
+            for column, score in enumerate(columns(rows))
+            if score in rows[model].scores
+        ]
+    return key, found
+
+
+def _best_reference(rows: Sequence[Row], score: str) -> str:
+    known = [row for row in rows if row.kind == "reference" and score in row.scores]
+    if not known:
+        return ""
+    best = min(known, key=lambda row: COLUMNS[score].rank(row.scores[score].value))
+    cells = table_cells(rows)[rows.index(best)]
+    return f"{best.method}: {cells[columns(rows).index(score)].text}"

@@ -1,34 +1,29 @@
 """`revgan evaluate`: scores, translated test images or volumes, and the report of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
+from torch import Tensor
 
-from revgan.data.domains import DataSet, spread
+from revgan.data.domains import DataSet
 from revgan.data.labels import FILE
 from revgan.directions import DIRECTIONS, Direction, DomainName
 from revgan.environment import library_versions
 from revgan.errors import UserError
+from revgan.evaluation.cases import Case, Kind, make_case, room
 from revgan.evaluation.label_scorers import ClassScorer
-from revgan.evaluation.report import (
-    ClassTable,
-    Example,
-    MemoryComparison,
-    ReportContent,
-    write_report,
-)
+from revgan.evaluation.report import ClassTable, MemoryComparison, ReportContent, write_report
 from revgan.evaluation.samples import Sample, Tested, TestSamples
-from revgan.evaluation.scales import Scale
+from revgan.evaluation.scales import Scale, said_of_scores
 from revgan.evaluation.scans import ScanRow, joined, scans_to_csv, scans_to_json
 from revgan.evaluation.scorers import Scorer
 from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, rows_to_json
 from revgan.evaluation.wanted import ModelChoice, ScoreOptions
-from revgan.figures.slices import VolumeSlices, slice_volumes
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
@@ -45,9 +40,6 @@ DOMAIN_NAMES = {
     "brain-super-resolution": ("half resolution", "full resolution"),
 }
 """The names of A and B in the built-in sets."""
-
-EXAMPLES = {"images": 8, "volumes": 4}
-"""How many examples the report shows per direction."""
 
 TITLES = {
     "test": "Distance to the truth",
@@ -70,7 +62,7 @@ class Evaluation:
     Attributes:
         tables: the rows of all tables that have any, by the keys of `TITLES`.
         classes: each class's intersection over union, for "labels" and "segmenter".
-        examples: what the report shows, by direction.
+        cases: the test scans as the report shows them, by direction.
         tested: the identities of the test images or volumes, by direction.
         items: "images" or "volumes".
         scans: the scores of single scans, by the keys of `TITLES`.
@@ -79,7 +71,7 @@ class Evaluation:
 
     tables: dict[str, list[Row]]
     classes: dict[str, ClassTable]
-    examples: dict[str, list[Any]]
+    cases: dict[str, list[Case]]
     tested: dict[str, list[Tested]]
     items: str
     scans: dict[str, list[ScanRow]]
@@ -205,8 +197,8 @@ def evaluate(
 ) -> Evaluation:
     """Translates all test scans there and back, writes the results and scores them.
 
-    One image or volume is in memory at a time, besides the report's examples, which are slices for
-    volumes. Volumes are scored in their files' units, at the model's orientation and spacing.
+    One image or volume is in memory at a time, besides the report's pictures. Volumes are scored
+    in their files' units, at the model's orientation and spacing.
 
     Raises:
         UserError: the model produces NaN or infinite values.
@@ -218,24 +210,23 @@ def evaluate(
             soft_wrap=True,
         )
     scorers = {way: scoring.scorers(way, method) for way in _directions(data)}
-    examples: dict[str, list[Any]] = {}
+    cases: dict[str, list[Case]] = {}
+    most = room(len(data.a.test) + len(data.b.test), len(data.a.shape(data.a.train[0])))
     tested: dict[str, list[Tested]] = {}
     for direction in scorers:
         test = TestSamples(direction, data, run)
-        shown = spread(range(len(test)), EXAMPLES[data.kind.many])
-        examples[direction], tested[direction] = [], test.tested
+        cases[direction], tested[direction] = [], test.tested
         for sample in test.translated(translator, console):
             for scorer in scorers[direction]:
                 scorer.add(sample)
-            if sample.number in shown:
-                examples[direction].append(_shown(sample, test))
+            cases[direction].append(_case(sample, test, most))
     both = [scorer for of_direction in scorers.values() for scorer in of_direction]
     return Evaluation(
         tables=_tables(both),
         scans=_scan_tables(both),
         scales=scoring.scales,
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
-        examples=examples,
+        cases=cases,
         tested=tested,
         items=data.kind.many,
     )
@@ -270,11 +261,28 @@ def _join(rows: list[Row], row: Row) -> None:
     rows.append(row)
 
 
-def _shown(sample: Sample, test: TestSamples) -> Example | VolumeSlices:
-    """What the report shows: images, or slices if there is a place in space."""
+def _case(sample: Sample, test: TestSamples, most: int) -> Case:
+    """What the report shows of a test scan."""
+    scans: dict[Kind, Tensor] = {"input": sample.image, "translation": sample.translation}
+    difference = None
+    if sample.truth is not None:
+        scans["truth"] = sample.truth
+        assert sample.values is not None
+        assert sample.values.truth is not None
+        difference = sample.values.translation - sample.values.truth
+    scans["round trip"] = sample.round_trip
     affine = test.source.affine(test.source.test[sample.number])
-    pictures = sample.image, sample.translation, sample.truth, sample.round_trip
-    return Example(*pictures) if affine is None else slice_volumes(*pictures, affine)
+    return make_case(sample.name, scans, difference, affine, most)
+
+
+def _scan_scores(evaluation: Evaluation) -> dict[str, dict[str, Mapping[str, float]]]:
+    """The model's scores of each test scan, inside the masks if there are any."""
+    table = next((key for key in ("test_inside_masks", "test") if evaluation.scans.get(key)), "")
+    scores: dict[str, dict[str, Mapping[str, float]]] = {}
+    for row in evaluation.scans.get(table, ()):
+        if row.kind == "model":
+            scores.setdefault(row.direction, {})[row.scan] = row.scores
+    return scores
 
 
 def _content(
@@ -294,7 +302,10 @@ def _content(
             f"from {len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, "
             "which training did not use."
         ),
-        examples=evaluation.examples,
+        cases=evaluation.cases,
+        scan_scores=_scan_scores(evaluation),
+        ranked_by=config.training.best_by,
+        said_of_scores=said_of_scores(evaluation.scales),
         tables=evaluation.tables,
         classes=evaluation.classes,
         items=evaluation.items,

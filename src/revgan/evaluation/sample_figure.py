@@ -10,7 +10,7 @@ from torch import Tensor
 from revgan.data.domains import Domain, spread
 from revgan.data.formats import Affine
 from revgan.directions import Direction
-from revgan.errors import UsageError, UserError
+from revgan.errors import UsageError, UserError, notice
 from revgan.evaluation.runs import open_trained
 from revgan.evaluation.samples import Tested
 from revgan.evaluation.wanted import ModelChoice
@@ -20,6 +20,9 @@ from revgan.files import replacing
 from revgan.progress import track
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
+
+MOST_DIGITS = 10
+"""Of a number of samples; a longer one is a name."""
 
 
 def draw_samples(
@@ -103,8 +106,10 @@ def _pictures(
 
 def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:
     """The samples' names: those given, with or without suffix, or a number of all."""
-    if len(samples) == 1 and samples[0].isdecimal():
-        chosen = [ref.name for ref in spread(source.test, int(samples[0]))]
+    if len(samples) == 1 and samples[0].isdecimal() and len(samples[0]) < MOST_DIGITS:
+        chosen = [ref.name for ref in spread(source.test, min(int(samples[0]), len(source.test)))]
+        if len(chosen) < int(samples[0]):
+            notice(f"there are {len(chosen)} test images, not {samples[0]}: all of them are drawn")
         if not chosen:
             raise UsageError("--samples must be 1 or more, or names of test images")
         return chosen

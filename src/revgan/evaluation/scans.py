@@ -9,6 +9,7 @@ from typing import Any
 
 from revgan.evaluation.tables import COLUMNS
 from revgan.scores.metrics import Kind
+from revgan.text import csv_cell
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def scans_to_csv(tables: ScanTables) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(scans_to_json(tables))
+    for line in scans_to_json(tables):
+        named = {name: csv_cell(line[name]) for name in ("method", "scan")}
+        writer.writerow(line | named)
     return text.getvalue()
 
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from revgan.data.contents import digest
 from revgan.data.domains import DataSet, Domain
 from revgan.data.labels import FILE, IGNORED, Palette, class_map, class_map_files
 from revgan.data.refs import ScanRef
-from revgan.errors import UserError
+from revgan.errors import UserError, notice
 from revgan.evaluation.segmenter import MULTIPLE, UNetSegmenter, build_unet
 from revgan.networks.pretrained import save_tensors
 
@@ -25,7 +26,7 @@ STEPS, BATCH, CROP = 800, 8, 128
 """Training steps, images per step, and the side of crops in pixels, unless images are smaller."""
 
 LEARNING_RATE = 2e-3
-VERSION = 1
+VERSION = 2
 """Increase this when the training changes, so that older cached networks aren't used."""
 
 Progress = Callable[[int, int], None]
@@ -57,7 +58,9 @@ def trained_segmenter(
     path = cache / f"segmenter-{_digest(photos, pairs, palette)}.safetensors"
     try:
         network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError):  # none yet, or a damaged one
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if not isinstance(error, FileNotFoundError):
+            notice(f"the segmenter {path} is damaged, and trained again")
         _train(network.to(device), _Samples(photos, pairs, palette), device, progress)
         cache.mkdir(parents=True, exist_ok=True)
         save_tensors(path, network.state_dict())
@@ -133,9 +136,8 @@ def _digest(photos: Domain, pairs: list[tuple[ScanRef, ScanRef]], palette: Palet
     """A digest of everything that the trained network depends on."""
     files = []
     for photo, label in pairs:
-        for path in (photo.path, *class_map_files(label, palette)):
-            status = path.stat()
-            files.append([str(path), status.st_size, status.st_mtime_ns])
+        paths = (*photo.files, *class_map_files(label, palette))
+        files.append([digest(path) for path in paths])
     facts = [VERSION, STEPS, BATCH, CROP, LEARNING_RATE, asdict(palette), files]
     facts += [photos.store.recipe.config.resize, photos.channels]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -1,5 +1,6 @@
-"""Measures the memory of a run's training step in two modes, for its report."""
+"""Measures the memory of a run's training step in its modes, for its report."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -20,11 +21,14 @@ def compare_memory(
 ) -> MemoryComparison | None:
     """Measures one training step in each memory mode that fits the free memory.
 
-    None if not even reversible fits, for models that have only one mode or whose memory can't be
-    predicted, and on devices that can't be measured.
+    Also predicts what the modes take at depth 1. In between, memory grows evenly, as all couplings
+    of the core are alike.
+
+    None if no mode fits, for models that have only one or whose memory can't be predicted, and on
+    devices that can't be measured.
     """
     device = accelerator.device
-    comparable = "reversible" in config.memory_modes and config.generator.core != "ode"
+    comparable = len(config.memory_modes) > 1 and config.generator.core != "ode"
     if device.type not in ("cpu", "cuda") or not comparable:
         return None
     # Another network's memory isn't what is compared, and its class needs trust.
@@ -32,11 +36,7 @@ def compare_memory(
     config = replace(config, losses=own)
     spatial_dims, crop = config.data.spatial_dims, config.data.crop
     workload = Workload(config, crop, spatial_dims, data.channels, device.type)
-    naive = workload.with_generator(memory="naive", stored_blocks=0, slabs=0)
-    reversible = workload.with_generator(memory="reversible", stored_blocks=0, slabs=0)
-    budget = free_budget(device)
-    if predict_training(reversible).total > budget:
-        return None
+    depth, budget = config.generator.depth, free_budget(device)
     empty = workload.images(config.training.samples)
     batch = Batch(*(torch.rand_like(images, device=device) * 2 - 1 for images in empty))
 
@@ -45,16 +45,30 @@ def compare_memory(
         trainer.step(batch, 0)  # creates the optimizers' states
         return measure_step(lambda: trainer.step(batch, 1), device).peak
 
-    naive_fits = predict_training(naive).total <= budget
+    measured: dict[str, int] = {}
+    over_depth: dict[str, Sequence[tuple[int, int]]] = {}
+    for mode in config.memory_modes:
+        ours = workload.with_generator(memory=mode, stored_blocks=0, slabs=0)
+        predicted = {
+            couplings: predict_training(ours.with_generator(depth=couplings))
+            for couplings in sorted({1, depth})
+        }
+        over_depth[mode] = [(couplings, step.peak) for couplings, step in predicted.items()]
+        if predicted[depth].total <= budget:
+            measured[mode] = peak(ours)
+    if not measured:
+        return None
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     where = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
     sides = [config.training.samples, *workload.sizes]
     size = f"{' x '.join(map(str, sides))} {KINDS[spatial_dims].elements}"
     return MemoryComparison(
-        naive=peak(naive) if naive_fits else None,
-        reversible=peak(reversible),
+        measured=measured,
+        over_depth=over_depth,
+        depth=depth,
         step=(
-            f"One {config.objective} training step of this configuration, {size}, measured in "
-            f"{precision} on {where}: the peak above the memory held between steps."
+            f"One {config.objective} training step of this configuration, {size}, in {precision} "
+            f"on {where}: the peak above the memory held between steps. Markers are measured at "
+            f"depth {depth}; lines are predicted."
         ),
     )

@@ -12,8 +12,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from revgan.errors import visible
 from revgan.scores.intervals import Estimate
 from revgan.scores.metrics import Kind
+from revgan.text import csv_cell, markdown
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,27 @@ def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def rows_from_json(content: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The rows that `rows_to_json` described; scores that this version doesn't know are left out.
+
+    Raises:
+        KeyError, TypeError: it described none.
+    """
+    return [
+        Row(
+            line["direction"],
+            line["method"],
+            {
+                key: Estimate(line[key], line.get(f"{key}_low"), line.get(f"{key}_high"))
+                for key in COLUMNS
+                if key in line
+            },
+            line["count"],
+        )
+        for line in content
+    ]
+
+
 def _flat(row: Row) -> dict[str, float]:
     flat: dict[str, float] = {}
     for key, score in row.scores.items():
@@ -210,7 +233,7 @@ def _markdown(tables: Tables, note: str) -> str:
                 f"**{cell.text}** {cell.interval}" if cell.best else cell.whole for cell in cells
             ]
             named = [_arrows(row.direction, "→"), row.method]
-            lines.append([*(_escape(text, "|*_") for text in named), *scores, str(row.count)])
+            lines.append([*map(markdown, named), *scores, str(row.count)])
         body = "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in lines)
         parts.append(f"**{title}**\n\n{body}\n")
     said = f"In brackets: 95% intervals, bootstrapped over the images. {note}".rstrip()
@@ -225,7 +248,8 @@ def _csv(tables: Tables, note: str) -> str:
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     for title, rows in tables.items():
-        writer.writerows({"table": title, **line} for line in rows_to_json(rows))
+        for line in rows_to_json(rows):
+            writer.writerow({"table": title, **line, "method": csv_cell(line["method"])})
     return text.getvalue()
 
 
@@ -298,4 +322,6 @@ def _escape(text: str, special: str) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    return _escape(text.replace("\\", "/"), "&%$#_{}").replace("~", " ").replace("^", r"\^{}")
+    return (
+        _escape(visible(text).replace("\\", "/"), "&%$#_{}").replace("~", " ").replace("^", r"\^{}")
+    )

@@ -7,26 +7,41 @@ from revgan.faces import face
 if TYPE_CHECKING:
     from revgan.figures.charts import Panel, Points, line_chart, save_figure
     from revgan.figures.comparison import comparison_figure
-    from revgan.figures.pictures import image_grid, tensor_to_uint8
+    from revgan.figures.differences import (
+        common_limit,
+        difference_map,
+        most_different,
+        scale_colours,
+    )
+    from revgan.figures.pictures import image_grid, shown_channels, tensor_to_uint8
     from revgan.figures.slices import VolumeSlices, slice_volumes, strips
+    from revgan.figures.stacks import Stack, encoded, mosaic, stack
     from revgan.figures.svg import loss_curves, memory_chart, to_svg
-    from revgan.figures.volumes import volume_figure, volume_grid
+    from revgan.figures.volumes import volume_grid
 
 __all__ = [
     "Panel",
     "Points",
+    "Stack",
     "VolumeSlices",
+    "common_limit",
     "comparison_figure",
+    "difference_map",
+    "encoded",
     "image_grid",
     "line_chart",
     "loss_curves",
     "memory_chart",
+    "mosaic",
+    "most_different",
     "save_figure",
+    "scale_colours",
+    "shown_channels",
     "slice_volumes",
+    "stack",
     "strips",
     "tensor_to_uint8",
     "to_svg",
-    "volume_figure",
     "volume_grid",
 ]
 
@@ -36,15 +51,23 @@ _HOMES = {
     "line_chart": "charts",
     "save_figure": "charts",
     "comparison_figure": "comparison",
+    "common_limit": "differences",
+    "difference_map": "differences",
+    "most_different": "differences",
+    "scale_colours": "differences",
     "image_grid": "pictures",
+    "shown_channels": "pictures",
     "tensor_to_uint8": "pictures",
     "VolumeSlices": "slices",
     "slice_volumes": "slices",
     "strips": "slices",
+    "Stack": "stacks",
+    "encoded": "stacks",
+    "mosaic": "stacks",
+    "stack": "stacks",
     "loss_curves": "svg",
     "memory_chart": "svg",
     "to_svg": "svg",
-    "volume_figure": "volumes",
     "volume_grid": "volumes",
 }
 

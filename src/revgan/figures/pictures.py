@@ -24,11 +24,22 @@ def tensor_to_uint8(x: Tensor) -> npt.NDArray[np.uint8]:
     return (_displayed(x) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
+def shown_channels(scan: Tensor) -> Tensor:
+    """The channels of a scan (C, *spatial) that pictures show: one as grey, or three as colours.
+
+    Of images with three or more, these are the first three. The channels of a volume are seldom
+    colours: three are shown as red, green and blue, of any other number the first alone (of a
+    diffusion tensor, the diffusivity Dxx).
+    """
+    colours = scan.shape[0] == 3 if scan.ndim > 3 else scan.shape[0] >= 3
+    return scan[:3] if colours else scan[:1]
+
+
 def _displayed(x: Tensor) -> Tensor:
     """(3, H, W) in [0, 1]."""
     if x.ndim != 3:
         raise ValueError(f"a picture has shape (C, H, W), not {tuple(x.shape)}")
-    colour = x[:3] if x.shape[0] >= 3 else x[:1].expand(3, -1, -1)
+    colour = shown_channels(x).expand(3, -1, -1)
     return colour.detach().cpu().float().add(1).div(2).clamp(0, 1)
 
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from revgan.figures.pictures import shown_channels
+
 BLACK = -1.0
 """The darkest value of a picture: what is between and around slices."""
 
@@ -76,9 +78,8 @@ def planes(
     """The axial, the coronal and the sagittal slice through a voxel.
 
     Args:
-        volume: (C, X, Y, Z), its axes to the right, to anterior and to superior, see `to_ras`. The
-            channels of a volume are seldom colours: three are shown as red, green and blue, of any
-            other number the first alone, as grey (of a diffusion tensor, the diffusivity Dxx).
+        volume: (C, X, Y, Z), its axes to the right, to anterior and to superior, see `to_ras`; of
+            its channels, see `shown_channels`.
         centre: the voxel's indices; by default the middle of the volume.
         spacing: from voxel to voxel along X, Y and Z, in any unit. Where they differ, slices are
             enlarged bilinearly to square pixels of the smallest.
@@ -86,7 +87,7 @@ def planes(
     Returns:
         Three pictures (C, H, W) of the volume's values, C = 1 or 3.
     """
-    shown = volume if volume.shape[0] == 3 else volume[:1]
+    shown = shown_channels(volume)
     x, y, z = centre or (size // 2 for size in volume.shape[1:])
     dx, dy, dz = spacing
     axial = _picture(shown[:, :, :, z], (dx, dy), min(spacing))
@@ -105,13 +106,13 @@ def _picture(piece: Tensor, spacing: tuple[float, float], pixel: float) -> Tenso
     return F.interpolate(picture[None], size, mode="bilinear")[0]
 
 
-def side_by_side(pictures: tuple[Tensor, ...]) -> Tensor:
+def side_by_side(pictures: tuple[Tensor, ...], black: float = BLACK) -> Tensor:
     """One picture (C, H, W) of several in a row on black, their middles at one height."""
     height = max(picture.shape[1] for picture in pictures)
     filled = sum(picture.shape[2] for picture in pictures)
     gap = max(1, filled // 50)
     width = filled + gap * (len(pictures) - 1)
-    strip = pictures[0].new_full((pictures[0].shape[0], height, width), BLACK)
+    strip = pictures[0].new_full((pictures[0].shape[0], height, width), black)
     left = 0
     for picture in pictures:
         top, right = (height - picture.shape[1]) // 2, left + picture.shape[2]
@@ -132,16 +133,12 @@ class VolumeSlices:
         translation: of the model's translation.
         truth: of the volume that belongs to `input` in the other domain, where one is known.
         round_trip: of the translation translated back.
-        widths: of the axial, the coronal and the sagittal slice, in pixels.
-        sides_known: whether right and left, and the other sides, are where they are said to be.
     """
 
     input: Tensor
     translation: Tensor
     truth: Tensor | None
     round_trip: Tensor
-    widths: tuple[int, int, int]
-    sides_known: bool
 
 
 def slice_volumes(
@@ -159,7 +156,7 @@ def slice_volumes(
         truth: the volume that belongs to `input` in the other domain, where one is known.
         round_trip: the translation translated back.
         affine: of the voxels of all of them. Without one, voxels count as cubes, and axes as
-            running to the right, to anterior and to superior, but the sides are left unnamed.
+            running to the right, to anterior and to superior.
 
     Raises:
         ValueError: the volumes' spatial sizes differ, or they aren't volumes.
@@ -171,18 +168,8 @@ def slice_volumes(
             f"volumes of one example must have shapes (C, X, Y, Z) that differ in C alone, not "
             f"{', '.join(map(str, shapes))}"
         )
-    known = np.eye(4) if affine is None else affine
-    turned, spacing = to_ras(input, known)
-    axial, coronal, sagittal = planes(turned, foreground_centre(turned), spacing)
-    shown, there, again, *true = strips(volumes, known)
-    return VolumeSlices(
-        input=shown,
-        translation=there,
-        truth=true[0] if true else None,
-        round_trip=again,
-        widths=(axial.shape[2], coronal.shape[2], sagittal.shape[2]),
-        sides_known=affine is not None,
-    )
+    shown, there, again, *true = strips(volumes, np.eye(4) if affine is None else affine)
+    return VolumeSlices(shown, there, true[0] if true else None, again)
 
 
 def strips(volumes: Sequence[Tensor], affine: Affine) -> list[Tensor]:

@@ -14,8 +14,13 @@ from revgan.memory import format_bytes
 INK = "#7f7e7d"
 """Stands for the text colour while a chart is drawn; in the SVG it becomes `currentColor`."""
 
-BLUE, ORANGE = "#3d87c9", "#d9772b"
+BLUE, ORANGE, GREEN = "#3d87c9", "#d9772b", "#2f9a6c"
 """Readable on light and on dark pages, and apart for the colour-blind."""
+
+SIZE = (3.6, 2.9)
+"""Inches: about as wide as a phone shows them, so that their text is as large as the page's."""
+
+MIB = 2**20
 
 MAX_POINTS = 400
 """Points drawn of a curve: more than a chart has room for would only make the report heavy."""
@@ -63,8 +68,8 @@ _SCORES = {
 }
 
 
-def loss_curves(history: Sequence[Mapping[str, float]]) -> str:
-    """Losses and scores over training as SVG: a panel per kind, smoothed over the faint raw curve.
+def loss_curves(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """Losses and scores over training as SVG: a chart per kind, smoothed over the faint raw curve.
 
     Args:
         history: the lines of metrics.jsonl: "step", the losses by the names that the objectives
@@ -75,20 +80,24 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> str:
         ValueError: no line has a loss or a score.
     """
     names = {name for line in history for name in line}
-    panels = {
+    charts = {
         title: [series for series in all_series if series.name in names]
         for title, all_series in (_LOSSES | _SCORES).items()
     }
-    panels = {title: drawn for title, drawn in panels.items() if drawn}
-    if not panels:
+    if not any(charts.values()):
         raise ValueError("the history has no losses to draw")
-    figure = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, drawn) in zip(all_axes, panels.items(), strict=True):
-        for series in drawn:
-            _draw_curve(axes, series, [line for line in history if series.name in line])
-        _style_curves(axes, title, zero=title in _LOSSES)
-    return to_svg(figure)
+    return [_curves(title, drawn, history) for title, drawn in charts.items() if drawn]
+
+
+def _curves(title: str, drawn: Sequence[_Series], history: Sequence[Mapping[str, float]]) -> str:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    for series in drawn:
+        _draw_curve(axes, series, [line for line in history if series.name in line])
+    if title in _LOSSES:  # scores are far from zero
+        axes.axhline(0, color=INK, linewidth=0.8)
+    _style(axes, title, "training step")
+    return to_svg(figure, title)
 
 
 def _draw_curve(axes: Axes, series: _Series, lines: Sequence[Mapping[str, float]]) -> None:
@@ -119,11 +128,9 @@ def _smoothed(values: Iterable[float]) -> list[float]:
     return averages
 
 
-def _style_curves(axes: Axes, title: str, *, zero: bool) -> None:
+def _style(axes: Axes, title: str, x_label: str) -> None:
     axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
-    axes.set_xlabel("training step", color=INK, fontsize=10)
-    if zero:  # scores are far from it
-        axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_xlabel(x_label, color=INK, fontsize=10)
     axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.8)
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9, length=0)
@@ -141,36 +148,47 @@ def _style_curves(axes: Axes, title: str, *, zero: bool) -> None:
     )
 
 
-def memory_chart(naive: int | None, reversible: int) -> str:
-    """Two bars as SVG: the peaks, in bytes, of a step that stores or recomputes activations.
+_MODES = {"naive": (ORANGE, "o"), "reversible": (BLUE, "s"), "lean": (GREEN, "^")}
+
+
+def memory_chart(
+    over_depth: Mapping[str, Sequence[tuple[int, int]]], measured: Mapping[str, int], depth: int
+) -> str:
+    """Memory of a training step over the core's depth, as SVG: a line for each memory mode.
 
     Args:
-        naive: the peak with every activation stored; None where it was not measured.
-        reversible: the peak with the core's activations recomputed.
+        over_depth: by mode, pairs of a depth and the peak predicted for it, in bytes.
+        measured: by mode, the peak measured at `depth`, in bytes, as a marker.
+        depth: of the core that was measured.
     """
-    figure = Figure(figsize=(5.4, 1.3), layout="constrained")
+    figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh(
-        ["naive", "reversible"], [naive or 0, reversible], height=0.62, color=[ORANGE, BLUE]
-    )
-    labels = [format_bytes(naive) if naive else "too large to measure", format_bytes(reversible)]
-    axes.bar_label(bars, labels, padding=6, color=INK, fontsize=11)
-    axes.invert_yaxis()
-    axes.margins(x=0.2)  # room for the longer bar's label
-    axes.spines[:].set_visible(False)
-    axes.tick_params(axis="y", colors=INK, labelsize=11, length=0)
-    axes.xaxis.set_visible(False)
-    return to_svg(figure)
+    for mode, points in over_depth.items():
+        colour, marker = _MODES[mode]
+        depths, peaks = zip(*points, strict=True)
+        axes.plot(depths, [peak / MIB for peak in peaks], color=colour, linewidth=1.8)
+        known = [measured[mode] / MIB] if mode in measured else []
+        axes.plot([depth] * len(known), known, marker, color=colour, markersize=6, clip_on=False)
+        label = f"{mode}, {format_bytes(measured[mode])}" if known else mode
+        axes.plot([], [], f"{marker}-", color=colour, label=label)
+    axes.set_ylim(bottom=0)
+    _style(axes, "Peak of a training step, MiB", "depth: couplings of the core")
+    return to_svg(figure, "memory")
 
 
-def to_svg(figure: Figure) -> str:
+def to_svg(figure: Figure, name: str) -> str:
     """The figure as one `<svg>` element that may stand beside others in a page.
 
     What is drawn in `INK` takes the colour of the text around it.
+
+    Args:
+        figure: the chart.
+        name: unlike those of the others, as ids are made from it.
     """
     buffer = StringIO()
-    # The salt makes a figure's SVG reproducible. Text stays text: small, and found by a search.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "revgan"}):
+    # The salt makes a figure's ids reproducible, and its own. Text stays text: small, and found by
+    # a search.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(
             buffer,
             format="svg",
@@ -179,5 +197,5 @@ def to_svg(figure: Figure) -> str:
         )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    # Groups are numbered, and images named, alike in every figure; a page may have an id only once.
-    return re.sub(r' id="image[^"]*"', "", re.sub(r'<g id="[^"]*"', "<g", svg))
+    # Groups are numbered alike in every figure; a page may have an id only once.
+    return re.sub(r'<g id="[^"]*"', "<g", svg)

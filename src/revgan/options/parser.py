@@ -8,8 +8,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from revgan.errors import LARGEST, UsageError, one_line, short
+from revgan.errors import LARGEST, UsageError, short
 from revgan.options.habits import of_other_tools
+
+MOST_SAID = 600
+"""Characters of a mistake's description, which quotes what was given."""
 
 ALL = "all"
 """What ``--help`` takes to list rarely set options too."""
@@ -144,7 +147,7 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raises `UsageError`; jsonargparse calls it with a report of several lines."""
-        raise UsageError(f"{one_line(message).rstrip('.')}; {self._remedy()}") from ex
+        raise UsageError(f"{short(message, MOST_SAID).rstrip('.')}; {self._remedy()}") from ex
 
     def _remedy(self) -> str:
         """Suggests the option that a misspelt one may mean, or where all are listed."""
@@ -182,7 +185,8 @@ def _check_finite(options: Namespace) -> None:
 def _accepted(option: Action) -> str:
     """The values that an option accepts, in words."""
     hint = getattr(option, "_typehint", str)
-    kinds = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    alone = hint in _KINDS or get_origin(hint) is Literal
+    kinds = (hint,) if alone else get_args(hint)
     return " or ".join(map(_kind, kinds))
 
 
@@ -203,5 +207,5 @@ _KINDS: dict[Any, str] = {
     tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
     tuple[float, ...]: "several such as [0, -25]",
-    tuple[int, ...]: "a side per axis such as [64, 64, 12]",
+    tuple[int, ...]: "whole numbers such as [64, 64, 12]",
 }

@@ -1,7 +1,8 @@
-"""Bootstrap intervals of scores over the images (Efron and Tibshirani, 1993, ch. 13)."""
+"""Bootstrap intervals of scores over the images (Efron and Tibshirani, 1993, ch. 13 and 16)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,15 +20,22 @@ class Estimate:
         value: the score.
         low: lower end of its 95% interval; None if there is none, as with one image.
         high: upper end.
+        p: of a difference, how likely one as large is where there is none; None for scores.
+        draws: the score in each resample, (RESAMPLES,), float64; None if there is no interval.
+            Scores of the same images have the same resamples, which is what `difference` needs.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
+    p: float | None = None
+    draws: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 def bootstrap(
-    per_image: Tensor, statistic: Callable[[Tensor], Tensor] | None = None
+    per_image: Tensor,
+    statistic: Callable[[Tensor], Tensor] | None = None,
+    subjects: Sequence[Hashable] | None = None,
 ) -> list[Estimate]:
     """Scores over images, with intervals for how much they depend on the choice of test images.
 
@@ -35,6 +43,8 @@ def bootstrap(
         per_image: (N, *rest), the values of each image, such as its confusion matrix.
         statistic: computes scores (S, k) from means over images (S, *rest); by default the
             flattened means.
+        subjects: whom each image shows. Images of one subject are alike, so subjects are drawn,
+            with all their images. By default each image is a subject.
 
     Returns:
         The k scores.
@@ -53,9 +63,61 @@ def bootstrap(
         return statistic(means.reshape(-1, *per_image.shape[1:]))
 
     values = scores(flat.mean(0, keepdim=True))[0]
-    if count == 1:
+    totals, images = _by_subject(flat, subjects)
+    if len(totals) == 1:
         return [Estimate(value) for value in values.tolist()]
-    return with_intervals(values, scores(resamples(count) @ flat / count))
+    times = resamples(len(totals))
+    return with_intervals(values, scores(times @ totals / (times @ images)))
+
+
+def _by_subject(flat: Tensor, subjects: Sequence[Hashable] | None) -> tuple[Tensor, Tensor]:
+    """The sums (S, k) over each subject's images, and their numbers (S, 1)."""
+    if subjects is None:
+        return flat, flat.new_ones(len(flat), 1)
+    numbers = {subject: number for number, subject in enumerate(dict.fromkeys(subjects))}
+    places = torch.tensor([numbers[subject] for subject in subjects])
+    totals = flat.new_zeros(len(numbers), flat.shape[1]).index_add_(0, places, flat)
+    return totals, places.bincount().double()[:, None]
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """How much larger the first of two scores of the same images is.
+
+    The interval and p come from the differences in each resample: what makes an image easy or hard
+    for both counts for neither. p is two-sided: twice the share of resamples in which the
+    difference has the other sign, at least 2 / (RESAMPLES + 1).
+    """
+    value = one.value - other.value
+    if one.draws is None or other.draws is None:
+        return Estimate(value)
+    (apart,) = with_intervals(torch.tensor([value]), (one.draws - other.draws)[:, None])
+    assert apart.draws is not None
+    known = apart.draws[~apart.draws.isnan()]
+    beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    p = min(1.0, 2 * (beyond + 1) / (len(known) + 1))
+    return Estimate(value, apart.low, apart.high, p, apart.draws)
+
+
+def over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
+    """The mean of a score over trainings that differ in their seeds alone.
+
+    Its interval covers the choice of test images, by their resamples, and that of seeds, by
+    Student's t distribution of a mean: with two or three seeds it is wide, as it should be.
+
+    Args:
+        estimates: one for each training, of the same images.
+        stream: makes the draws of seeds independent of those of other models, which have others.
+    """
+    count, value = len(estimates), math.fsum(one.value for one in estimates) / len(estimates)
+    draws = [one.draws for one in estimates if one.draws is not None]
+    if count == 1 or len(draws) < count:
+        return estimates[0] if count == 1 else Estimate(value)
+    together = torch.stack(draws)
+    error = together.std(0) / math.sqrt(count)
+    t = np.random.default_rng([count, stream]).standard_t(count - 1, RESAMPLES)
+    return with_intervals(
+        torch.tensor([value]), (together.mean(0) + torch.from_numpy(t) * error)[:, None]
+    )[0]
 
 
 def resamples(count: int, seed: int = 0) -> Tensor:
@@ -79,4 +141,7 @@ def with_intervals(values: Tensor, resampled: Tensor) -> list[Estimate]:
     ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
     low, high = resampled.nanquantile(ends, dim=0)
     rows = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
-    return [Estimate(value, lower, upper) for value, lower, upper in rows]
+    return [
+        Estimate(value, lower, upper, draws=draws)
+        for (value, lower, upper), draws in zip(rows, resampled.T, strict=True)
+    ]

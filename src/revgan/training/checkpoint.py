@@ -5,9 +5,12 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -20,6 +23,7 @@ from revgan.networks.pretrained import save_tensors
 from revgan.text import shell_word
 
 PROGRESS = "progress.json"
+CHECK = "sha256_of_progress"
 BUILDING = ".step-"
 """How the names of unfinished checkpoints begin."""
 
@@ -50,6 +54,7 @@ def save_checkpoint(
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder))
         save_tensors(building / STATE, tensors)
         counted = {"step": step, "sha256": _digest(building / STATE), **counts}
+        counted[CHECK] = _check(counted)
         write_text(building / PROGRESS, json.dumps(counted, allow_nan=False))
         _flush(building)
         building.chmod(0o755)
@@ -109,7 +114,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:
         path = folder / f"step-{step}"
         try:
             loaded = _load(path, step)
-        except (OSError, SafetensorError, ValueError) as error:
+        except (OSError, SafetensorError, ValueError, RecursionError) as error:
             reasons.append(f"the checkpoint {path} can't be read ({one_line(error, 200)})")
             continue
         for reason in reasons:
@@ -128,6 +133,9 @@ def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
     counts = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
     if not isinstance(counts, dict):
         raise ValueError(f"{PROGRESS} holds no counts")
+    check = counts.pop(CHECK, None)  # earlier versions had none
+    if check is not None and check != _check(counts):
+        raise ValueError(f"{PROGRESS} isn't what was written")
     if counts.pop("step", None) != step:
         raise UserError(
             f"the checkpoint {path} is damaged: its {PROGRESS} says another step; remove it to "
@@ -139,6 +147,11 @@ def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
     if any(not _numbers(values) for values in counts.values()):
         raise ValueError(f"{PROGRESS} holds something else than numbers")
     return step, load_file(path / STATE), counts
+
+
+def _check(counts: Mapping[str, Any]) -> str:
+    """A digest of what `PROGRESS` holds besides it."""
+    return hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
 def _numbers(values: object) -> bool:
@@ -167,7 +180,7 @@ def _digest(path: Path) -> str:
 def _steps(folder: Path) -> list[int]:
     """The steps of complete checkpoints, ascending."""
     names = (path.name.removeprefix("step-") for path in folder.glob("step-*"))
-    return sorted(int(name) for name in names if name.isdigit())
+    return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]{0,17}", name))
 
 
 def _flush(folder: Path) -> None:

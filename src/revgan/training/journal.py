@@ -30,6 +30,7 @@ from revgan.training.display import Clock, Display
 from revgan.training.objectives import Batch
 from revgan.training.previews import save_pictures
 from revgan.training.processes import together
+from revgan.training.record import DataRecord
 from revgan.training.runs import RunFolder, json_line
 from revgan.training.step import Trainer
 from revgan.training.trackers import log_configuration
@@ -45,10 +46,17 @@ class Journal:
         run: the folder for files.
         trainer: the trainer whose state to save.
         console: for the user.
+        record: of the data, to be kept in the folder.
     """
 
     def __init__(
-        self, config: RunConfig, data: DataSet, run: RunFolder, trainer: Trainer, console: Console
+        self,
+        config: RunConfig,
+        data: DataSet,
+        run: RunFolder,
+        trainer: Trainer,
+        console: Console,
+        record: DataRecord | None = None,
     ) -> None:
         self.config = config
         self.data = data
@@ -56,6 +64,7 @@ class Journal:
         self.trainer = trainer
         self.accelerator = trainer.accelerator
         self.console = console
+        self._record_of_data = record
         self._good: Batch | None = None  # of the last step that wasn't skipped
 
     @contextmanager
@@ -99,6 +108,8 @@ class Journal:
         write_text(run.config, self.config.to_yaml())
         if self.data.preparation is not None:
             self.data.preparation.write(run.model)
+        if self._record_of_data is not None:
+            self._record_of_data.write(run.data)
         run.sweep()
         run.forget_after(first)
         forget_best_after(run.best, first)

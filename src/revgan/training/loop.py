@@ -16,6 +16,7 @@ from revgan.training.interrupt import StopRequest
 from revgan.training.journal import Journal
 from revgan.training.lock import trained_alone
 from revgan.training.processes import LostProcessError, first_told
+from revgan.training.record import DataRecord
 from revgan.training.runs import RunFolder
 from revgan.training.setup import load_resumed, make_accelerator, make_trainer
 from revgan.training.trackers import quiet_writers
@@ -43,12 +44,26 @@ class Outcome:
 
 
 def train(
-    config: RunConfig, data: DataSet, run: RunFolder, *, resume: bool, console: Console
+    config: RunConfig,
+    data: DataSet,
+    run: RunFolder,
+    *,
+    resume: bool,
+    console: Console,
+    record: DataRecord | None = None,
 ) -> Outcome:
     """Trains, or continues from the latest checkpoint, until done or asked to stop.
 
     In both cases, the run folder gets a checkpoint and the model of the last step; also after an
     error in the data or in another process.
+
+    Args:
+        config: the run's.
+        data: its data set.
+        run: its folder.
+        resume: whether to continue it.
+        console: for the user.
+        record: of the data, to be kept in the folder.
 
     Raises:
         UserError: the device is missing, the disk is full, training diverged, an image or another
@@ -72,7 +87,7 @@ def train(
         step = load_resumed(trainer, config, run) if resume else 0
         if not resume and config.training.pretrained is not None:
             start_from_model(trainer, config.training.pretrained, console)
-        journal = Journal(config, data, run, trainer, console)
+        journal = Journal(config, data, run, trainer, console, record)
         if step >= total:
             console.print(f"All {step} steps are done; raise --training.steps to continue")
             journal.save_model()  # in case there was no space left for it

@@ -51,6 +51,11 @@ class RunFolder:
         return self.root / "model"
 
     @property
+    def data(self) -> Path:
+        """The files that it is trained on, with digests of what they hold."""
+        return self.root / "data.json"
+
+    @property
     def best(self) -> Path:
         """The generator with the best validation scores; only if the truth is known."""
         return self.root / "best"

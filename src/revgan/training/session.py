@@ -12,12 +12,27 @@ from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
 from revgan.training.loop import Outcome, train
+from revgan.training.record import DataRecord
 from revgan.training.runs import RunFolder
 from revgan.training.trackers import require_trackers
 
 
-def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Console) -> Outcome:
+def run_training(
+    config: RunConfig,
+    run: RunFolder,
+    *,
+    resume: bool,
+    console: Console,
+    accept_new_data: bool = False,
+) -> Outcome:
     """Checks the data, trains, and reports the outcome.
+
+    Args:
+        config: the run's.
+        run: its folder.
+        resume: whether to continue it.
+        console: for the user.
+        accept_new_data: whether a run may continue on other data than it began with.
 
     Raises:
         UserError: something that the user can fix is wrong with data, device, trackers, disk or
@@ -25,12 +40,16 @@ def run_training(config: RunConfig, run: RunFolder, *, resume: bool, console: Co
     """
     require_trackers(config.runtime)  # before the images, whose check may take minutes
     data = checked_data(config, console, run.model if resume else None)
+    record = DataRecord.of(data, console)
+    before = DataRecord.read(run.data) if resume and not accept_new_data else None
+    if before is not None:
+        before.require_same(record, run.root)
     console.print(_description(config, data), soft_wrap=True)
     if told := _fitted(config):
         console.print(told, soft_wrap=True)
     if told := _kept(config, data):
         console.print(told, soft_wrap=True)
-    outcome = train(config, data, run, resume=resume, console=console)
+    outcome = train(config, data, run, resume=resume, console=console, record=record)
     if outcome.finished:
         best = Best.read(run.best)
         where = visible(run.best)

@@ -206,7 +206,7 @@ def _ids(run: RunFolder) -> dict[str, str]:
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         notice(f"{path} is damaged, so W&B and MLflow begin another run")
         return {}
 

@@ -30,6 +30,9 @@ Window = tuple[slice, ...]
 """A part of a scan: one slice per spatial axis, without steps."""
 
 
+DEFLATED = 1032
+"""Bytes that deflate, and so gzip and PNG, can pack into one at most."""
+
 HEAD = 132
 """Bytes that tell of which family a file is."""
 
@@ -178,10 +181,12 @@ class Reader(ABC):
     Attributes:
         header: what the file says about its scan.
         windowed: whether `values` reads little more than the window.
+        least: bytes that the file must have at least for what it declares.
     """
 
     header: Header
     windowed: bool = False
+    least: float = 0
 
     @abstractmethod
     def values(self, window: Window) -> Values:

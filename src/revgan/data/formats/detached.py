@@ -18,26 +18,57 @@ LOCAL = ("local", "")
 def require_inside(path: Path) -> None:
     """Refuses a header whose values are outside its folder or missing.
 
-    A stranger's header could name any file on the machine.
-
     Raises:
         UserError: the message says which file it names.
     """
-    for name in _named(_text(path)):
-        # Numbers of slices are put into patterns such as slice%03d.raw.
-        plain = re.sub(r"%[0-9.]*[diu]", "0", name)
-        parts = (*PurePosixPath(plain).parts, *PureWindowsPath(plain).parts)
-        outside = PurePosixPath(plain).is_absolute() or PureWindowsPath(plain).anchor
-        target = path.parent / name
-        if outside or ".." in parts or not target.resolve().is_relative_to(path.parent.resolve()):
-            raise UserError(
-                f"{path} says that its values are in {name}, outside its folder; put both in one "
-                "folder, and give only the file's name"
-            )
-        if "%" not in name and not target.is_file():
+    text = _text(path)
+    if len(text) == MOST and not _complete(text):
+        raise UserError(f"{path} has a header of more than {MOST // 2**20} MiB; save it again")
+    for name in _named(text):
+        require_beside(path, name, "values")
+        if "%" not in name and not (path.parent / name).is_file():
             raise UserError(
                 f"{path} says that its values are in {name}, which isn't there; put it beside"
             )
+
+
+def require_beside(path: Path, name: str, what: str) -> None:
+    """Refuses a file that names another one outside its folder.
+
+    A stranger's file could name any file on the machine.
+
+    Args:
+        path: the file.
+        name: the other one's, or a pattern such as slice%03d.raw.
+        what: what of the file is in there.
+
+    Raises:
+        UserError: it is outside, or leads there by a link.
+    """
+    plain = re.sub(r"%[0-9.]*[diu]", "0", name)
+    parts = (*PurePosixPath(plain).parts, *PureWindowsPath(plain).parts)
+    outside = PurePosixPath(plain).is_absolute() or PureWindowsPath(plain).anchor
+    if outside or ".." in parts or not _within(path.parent / name, path.parent):
+        raise UserError(
+            f"{path} says that its {what} are in {name}, outside its folder; put both in one "
+            "folder, and give only the file's name"
+        )
+
+
+def _within(target: Path, folder: Path) -> bool:
+    try:
+        return target.resolve().is_relative_to(folder.resolve())
+    except (RuntimeError, OSError, ValueError):  # a loop of links, or a null character
+        return False
+
+
+def _complete(text: str) -> bool:
+    """Whether the text has all of a header."""
+    return "\n\n" in text if text.startswith("NRRD") else _META_FILE.search(text) is not None
+
+
+_META_FILE = re.compile(r"^\s*ElementDataFile\s*[=:](.*)$", re.MULTILINE | re.IGNORECASE)
+_NRRD_FILE = re.compile(r"^\s*data ?file\s*:(.*)$", re.MULTILINE | re.IGNORECASE)
 
 
 def _text(path: Path) -> str:
@@ -50,16 +81,13 @@ def _named(text: str) -> list[str]:
     """The files, or patterns of files, that a header names."""
     if text.startswith("NRRD"):
         text = text.partition("\n\n")[0]
-        found = re.search(r"^data ?file: *(.*)$", text, re.MULTILINE | re.IGNORECASE)
-        if found is None:
-            return []
-        after = text[found.end() :]
+        found = _NRRD_FILE.search(text)
     else:
-        found = re.search(r"^ElementDataFile *= *(.*)$", text, re.MULTILINE)
-        if found is None or found[1].strip().lower() in LOCAL:
-            return []
-        after = text[found.end() :]
-    named = found[1].strip()
+        found = _META_FILE.search(text)
+    named = found[1].strip(" \t\r=:") if found is not None else ""
+    if found is None or (not text.startswith("NRRD") and named.lower() in LOCAL):
+        return []
+    after = text[found.end() :]
     if named.upper().startswith("LIST"):
         return [line.strip() for line in after.splitlines() if line.strip()]
     if "%" in named:  # followed by the first number, the last and the step

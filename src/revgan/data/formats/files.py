@@ -7,6 +7,7 @@ with create(path, header) as file:   # the file appears whole, or not at all
     file.write(values)
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.formats.bounds import require_declared, require_memory
 from revgan.data.formats.contract import (
     IDLE,
     WHOLE,
@@ -29,7 +31,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.kinds import KINDS
 from revgan.data.formats.registry import reading_family
 from revgan.data.formats.selecting import channels
-from revgan.errors import UserError
+from revgan.errors import UserError, out_of_memory
 
 
 class OpenScan:
@@ -61,6 +63,7 @@ class OpenScan:
             UserError: the file is damaged, or values are infinite or beyond float32.
         """
         window = window or (slice(None),) * len(self.header.shape)
+        require_memory(self._needed(window), self._path)
         with _blaming(self._path):
             values = self._reader.values(window)
             measured = self._reader.measured(window)
@@ -74,6 +77,16 @@ class OpenScan:
             known = values.astype(np.result_type(values.dtype, np.float32))
             values = np.where(measured, known, known.dtype.type(np.nan))
         return values
+
+    def _needed(self, window: Window) -> int:
+        """Bytes of memory that reading a window takes."""
+        header, sides = self.header, self.header.shape
+        if self.windowed:
+            sides = tuple(
+                len(range(*part.indices(side))) for part, side in zip(window, sides, strict=True)
+            )
+        size = header.channels * math.prod(sides) * header.dtype.itemsize
+        return size if self.windowed else 2 * size  # decoded, then copied
 
     def scan(self) -> Scan:
         """The whole scan.
@@ -140,6 +153,7 @@ def open(
     try:
         if picked is not None:
             reader = _Picked(path, reader, picked)
+        require_declared(reader, path)
         if reader.header.affine is not None:
             _require_place(reader.header.affine, path)
         yield OpenScan(path, reader)
@@ -219,6 +233,10 @@ def _blaming(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # damaged files make decoders raise nearly anything
+        if out_of_memory(error):
+            raise UserError(
+                f"{path} needs more memory to be read than there is; crop it"
+            ) from error
         raise UserError(
             f"{path} cannot be read ({reason(error)}); replace it with an undamaged copy"
         ) from error

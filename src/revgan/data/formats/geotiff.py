@@ -1,6 +1,7 @@
 """GeoTIFF and cloud-optimised GeoTIFF, by rasterio: bands with their place on the ground."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
+from revgan.data.formats.entries import first_bytes
 from revgan.data.formats.ground import ground_of, transform_of
 from revgan.data.formats.tiff_family import TiffFamily
 from revgan.errors import UserError, notice
@@ -41,6 +43,9 @@ CACHE = 64 * 2**20
 
 STRIP = 512
 """Rows of a mask that are copied at a time."""
+
+COMPANIONS = (".ovr", ".OVR", ".msk", ".MSK", ".ovr.msk", ".ovr.MSK", ".msk.ovr", ".msk.OVR")
+"""The ends of names that GDAL looks for overviews and masks under, without a folder's list."""
 
 KEPT = ("compress", "interleave", "photometric", "blockxsize", "blockysize", "tiled", "predictor")
 """The parts of a file's layout that are kept on output."""
@@ -79,9 +84,15 @@ class _GeoReader(Reader):
     def __init__(self, path: Path) -> None:
         import rasterio
 
+        _require_plain_companions(path)
         with _gdal():
             self._file = rasterio.open(path.resolve(), driver="GTiff")
         try:
+            if self._file.tags(ns="OVERVIEWS"):
+                raise UserError(
+                    f"{path} says that its overviews are in another file, which could be any; "
+                    "remove the metadata OVERVIEWS, also from a file .aux.xml beside it"
+                )
             self.header = self._read_header(path)
         except BaseException:
             self.close()
@@ -292,8 +303,21 @@ def _gdal() -> Iterator[None]:
 
     # Not within `catch_warnings`, which threads that read at once would undo for each other.
     warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
-    with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True):
+    with rasterio.Env(
+        GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True, GDAL_DISABLE_READDIR_ON_OPEN=True
+    ):
         yield
+
+
+def _require_plain_companions(path: Path) -> None:
+    """Refuses masks and overviews beside a file that are no TIFFs.
+
+    GDAL reads them in any of its formats, of which VRT shows any other file, also over a network.
+    """
+    for suffix in COMPANIONS:
+        beside = path.with_name(f"{path.name}{suffix}")
+        if os.path.lexists(beside) and not first_bytes(beside).startswith(GeoTiff.magic):
+            raise UserError(f"{beside} isn't a TIFF, as masks and overviews are; remove it")
 
 
 def _source(file: Any, path: Path) -> GeoSource:

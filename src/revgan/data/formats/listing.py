@@ -4,8 +4,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from revgan.data.formats.contract import Family, Listing, Passed, Place, Selection
+from revgan.data.formats.entries import unreadable, visible
 from revgan.data.formats.kinds import KINDS
-from revgan.data.formats.registry import families, family_of, stem, suffix_of, visible
+from revgan.data.formats.registry import families, family_of, stem, suffix_of
 
 NOT_DESCENDED = "a folder; data.recursive true descends"
 
@@ -118,6 +119,8 @@ def passed_over(path: Path, dims: int) -> str | None:
 
 
 def _reason(path: Path, dims: int) -> str:
+    if why := unreadable(path):
+        return why
     other = next((KINDS[each] for each in KINDS if suffix_of(path, each)), None)
     if other is not None:
         return f"{other.article} by its suffix"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import (
+    DEFLATED,
     Affine,
     Family,
     Header,
@@ -64,6 +65,8 @@ class _NiftiReader(Reader):
         shape, others = image.shape[:3], image.shape[3:]
         stored = image.header.get_data_dtype().newbyteorder("=")
         channels = volume_channels(path, stored, shape, others)
+        size = math.prod(image.shape) * stored.itemsize
+        self.least = size / DEFLATED if self._compressed else size
         proxy: Any = image.dataobj
         self._scaled = (float(proxy.slope), float(proxy.inter)) != (1, 0)
         whole = float(proxy.slope).is_integer() and float(proxy.inter).is_integer()

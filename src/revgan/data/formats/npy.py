@@ -1,5 +1,6 @@
 """NumPy's .npy: the axes in space, and one of channels where there is one more; no place."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class _NpyReader(Reader):
             if dtype.hasobject:
                 raise ValueError("it holds Python objects, which aren't loaded for security")
         self._path, self._axes = path, shape
+        self.least = math.prod(shape) * dtype.itemsize
         header_of = {2: _image_header, 3: _volume_header}[spatial_dims]
         self.header = header_of(path, shape, dtype.newbyteorder("="))
 

@@ -24,7 +24,7 @@ from revgan.data.formats.ome_xml import ImageInfo
 from revgan.data.formats.physical import beyond_micrographs, place
 from revgan.data.formats.pyramid import choose, lengths
 from revgan.data.formats.tiff_family import TiffFamily
-from revgan.data.formats.tiff_pages import cut_page, in_small_pieces
+from revgan.data.formats.tiff_pages import cut_page, in_small_pieces, open_tiff
 from revgan.data.formats.tiff_stacks import GatheringWriter, write_imagej, write_ome
 from revgan.errors import UserError
 
@@ -55,7 +55,7 @@ class MicroSource:
 class _MicroReader(Reader):
     def __init__(self, path: Path, dims: int, selection: Selection) -> None:
         self._path, self._dims = path, dims
-        self._file = tifffile.TiffFile(path)
+        self._file = open_tiff(path)
         try:
             self.header = self._header(selection)
         except BaseException:

@@ -12,6 +12,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from revgan.data.formats.bounds import require_memory
 from revgan.data.formats.contract import (
     Family,
     Header,
@@ -28,6 +29,9 @@ from revgan.errors import UserError
 BITS = 9
 """The place of the first channel's bits in AVIF's property pixi: after its name, its version and
 the number of channels."""
+
+MOST_BYTES = 16
+"""Of a pixel: four channels of 16 bits, decoded and copied."""
 
 LONGEST_WEBP = 16383
 """Pixels a side that WebP holds at most."""
@@ -146,6 +150,9 @@ class Avif(Family):
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         _require(path, imagecodecs.AVIF)
         data = path.read_bytes()
+        with AvifImageFile(io.BytesIO(data)) as picture:
+            width, height = picture.size
+            require_memory(MOST_BYTES * width * height, path)
         values = channels_first(imagecodecs.avif_decode(data, index=0))
         if values.dtype == np.uint16:  # of 10 or 12 bits, which the property pixi tells
             most = 2 ** data[data.index(b"pixi") + BITS] - 1

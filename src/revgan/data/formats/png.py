@@ -1,6 +1,7 @@
 """PNG with 8 or 16 bits; palettes become RGB, and a transparent colour becomes an alpha channel."""
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngImageFile
 
 from revgan.data.formats.contract import (
+    DEFLATED,
     Family,
     Header,
     Reader,
@@ -63,6 +65,7 @@ class _PngReader(Reader):
         dtype = np.dtype("u2" if self._deep else "u1")
         self.header = Header(channels, shape, dtype, source=photo)
         require_photo(self.header)
+        self.least = math.prod(shape) * self._data[DEPTH] / 8 / DEFLATED  # of one channel
 
     def values(self, window: Window) -> Values:
         if self._deep:  # Pillow would drop the lower 8 bits of colour images

@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from revgan.data.formats.contract import HEAD, Family, Header
+from revgan.data.formats.contract import Family, Header
+from revgan.data.formats.entries import first_bytes, unreadable, visible
 from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
 
@@ -141,6 +142,8 @@ def family_of(path: Path, dims: int) -> Family | None:
 
     None for what isn't a scan with so many spatial axes.
     """
+    if unreadable(path):
+        return None
     suffix = suffix_of(path, dims)
     if suffix is None:
         return _nameless(path, dims) if suffix_of(path) is None else None
@@ -164,30 +167,3 @@ def _nameless(path: Path, spatial_dims: int | None) -> Family | None:
             if suffix_of(file) in family.suffixes or family.starts(head):
                 return family
     return None
-
-
-def visible(folder: Path) -> list[Path]:
-    """What is in a folder, ordered by name, without what is hidden.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{folder} can't be listed ({error.strerror}); make it readable") from error
-
-
-def first_bytes(path: Path) -> bytes:
-    """The first `HEAD` bytes of a file, or all of a shorter one.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be opened ({error.strerror}); give an existing, readable file"
-        ) from error

@@ -21,7 +21,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.pillow import Photo, photo_of
 from revgan.data.formats.pyramid import choose
 from revgan.data.formats.tiff_family import TiffFamily
-from revgan.data.formats.tiff_pages import cut_page, in_small_pieces
+from revgan.data.formats.tiff_pages import cut_page, in_small_pieces, open_tiff
 from revgan.data.formats.tiles import TiledWriter
 from revgan.data.formats.upright import turn
 from revgan.errors import UserError
@@ -90,7 +90,7 @@ class Layout(Photo):
 class _TiffReader(Reader):
     def __init__(self, path: Path, selection: Selection) -> None:
         self._path = path
-        self._file = tifffile.TiffFile(path)
+        self._file = open_tiff(path)
         try:
             _require_one_image(path, self._file)
             _require_plain_samples(path, self._file)
@@ -146,7 +146,8 @@ class _TiffReader(Reader):
     def _whole(self) -> Values:
         page, series = self._series.keyframe, self._series
         if len(series.pages) > 1 and series.dataoffset is not None and page.is_memmappable:
-            image: Values = tifffile.memmap(self._path, mode="r")
+            dtype = series.dtype.newbyteorder("<" if self._file.byteorder == "<" else ">")
+            image: Values = np.memmap(self._path, dtype, "r", series.dataoffset, series.shape)
         else:
             image = series.asarray()
         return image[np.newaxis] if self._axis is None else np.moveaxis(image, self._axis, 0)

@@ -1,15 +1,40 @@
-"""Reads parts of a TIFF page, decoding only the strips or tiles that they touch."""
+"""Opens TIFFs, and reads parts of a page, decoding only the strips or tiles that they touch."""
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from revgan.data.formats.contract import Values, Window
+from revgan.data.formats.detached import require_beside
 
 SMALL = 2**24
 """Pixels of a strip or tile that may be decoded for each window that it is in."""
+
+
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """A TIFF whose pages may be in other files of its folder (OME), but nowhere else.
+
+    An index that would name further files, Micro-Manager's, isn't read.
+
+    Raises:
+        UserError: it names a file outside its folder, as a stranger's may name any of the user's.
+        Exception: whatever tifffile raises for a damaged file.
+    """
+    file = tifffile.TiffFile(path, is_ndtiff=False)
+    try:
+        if file.is_ome:
+            # As tifffile looks for them, whatever their namespace.
+            for element in ElementTree.fromstring(file.ome_metadata or "").iter():
+                if element.tag.endswith("UUID") and "FileName" in element.attrib:
+                    require_beside(path, element.attrib["FileName"], "pages")
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def in_small_pieces(page: tifffile.TiffPage) -> bool:
@@ -31,10 +56,8 @@ def cut_page(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -> Va
     shape = (known.imagelength, known.imagewidth)
     ranges = [range(*part.indices(size)) for part, size in zip(window, shape, strict=True)]
     cut = np.zeros((known.samplesperpixel, *map(len, ranges)), known.dtype)
-    file = page.parent.filehandle
     for index, plane, *starts in _segments(page, known, ranges):
-        file.seek(page.dataoffsets[index])
-        data = file.read(page.databytecounts[index])
+        data = _stored(page, index)
         decoded, _, _ = known.decode(data, index, jpegtables=page.jpegtables)
         if decoded is None:  # a sparse file leaves out what is 0
             continue
@@ -46,6 +69,20 @@ def cut_page(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -> Va
             there.append(slice(first - part.start, end - part.start))
         cut[plane : plane + len(segment), *there] = segment[:, *here]
     return cut
+
+
+def _stored(page: tifffile.TiffPage | tifffile.TiffFrame, index: int) -> bytes:
+    """A strip or tile as it is in its file, which tifffile closes if it isn't the first of OME."""
+    file = page.parent.filehandle
+    closed = file.closed
+    if closed:
+        file.open()
+    try:
+        file.seek(page.dataoffsets[index])
+        return file.read(page.databytecounts[index])
+    finally:
+        if closed:
+            file.close()
 
 
 def _segments(

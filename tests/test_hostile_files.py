@@ -1,0 +1,235 @@
+"""Files of strangers: they name no others outside their folder, and declare no sizes in vain."""
+
+import gzip
+import os
+import struct
+import warnings
+import zlib
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from revgan.data import formats
+from revgan.data.formats import bounds
+from revgan.data.labels import Palette
+from revgan.data.patterns import found_by
+from revgan.data.preparation import Preparation
+from revgan.data.refs import find_scans
+from revgan.errors import UserError
+
+
+def refused(path, spatial_dims=None):
+    with pytest.raises(UserError) as error:
+        formats.read(path, spatial_dims)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def png(width, height):
+    """Of the declared size, but with two rows of pixels."""
+
+    def chunk(name, content):
+        check = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(2 + 6 * width))
+    parts = chunk(b"IHDR", size), chunk(b"IDAT", rows), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def nifti():
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((30000, 30000, 30000))
+    header.set_data_dtype(np.uint8)
+    content = bytearray(header.binaryblock)
+    content[108:112] = struct.pack("<f", 352)
+    content[344:348] = b"n+1\0"
+    return bytes(content) + bytes(400)
+
+
+def npy(path):
+    about = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 10**6)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
+
+
+def test_sizes_that_the_file_can_not_hold_are_refused_unread(tmp_path):
+    (tmp_path / "x.png").write_bytes(png(60000, 60000))
+    (tmp_path / "x.nii").write_bytes(nifti())
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(nifti()))
+    npy(tmp_path / "x.npy")
+    for path in tmp_path.iterdir():
+        with pytest.raises(UserError, match="but is too small for that"):
+            formats.probe(path, 2 if path.suffix == ".npy" else None)
+
+
+def test_a_file_that_unpacks_to_more_than_the_free_memory_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((5000, 5000, 3), np.uint8)).save(tmp_path / "x.png", compress_level=1)
+    monkeypatch.setattr(bounds, "free_memory", lambda device: 10**8)
+    assert "needs 143 MiB of memory to be read, but 95.4 MiB are free" in refused(
+        tmp_path / "x.png"
+    )
+
+
+def test_a_header_without_values_needs_more_memory_than_there_is(tmp_path):
+    (tmp_path / "x.mha").write_text(
+        "ObjectType = Image\nNDims = 3\nDimSize = 40000 40000 40000\nElementType = MET_UCHAR\n"
+        "ElementDataFile = LOCAL\n"
+    )
+    assert "of memory to be read" in refused(tmp_path / "x.mha")
+
+
+META = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\n"
+NRRD = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("x.mha", f"{META}ElementDataFile = /etc/passwd\n"),
+        ("x.mha", f"{META}  elementdatafile: ../secret\n"),
+        ("x.mhd", f"{META}ElementDataFile = LIST\nlink\n"),
+        ("x.nrrd", f"{NRRD}data file: ../secret\n\n"),
+        ("x.nhdr", f"{NRRD}DataFile:../secret\n\n"),
+    ],
+)
+def test_headers_that_name_files_elsewhere_are_refused(tmp_path, name, header):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(64))
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / name).write_text(header)
+    assert "outside its folder" in refused(folder / name)
+
+
+def test_a_long_header_hides_no_name(tmp_path):
+    comments = f"Comment = {'a' * 1000}\n" * 1200
+    (tmp_path / "x.mha").write_text(f"{comments}{META}ElementDataFile = /etc/passwd\n")
+    assert "has a header of more than 1 MiB" in refused(tmp_path / "x.mha")
+
+
+OME = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+    '<Pixels ID="P:0" DimensionOrder="XYZCT" Type="uint8" SizeX="8" SizeY="8" SizeZ="2" SizeC="1" '
+    'SizeT="1"><Channel ID="C:0" SamplesPerPixel="1"/><TiffData IFD="0" FirstZ="0" PlaneCount="1">'
+    '<UUID FileName="x.ome.tif">urn:uuid:1</UUID></TiffData><TiffData IFD="0" FirstZ="1" '
+    'PlaneCount="1"><UUID FileName="{}">urn:uuid:2</UUID></TiffData></Pixels></Image></OME>'
+)
+
+
+def test_ome_takes_planes_from_its_folder_alone(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for secret in (tmp_path / "secret.tif", folder / "beside.tif"):
+        tifffile.imwrite(secret, np.full((8, 8), 77, np.uint8))
+    (folder / "link.tif").symlink_to(tmp_path / "secret.tif")
+    path = folder / "x.ome.tif"
+    for name in ("../secret.tif", "..&#47;secret.tif", str(tmp_path / "secret.tif"), "link.tif"):
+        tifffile.imwrite(
+            path, np.zeros((8, 8), np.uint8), description=OME.format(name), metadata=None
+        )
+        assert "outside its folder" in refused(path, 3)
+    tifffile.imwrite(
+        path, np.zeros((8, 8), np.uint8), description=OME.format("beside.tif"), metadata=None
+    )
+    assert formats.read(path, 3).values.max() == 77
+
+
+VRT = (
+    '<VRTDataset rasterXSize="8" rasterYSize="8"><Metadata><MDI key="INTERNAL_MASK_FLAGS_1">2</MDI>'
+    '</Metadata><VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>'
+    "/etc/passwd</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+)
+
+
+def test_geotiffs_bring_no_other_files(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "x.tif"
+    profile = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint8"}
+    place = rasterio.transform.from_origin(5, 6, 1, 1)
+
+    def write():
+        with rasterio.open(path, "w", crs="EPSG:32633", transform=place, **profile) as file:
+            file.write(np.ones((1, 8, 8), np.uint8))
+            return file
+
+    write()
+    for suffix in (".msk", ".OVR", ".msk.ovr"):
+        beside = path.with_name(f"x.tif{suffix}")
+        beside.write_text(VRT)
+        assert f"{beside} isn't a TIFF" in refused(path)
+        beside.unlink()
+    beside = path.with_name("x.tif.aux.xml")
+    beside.write_text(
+        '<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">/etc/passwd</MDI>'
+        "</Metadata></PAMDataset>"
+    )
+    assert "says that its overviews are in another file" in refused(path)
+    beside.unlink()
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="/vsicurl/http://localhost/x")
+    assert "says that its overviews are in another file" in refused(path)
+    write()
+    assert formats.read(path).values.all()
+    vrt = tmp_path / "y.tif"
+    vrt.write_text(VRT)
+    assert "is not an image despite its name" in refused(vrt)
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A folder with an image, and with what would take forever to read."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.png")
+    os.mkfifo(folder / "pipe")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "lost.png").symlink_to("nowhere")
+    (folder / "device.png").symlink_to("/dev/zero")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "ok.png")
+    return folder
+
+
+def test_pipes_devices_and_loops_are_passed_over_with_a_word(odd):
+    found = find_scans(odd, 2)
+    assert [ref.name for ref in found.refs] == ["ok"]
+    reasons = {path.name: reason for path, reason in found.passed}
+    assert reasons == {
+        "pipe.png": "a pipe, socket or device, not a file",
+        "pipe": "a pipe, socket or device, not a file",
+        "device.png": "a pipe, socket or device, not a file",
+        "loop.png": "a link that leads nowhere",
+        "lost.png": "a link that leads nowhere",
+    }
+    by_pattern, passed = found_by(odd, "*.png", 2)
+    assert len(by_pattern) == 1
+    assert len(passed) == 4
+
+
+@pytest.mark.parametrize("name", ["pipe.png", "loop.png", "device.png"])
+def test_a_pipe_device_or_loop_that_is_named_is_refused(odd, name):
+    assert "give a file" in refused(odd / name)
+
+
+@pytest.mark.parametrize("file", ["labels.yaml", "intensity.yaml"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: &a [1]\nb: *a\n", "has an alias"),
+        ("[" * 3000, "is nested too deep"),
+        ("domain: A\ndomain: B\n", "has the key domain twice"),
+        ("a: 2024-99-99\n", "isn't YAML"),
+        ("\0", "isn't YAML"),
+        ("!!python/object/apply:os.system [exit]", "isn't YAML"),
+    ],
+)
+def test_yaml_of_strangers_is_plain_everywhere(tmp_path, file, content, said):
+    (tmp_path / file).write_text(content)
+    read = Palette.read if file == "labels.yaml" else Preparation.read
+    with warnings.catch_warnings(), pytest.raises(UserError, match=said):
+        read(tmp_path)
