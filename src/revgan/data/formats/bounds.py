@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from revgan.data.formats.contract import Reader
 from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
@@ -30,7 +28,11 @@ def require_memory(needed: int, path: Path) -> None:
         needed: in bytes.
         path: the file to be read.
     """
-    if needed > EASY and needed > (free := free_memory(torch.device("cpu"))):
+    if needed <= EASY:
+        return
+    import torch  # configurations, which need words of formats, don't need it
+
+    if needed > (free := free_memory(torch.device("cpu"))):
         raise UserError(
             f"{path} needs {format_bytes(needed)} of memory to be read, but {format_bytes(free)} "
             "are free; crop it, or save it in a format that can be read in parts, such as TIFF"
