@@ -5,7 +5,7 @@ from pathlib import Path
 from revgan.data.formats.contract import Reader
 from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
-from revgan.memory import format_bytes, free_memory
+from revgan.memory import format_bytes
 
 EASY = 2**26
 """Bytes that are read without looking how many are free."""
@@ -30,7 +30,9 @@ def require_memory(needed: int, path: Path) -> None:
     """
     if needed <= EASY:
         return
-    import torch  # configurations, which need words of formats, don't need it
+    import torch  # not above: configurations need words of formats, and no PyTorch
+
+    from revgan.memory import free_memory
 
     if needed > (free := free_memory(torch.device("cpu"))):
         raise UserError(
