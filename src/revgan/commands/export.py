@@ -70,7 +70,7 @@ def run(options: Namespace, console: Console) -> int:
     translator = Translator.from_pretrained(options.run, "cpu")
     directions: tuple[Direction, ...] = DIRECTIONS if both else (options.direction,)
     # Namespaces have a method of that name.
-    values = "file" if kind == "bundle" else options["values"]
+    values: Literal["unit", "file"] = "file" if kind == "bundle" else options["values"]
     wanted = ExportOptions(kind, options.dtype, values)
     for direction in directions:
         path = output / f"{direction}.{kind}" if both else output
