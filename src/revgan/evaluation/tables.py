@@ -97,8 +97,12 @@ def _distance(value: float) -> float:
 
 COLUMNS = {
     "mae": Column("MAE", _lower, 1, units=True),
+    "bias": Column("bias", abs, 1, units=True),
     "psnr": Column("PSNR (dB)", _higher, 2),
     "ssim": Column("SSIM", _higher, 3),
+    "ms_ssim": Column("MS-SSIM", _higher, 3),
+    "dice": Column("Dice", _higher, 3),
+    "hd95": Column("HD95 (mm)", _lower, 1),
     "pixel_accuracy": Column("pixel accuracy", _higher, 3),
     "class_accuracy": Column("class accuracy", _higher, 3),
     "class_iou": Column("class IoU", _higher, 3),
