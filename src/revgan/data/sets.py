@@ -23,7 +23,16 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import Folder, Split, hold_out, open_folder, open_patterns, sliced
+from revgan.data.folders import (
+    Folder,
+    Split,
+    hold_out,
+    hold_out_fold,
+    open_folder,
+    open_patterns,
+    require_apart,
+    sliced,
+)
 from revgan.data.formats import KINDS
 from revgan.data.intensity import (
     IntensityMapping,
@@ -69,6 +78,9 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     else:
         folder = open_folder(root, config.file_dims, **looking)
     folder = folder.reading(config.part("a"), config.part("b"))
+    require_apart(folder)
+    if config.folds is not None and config.fold is not None:
+        folder = hold_out_fold(folder, config.fold, config.folds)
     if config.blocks is None:
         folder = hold_out(folder, config.test_share, config.val_share)
     if config.align:

@@ -31,9 +31,11 @@ class Scorer(ABC):
 
     Attributes:
         table: the key of the table that its rows belong to.
+        tally: what they are made from, if that is one value or more of each image.
     """
 
     table: str
+    tally: Tally | None = None
 
     @abstractmethod
     def add(self, sample: Sample) -> None:
@@ -60,6 +62,7 @@ class TruthScorer(Scorer):
     """
 
     table = "test"
+    tally: Tally
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class TruthScorer(Scorer):
             if self.perceptual is not None:
                 distance = self.perceptual(*map(self._in_unit, (made_image, truth)))
                 scores = torch.cat((scores, scores.new_tensor([distance])))
-            self.tally.add(method, scores, sample.name, kind)
+            self.tally.add(method, scores, sample, kind)
 
     def _unchanged(self, sample: Sample, values: Values) -> Tensor:
         """The input as it is; photos of 8 and of 16 bits by their types' ranges."""
@@ -178,6 +181,8 @@ class RoundTripScorer(Scorer):
 
     table = "round_trip"
 
+    tally: Tally
+
     def __init__(self, direction: Direction, method: str, scale: Scale) -> None:
         self.method, self.scale = method, scale
         self.tally = Tally(round_trip(direction), PIXEL_SCORES)
@@ -188,7 +193,7 @@ class RoundTripScorer(Scorer):
             values = sample.values
             limits = self.scale.limits
             scores = score_values(values.round_trip, values.image, limits, sample.measured)
-            self.tally.add(self.method, scores, sample.name)
+            self.tally.add(self.method, scores, sample)
 
     def rows(self) -> list[Row]:
         return self.tally.rows()
