@@ -185,7 +185,7 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--data.cro", "32"], "did you mean --data.crop"),
         (["x", "y"], "unrecognized arguments: y; see revgan train --help"),
         (["x", "--data.crop"], "--data.crop: expected one argument; see revgan train --help"),
-        (["x", "--data.crop", "a\nb"], "\"data.crop\": Expected a <class 'int'>. Got value: a b"),
+        (["x", "--data.crop", "a\nb"], "Expected a <class 'int'>. Got value: a b"),
         (["x", "--data.crop", "33"], "--data.crop must be a multiple of 4"),
         (["x", "--data.resize", "1.5"], "[<class 'int'>, <class 'NoneType'>]"),
         (["x", "--data.flip", "maybe"], "\"data.flip\": Expected a <class 'bool'>"),
@@ -290,7 +290,8 @@ def test_a_wrong_value_in_a_configuration_file_is_refused(capsys, tmp_path):
     path.write_text("data: {crop: hello}")
     message = refusal(capsys, "train", "x", f"--config={path}", status=2)
     assert message.startswith(f"{path}: ")
-    assert "\"data.crop\": Expected a <class 'int'>. Got value: hello" in message
+    assert "\"data.crop\"" in message
+    assert "Expected a <class 'int'>. Got value: hello" in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from revgan.cli import main
+from revgan.data.config import DataConfig
 from revgan.errors import UserError
 from revgan.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminator
 from revgan.training import features
@@ -78,16 +79,20 @@ def test_spectral_norm_bounds_each_convolution_and_is_part_of_the_state():
 
 
 def test_the_planner_counts_penalties_and_features(tmp_path):
-    def need(**losses):
+    def need(objective="paired", spectral_norm=False, train_mask=False, **losses):
         config = RunConfig(
-            "paired",
+            objective,
+            data=DataConfig(train_mask=train_mask),
             generator=GeneratorConfig(width=2, depth=1, memory="naive"),
-            discriminator=DiscriminatorConfig(width=16),
+            discriminator=DiscriminatorConfig(width=16, spectral_norm=spectral_norm),
             losses=LossConfig(**losses),
         )
         return predict_training(Workload(config, 64, 2, (1, 1))).total
 
     assert need() < need(r1_weight=1.0)
+    assert need() < need(spectral_norm=True)
+    assert need() < need(train_mask=True)
+    assert need("unpaired") < need("unpaired", train_mask=True)
     assert need() < need(feature_weight=1.0, feature_network=str(unet(tmp_path, channels=32)))
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "prepare": "make one of the paper's data sets: Cityscapes, Maps or diffusion tensors",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
     "export": "write a trained model as an ONNX or PyTorch file that other programs run",
+    "push": "put a trained model on the Hugging Face hub, with a model card",
     "evaluate": "score one or more runs, translate their test images, write reports",
     "figure": "draw test images beside the translations of runs",
     "plan": "predict the memory that training needs, and what fits",

@@ -93,6 +93,28 @@ def add_options(parser: Parser) -> None:
         "environment of a Slurm array job or of torchrun",
     )
     parser.add_argument(
+        "--ensemble",
+        metavar="RUN",
+        nargs="+",
+        default=[],
+        help="further runs or model folders; the translation is the mean of all of theirs",
+    )
+    parser.add_argument(
+        "--flips",
+        metavar="AXES",
+        type=tuple[int, ...],
+        default=(),
+        help="average over mirror images too, along these axes and all their combinations, such as "
+        "[0, 1]; axes are those of the model's grid, from 0 (of images: rows, columns)",
+    )
+    parser.add_argument(
+        "--spread",
+        metavar="PATH",
+        type=str | None,
+        help="also write the standard deviation of the translations that are averaged, as a map of "
+        "uncertainty: a file, or a folder if the output is one",
+    )
+    parser.add_argument(
         "--dtype",
         type=OutputType,
         default="auto",
@@ -135,6 +157,9 @@ def run(options: Namespace, console: Console) -> int:
         dtype=None if options.dtype == "auto" else options.dtype,
         resize=options.resize,
         stack=tuple(options.stack),
+        ensemble=tuple(map(Path, options.ensemble)),
+        flips=tuple(sorted(set(options.flips))),
+        spread=None if options.spread is None else Path(options.spread),
     )
     output = Path(options.output)
     written = run_translation(Path(options.run), Path(options.input), output, wishes, console)

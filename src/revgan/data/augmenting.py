@@ -17,7 +17,8 @@ from revgan.data.config import INTENSITY_CHANGES, DataConfig
 from revgan.directions import DOMAINS
 
 ELASTIC_SPACING = 24
-"""Pixels or voxels from one random displacement to the next, or twice the smoothing's deviation."""
+"""Pixels from one random displacement to the next; of volumes, four deviations of what smooths
+displacements."""
 
 
 def turning_planes(config: DataConfig) -> list[tuple[int, int]]:
@@ -68,23 +69,32 @@ def augmented(
 
 def _deformed(x: Tensor, config: DataConfig, seed: int, *, nearest: bool) -> Tensor:
     """An elastic deformation (Simard et al., 2003) of (C, *crop), the same for the same seed."""
-    from monai.transforms import Rand2DElastic, Rand3DElastic
-
-    how: dict[str, Any] = {"prob": 1.0, "mode": "nearest" if nearest else "bilinear"}
-    how |= {"padding_mode": "reflection"}
-    shift = config.elastic_shift
-    if x.ndim == 3:
-        spacing = (ELASTIC_SPACING, ELASTIC_SPACING)
-        transform: Any = Rand2DElastic(spacing=spacing, magnitude_range=(0, shift), **how)
-    else:
-        sigma = ELASTIC_SPACING / 4
-        # Smoothing by a Gaussian leaves this share of independent uniform displacements.
-        left = (2 * np.sqrt(np.pi) * sigma) ** -1.5
-        strength = shift / left
-        transform = Rand3DElastic((sigma, sigma), (0, strength), **how)
+    mode = "nearest" if nearest else "bilinear"
+    transform = _ELASTIC[x.ndim - 1](
+        config.elastic_shift, prob=1.0, mode=mode, padding_mode="reflection"
+    )
     transform.set_random_state(seed)
     moved = _plain(transform(x.float()))
     return moved > 0.5 if x.dtype == torch.bool else moved.to(x.dtype)
+
+
+def _elastic_images(shift: float, **how: Any) -> Any:
+    from monai.transforms import Rand2DElastic
+
+    return Rand2DElastic((ELASTIC_SPACING, ELASTIC_SPACING), (0, shift), **how)
+
+
+def _elastic_volumes(shift: float, **how: Any) -> Any:
+    from monai.transforms import Rand3DElastic
+
+    sigma = ELASTIC_SPACING / 4
+    # Smoothing by a Gaussian leaves this share of independent displacements.
+    left = (2 * np.sqrt(np.pi) * sigma) ** -1.5
+    return Rand3DElastic((sigma, sigma), (0, shift / left), **how)
+
+
+_ELASTIC = {2: _elastic_images, 3: _elastic_volumes}
+"""MONAI's transforms by spatial axes, of a displacement in pixels or voxels."""
 
 
 def _intensity_changes(config: DataConfig, domain: str) -> Iterator[Any]:

@@ -394,11 +394,12 @@ class DataConfig:
             raise ValueError("foreground_from does nothing with foreground 0; leave it out")
 
     def _check_augmentation(self) -> None:
-        if not all(0 <= axis < self.spatial_dims for axis in self.flip_axes):
+        sizes = self.crop_sizes
+        if any(axis not in range(len(sizes)) for axis in self.flip_axes):
             raise ValueError(
-                f"flip_axes must be from 0 to {self.spatial_dims - 1}, not {list(self.flip_axes)}"
+                f"flip_axes must be from 0 to {len(sizes) - 1}, not {list(self.flip_axes)}"
             )
-        if self.rotate and len(set(self.crop_sizes)) == self.spatial_dims:
+        if self.rotate and len(set(sizes)) == len(sizes):
             raise ValueError(
                 f"rotate turns crops in planes with equal sides, but crop is {self.crop_text}"
             )

@@ -235,6 +235,27 @@ def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def rows_from_json(content: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The rows that `rows_to_json` described; scores that this version doesn't know are left out.
+
+    Raises:
+        KeyError, TypeError: it described none.
+    """
+    return [
+        Row(
+            line["direction"],
+            line["method"],
+            {
+                key: Estimate(line[key], line.get(f"{key}_low"), line.get(f"{key}_high"))
+                for key in COLUMNS
+                if key in line
+            },
+            line["count"],
+        )
+        for line in content
+    ]
+
+
 def _flat(row: Row) -> dict[str, float]:
     flat: dict[str, float] = {}
     for key, score in row.scores.items():

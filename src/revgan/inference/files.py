@@ -24,6 +24,7 @@ from revgan.data.patterns import domain_scans, wildcards
 from revgan.data.refs import ScanRef, Scans, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
+from revgan.inference.averaging import AveragedJob, members, require_alike
 from revgan.inference.batches import Outcome, translate_all
 from revgan.inference.jobs import WIDER, fitting_type
 from revgan.inference.parts import describe
@@ -53,6 +54,9 @@ class Wishes:
         dtype: of the values to write; None for that of `Translator.output_type`.
         resize: pixels that the shorter side of images is scaled to first; None leaves them.
         stack: further files, folders or patterns, whose channels follow those of the source.
+        ensemble: further models, with whose translations the mean is taken.
+        flips: axes of the models' grid over whose mirror images it is taken too.
+        spread: a file or folder for the standard deviation of what the mean is of; None for none.
     """
 
     direction: Direction
@@ -66,6 +70,9 @@ class Wishes:
     dtype: str | None = None
     resize: int | None = None
     stack: tuple[str, ...] = ()
+    ensemble: tuple[Path, ...] = ()
+    flips: tuple[int, ...] = ()
+    spread: Path | None = None
 
 
 def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, console: Console) -> int:
@@ -109,19 +116,63 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() in [path.resolve() for path in (ref.path, *ref.more)]:
             raise UserError(f"{ref} is both input and output; name another output")
-    translator.windows = wishes.windows(translator)
+    models = [translator, *(Translator.from_pretrained(path, device) for path in wishes.ensemble)]
+    require_alike(models, [run, *wishes.ensemble], wishes.direction)
+    for model in models:
+        model.windows = wishes.windows(model)
+    spreads = _spreads(outputs, wishes.spread, translator, wishes, into_folder=into_folder)
     dtype = _common_type(translator, found.refs, wishes)
     pairs = list(zip(found.refs, outputs, strict=True))
     mine = wishes.part.of(pairs)
     left = [pair for pair in mine if not (wishes.skip_existing and pair[1].exists())]
-    _make_folders([output for _, output in left])
+    _make_folders([path for _, output in left for path in (output, spreads.get(output)) if path])
+    averaged = members(models, wishes.flips)
     jobs = [
         file_job(translator, ref, output, wishes.direction, dtype, wishes.resize)
+        if len(averaged) == 1
+        else AveragedJob(
+            averaged, ref, output, wishes.direction, dtype, wishes.resize, spreads.get(output)
+        )
         for ref, output in left
     ]
     outcome = translate_all(jobs, wishes.direction, console)
     _tell(translator, outcome, pairs, mine, left, wishes, console)
     return len(outcome.written)
+
+
+def _spreads(
+    outputs: Sequence[Path],
+    spread: Path | None,
+    translator: Translator,
+    wishes: Wishes,
+    *,
+    into_folder: bool,
+) -> dict[Path, Path]:
+    """The file for the spread of each output, in a format that holds fractions.
+
+    Raises:
+        UserError: there is nothing to spread, or a file would be written twice.
+    """
+    dims = translator.file_dims
+    axes = range(translator.generator.spatial_dims)
+    if any(axis not in axes for axis in wishes.flips):
+        raise UserError(f"--flips must be axes from 0 to {axes[-1]}, not {list(wishes.flips)}")
+    if spread is None:
+        return {}
+    if not wishes.ensemble and not wishes.flips:
+        raise UserError("--spread is of several translations; add --ensemble or --flips")
+    if not into_folder:
+        made = {outputs[0]: spread}
+    else:
+        header = Header(translator.channels(wishes.direction)[1], (1,) * dims, np.dtype(np.float32))
+        fitting = next(suffix for suffix in INSTEAD[dims] if holds(f"x{suffix}", header))
+        names = [spread / output.name for output in outputs]
+        names = [path if holds(path, header) else path.with_suffix(fitting) for path in names]
+        made = dict(zip(outputs, names, strict=True))
+    for output, path in made.items():
+        if path.resolve() == output.resolve():
+            raise UserError(f"{path} would hold the translation and its spread; name another")
+    return made
 
 
 def _found(source: Path, dims: int, wishes: Wishes) -> Scans:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from revgan.data.sources import Source, scan_of
 from revgan.data.tiling import tiles, whole
 from revgan.directions import Direction
 from revgan.errors import UserError
+from revgan.inference.mirrored import Mirror
 from revgan.inference.parts import padding_for, translate_parts
 from revgan.inference.windows import Progress
 
@@ -37,6 +38,17 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 """Takes a sentence for the user."""
+
+
+class Written(Protocol):
+    """What translations are written into, such as a new file."""
+
+    def write(self, values: Values, window: Window | None = None) -> None:
+        """Takes (C, *window), or everything."""
+
+
+Create = Callable[[Header], AbstractContextManager[Written]]
+"""Makes what translations are written into, from a header."""
 
 WIDER = {"float16": "float32", "bool": "uint8"}
 """Types that many formats don't have, and the next that holds all their values."""
@@ -63,6 +75,7 @@ class FileJob:
         dtype: of the values to write. By default photos keep their depth, and others have the type
             of their domain's training files or, where that isn't known, of `fitting_type`.
         resize: pixels that the shorter side of an image is scaled to first; None leaves it.
+        create: makes what is written into, from a header; None for the file.
 
     Attributes:
         source, target: as given.
@@ -81,9 +94,10 @@ class FileJob:
         direction: Direction,
         dtype: np.dtype[Any] | None = None,
         resize: int | None = None,
+        create: Create | None = None,
     ) -> None:
         self._translator, self._direction, self._dtype = translator, direction, dtype
-        self._resize = resize
+        self._resize, self._own = resize, create
         self.source, self.target = source, target
         self.in_parts = False
         self._files = ExitStack()
@@ -133,8 +147,11 @@ class FileJob:
         values = in_type(self._values, self._result.dtype)
         del self._values
         self._scan = None
-        with formats.create(self.target, self._result) as file:
+        with self._create(self._result) as file:
             file.write(values)
+
+    def _create(self, header: Header) -> AbstractContextManager[Written]:
+        return formats.create(self.target, header) if self._own is None else self._own(header)
 
     def close(self) -> None:
         """Lets go of the source, where the job ends early."""
@@ -161,11 +178,13 @@ class FileJob:
         stored = self._dtype or usual or fitting_type(translator, direction, [header.dtype])
         self._stored = stored
         made = _like(header, after, stored, lacks)
-        if stored.name in WIDER and not formats.holds(self.target, made):
+        in_file = self._own is None
+        if in_file and stored.name in WIDER and not formats.holds(self.target, made):
             made = _like(header, after, np.dtype(WIDER[stored.name]), lacks)
         if self._resize is not None:
             made = _scaled(made, scaled_sizes(header.shape, self._resize))
-        formats.require_holds(self.target, made)
+        if in_file:
+            formats.require_holds(self.target, made)
         self._result = made
 
     def _translate_scaled(self, scan: Scan, progress: Progress | None) -> Values:
@@ -192,7 +211,7 @@ class FileJob:
         own = Lattice(source.shape, source.affine)
         there, back = Move(own, self._lattice), Move(self._lattice, own)
         scratch = Scratch()
-        with formats.create(self.target, result) as target:
+        with self._create(result) as target:
             read = _windowed(self._file, scratch)
             moved = None
             if back.interpolates:
@@ -205,10 +224,13 @@ class FileJob:
             everything = Unread(known, (source.channels, *own.shape), np.dtype(np.float32))
             mapping = self._mapping([everything])
 
+            mirror = Mirror(translator.mirrored, self._lattice.shape)
+
             def unit(window: Window) -> Tensor:
+                window = mirror.window(window)
                 values = there.read(known if there.interpolates else read, window)
-                return torch.from_numpy(
-                    translator.to_unit(values, source.nodata, mapping, direction)
+                return mirror.values(
+                    torch.from_numpy(translator.to_unit(values, source.nodata, mapping, direction))
                 )
 
             may_lack = source.nodata is not None or source.dtype.kind == "f" or source.masked
@@ -220,6 +242,7 @@ class FileJob:
                 target.write(self._marked(values, nowhere), window)
 
             def take(window: Window, x: Tensor) -> None:
+                window, x = mirror.window(window), mirror.values(x)
                 values = translator.from_unit(x.cpu(), direction, source.dtype, self._stored)
                 if moved is not None:
                     moved.write(window, values)

@@ -20,6 +20,7 @@ from revgan.data.refs import ScanRef
 from revgan.directions import DOMAINS, Direction, ends
 from revgan.errors import UserError
 from revgan.inference.exported import is_exported, load_exported
+from revgan.inference.mirrored import Mirror
 from revgan.inference.padded import translate_padded
 from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
@@ -50,6 +51,10 @@ class Translator:
         preparation: how scans are prepared for the networks; without it, a generator for images
             uses the full range of their type, and one for volumes takes only tensors.
         windows: how to cut what is too large for one pass; None translates everything in one pass.
+
+    Attributes:
+        mirrored: spatial axes of the model's grid, from 0, along which images are mirrored before
+            the generator takes them, and translations after it.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Translator:
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
+        self.mirrored: tuple[int, ...] = ()
         self.device = generator.device
 
     @classmethod
@@ -76,8 +82,8 @@ class Translator:
             folder: a model folder, which has model.safetensors, config.yaml and intensity.yaml; a
                 run folder, whose model/ is taken; a run's checkpoints/step-N; what `revgan export`
                 made, an ONNX file or a folder with AtoB.onnx and BtoA.onnx, which onnxruntime runs;
-                or the name of a model that comes with the package, unless there is a folder of this
-                name.
+                the name of a model that comes with the package, or of one on the Hugging Face hub,
+                such as user/name or user/name@version, unless there is a folder of this name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
@@ -170,11 +176,12 @@ class Translator:
             translated = self._translate_path(Path(image), direction, progress)
             return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
         array = np.asarray(image)
-        if array.ndim == dims + 2:
+        more = array.ndim - dims
+        if more == 2:
             return np.stack([self(each, direction, progress) for each in array])
-        if array.ndim == dims:
+        if more == 0:
             array = np.expand_dims(array, axis)
-        if array.ndim != dims + 1:
+        elif more != 1:
             names = "H, W" if axis else "X, Y, Z"
             raise ValueError(
                 f"{KINDS[dims].article} has shape ({names}), one with channels or a batch of such, "
@@ -190,7 +197,7 @@ class Translator:
         self, path: Path, direction: Direction, progress: Progress | None
     ) -> Values:
         """A file's translation (C, *spatial), as `translate_file` writes it."""
-        if self.file_dims != self.generator.spatial_dims:
+        if self.preparation is not None and self.preparation.slices is not None:
             raise ValueError(
                 "this model translates volumes slice by slice, and only from file to file: call "
                 "translate_file"
@@ -214,9 +221,12 @@ class Translator:
         single = image.ndim == single_ndim
         batch = image[None] if single else image
         dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+        mirror = Mirror(self.mirrored, batch.shape[2:])
+        batch = mirror.values(batch)
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
         ).to(image.device, dtype)
+        translated = mirror.values(translated)
         return translated[0] if single else translated
 
     def _translate_values(

@@ -185,7 +185,8 @@ def _check_finite(options: Namespace) -> None:
 def _accepted(option: Action) -> str:
     """The values that an option accepts, in words."""
     hint = getattr(option, "_typehint", str)
-    kinds = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    alone = hint in _KINDS or get_origin(hint) is Literal
+    kinds = (hint,) if alone else get_args(hint)
     return " or ".join(map(_kind, kinds))
 
 
@@ -206,5 +207,5 @@ _KINDS: dict[Any, str] = {
     tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",
     tuple[float, ...]: "several such as [0, -25]",
-    tuple[int, ...]: "a side per axis such as [64, 64, 12]",
+    tuple[int, ...]: "whole numbers such as [64, 64, 12]",
 }

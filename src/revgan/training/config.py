@@ -286,9 +286,10 @@ class RunConfig:
         multiples, least = self.size_multiples, self.min_sizes
         limits = zip(sizes, multiples, least, strict=True)
         if any(size % multiple or size < low for size, multiple, low in limits):
+            hint = _THIN if len(sizes) == 3 and self.data.crop in range(min(least)) else ""
             raise ValueError(
                 f"data.crop must be a multiple of {in_words(multiples)} from {in_words(least)} up, "
-                f"not {self.data.crop_text}"
+                f"not {self.data.crop_text}{hint}"
             )
 
     def _check_fp16(self) -> None:
@@ -367,6 +368,10 @@ class RunConfig:
     def to_yaml(self) -> str:
         """The configuration as YAML, which ``--config`` reads back."""
         return yaml.safe_dump(asdict(self), sort_keys=False)
+
+
+_THIN = ", unless a thin axis has a side of its own, as in [64, 64, 12]"
+"""Ends the message about a crop that is too small."""
 
 
 def preset_path(name: str) -> Path:

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
+from revgan.directions import DOMAINS
 from revgan.inference.planning import require_predictable
 from revgan.memory import StepPrediction, predict_step
 from revgan.networks.axes import PerAxis, per_axis
@@ -112,10 +113,22 @@ def _training_step(workload: Workload) -> Callable[[], object]:
         workload.config, workload.spatial_dims, workload.channels, accelerator, total=2, load=False
     )
     trainer.skips = Skips()  # fake gradients have no values to look at
-    batch = Batch(*workload.images(workload.config.training.samples))
-    for pool, images in zip(trainer.objective.pools.values(), (batch.a, batch.b), strict=False):
-        _fill(pool, images, on_device=workload.device_type == "cpu")
+    batch = _batch(workload)
+    for domain, pool in zip(DOMAINS, trainer.objective.pools.values(), strict=False):
+        seen = None if batch.gaps is None else batch.gaps.seen(domain)
+        shown = batch.marked(domain, batch.of(domain), seen)
+        _fill(pool, shown, on_device=workload.device_type == "cpu")
     return lambda: trainer.step(batch, 0)
+
+
+def _batch(workload: Workload) -> Batch:
+    """All samples of a step, and their masks if the training has any."""
+    a, b = workload.images(workload.config.training.samples)
+    if not workload.config.data.train_mask:
+        return Batch(a, b)
+    fill = torch.zeros(1, *[1] * workload.spatial_dims)
+    everywhere = torch.ones(len(a), 1, *workload.sizes, dtype=torch.bool)
+    return Batch.with_gaps(a, b, fill, fill, (everywhere, everywhere.clone()))
 
 
 def _fill(pool: ImagePool, batch: Tensor, *, on_device: bool) -> None:
