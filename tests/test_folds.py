@@ -191,4 +191,3 @@ def test_folds_are_trained_evaluated_and_gone_on_with_by_one_command(folder, tmp
     assert main(["evaluate", str(run), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert {row["count"] for row in printed["test"]} == {12}
-    assert len({row["scan"] for row in printed["scans"]}) == 12

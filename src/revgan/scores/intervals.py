@@ -97,7 +97,8 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     if one.draws is None or other.draws is None:
         return Estimate(value)
     subjects = min(one.subjects, other.subjects)
-    (apart,) = with_intervals(torch.tensor([value], dtype=torch.float64), (one.draws - other.draws)[:, None], subjects)
+    values, drawn = one.draws.new_tensor([value]), (one.draws - other.draws)[:, None]
+    (apart,) = with_intervals(values, drawn, subjects)
     assert apart.draws is not None
     known = apart.draws[~apart.draws.isnan()]
     beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
@@ -123,7 +124,7 @@ def over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
     error = together.std(0) / math.sqrt(count)
     t = np.random.default_rng([count, stream]).standard_t(count - 1, RESAMPLES)
     drawn = (together.mean(0) + torch.from_numpy(t) * error)[:, None]
-    return with_intervals(torch.tensor([value], dtype=torch.float64), drawn, estimates[0].subjects)[0]
+    return with_intervals(drawn.new_tensor([value]), drawn, estimates[0].subjects)[0]
 
 
 def resamples(count: int, seed: int = 0) -> Tensor:
