@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
 
+from revgan.directions import DomainName
 from revgan.errors import UsageError, visible
-from revgan.evaluation.wanted import UNET, DataRange, Distribution, ScoreOptions
+from revgan.evaluation.wanted import TISSUES, UNET, DataRange, Distribution, ScoreOptions
 from revgan.options import (
     Parser,
     add_names_option,
@@ -72,6 +74,33 @@ def add_options(parser: Parser) -> None:
             "numbers such as -1024 3000; auto is type for files of 8 bits, else set"
         ),
     )
+    parser.add_argument(
+        "--synthetic-ct",
+        metavar="A|B",
+        type=Literal["A", "B"] | None,
+        help=(
+            "score translations into this domain, which is CT in Hounsfield units, as SynthRAD2025 "
+            "does (MAE, bias, PSNR and MS-SSIM inside testMask) and by tissue"
+        ),
+    )
+    parser.add_argument(
+        "--tissues",
+        metavar=("AIR", "BONE"),
+        type=float,
+        nargs=2,
+        default=list(TISSUES),
+        help="with --synthetic-ct: HU of the truth below which is air and above which is bone",
+    )
+    parser.add_argument(
+        "--structures",
+        metavar="FILE",
+        type=str | None,
+        help=(
+            "with --synthetic-ct: Dice and HD95 of the structures that a network finds in "
+            "synthetic and real CT; FILE is a MONAI U-Net (.safetensors with its .yaml) or ONNX, "
+            "takes (1, 1, *spatial) in HU and returns scores of background and structures"
+        ),
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument(
         "--table",
@@ -128,13 +157,26 @@ def _scores(options: Namespace) -> ScoreOptions:
         raise UsageError(
             f"--distribution segmenter needs --segmenter {UNET}, whose features it uses"
         )
+    low, high = options.tissues
+    if not low < high:
+        raise UsageError(f"--tissues must be two HU of which the first is lower, not {low} {high}")
+    if options.structures is not None and options.synthetic_ct is None:
+        raise UsageError("--structures needs --synthetic-ct, which says which domain is CT")
     return ScoreOptions(
         options.segmenter,
         distributions,
         options.lpips,
         options.trust,
         _data_range(options.data_range),
+        _domain(options.synthetic_ct),
+        (low, high),
+        options.structures,
     )
+
+
+def _domain(letter: Literal["A", "B"] | None) -> DomainName | None:
+    names: dict[str, DomainName] = {"A": "a", "B": "b"}
+    return None if letter is None else names[letter]
 
 
 def _data_range(given: Sequence[str] | None) -> DataRange:

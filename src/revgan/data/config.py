@@ -60,6 +60,11 @@ class DataConfig:
         series: which of several scans in a file or folder to take: for DICOM, the series' number,
             description or UID; for OME-TIFF and OME-Zarr, the image's number or name. null takes
             all series in a folder, or a file's only image.
+        aligned: whether test and validation scans of A and B with the same name show the same
+            thing, so that translations are scored against them. "auto" assumes it where all names
+            and sizes match, and says so for unpaired training, whose best model isn't chosen by
+            such a guess. true requires it, false never assumes it. Paired training needs pairs
+            anyway.
         level_a: the pyramid level at which A is read, such as a whole slide's; 0, the default, is
             the finest.
         level_b: the same for B.
@@ -77,7 +82,8 @@ class DataConfig:
             them. Such a model translates volumes slice by slice. `flip` then mirrors along the
             rows, which is front to back in sagittal slices.
         align: bring B of each pair onto A's grid, by the places in the two files, on the ground
-            (GeoTIFF) or in the patient. What B doesn't cover counts as missing.
+            (GeoTIFF) or in the patient. What B doesn't cover counts as missing. With `spacing`, it
+            is done for pairs that aren't on one grid.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels, or
             one per axis, such as [64, 64, 12] for thin volumes, or [32, 48] for images (height,
@@ -155,6 +161,7 @@ class DataConfig:
     recursive: bool = False
     series: str | None = None
     align: bool = False
+    aligned: bool | Literal["auto"] = "auto"
     level_a: int | None = None
     level_b: int | None = None
     pixel_size_a: float | None = None

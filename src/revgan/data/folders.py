@@ -124,7 +124,7 @@ def open_folder(
             test, val = val, None
         for split in (train, test, val):
             if paired and split is not None:
-                _require_aligned(split, many)
+                require_aligned(split, many)
         return Folder(root, train, test, val)
     raise UserError(
         f"{root} has no training {many}; it needs the folders trainA and trainB{halves}, or the "
@@ -354,7 +354,12 @@ def _shuffled(subject: str) -> str:
     return hashlib.sha256(subject.encode()).hexdigest()
 
 
-def _require_aligned(split: Split, many: str) -> None:
+def require_aligned(split: Split, many: str) -> None:
+    """Refuses scans of A and B that don't have the same names.
+
+    Raises:
+        UserError: names some that stand alone.
+    """
     if split.aligned:
         return
     alone = _names_without_partner(split.a, split.b)

@@ -71,13 +71,13 @@ def _differences(rows: Sequence[Row]) -> list[Row]:
             "difference",
         )
         for one, other in combinations(models, 2)
-        if one.direction == other.direction and one.count == other.count
+        if (one.direction, one.part, one.count) == (other.direction, other.part, other.count)
     ]
 
 
 def _compare(rows: list[Row], row: Row, run: str) -> None:
     if row.kind == "model":
-        rows.append(replace(row, method=run))
+        rows.append(replace(row, method=f"{run}: {row.part}" if row.part else run))
         return
     same = [r for r in rows if (r.direction, r.method) == (row.direction, row.method)]
     if not same:

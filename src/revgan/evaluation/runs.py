@@ -45,6 +45,9 @@ DOMAIN_NAMES = {
 TITLES = {
     "test": "Distance to the truth",
     "test_inside_masks": "Distance to the truth, inside the masks",
+    "synthetic_ct": "Synthetic CT, as SynthRAD2025 scores it",
+    "tissues": "Synthetic CT by tissue, in HU",
+    "structures": "Structures that a network finds in synthetic and real CT",
     "labels": "Label maps made from photos",
     "segmenter": "Photos made from label maps, as a segmenter sees them",
     "distribution": "Distance to the real images, as sets",
@@ -158,8 +161,8 @@ def open_trained(
         raise UserError(f"{run.trained} is a checkpoint; omit --model best, or give {run.root}")
     if model == "best" and Best.read(run.best) is None:
         raise UserError(
-            f"{run.root} has no best model, as one is kept only if validation images are aligned "
-            "and training.validate_every is set; omit --model best"
+            f"{run.root} has no best model, as one is kept only if validation images are known to "
+            "be pairs (data.aligned true) and training.validate_every is set; omit --model best"
         )
     folder = run.best if model == "best" else run.trained
     translator = Translator.from_pretrained(folder, make_accelerator(config.runtime).device)

@@ -20,7 +20,14 @@ from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
 from revgan.scores.distribution import Features, fid, kid
 from revgan.scores.intervals import Estimate
-from revgan.scores.metrics import Kind, candidates, match_channels, mean_colour, score_values
+from revgan.scores.metrics import (
+    Candidate,
+    Kind,
+    candidates,
+    match_channels,
+    mean_colour,
+    score_values,
+)
 
 PIXEL_SCORES = ("mae", "psnr", "ssim")
 """What `score_values` gives, in order."""
@@ -91,12 +98,16 @@ class TruthScorer(Scorer):
             return
         image, translation = self._unchanged(sample, sample.values), sample.values.translation
         made = candidates(image, translation, truth, self.mean, self.method)
-        for method, made_image, kind in made:
-            scores = score_values(made_image, truth, self.scale.limits, mask)
-            if self.perceptual is not None:
-                distance = self.perceptual(*map(self._in_unit, (made_image, truth)))
-                scores = torch.cat((scores, scores.new_tensor([distance])))
-            self.tally.add(method, scores, sample, kind)
+        for candidate in made:
+            self._add(candidate, truth, mask, sample)
+
+    def _add(self, made: Candidate, truth: Tensor, mask: Tensor | None, sample: Sample) -> None:
+        """Scores one candidate in the files' units."""
+        scores = score_values(made.image, truth, self.scale.limits, mask)
+        if self.perceptual is not None:
+            distance = self.perceptual(*map(self._in_unit, (made.image, truth)))
+            scores = torch.cat((scores, scores.new_tensor([distance])))
+        self.tally.add(made.method, scores, sample, made.kind)
 
     def _unchanged(self, sample: Sample, values: Values) -> Tensor:
         """The input as it is; photos of 8 and of 16 bits by their types' ranges."""

@@ -47,7 +47,9 @@ def show_scores(
         return
     if not first.tables["test"]:
         console.print(
-            "testA and testB aren't aligned, so only round trips and whole sets can be scored.",
+            "testA and testB aren't aligned, so only round trips and whole sets can be scored. "
+            "They say whether translations can be undone and resemble the other domain; none says "
+            "whether a translation is right.",
             soft_wrap=True,
         )
     for title, rows in tables.items():

@@ -37,6 +37,11 @@ class Row:
     count: int
     kind: Kind | Literal["difference"] = "model"
 
+    @property
+    def part(self) -> str:
+        """What of the scans is scored, such as a tissue; "" for all of them."""
+        return self.method.partition(": ")[2]
+
 
 def add_row(rows: list[Row], row: Row) -> None:
     """Adds a row, or its scores to the row of the same method and direction."""
@@ -115,8 +120,12 @@ def _distance(value: float) -> float:
 
 COLUMNS = {
     "mae": Column("MAE", _lower, 1, units=True),
+    "bias": Column("bias", abs, 1, units=True),
     "psnr": Column("PSNR (dB)", _higher, 2),
     "ssim": Column("SSIM", _higher, 3),
+    "ms_ssim": Column("MS-SSIM", _higher, 3),
+    "dice": Column("Dice", _higher, 3),
+    "hd95": Column("HD95 (mm)", _lower, 1),
     "pixel_accuracy": Column("pixel accuracy", _higher, 3),
     "class_accuracy": Column("class accuracy", _higher, 3),
     "class_iou": Column("class IoU", _higher, 3),
@@ -164,7 +173,11 @@ def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
         best = _holds(score)
         p = "" if score.p is None else f"p {score.p:.3f}"
     elif row.kind != "ceiling":
-        rivals = [other for other in beside if other is not row and other.kind != "ceiling"]
+        rivals = [
+            other
+            for other in beside
+            if other is not row and other.kind != "ceiling" and other.part == row.part
+        ]
         best = bool(rivals) and all(_better(row, other, key) for other in rivals)
     return Cell(text, interval, best, p)
 
