@@ -18,7 +18,7 @@ from revgan.options import (
     add_test_options,
     add_trust_option,
     add_window_options,
-    named_runs,
+    models_of_runs,
     trained_config,
     window_options,
 )
@@ -31,7 +31,13 @@ def add_options(parser: Parser) -> None:
         "Score runs on their test images or volumes, write their reports, and compare them."
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="run", help="a run folder, or its checkpoints/step-N"
+        "runs",
+        nargs="+",
+        metavar="run",
+        help=(
+            "a run folder, its checkpoints/step-N, or the folder of `revgan train --folds`, whose "
+            "folds are joined"
+        ),
     )
     parser.add_argument(
         "--segmenter",
@@ -113,27 +119,34 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Evaluates each run, and shows the scores; several runs share their tables."""
-    from revgan.evaluation.comparison import compare
+    from revgan.evaluation.comparison import require_same_test
+    from revgan.evaluation.joining import join
     from revgan.evaluation.runs import run_evaluation
     from revgan.evaluation.showing import show_scores
 
     wanted, files = _scores(options), _files(options)
-    runs = named_runs(options.runs, options.names)
+    models = models_of_runs(options.runs, options.names)
     if options.json:
         console = PlainConsole(stderr=True)
-    configs = {name: trained_config(folder, options) for name, folder in runs.items()}
-    evaluations = {}
-    for name, folder in runs.items():
-        if len(runs) > 1:
-            console.print(f"Evaluating {visible(name)}", soft_wrap=True)
-        evaluations[name] = run_evaluation(
-            configs[name], folder, console, window_options(options), wanted, options.model
-        )
-        compare(evaluations)  # so that a run on other images is refused at once
-    named = options.names is not None
-    show_scores(evaluations, console, files=files, as_json=options.json, named=named)
+    folders = [folder for runs in models.values() for folder in runs]
+    configs = {folder: trained_config(folder, options) for folder in folders}
+    windows = window_options(options)
+    evaluations, notes = {}, []
+    for stream, (name, runs) in enumerate(models.items()):
+        trained = {}
+        for folder in runs:
+            if len(folders) > 1:
+                console.print(f"Evaluating {visible(folder.trained)}", soft_wrap=True)
+            trained[str(folder.trained)] = run_evaluation(
+                configs[folder], folder, console, windows, wanted, options.model
+            )
+        evaluations[name], note = join(trained, stream)
+        notes += [f"{name}: {note}."] if note else []
+        require_same_test(evaluations)  # now, rather than after all others
+    named = options.names is not None or bool(notes)
+    show_scores(evaluations, console, files=files, as_json=options.json, named=named, notes=notes)
     if not options.json:
-        for folder in runs.values():
+        for folder in folders:
             console.print(f"The report: {visible(folder.report)}", soft_wrap=True)
     return 0
 

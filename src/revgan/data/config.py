@@ -49,6 +49,9 @@ class DataConfig:
         test_share: the share of subjects to hold out from training if there is no test set; chosen
             by their names.
         val_share: the same for validation.
+        folds: for cross-validation: into how many parts the subjects of the training scans are
+            divided; a test set of the folder's own is left alone.
+        fold: which of these parts is the test, from 1.
         blocks: the side in pixels or voxels of blocks that scans are cut into, for sets of one huge
             scan, or of few. Each block counts as a scan, read by itself, and `test_share` and
             `val_share` hold out blocks of each scan, at a distance of `crop` from all others. null
@@ -152,6 +155,8 @@ class DataConfig:
     val_b: Patterns | None = None
     test_share: float = 0.0
     val_share: float = 0.0
+    folds: int | None = None
+    fold: int | None = None
     blocks: int | None = None
     recursive: bool = False
     series: str | None = None
@@ -208,6 +213,7 @@ class DataConfig:
         if min(self.crop_sizes) < 1:
             raise ValueError(f"crop must be 1 or more, not {min(self.crop_sizes)}")
         self._check_patterns()
+        self._check_folds()
         self._refuse_idle_options()
         if self.spatial_dims == 2:
             self._check_images()
@@ -330,6 +336,21 @@ class DataConfig:
         for name in ("test_share", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+
+    def _check_folds(self) -> None:
+        if self.folds is None:
+            if self.fold is not None:
+                raise ValueError(f"fold {self.fold} does nothing without folds; give both")
+            return
+        if self.folds < 2:
+            raise ValueError(f"folds must be null or at least 2, not {self.folds}")
+        if self.fold is None or not 1 <= self.fold <= self.folds:
+            raise ValueError(
+                f"fold must be from 1 to folds ({self.folds}), not {self.fold}; revgan train "
+                f"--folds {self.folds} trains them all"
+            )
+        if self.test_share:
+            raise ValueError("folds says what is held out for the test; leave out test_share")
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")

@@ -27,9 +27,11 @@ from revgan.data.folders import (
     Folder,
     Split,
     hold_out,
+    hold_out_fold,
     open_folder,
     open_patterns,
     require_aligned,
+    require_apart,
     sliced,
 )
 from revgan.data.formats import KINDS
@@ -77,6 +79,9 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     else:
         folder = open_folder(root, config.file_dims, **looking)
     folder = folder.reading(config.part("a"), config.part("b"))
+    require_apart(folder)
+    if config.folds is not None and config.fold is not None:
+        folder = hold_out_fold(folder, config.fold, config.folds)
     if config.blocks is None:
         folder = hold_out(folder, config.test_share, config.val_share)
     folder = _as_told(folder, config, paired=paired)

@@ -52,11 +52,11 @@ class SyntheticCtScorer(TruthScorer):
             return None
         return read_mask(self.masks[number], self.target, self.target.test[number])
 
-    def _add(self, made: Candidate, truth: Tensor, mask: Tensor | None, scan: str) -> None:
+    def _add(self, made: Candidate, truth: Tensor, mask: Tensor | None, sample: Sample) -> None:
         if mask is None:
             mask = torch.ones(truth.shape[1:], dtype=torch.bool)
         scores = score_synthetic_ct(made.image, truth, mask, self.limits)
-        self.tally.add(made.method, scores, scan, made.kind)
+        self.tally.add(made.method, scores, sample, made.kind)
 
 
 class TissueScorer(SyntheticCtScorer):
@@ -84,7 +84,7 @@ class TissueScorer(SyntheticCtScorer):
         self.thresholds = thresholds
         self.tally = Tally(direction, ("mae", "bias"))
 
-    def _add(self, made: Candidate, truth: Tensor, mask: Tensor | None, scan: str) -> None:
+    def _add(self, made: Candidate, truth: Tensor, mask: Tensor | None, sample: Sample) -> None:
         low, high = self.thresholds
         error = made.image.double() - truth.double()
         tissues = {
@@ -97,7 +97,7 @@ class TissueScorer(SyntheticCtScorer):
             if inside.any():
                 there = error[inside]
                 scores = torch.stack((there.abs().mean(), there.mean()))
-                self.tally.add(f"{made.method}: {tissue}", scores, scan, made.kind)
+                self.tally.add(f"{made.method}: {tissue}", scores, sample, made.kind)
 
 
 class StructureScorer(Scorer):
@@ -111,6 +111,7 @@ class StructureScorer(Scorer):
     """
 
     table = "structures"
+    tally: Tally
 
     def __init__(
         self,
@@ -133,10 +134,10 @@ class StructureScorer(Scorer):
         made, true = map(self.segmenter, (sample.values.translation, sample.values.truth))
         found = structure_scores(made, true, spacing)
         for structure, scores in found.items():
-            self.tally.add(f"{self.method}: structure {structure}", scores, sample.name)
+            self.tally.add(f"{self.method}: structure {structure}", scores, sample)
         if found:
             mean = torch.stack(list(found.values())).mean(0)
-            self.tally.add(self.method, mean, sample.name)
+            self.tally.add(self.method, mean, sample)
 
     def rows(self) -> list[Row]:
         return self.tally.rows()

@@ -20,6 +20,7 @@ def show_scores(
     files: Sequence[Path] = (),
     as_json: bool = False,
     named: bool = False,
+    notes: Sequence[str] = (),
 ) -> None:
     """Prints and writes the scores of runs; those of several runs in common tables.
 
@@ -28,7 +29,8 @@ def show_scores(
         console: for tables and other messages.
         files: the files to write tables to, each in the format of its suffix.
         as_json: whether to print JSON to stdout instead of tables.
-        named: whether the user named the runs; then tables show the name of a single run too.
+        named: whether tables show the name of a single run too, as where the user chose it.
+        notes: sentences on runs that were joined.
 
     Raises:
         UserError: runs were tested on different images.
@@ -36,7 +38,7 @@ def show_scores(
     """
     (first, *others) = evaluations.values()
     tables = compare(evaluations) if others or named else first.titled()
-    note = said_of_scores(first.scales)
+    note = " ".join([*notes, said_of_scores(first.scales)])
     for path in files:
         write_text(path, format_tables(path, tables, note))
     if as_json:
