@@ -51,11 +51,11 @@ WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate
 LATEST = 160
 """Changes of files in an undisturbed run of `STEPS`, about."""
 
-PATIENCE = 300
+PATIENCE = 1200
 """Seconds after which a process counts as hanging."""
 
-SHORT = 400
-"""The most characters of a sentence."""
+SHORT = 1000
+"""The most characters of a sentence, which names files."""
 
 
 class ChaosError(Exception):
@@ -147,7 +147,9 @@ class Process:
         os._exit(code)
 
     def kill(self):
-        os.kill(self.id, signal.SIGKILL)
+        if not self._ended:
+            with suppress(ProcessLookupError):
+                os.kill(self.id, signal.SIGKILL)
 
     def wait(self, patience=PATIENCE):
         """The exit status; negative for a signal."""
@@ -155,6 +157,7 @@ class Process:
         while True:
             done, status = os.waitpid(self.id, os.WNOHANG)
             if done:
+                self._ended = True
                 os.close(self.changed)
                 return os.waitstatus_to_exitcode(status)
             if time.monotonic() > end:
@@ -175,7 +178,7 @@ def require_sentence(process, status):
     lines = [line for line in said.splitlines() if line.startswith("revgan: ")]
     if status == 0:
         return ""
-    if not lines or len(lines[-1]) > SHORT + 600:
+    if not lines or len(lines[-1]) > SHORT:
         raise ChaosError(f"status {status} without a sentence: {said[-2000:]}")
     return lines[-1]
 
@@ -213,11 +216,15 @@ class Chaos:
     def train(self, case, run, **how):
         data = self.folder / "data" / f"{CASES[case][0]}D"
         arguments = ["train", str(data), "--run", str(run), *options(case)]
-        return Process(arguments, run.with_name(f"{run.name}.log"), **how)
+        return Process(arguments, self._log(run), **how)
 
     def resume(self, run, *more, **how):
         arguments = ["train", "--resume", str(run), *more]
-        return Process(arguments, run.with_name(f"{run.name}.log"), **how)
+        return Process(arguments, self._log(run), **how)
+
+    def _log(self, run):
+        """What a run's process prints, not on the run's disk, which may be full."""
+        return self.folder / f"{'-'.join(run.relative_to(self.folder).parts)}.log"
 
     def reference(self, case):
         if case not in self.references:
@@ -300,7 +307,7 @@ class Chaos:
             subprocess.run(["umount", str(disk)], check=True)
         return {"case": case, "size": size, "said": said.replace(str(self.folder), "")}
 
-    def torn(self, name, number):
+    def torn(self, number):
         """Cuts one file of a run that was killed, and resumes."""
         case = "2D-0"
         reference = self.reference(case)
@@ -429,7 +436,7 @@ def _kills(chaos, total, each=5):
 PARTS = {
     "kills": _kills,
     "full disks": lambda chaos, _: [(str(n), chaos.full_disk, n, 20) for n in range(20)],
-    "torn files": lambda chaos, _: [(str(n), chaos.torn, "", n) for n in range(60)],
+    "torn files": lambda chaos, _: [(str(n), chaos.torn, n) for n in range(60)],
     "two writers": lambda chaos, _: [(str(n), chaos.two_writers, n) for n in range(4)],
     "a dead rank": lambda chaos, _: [(str(n), chaos.dead_rank, n) for n in range(4)],
 }

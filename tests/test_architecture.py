@@ -19,6 +19,7 @@ ROOMS = [
     "training",
     "evaluation",
     "exporting",
+    "sharing",
     "benchmark",
     "serving",
     "options",

@@ -107,3 +107,21 @@ def test_checkpoints_from_before_the_checksums_are_read(tmp_path):
     folder = save_checkpoint(tmp_path, 3, tensors(3), {}, keep=2)
     (folder / "progress.json").write_text('{"step": 3, "scaler": {}}')
     assert load_checkpoint(tmp_path)[0] == 3
+
+
+def test_progress_that_was_altered_counts_as_damaged(tmp_path):
+    for step in (3, 4):
+        save_checkpoint(tmp_path, step, tensors(step), {"skipped": {"total": 5}}, keep=2)
+    path = tmp_path / "step-4" / "progress.json"
+    path.write_text(path.read_text().replace('"total": 5', '"total": 6'))
+    with pytest.warns(Notice, match=r"step-4 can't be read \(progress.json isn't what was written"):
+        assert load_checkpoint(tmp_path)[0] == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["step-007", "step-9²", "step-٩", "step-", f"step-{'9' * 5000}"[:250]]
+)
+def test_folders_of_other_names_are_no_checkpoints(tmp_path, name):
+    save_checkpoint(tmp_path, 3, tensors(3), {}, keep=2)
+    (tmp_path / name).mkdir()
+    assert load_checkpoint(tmp_path)[0] == 3

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from revgan.data.sampling import TrainingSamples
 from revgan.errors import UserError
 from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.training import averaging
 from revgan.training.config import OptimizerConfig
 from revgan.training.objectives import Batch, LossConfig, Players, build_objective
 from revgan.training.step import Trainer
@@ -28,8 +29,8 @@ def batch() -> Batch:
     return Batch(*(image.double() for image in images))
 
 
-def gradients_of_a_step(kind: str, batch: Batch) -> dict[str, torch.Tensor]:
-    """What reaches the optimizers, taken where they would use it."""
+def gradients_of_a_step(kind: str, *batches: Batch) -> dict[str, torch.Tensor]:
+    """What reaches the optimizers in the last of some steps, taken where they would use it."""
     torch.manual_seed(1)
     objective = build_objective(kind, LossConfig())
     judges = [PatchDiscriminator(2, objective.judged_channels(3, 3), width=4) for _ in range(2)]
@@ -44,7 +45,8 @@ def gradients_of_a_step(kind: str, batch: Batch) -> dict[str, torch.Tensor]:
                     found[f"{name}.{i}"] = weight.grad.clone()
 
         optimizer.step = take
-    trainer.step(batch, 0)
+    for each in batches:  # the pools aren't full, so the judges see the batch's own fakes
+        trainer.step(each, 0)
     return found
 
 
@@ -63,8 +65,18 @@ def process(rank: int, port: str, folder: str) -> None:
     become(rank, port)
     whole = batch()
     share = Batch(whole.a[rank : rank + 1], whole.b[rank : rank + 1])
-    gradients = {kind: gradients_of_a_step(kind, share) for kind in KINDS}
-    torch.save(gradients, Path(folder) / f"{rank}.pt")
+    averaging.BUCKET = 4096  # so that there are many
+    # Of blank images, the generator gets no gradient: what it gets later comes late.
+    blank = Batch(*(torch.full_like(images, -rank) for images in (share.a, share.b)))
+    first = {"first step": [], "second step": [share], "second after blanks": [blank]}
+    torch.save(
+        {
+            f"{kind}, {when}": gradients_of_a_step(kind, *before, share)
+            for kind in KINDS
+            for when, before in first.items()
+        },
+        Path(folder) / f"{rank}.pt",
+    )
     # Everyone is done, and the result is on disk. Leave without the interpreter's teardown: a gloo
     # thread that drops its last tensor there finds no interpreter, and aborts the process.
     torch.distributed.barrier()
@@ -86,9 +98,10 @@ def shares():
         return [torch.load(Path(folder) / f"{r}.pt", weights_only=True) for r in range(2)]
 
 
+@pytest.mark.parametrize("when", ["first step", "second step", "second after blanks"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, shares):
-    ours, other = (share[kind] for share in shares)
+def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, when, shares):
+    ours, other = (share[f"{kind}, {when}"] for share in shares)
     joined = gradients_of_a_step(kind, batch())
     assert joined.keys() == ours.keys()
     for name, grad in joined.items():

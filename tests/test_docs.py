@@ -2,10 +2,13 @@
 
 import doctest
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
+from accelerate.commands.launch import launch_command_parser
+from torch.distributed.run import get_args_parser as torchrun_parser
 
 import revgan
 from revgan.cli import main
@@ -59,3 +62,17 @@ def test_the_page_for_other_tools_names_options_that_exist(capsys):
 def test_the_citation_has_the_packages_version():
     citation = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == revgan.__version__
+
+
+def test_the_lines_that_start_several_processes_reach_revgan_whole():
+    page = (DOCS / "training.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:srun .*)?(torchrun|accelerate launch) (.*)$", page, re.M)
+    assert len(lines) == 4
+    parsers = {"torchrun": torchrun_parser, "accelerate launch": launch_command_parser}
+    for program, arguments in lines:
+        options = parsers[program]().parse_args(
+            shlex.split(re.sub(r"\$\(.*?\)", "HEAD", arguments))
+        )
+        assert options.module
+        assert options.training_script == "revgan"
+        assert options.training_script_args == ["train", "FOLDER", "--run", "runs/mine"]

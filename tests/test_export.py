@@ -1,8 +1,11 @@
 """Exported files compute what the model computes, and say what they take."""
 
 import ast
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 from PIL import Image
 
 from revgan.cli import main
-from revgan.data.formats import Scan
+from revgan.data.formats import Scan, read
 from revgan.data.intensity import Intensity, IntensityConfig, PerScan, TypeRange
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError
@@ -245,3 +248,33 @@ def test_two_directions_must_be_of_one_model(of_photos, tmp_path):
 def test_the_command_refuses_names_that_do_not_fit(capsys, arguments, message):
     assert main(["export", "run", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_monai_runs_a_bundle(tmp_path):
+    for package in ("fire", "ignite"):
+        pytest.importorskip(package)
+    before = DOCS.parent / "tests" / "fixtures" / "before" / "volumes"
+    bundle, volume = tmp_path / "bundle", before / "data" / "testA" / "0.nii.gz"
+    assert main(["export", str(before / "run"), str(bundle), "--format", "bundle"]) == 0
+    (bundle / "input").mkdir()
+    shutil.copy(volume, bundle / "input")
+    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(bundle)]
+    config = bundle / "configs" / "inference.json"
+    subprocess.run([*command, "--config_file", str(config)], check=True, capture_output=True)
+    Translator.from_pretrained(before / "run").translate_file(volume, tmp_path / "b.nii", "AtoB")
+    found, expected = read(bundle / "output" / "0_AtoB.nii.gz"), read(tmp_path / "b.nii")
+    np.testing.assert_allclose(found.affine, expected.affine, atol=1e-4)
+    np.testing.assert_allclose(found.values, expected.values, rtol=0, atol=1e-4)
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert metadata["network_data_format"]["inputs"]["image"]["num_channels"] == 1
+
+
+def test_bundles_are_for_volumes_and_new_folders(photos, tmp_path, capsys):
+    save_generator(photos.generator, tmp_path / "model")
+    for folder, message in (
+        (tmp_path / "new", "for models of volumes"),
+        (tmp_path, "a new folder"),
+    ):
+        assert main(["export", str(tmp_path / "model"), str(folder), "--format", "bundle"])
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from revgan import memory
 from revgan.data import formats
-from revgan.data.formats import bounds
 from revgan.data.labels import Palette
 from revgan.data.patterns import found_by
 from revgan.data.preparation import Preparation
@@ -70,7 +70,7 @@ def test_sizes_that_the_file_can_not_hold_are_refused_unread(tmp_path):
 
 def test_a_file_that_unpacks_to_more_than_the_free_memory_is_refused(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((5000, 5000, 3), np.uint8)).save(tmp_path / "x.png", compress_level=1)
-    monkeypatch.setattr(bounds, "free_memory", lambda device: 10**8)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10**8)
     assert "needs 143 MiB of memory to be read, but 95.4 MiB are free" in refused(
         tmp_path / "x.png"
     )

@@ -330,12 +330,15 @@ def test_a_mistake_of_the_last_subject_is_found_before_the_first_is_fitted(sourc
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.ones((12, 10, 8), np.uint8), "has 1 x 12 x 10 x 8 channels and voxels"),
+        (np.ones((12, 10, 9, 2), np.uint8), "has 2 channels, but a mask must have one"),
         (np.zeros((12, 10, 9), np.uint8), "mask.nii.gz is empty"),
+        (np.ones((12, 10, 9), np.uint8), "their centres are 100 mm apart"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(source, target, capsys, mask, message):
-    save(plain(source, "a") / "mask.nii.gz", mask)
+    place = AFFINE.copy()
+    place[0, 3] += 100 * ("apart" in message)
+    save(plain(source, "a") / "mask.nii.gz", mask, place)
     assert message in refusal(capsys, source, target)
 
 

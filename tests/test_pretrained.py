@@ -37,6 +37,24 @@ def test_a_newer_model_replaces_an_older_one(folder):
     assert len(load_generator(folder).core) == 3
 
 
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"depth": 1024}, "fewer than the 1024 of that depth"),
+        ({"width": 16384}, "in model.safetensors, not"),
+        ({"depth": 10**9}, "fewer than the 1000000000 of that depth"),
+        ({"in_channels": 10**12}, "in model.safetensors, not"),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_refused_before_anything_is_built(
+    folder, sizes, said
+):
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | sizes))
+    with pytest.raises(UserError, match=said):
+        load_generator(folder)
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "model.safetensors"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()

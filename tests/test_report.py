@@ -182,10 +182,10 @@ def test_headlines_are_the_scores_inside_masks_where_there_are_any(tmp_path: Pat
     assert "inside the masks" in page
 
 
-def test_scores_are_shown_with_the_best_in_bold(tmp_path: Path) -> None:
+def test_scores_are_shown_with_their_intervals_and_marks(tmp_path: Path) -> None:
     page = written(tmp_path)
-    assert re.findall(r"<strong>([^<]*)</strong>", page) == ["5.2", "0.800", "31.00"]
     assert "<td>30.00<small>[29.00, 31.00]</small></td>" in page
+    assert "<strong>" not in page  # of unknown resamples
     assert "photo → map → photo" in page
     assert "There is no score table" not in page
 
@@ -254,9 +254,6 @@ def test_a_report_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no losses"):
         written(tmp_path, history=[{"step": 1}])
     path = tmp_path / "report.html"
-    assert path.read_text(encoding="utf-8") == before
-    with pytest.raises(UnicodeEncodeError):  # found only while the page is being written
-        written(tmp_path, summary="\ud800")
     assert path.read_text(encoding="utf-8") == before
     assert list(tmp_path.iterdir()) == [path]
 

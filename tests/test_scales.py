@@ -14,6 +14,7 @@ from revgan.data.formats import KINDS, Scan
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.errors import Notice, UserError
 from revgan.evaluation.runs import evaluate
+from revgan.evaluation.sample_figure import on_scale
 from revgan.evaluation.scales import measure_scale, said_of_scores
 from revgan.evaluation.scans import scans_to_csv
 from revgan.evaluation.scoring import ScoreOptions, Scoring
@@ -144,6 +145,15 @@ def test_the_data_range_is_that_of_the_type_of_photos_or_as_told(folder, tmp_pat
     assert measure_scale(floats, "a", "auto", KINDS[2]).limits == (3, 8)
     with pytest.raises(UserError, match="those of A are float32"):
         measure_scale(floats, "a", "type", KINDS[2])
+
+
+def test_the_same_values_look_the_same_in_a_figure_whatever_the_range(folder):
+    narrow, wide = (opened(folder, high=high)[1].b for high in (2000, 5000))
+    ref = narrow.test[0]
+    same = on_scale(wide.load(ref), wide, narrow)
+    # Through [-1, 1] and back in float32.
+    np.testing.assert_allclose(same.numpy(), narrow.load(ref).numpy(), rtol=0, atol=1e-6)
+    assert on_scale(narrow.load(ref), narrow, narrow).equal(narrow.load(ref))
 
 
 def test_large_values_are_scored_in_double_precision():

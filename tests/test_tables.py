@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from revgan.evaluation.tables import (
     FORMATS,
@@ -16,12 +18,21 @@ from revgan.evaluation.tables import (
     rows_to_rich,
     table_cells,
 )
-from revgan.scores.intervals import Estimate
+from revgan.scores.intervals import RESAMPLES, Estimate, difference
 from revgan.text import PlainConsole
+
+SPREAD = torch.linspace(-1, 1, RESAMPLES, dtype=torch.float64)
+"""What resamples do to a score, to a tenth of it here."""
+
+
+def known(value, low=None, high=None, spread=0.01):
+    """A score of ten subjects."""
+    draws = value * (1 + spread * SPREAD)
+    return Estimate(value, low, high, subjects=10, draws=draws)
 
 
 def row(direction, method, mae, psnr, ssim, kind="model"):
-    scores = {"ssim": Estimate(ssim), "mae": Estimate(mae), "psnr": Estimate(psnr, psnr - 1, 40)}
+    scores = {"ssim": known(ssim), "mae": known(mae), "psnr": known(psnr, psnr - 1, 40)}
     return Row(direction, method, scores, 4, kind)
 
 
@@ -43,6 +54,35 @@ def test_the_best_of_each_direction_is_marked():
     assert [cell.interval for cell in cells[0]] == ["", "[29.00, 40.00]", ""]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "marks"),
+    [
+        (known(5.0), known(5.1), [True, False]),  # both vary with the images, their difference less
+        (known(5.0), Estimate(5.1, 5.0, 5.2), [False, False]),
+        (known(5.0), known(5.1, spread=0.5), [False, False]),
+        (known(5.0), replace(known(5.1), subjects=5), [False, False]),  # 2^-4 is above 5%
+    ],
+)
+def test_the_best_is_marked_only_where_the_interval_of_the_difference_says_so(one, other, marks):
+    rows = [Row("AtoB", name, {"mae": score}, 4) for name, score in (("x", one), ("y", other))]
+    assert [cell.best for (cell,) in table_cells(rows)] == marks
+
+
+def test_differences_have_signs_p_and_a_mark_where_their_interval_leaves_out_0():
+    scores = {
+        "mae": difference(known(5.25), known(5.0)),
+        "psnr": difference(known(20.0), known(20.1, spread=0.5)),
+    }
+    rows = [Row("AtoB", "y - x", scores, 4, "difference")]
+    mae, psnr = table_cells(rows)[0]
+    assert (mae.text, mae.p, mae.best) == ("+0.25", "p 0.002", True)
+    assert (psnr.text, psnr.best) == ("-0.10", False)
+    text = format_tables(Path("x.md"), {"Truth: differences": rows})
+    assert f"**+0.25** {mae.interval}, p 0.002 |" in text
+    (line,) = csv.DictReader(io.StringIO(format_tables(Path("x.csv"), {"Truth": rows})))
+    assert float(line["mae_p"]) == 2**-9
+
+
 def test_a_ceiling_competes_with_nobody():
     rows = [*ROWS[:2], row("AtoB", "real photos", 1.0, 99.0, 1.0, "ceiling")]
     marks = [[cell.best for cell in line] for line in table_cells(rows)]
@@ -51,8 +91,9 @@ def test_a_ceiling_competes_with_nobody():
 
 def test_kids_below_0_are_equally_good():
     kids = (-0.2, 0.0, -0.01, 0.1)
-    rows = [Row("AtoB", f"{kid}", {"kid_random": Estimate(kid)}, 4) for kid in kids]
-    assert [cell.best for (cell,) in table_cells(rows)] == [True, True, True, False]
+    rows = [Row("AtoB", f"{kid}", {"kid_random": known(kid)}, 4) for kid in kids]
+    assert not any(cell.best for (cell,) in table_cells(rows))
+    assert [cell.best for (cell,) in table_cells(rows[2:])] == [True, False]
 
 
 def test_columns_are_those_that_rows_have_and_gaps_stay_empty():

@@ -73,6 +73,7 @@ def test_a_run_validates_on_val_where_there_is_one_and_says_so(tmp_path):
     for domain in "AB":
         shutil.copytree(root / f"train{domain}", root / f"val{domain}")
     config = configuration(root)
+    config = replace(config, data=replace(config.data, aligned=True))
     run(config, tmp_path / "own")
     for domain in "AB":
         shutil.rmtree(root / f"val{domain}")

@@ -2,12 +2,17 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+ABANDONED = 24 * 3600.0
+"""Seconds without a change after which what is unfinished counts as left by a killed process."""
 
 
 @contextmanager
@@ -49,6 +54,22 @@ def _replace_folder(unfinished: Path, folder: Path) -> None:
         former.rename(folder)
         raise
     shutil.rmtree(former, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes what `replacing` left in a folder when its process was killed, a day ago or longer.
+
+    Anything later may be of a process that is writing now.
+    """
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\.[0-9a-f]{32}\.(part.*|former)", path.name):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime < ABANDONED:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
 
 @contextmanager

@@ -4,19 +4,21 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
 
+from revgan.directions import DomainName
 from revgan.errors import UsageError, visible
-from revgan.evaluation.wanted import UNET, DataRange, Distribution, ScoreOptions
+from revgan.evaluation.wanted import TISSUES, UNET, DataRange, Distribution, ScoreOptions
 from revgan.options import (
     Parser,
     add_names_option,
     add_test_options,
     add_trust_option,
     add_window_options,
-    named_runs,
+    models_of_runs,
     trained_config,
     window_options,
 )
@@ -29,7 +31,13 @@ def add_options(parser: Parser) -> None:
         "Score runs on their test images or volumes, write their reports, and compare them."
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="run", help="a run folder, or its checkpoints/step-N"
+        "runs",
+        nargs="+",
+        metavar="run",
+        help=(
+            "a run folder, its checkpoints/step-N, or the folder of `revgan train --folds`, whose "
+            "folds are joined"
+        ),
     )
     parser.add_argument(
         "--segmenter",
@@ -66,6 +74,33 @@ def add_options(parser: Parser) -> None:
             "numbers such as -1024 3000; auto is type for files of 8 bits, else set"
         ),
     )
+    parser.add_argument(
+        "--synthetic-ct",
+        metavar="A|B",
+        type=Literal["A", "B"] | None,
+        help=(
+            "score translations into this domain, which is CT in Hounsfield units, as SynthRAD2025 "
+            "does (MAE, bias, PSNR and MS-SSIM inside testMask) and by tissue"
+        ),
+    )
+    parser.add_argument(
+        "--tissues",
+        metavar=("AIR", "BONE"),
+        type=float,
+        nargs=2,
+        default=list(TISSUES),
+        help="with --synthetic-ct: HU of the truth below which is air and above which is bone",
+    )
+    parser.add_argument(
+        "--structures",
+        metavar="FILE",
+        type=str | None,
+        help=(
+            "with --synthetic-ct: Dice and HD95 of the structures that a network finds in "
+            "synthetic and real CT; FILE is a MONAI U-Net (.safetensors with its .yaml) or ONNX, "
+            "takes (1, 1, *spatial) in HU and returns scores of background and structures"
+        ),
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument(
         "--table",
@@ -84,27 +119,34 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Evaluates each run, and shows the scores; several runs share their tables."""
-    from revgan.evaluation.comparison import compare
+    from revgan.evaluation.comparison import require_same_test
+    from revgan.evaluation.joining import join
     from revgan.evaluation.runs import run_evaluation
     from revgan.evaluation.showing import show_scores
 
     wanted, files = _scores(options), _files(options)
-    runs = named_runs(options.runs, options.names)
+    models = models_of_runs(options.runs, options.names)
     if options.json:
         console = PlainConsole(stderr=True)
-    configs = {name: trained_config(folder, options) for name, folder in runs.items()}
-    evaluations = {}
-    for name, folder in runs.items():
-        if len(runs) > 1:
-            console.print(f"Evaluating {visible(name)}", soft_wrap=True)
-        evaluations[name] = run_evaluation(
-            configs[name], folder, console, window_options(options), wanted, options.model
-        )
-        compare(evaluations)  # so that a run on other images is refused at once
-    named = options.names is not None
-    show_scores(evaluations, console, files=files, as_json=options.json, named=named)
+    folders = [folder for runs in models.values() for folder in runs]
+    configs = {folder: trained_config(folder, options) for folder in folders}
+    windows = window_options(options)
+    evaluations, notes = {}, []
+    for stream, (name, runs) in enumerate(models.items()):
+        trained = {}
+        for folder in runs:
+            if len(folders) > 1:
+                console.print(f"Evaluating {visible(folder.trained)}", soft_wrap=True)
+            trained[str(folder.trained)] = run_evaluation(
+                configs[folder], folder, console, windows, wanted, options.model
+            )
+        evaluations[name], note = join(trained, stream)
+        notes += [f"{name}: {note}."] if note else []
+        require_same_test(evaluations)  # now, rather than after all others
+    named = options.names is not None or bool(notes)
+    show_scores(evaluations, console, files=files, as_json=options.json, named=named, notes=notes)
     if not options.json:
-        for folder in runs.values():
+        for folder in folders:
             console.print(f"The report: {visible(folder.report)}", soft_wrap=True)
     return 0
 
@@ -115,13 +157,26 @@ def _scores(options: Namespace) -> ScoreOptions:
         raise UsageError(
             f"--distribution segmenter needs --segmenter {UNET}, whose features it uses"
         )
+    low, high = options.tissues
+    if not low < high:
+        raise UsageError(f"--tissues must be two HU of which the first is lower, not {low} {high}")
+    if options.structures is not None and options.synthetic_ct is None:
+        raise UsageError("--structures needs --synthetic-ct, which says which domain is CT")
     return ScoreOptions(
         options.segmenter,
         distributions,
         options.lpips,
         options.trust,
         _data_range(options.data_range),
+        _domain(options.synthetic_ct),
+        (low, high),
+        options.structures,
     )
+
+
+def _domain(letter: Literal["A", "B"] | None) -> DomainName | None:
+    names: dict[str, DomainName] = {"A": "a", "B": "b"}
+    return None if letter is None else names[letter]
 
 
 def _data_range(given: Sequence[str] | None) -> DataRange:

@@ -10,7 +10,7 @@ from revgan.directions import DIRECTIONS, Direction
 from revgan.errors import UsageError, visible
 from revgan.options import Parser, sample_scans
 
-Format = Literal["auto", "onnx", "pt2"]
+Format = Literal["auto", "onnx", "pt2", "bundle"]
 SUFFIXES = {".onnx": "onnx", ".pt2": "pt2"}
 
 
@@ -30,7 +30,8 @@ def add_options(parser: Parser) -> None:
         type=Format,
         default="auto",
         help="onnx runs nearly everywhere and takes images or volumes of any size, pt2 is for "
-        "PyTorch (torch.export); auto goes by the file's suffix",
+        "PyTorch (torch.export), bundle makes a folder that python -m monai.bundle run runs on "
+        "volumes; auto goes by the file's suffix",
     )
     parser.add_argument(
         "--direction", type=Direction | Literal["both"], default="AtoB", help="AtoB, BtoA or both"
@@ -69,7 +70,8 @@ def run(options: Namespace, console: Console) -> int:
     translator = Translator.from_pretrained(options.run, "cpu")
     directions: tuple[Direction, ...] = DIRECTIONS if both else (options.direction,)
     # Namespaces have a method of that name.
-    wanted = ExportOptions(kind, options.dtype, options["values"])
+    values: Literal["unit", "file"] = "file" if kind == "bundle" else options["values"]
+    wanted = ExportOptions(kind, options.dtype, values)
     for direction in directions:
         path = output / f"{direction}.{kind}" if both else output
         scans = sample_scans(options.run, options.sample, translator, direction)
@@ -83,8 +85,15 @@ def run(options: Namespace, console: Console) -> int:
     return 0
 
 
-def _format(options: Namespace, output: Path, both: bool) -> Literal["onnx", "pt2"]:
+def _format(options: Namespace, output: Path, both: bool) -> Literal["onnx", "pt2", "bundle"]:
     """The format, which a suffix must agree with."""
+    if options.format == "bundle":
+        if output.exists() or both or options.dtype != "float32":
+            raise UsageError(
+                "a bundle is a new folder, for one direction, in float32; name a folder that isn't "
+                "there yet, and omit --dtype"
+            )
+        return "bundle"
     named = SUFFIXES.get(output.suffix.lower())
     if both:
         if named or output.is_file():

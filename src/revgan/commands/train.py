@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 from rich.console import Console
 
-from revgan.errors import UsageError
+from revgan.errors import UsageError, visible
 from revgan.options import (
     Parser,
     add_class_trust,
@@ -23,6 +23,7 @@ from revgan.options import (
     trust_all,
     trust_given,
 )
+from revgan.text import shell_word
 
 if TYPE_CHECKING:
     from revgan.training.config import RunConfig
@@ -44,6 +45,16 @@ def add_options(parser: Parser) -> None:
             "--data.crop 64). With --preset volumes, a folder with trainA and trainB that hold "
             "volumes, or the built-in sets brain and brain-super-resolution. The same as "
             "--data.path"
+        ),
+    )
+    parser.add_argument(
+        "--folds",
+        metavar="N",
+        type=int | None,
+        help=(
+            "cross-validation: train N runs, RUN/fold-1 to RUN/fold-N, each with another part of "
+            "the subjects held out for its test; the same command goes on after a stop, and "
+            "`revgan evaluate RUN` joins the folds"
         ),
     )
     parser.add_argument(
@@ -90,6 +101,8 @@ def run(options: Namespace, console: Console) -> int:
     from revgan.training.session import run_training
 
     trust_all(options)
+    if options.folds is not None:
+        return _run_folds(options, console)
     resume = options.resume is not None
     if resume:
         folder = _resumed(options)
@@ -107,6 +120,53 @@ def run(options: Namespace, console: Console) -> int:
         config, folder, resume=resume, console=console, accept_new_data=options.accept_new_data
     )
     return 128 + outcome.signal if outcome.signal else 0
+
+
+def _run_folds(options: Namespace, console: Console) -> int:
+    """Trains the folds of a cross-validation one after the other; those that are done are kept."""
+    from revgan.training.runs import RunFolder, fold_folder, new_run
+    from revgan.training.session import run_training
+
+    if options.resume is not None:
+        raise UsageError("--folds goes on by itself; give the first command again, not --resume")
+    if options.images is not None:
+        options["data.path"] = options.images
+    options["data.folds"], options["data.fold"] = options.folds, 1
+    first = check_startable(run_config(options))
+    name = f"{Path(first.data.path).name}-{first.objective}-folds"
+    root = Path(options.run) if options.run else Path("runs") / name
+    for fold in range(1, options.folds + 1):
+        config = replace(first, data=replace(first.data, fold=fold))
+        folder = RunFolder(fold_folder(root, fold))
+        console.print(f"Fold {fold} of {options.folds}: {visible(folder.root)}", soft_wrap=True)
+        resume = folder.config.exists()
+        if resume:
+            config = _same_fold(folder, config)
+        else:
+            folder = new_run(config, folder.root)
+        outcome = run_training(
+            config, folder, resume=resume, console=console, accept_new_data=options.accept_new_data
+        )
+        if outcome.signal:
+            return 128 + outcome.signal
+    console.print(f"All folds together: revgan evaluate {shell_word(root)}", soft_wrap=True)
+    return 0
+
+
+def _same_fold(folder: "RunFolder", config: "RunConfig") -> "RunConfig":
+    """The configuration of a fold that was trained before, which has to be the same.
+
+    Raises:
+        UsageError: it differs in what makes folds comparable.
+    """
+    before = stored_config(folder.config)
+    sections = ("data", "training", "losses", "optimizer")
+    differ = [name for name in sections if getattr(before, name) != getattr(config, name)]
+    if differ or before.changed_networks(config):
+        raise UsageError(
+            f"{folder.root} was trained with other options; give the same again, or another --run"
+        )
+    return before
 
 
 def _resumed(options: Namespace) -> "RunFolder":

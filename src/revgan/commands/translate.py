@@ -20,7 +20,8 @@ def add_options(parser: Parser) -> None:
     parser.description = "Translate an image, a volume, or a folder of them."
     parser.add_argument(
         "run",
-        help="a run folder, its checkpoints/step-N, or a model folder",
+        help="a run folder, its checkpoints/step-N, a model folder, or the name of a model that "
+        "comes with revgan (revgan models lists them)",
     )
     parser.add_argument(
         "input",

@@ -1,11 +1,11 @@
 """Brings a scan onto the grid of another that shows the same place: B onto A's, by `data.align`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from revgan.data.formats import Affine, Ground, Header, Scan, Window, header_of_part
+from revgan.data.formats import NOWHERE, Affine, Ground, Header, Scan, Window, header_of_part
 from revgan.data.formats.ground import crs_of, same_crs, transform_of
 from revgan.data.grids import resample
 from revgan.data.missing import missing_in, with_nan
@@ -48,8 +48,8 @@ def align(scan: Scan, to: Header, name: str, *, nearest: bool = False) -> Scan:
         values = _resampled(_with_gaps(scan), to.affine, to.shape, nearest)
     if np.isnan(values).all():
         raise UserError(
-            f"{name} has nothing in common with the place of its partner; check that the two are a "
-            "pair"
+            f"{name} has nothing in common with the place of its partner: by their headers, their "
+            f"centres are {centres_apart(scan.header, to)} apart; check that the two are a pair"
         )
     return replace(scan, values=values, nodata=None, affine=to.affine, ground=to.ground)
 
@@ -63,7 +63,9 @@ def on_same_grid(header: Header, to: Header, name: str) -> bool:
     alike = header.shape == to.shape
     if header.ground is not None and to.ground is not None:
         return alike and on_ground(header.ground, to.ground, to.shape) <= SAME
-    if header.affine is not None and to.affine is not None:
+    if _in_space(header, to):
+        assert header.affine is not None
+        assert to.affine is not None
         return alike and apart(header.affine, to.affine, to.shape) <= SAME
     if not alike:
         raise UserError(
@@ -86,7 +88,6 @@ def aligned_window(
         nearest: as of `align`.
     """
     grid = header_of_part(to, window)
-    dims = len(grid.shape)
     box = _covering(header, grid)
     if any(part.start >= part.stop for part in box):  # beyond the scan
         return np.full((header.channels, *grid.shape), np.nan, np.float32)
@@ -94,7 +95,6 @@ def aligned_window(
     scan = Scan(read(box), own.affine, None, np.dtype(np.float32), own.ground)
     if own.ground is not None and grid.ground is not None:
         return _warped(scan, own.ground, grid, nearest)
-    assert dims == 3
     assert grid.affine is not None
     return _resampled(scan, grid.affine, grid.shape, nearest, header)
 
@@ -132,6 +132,48 @@ def _corners(shape: tuple[int, ...], points: int = 2) -> NDArray[np.float64]:
     axes = (np.linspace(0, size - 1, points) for size in shape)
     grid = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(shape), -1)
     return np.vstack([grid, np.ones(grid.shape[1])])
+
+
+def _in_space(*headers: Header) -> bool:
+    """Whether all say where they are in the patient, or on a microscope's stage."""
+    return all(each.affine is not None and each.affine is not NOWHERE for each in headers)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two grids' centres are apart.
+
+    Attributes:
+        length: in `unit`.
+        unit: of the place: millimetres, or those of the map.
+        pixels: the same in sides of the second grid's smallest pixel.
+    """
+
+    length: float
+    unit: str
+    pixels: float
+
+    def __str__(self) -> str:
+        return f"{self.length:.3g} {self.unit}"
+
+
+def centres_apart(one: Header, other: Header) -> Distance | None:
+    """How far the centres of two grids are apart; None if one of them has no place."""
+    if one.ground is not None and other.ground is not None:
+        if not same_crs(one.ground.crs, other.ground.crs):
+            return Distance(np.inf, "units of unlike CRSs", np.inf)
+        places, unit = (one.ground.affine, other.ground.affine), "units of their CRS"
+    elif one.affine is not None and other.affine is not None and _in_space(one, other):
+        places, unit = (one.affine, other.affine), "mm"
+    else:
+        return None
+    centres = [
+        (place @ [*((side - 1) / 2 for side in grid.shape), 1])[:-1]
+        for place, grid in zip(places, (one, other), strict=True)
+    ]
+    length = float(np.linalg.norm(centres[0] - centres[1]))
+    side = np.linalg.norm(places[1][:-1, :-1], axis=0).min()
+    return Distance(length, unit, float(length / side))
 
 
 def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]) -> float:
@@ -187,14 +229,28 @@ def _resampled(
     whole: Header | None = None,
 ) -> NDArray[np.float32]:
     """By the affines, in the patient; NaN beyond the outermost voxels of the whole scan."""
-    values = resample(scan, affine, shape, nearest=nearest)
+    flat = [1] * (3 - len(shape))  # an image is a volume of one slice
+    volume = replace(
+        scan,
+        values=scan.values.reshape(len(scan.values), *flat, *scan.shape),
+        affine=_of_volume(scan.place),
+    )
+    values = resample(volume, _of_volume(affine), (*flat, *shape), nearest=nearest)
+    values = values.reshape(-1, *shape)
     whole = whole or scan.header
     to_index = np.linalg.inv(scan.place if whole.affine is None else whole.affine) @ affine
     index = np.indices(shape, np.float32, sparse=True)
     for axis, side in enumerate(whole.shape):
-        position = to_index[axis, 3] + sum(
+        position = to_index[axis, -1] + sum(
             np.float32(weight) * each
-            for weight, each in zip(to_index[axis, :3], index, strict=True)
+            for weight, each in zip(to_index[axis, :-1], index, strict=True)
         )
         values[:, (position < -0.5) | (position > side - 0.5)] = np.nan
     return values
+
+
+def _of_volume(affine: Affine) -> Affine:
+    """The affine of an image as that of a volume whose first axis has one slice."""
+    volume = np.eye(4)
+    volume[-len(affine) :, -len(affine) :] = affine
+    return volume

@@ -28,16 +28,13 @@ from revgan.data.large import Unread, windows_of
 from revgan.data.scratch import reserve
 from revgan.environment import cache_folder
 from revgan.errors import UserError, notice, one_line
-from revgan.files import making_folder
+from revgan.files import ABANDONED, making_folder
 
 LIMIT = "REVGAN_CACHE_GB"
 """The environment variable that sets the cache's limit, in GB (10^9 bytes)."""
 
 DEFAULT_GB = 100.0
 """Enough for 1,200 scans of 512 x 512 x 160 voxels of 16 bits."""
-
-ABANDONED = 24 * 3600.0
-"""Seconds without a change after which an unfinished entry counts as left by a killed process."""
 
 VERSION = 4
 """Version of the entries' content; entries of other versions are ignored."""

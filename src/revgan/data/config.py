@@ -49,6 +49,9 @@ class DataConfig:
         test_share: the share of subjects to hold out from training if there is no test set; chosen
             by their names.
         val_share: the same for validation.
+        folds: for cross-validation: into how many parts the subjects of the training scans are
+            divided; a test set of the folder's own is left alone.
+        fold: which of these parts is the test, from 1.
         blocks: the side in pixels or voxels of blocks that scans are cut into, for sets of one huge
             scan, or of few. Each block counts as a scan, read by itself, and `test_share` and
             `val_share` hold out blocks of each scan, at a distance of `crop` from all others. null
@@ -57,6 +60,11 @@ class DataConfig:
         series: which of several scans in a file or folder to take: for DICOM, the series' number,
             description or UID; for OME-TIFF and OME-Zarr, the image's number or name. null takes
             all series in a folder, or a file's only image.
+        aligned: whether test and validation scans of A and B with the same name show the same
+            thing, so that translations are scored against them. "auto" assumes it where all names
+            and sizes match, and says so for unpaired training, whose best model isn't chosen by
+            such a guess. true requires it, false never assumes it. Paired training needs pairs
+            anyway.
         level_a: the pyramid level at which A is read, such as a whole slide's; 0, the default, is
             the finest.
         level_b: the same for B.
@@ -74,7 +82,8 @@ class DataConfig:
             them. Such a model translates volumes slice by slice. `flip` then mirrors along the
             rows, which is front to back in sagittal slices.
         align: bring B of each pair onto A's grid, by the places in the two files, on the ground
-            (GeoTIFF) or in the patient. What B doesn't cover counts as missing.
+            (GeoTIFF) or in the patient. What B doesn't cover counts as missing. With `spacing`, it
+            is done for pairs that aren't on one grid.
         resize: the shorter side in pixels after scaling; null keeps the size. For images.
         crop: side of the random squares or cubes that training cuts out, in pixels or voxels, or
             one per axis, such as [64, 64, 12] for thin volumes, or [32, 48] for images (height,
@@ -146,10 +155,13 @@ class DataConfig:
     val_b: Patterns | None = None
     test_share: float = 0.0
     val_share: float = 0.0
+    folds: int | None = None
+    fold: int | None = None
     blocks: int | None = None
     recursive: bool = False
     series: str | None = None
     align: bool = False
+    aligned: bool | Literal["auto"] = "auto"
     level_a: int | None = None
     level_b: int | None = None
     pixel_size_a: float | None = None
@@ -201,6 +213,7 @@ class DataConfig:
         if min(self.crop_sizes) < 1:
             raise ValueError(f"crop must be 1 or more, not {min(self.crop_sizes)}")
         self._check_patterns()
+        self._check_folds()
         self._refuse_idle_options()
         if self.spatial_dims == 2:
             self._check_images()
@@ -323,6 +336,21 @@ class DataConfig:
         for name in ("test_share", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+
+    def _check_folds(self) -> None:
+        if self.folds is None:
+            if self.fold is not None:
+                raise ValueError(f"fold {self.fold} does nothing without folds; give both")
+            return
+        if self.folds < 2:
+            raise ValueError(f"folds must be null or at least 2, not {self.folds}")
+        if self.fold is None or not 1 <= self.fold <= self.folds:
+            raise ValueError(
+                f"fold must be from 1 to folds ({self.folds}), not {self.fold}; revgan train "
+                f"--folds {self.folds} trains them all"
+            )
+        if self.test_share:
+            raise ValueError("folds says what is held out for the test; leave out test_share")
 
     def _refuse_idle_options(self) -> None:
         idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")

@@ -160,6 +160,7 @@ class DataSet:
         b: domain B.
         test_aligned: a.test[i] and b.test[i] show the same thing.
         val_aligned: a.val[i] and b.val[i] show the same thing.
+        guessed: the two before are assumed, because names and sizes match.
         preparation: how scans are prepared, for the model folder.
         kind: images or volumes, in words.
         palette: what the colours of label maps mean, where one of the domains has them.
@@ -174,6 +175,7 @@ class DataSet:
     kind: Kind
     palette: Palette | None = None
     kept: int = 0
+    guessed: bool = False
 
     def of(self, domain: DomainName) -> Domain:
         """One of its domains."""

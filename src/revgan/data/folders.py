@@ -17,7 +17,7 @@ from revgan.data.refs import ScanRef, Scans, existing_folder, find_scans
 from revgan.data.slices import Plane, Turn
 from revgan.data.views import View
 from revgan.directions import DomainName
-from revgan.errors import UserError
+from revgan.errors import UserError, notice
 
 HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 """The halves of files that show A and B side by side."""
@@ -124,7 +124,7 @@ def open_folder(
             test, val = val, None
         for split in (train, test, val):
             if paired and split is not None:
-                _require_aligned(split, many)
+                require_aligned(split, many)
         return Folder(root, train, test, val)
     raise UserError(
         f"{root} has no training {many}; it needs the folders trainA and trainB{halves}, or the "
@@ -228,7 +228,7 @@ def hold_out(folder: Folder, test: float, val: float) -> Folder:
         UserError: nothing would be left for training.
     """
     train = folder.train
-    subjects = sorted({ref.group for ref in train.a + train.b}, key=_shuffled)
+    subjects = _subjects(train)
     total = len(subjects)
     taken: list[Split | None] = []
     for share, own in ((test, folder.test), (val, folder.val)):
@@ -246,6 +246,62 @@ def hold_out(folder: Folder, test: float, val: float) -> Folder:
                 f"{val:g} for validation; lower data.test_share or data.val_share"
             )
     return Folder(folder.root, rest, *taken)
+
+
+def hold_out_fold(folder: Folder, fold: int, folds: int) -> Folder:
+    """Takes one of several equal parts of the training scans for the test.
+
+    A subject's scans stay together, in A and B, and each subject is in the test of one fold. A test
+    set that the folder has is left alone, for the model that is chosen in the end.
+
+    Args:
+        folder: with both domains.
+        fold: which part, from 1.
+        folds: how many there are.
+
+    Raises:
+        UserError: there are too few subjects.
+    """
+    if folder.test is not None:
+        notice(
+            f"the folds are of the training scans; the test scans of {folder.root} are left alone, "
+            "for the model chosen in the end"
+        )
+    train = folder.train
+    subjects = _subjects(train)
+    chosen = set(subjects[fold - 1 :: folds])
+    test, rest = _of_subjects(train, chosen), _of_subjects(train, set(subjects) - chosen)
+    for split in (test, rest):
+        if not (split.a and split.b):
+            raise UserError(
+                f"{folder.root} has too few subjects, {len(subjects)} in all, for {folds} folds "
+                "with scans of A and B in each; lower the number of folds"
+            )
+    return replace(folder, train=rest, test=test)
+
+
+def require_apart(folder: Folder) -> None:
+    """Refuses a subject, or a scan, that is in two splits: scores would be too good.
+
+    Subjects are known by patterns, or by names such as sub-01_T1w.
+
+    Raises:
+        UserError: names it.
+    """
+    splits = {"training": folder.train, "test": folder.test, "validation": folder.val}
+    found: dict[object, str] = {}
+    for name, split in splits.items():
+        refs = () if split is None else split.a + split.b
+        known: dict[object, str] = {ref: str(ref) for ref in refs}
+        subjects = {ref.known_subject for ref in refs} - {None}
+        known |= {subject: f"subject {subject}" for subject in subjects}
+        for key, said in known.items():
+            if key in found:
+                raise UserError(
+                    f"{said} is among both the {found[key]} and the {name} scans of {folder.root}, "
+                    "so that its scores would be too good; keep it in one of them"
+                )
+        found |= dict.fromkeys(known, name)
 
 
 def sliced(folder: Folder, view: View) -> Folder:
@@ -284,6 +340,11 @@ def _planes(ref: ScanRef, view: View) -> list[ScanRef]:
     return [replace(ref, plane=Plane(view, number)) for number in range(count)]
 
 
+def _subjects(split: Split) -> list[str]:
+    """All subjects, in an order that depends on their names alone."""
+    return sorted({ref.group for ref in split.a + split.b}, key=_shuffled)
+
+
 def _of_subjects(split: Split, subjects: Container[str]) -> Split:
     a, b = (tuple(ref for ref in refs if ref.group in subjects) for refs in (split.a, split.b))
     return Split(a, b, aligned=split.aligned)
@@ -293,7 +354,12 @@ def _shuffled(subject: str) -> str:
     return hashlib.sha256(subject.encode()).hexdigest()
 
 
-def _require_aligned(split: Split, many: str) -> None:
+def require_aligned(split: Split, many: str) -> None:
+    """Refuses scans of A and B that don't have the same names.
+
+    Raises:
+        UserError: names some that stand alone.
+    """
     if split.aligned:
         return
     alone = _names_without_partner(split.a, split.b)

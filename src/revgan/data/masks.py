@@ -1,7 +1,6 @@
 """Masks: which pixels or voxels of a scan count when translations are scored."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 from revgan.data.domains import Domain
 from revgan.data.formats import suffixes
 from revgan.data.refs import ScanRef
+from revgan.data.training_masks import MaskRecipe, mask_ref
 from revgan.errors import UserError, notice
 
 
@@ -34,29 +34,23 @@ def read_mask(path: Path, domain: Domain, ref: ScanRef) -> Tensor:
     """A scan's mask, bool of shape (*spatial), on the grid and at the size of the prepared scan.
 
     Args:
-        path: a file on the same grid as the scan's, with values above 0 inside the mask.
+        path: a file with values above 0 inside the mask, which lies where its header says.
         domain: the scan's.
         ref: the scan.
 
     Raises:
-        UserError: it can't be read, has another shape than the scan, or is empty.
+        UserError: it can't be read, lies elsewhere than the scan, is empty, or has another shape
+            than the scan though a format has no place.
     """
+    mask = MaskRecipe.of(domain.store.recipe.config).read(mask_ref(ref, path))
+    inside = np.asarray(mask.values)
     shape = domain.shape(ref)
-    file = ScanRef(path, block=ref.block).read(len(shape))
-    recipe = replace(domain.store.recipe, channels=None, flat=True)
-    above = replace(file, values=(file.values > 0).astype(np.uint8), nodata=None)
-    inside = np.asarray(recipe.apply(above, path).values)
     if inside.shape != (1, *shape):
         raise UserError(
             f"{path} has the shape {inside.shape}, but as the mask of {ref} it must have "
             f"{(1, *shape)}"
         )
-    mask = torch.from_numpy(inside[0] >= 0.5)
-    if not mask.any():
-        raise UserError(
-            f"{path} is empty; give a mask with values above 0 where pixels or voxels count"
-        )
-    return mask
+    return torch.from_numpy(inside[0] > 0)
 
 
 def _mask_of(ref: ScanRef) -> Path:

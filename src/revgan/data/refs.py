@@ -1,5 +1,6 @@
 """References to scans, found in folders without reading them."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +33,8 @@ from revgan.errors import UserError, notice
 
 NAMED = 10
 """How many of the files skipped for one reason are named."""
+
+_BIDS_SUBJECT = re.compile(r"(?:^|[_/])sub-([a-zA-Z0-9]+)")
 
 
 class Block(NamedTuple):
@@ -101,7 +104,13 @@ class ScanRef:
     @property
     def group(self) -> str:
         """The subject, whose scans stay together when some are held out."""
-        return self.subject or self.whole
+        return self.subject or self.known_subject or self.whole
+
+    @property
+    def known_subject(self) -> str | None:
+        """The subject, if a pattern or a name such as sub-01_T1w (BIDS) tells it."""
+        named = _BIDS_SUBJECT.search(self.subject or self.whole)
+        return named[1] if named else self.subject or None
 
     @property
     def folder(self) -> Path:

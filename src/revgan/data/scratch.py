@@ -4,6 +4,8 @@ import os
 import shutil
 import tempfile
 import weakref
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +25,8 @@ class ScratchArray:
     """Numbers (C, *spatial) to write and read window by window.
 
     By default, the channels are last on the disk, so that a window is in few pieces, and networks
-    take it as it is. A file is mapped for the time of a reading or writing alone: what stays mapped
-    would count as the process's memory. It has no name, so that nothing is left of it after any
+    take it as it is. Files aren't mapped: the system maps more than what is asked for, and all of
+    it counts as the process's memory. They have no name, so that nothing is left of them after any
     end.
 
     Attributes:
@@ -46,28 +48,93 @@ class ScratchArray:
 
     def read(self, window: Window, channels: slice = slice(None)) -> NDArray[Any]:
         """A copy (C, *window), in the order of the disk; of some channels, if they are named."""
-        if self.planes:
-            return np.array(self._stored()[channels, *window])
-        return np.moveaxis(np.array(self._stored()[*window, channels]), -1, 0)
+        assert self._memory is not None  # nothing is read in a rehearsal
+        box = self._box(window, channels)
+        if isinstance(self._memory, np.ndarray):
+            values = np.array(self._memory[box])
+        else:
+            values = _Runs(box, self._stored, self.dtype).read(self._memory.fileno())
+        return values if self.planes else np.moveaxis(values, -1, 0)
 
     def write(self, window: Window, values: NDArray[Any]) -> None:
-        """Takes (C, *window)."""
-        self.whole[:, *window] = values
+        """Takes (C, *window).
+
+        Raises:
+            OSError: the disk is full.
+        """
+        assert self._memory is not None
+        box = self._box(window, slice(None))
+        stored = values if self.planes else np.moveaxis(values, 0, -1)
+        if isinstance(self._memory, np.ndarray):
+            self._memory[box] = stored
+        else:
+            _Runs(box, self._stored, self.dtype).write(self._memory.fileno(), stored)
 
     @property
     def whole(self) -> NDArray[Any]:
         """All of it, (C, *spatial), as a view; on the disk, what is looked at counts as memory."""
-        return self._stored() if self.planes else np.moveaxis(self._stored(), -1, 0)
+        memory = self._memory
+        assert memory is not None
+        if not isinstance(memory, np.ndarray):
+            memory = np.memmap(memory, self.dtype, "r+", shape=self._stored)
+        return memory if self.planes else np.moveaxis(memory, -1, 0)
 
-    def _stored(self) -> NDArray[Any]:
-        assert self._memory is not None  # nothing is read in a rehearsal
-        if isinstance(self._memory, np.ndarray):
-            return self._memory
-        return np.memmap(self._memory, self.dtype, "r+", shape=_stored(self.shape, self.planes))
+    @property
+    def _stored(self) -> tuple[int, ...]:
+        return _stored(self.shape, planes=self.planes)
+
+    def _box(self, window: Window, channels: slice) -> Window:
+        return (channels, *window) if self.planes else (*window, channels)
 
 
-def _stored(shape: tuple[int, ...], planes: bool) -> tuple[int, ...]:
+def _stored(shape: tuple[int, ...], *, planes: bool) -> tuple[int, ...]:
+    """The order of the axes on the disk."""
     return shape if planes else (*shape[1:], shape[0])
+
+
+class _Runs:
+    """Where a part of an array is in its file: in runs of the same length.
+
+    Args:
+        box: the part, a slice for each axis.
+        shape: of the array.
+        dtype: of the array.
+    """
+
+    def __init__(self, box: Window, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        ranges = [range(*part.indices(size)) for part, size in zip(box, shape, strict=True)]
+        self._shape, self._dtype = tuple(map(len, ranges)), dtype
+        strides = [prod(shape[axis + 1 :]) * dtype.itemsize for axis in range(len(shape))]
+        inner = len(shape) - 1  # the axis along which a run goes; those behind are in it whole
+        while inner and len(ranges[inner]) == shape[inner]:
+            inner -= 1
+        self._length = prod(self._shape[inner:])
+        steps = [
+            [index * stride for index in along]
+            for along, stride in zip(ranges[:inner], strides[:inner], strict=True)
+        ]
+        first = ranges[inner].start * strides[inner]
+        self._places = [first + sum(each) for each in product(*steps)]
+
+    def read(self, file: int) -> NDArray[Any]:
+        """The part."""
+        values = np.empty((len(self._places), self._length), self._dtype)
+        for place, row in zip(self._places, values, strict=True):
+            data = row.view(np.uint8).data
+            while data:
+                piece = os.pread(file, len(data), place)
+                data[: len(piece)] = piece
+                place, data = place + len(piece), data[len(piece) :]
+        return values.reshape(self._shape)
+
+    def write(self, file: int, values: NDArray[Any]) -> None:
+        """Writes the part."""
+        rows = np.ascontiguousarray(values, self._dtype).reshape(len(self._places), self._length)
+        for place, row in zip(self._places, rows, strict=True):
+            data = row.view(np.uint8).data
+            while data:
+                count = os.pwrite(file, data, place)
+                place, data = place + count, data[count:]
 
 
 class Scratch:
@@ -126,7 +193,7 @@ class Scratch:
         on_disk = self._bytes[False] + size > self._in_memory
         memory: NDArray[Any] | IO[bytes] | None = None
         if not self.rehearsal:
-            memory = self._file(size) if on_disk else np.zeros(_stored(shape, planes), dtype)
+            memory = self._file(size) if on_disk else np.zeros(_stored(shape, planes=planes), dtype)
         array = ScratchArray(shape, dtype, memory, planes=planes)
         self._bytes[on_disk] += size
         self.peak = max(self.peak, self._bytes[True])
@@ -155,7 +222,7 @@ class Scratch:
 def reserve(file: IO[bytes], size: int) -> None:
     """Makes a file as large as so many bytes, which the disk sets aside.
 
-    A mapped file without them would end the process where the disk is full.
+    A mapped file without them would end the process where the disk is full; others fail late.
 
     Raises:
         OSError: the disk hasn't so many.

@@ -23,7 +23,17 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.data.domains import DataSet, Domain, Progress
-from revgan.data.folders import Folder, Split, hold_out, open_folder, open_patterns, sliced
+from revgan.data.folders import (
+    Folder,
+    Split,
+    hold_out,
+    hold_out_fold,
+    open_folder,
+    open_patterns,
+    require_aligned,
+    require_apart,
+    sliced,
+)
 from revgan.data.formats import KINDS
 from revgan.data.intensity import (
     IntensityMapping,
@@ -69,8 +79,12 @@ def locate(config: DataConfig, *, paired: bool) -> Folder:
     else:
         folder = open_folder(root, config.file_dims, **looking)
     folder = folder.reading(config.part("a"), config.part("b"))
+    require_apart(folder)
+    if config.folds is not None and config.fold is not None:
+        folder = hold_out_fold(folder, config.fold, config.folds)
     if config.blocks is None:
         folder = hold_out(folder, config.test_share, config.val_share)
+    folder = _as_told(folder, config, paired=paired)
     if config.align:
         folder = _aligned(folder, config)
     if config.blocks is not None:
@@ -127,8 +141,16 @@ def open_data_set(
     if config.orientation is None:
         require_one_orientation(found)
     wrong = {split: misplaced_pair(split, found, config) for split in (train, test, own_val)}
-    if paired and (problem := next(filter(None, wrong.values()), None)):
-        raise UserError(problem)
+    told = (train, test, own_val) if paired else (test, own_val) if config.aligned is True else ()
+    if problem := next(filter(None, (wrong[split] for split in told)), None):
+        if config.spacing is None or config.align:
+            raise UserError(problem)
+        # They are resampled anyway.
+        notice("pairs aren't on one grid, so B is resampled onto that of A before data.spacing")
+        aligning = replace(config, align=True)
+        return open_data_set(
+            aligning, paired=paired, progress=progress, preparation=preparation, memory=memory
+        )
     if preparation is None:
         a, b = (_fitted(name, store, train.of(name), found) for name, store in stores.items())
         part_a, part_b = (learnt_part(config.part(name)) for name in DOMAINS)
@@ -148,16 +170,46 @@ def open_data_set(
         )
         for name, store in stores.items()
     }
+    aligned = {split: split.aligned and wrong[split] is None for split in (test, val)}
+    guessed = not paired and _guessed(config, test)
+    if guessed and any(aligned.values()):
+        notice(
+            f"test {KINDS[config.spatial_dims].many} of A and B with the same name are taken for "
+            "pairs, as their names and sizes match; data.aligned true says that they are (so that "
+            "best/ can be chosen by them), false that they aren't"
+        )
     return DataSet(
         **domains,
-        # Unpaired sets may have equal names by chance, as in 1.png, 2.png.
-        test_aligned=test.aligned and wrong[test] is None,
-        val_aligned=val.aligned and wrong[val] is None,
+        test_aligned=aligned[test],
+        val_aligned=aligned[val],
+        guessed=guessed,
         preparation=preparation,
         kind=KINDS[config.spatial_dims],
         palette=palette,
         kept=room.taken,
     )
+
+
+def _as_told(folder: Folder, config: DataConfig, *, paired: bool) -> Folder:
+    """The folder, of unpaired training with held-out pairs only if `data.aligned` allows them."""
+    if paired:
+        if config.aligned is False:
+            raise UserError("objective paired trains on pairs, so leave data.aligned false out")
+        return folder
+    held_out = [split for split in (folder.test, folder.val) if split is not None]
+    if config.aligned is True:
+        for split in held_out:
+            require_aligned(split, KINDS[config.file_dims].many)
+    if config.aligned is not False:
+        return folder
+    test, val = (split and replace(split, aligned=False) for split in (folder.test, folder.val))
+    return replace(folder, test=test, val=val)
+
+
+def _guessed(config: DataConfig, test: Split) -> bool:
+    """Whether nobody has said that held-out scans of one name are pairs."""
+    side_by_side = any(ref.half is not None for ref in test.a)
+    return config.aligned == "auto" and config.path not in BUILT_IN and not side_by_side
 
 
 def _aligned(folder: Folder, config: DataConfig) -> Folder:

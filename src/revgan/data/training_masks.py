@@ -3,22 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from revgan.data.aligning import centres_apart
 from revgan.data.config import DataConfig
 from revgan.data.foreground import foreground_positions
-from revgan.data.formats import WHOLE, suffixes
+from revgan.data.formats import WHOLE, Header, probe, suffixes
 from revgan.data.recipe import Prepared, Recipe
 from revgan.data.refs import ScanRef
 from revgan.data.store import Room, Store, open_store
 from revgan.directions import DomainName
 from revgan.errors import UserError, notice
 
+HALF = 0.5
+"""A pixel's side: masks farther than this from their scans lie elsewhere, and are resampled."""
+
 
 @dataclass(frozen=True)
 class MaskRecipe(Recipe):
     """How masks are prepared: as their scans, with 1 inside and 0 outside."""
+
+    @classmethod
+    def of(cls, config: DataConfig) -> Self:
+        """The recipe of masks of scans that are prepared by a configuration."""
+        return cls(replace(config, foreground=0.0, foreground_from="otsu"), flat=True)
 
     @property
     def key(self) -> list[object]:
@@ -27,9 +37,13 @@ class MaskRecipe(Recipe):
     def read(self, ref: ScanRef) -> Prepared:
         """Reads a mask; its foreground is all that is inside.
 
+        The user is told of a mask of its scan's very shape that lies elsewhere by its header, as
+        it does where a tool has lost the affine.
+
         Raises:
-            UserError: it can't be read, doesn't say where it is, or is empty.
+            UserError: it can't be read, doesn't say where it is, or is empty where its scan is.
         """
+        dims = self.config.file_dims
         mask = ref.read(self.config.spatial_dims)
         colours = mask.values[:3] if len(mask.values) == 4 else mask.values  # without alpha
         inside = np.logical_or.reduce(np.nan_to_num(colours) > 0, axis=0, keepdims=True)
@@ -40,10 +54,17 @@ class MaskRecipe(Recipe):
         # Slices and blocks at the ends may be empty.
         if not values.any() and ref.plane is None and ref.block is None:
             raise UserError(
-                f"{ref} is empty where its scan is; give a mask with values above 0 where losses "
-                "count"
+                f"{ref} is empty where its scan is{_distance(ref, dims)}; give a mask "
+                "with values above 0 where losses or scores count"
             )
+        _tell_if_moved(ref, dims)
         return replace(prepared, values=values, foreground=foreground_positions(values, above=0.5))
+
+
+def mask_ref(scan: ScanRef, path: Path) -> ScanRef:
+    """A file as the mask of a scan, on whose grid it is read, whatever its own."""
+    grid = scan.onto or replace(scan, plane=None, block=None)
+    return replace(scan, path=path, half=None, selection=WHOLE, more=(), onto=grid, nearest=True)
 
 
 @dataclass(frozen=True)
@@ -92,8 +113,7 @@ def open_masks(
             f"there is no folder {folder} with masks of the training scans; make it, or leave out "
             "data.train_mask and data.foreground_from mask"
         )
-    plain = replace(config, foreground=0.0, foreground_from="otsu")
-    store = open_store(MaskRecipe(plain, flat=True), room)
+    store = open_store(MaskRecipe.of(config), room)
     refs = {scan: _mask_of(scan, folder) for scan in scans}
     for scan, mask in refs.items():
         found = store.inspect(mask)
@@ -119,5 +139,26 @@ def _mask_of(scan: ScanRef, folder: Path) -> ScanRef:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise UserError(f"{folder} has no mask for {scan}; put it there under the same name")
-    grid = scan.onto or replace(scan, plane=None, block=None)
-    return replace(scan, path=path, half=None, selection=WHOLE, more=(), onto=grid, nearest=True)
+    return mask_ref(scan, path)
+
+
+def _headers(mask: ScanRef, file_dims: int) -> tuple[Header, Header]:
+    """The mask's own header, and that of its scan's grid."""
+    assert mask.onto is not None
+    return probe(mask.path, file_dims), mask.onto.header(file_dims)
+
+
+def _distance(mask: ScanRef, file_dims: int) -> str:
+    """How far a mask lies from its scan, in words."""
+    far = centres_apart(*_headers(mask, file_dims))
+    return "" if far is None else f", as by their headers their centres are {far} apart"
+
+
+def _tell_if_moved(mask: ScanRef, file_dims: int) -> None:
+    own, scan = _headers(mask, file_dims)
+    far = centres_apart(own, scan)
+    if far is not None and own.shape == scan.shape and far.pixels > HALF:
+        notice(
+            f"{mask.path} has its scan's shape, but by their headers their centres are {far} "
+            "apart; the mask counts where its header says"
+        )

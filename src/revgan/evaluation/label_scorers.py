@@ -34,6 +34,8 @@ class ClassScorer(Scorer):
             any work is done.
     """
 
+    tally: Tally
+
     def __init__(self, direction: Direction, palette: Palette, labels: Domain) -> None:
         self.palette, self.labels = palette, labels
         self.tally = Tally(direction, SCORES, segmentation_scores)
@@ -64,7 +66,7 @@ class ClassScorer(Scorer):
     def _count(self, method: str, sample: Sample, predicted: Tensor, kind: Kind = "model") -> None:
         truth = true_classes(self.labels, self.labels.test[sample.number], self.palette)
         counts = confusion(predicted, truth, len(self.palette.names))
-        self.tally.add(method, counts, sample.name, kind)
+        self.tally.add(method, counts, sample, kind)
 
 
 class LabelScorer(ClassScorer):

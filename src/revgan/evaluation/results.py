@@ -13,6 +13,7 @@ from revgan.data.intensity import TypeRange
 from revgan.data.missing import settled
 from revgan.data.number_types import in_type
 from revgan.data.refs import ScanRef
+from revgan.files import remove_abandoned
 from revgan.inference.restoring import restore
 
 
@@ -34,6 +35,7 @@ class Results:
 
     def __init__(self, folder: Path, source: Domain, target: Domain) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
         self.source, self.target = source, target
         self.files = _files(folder, source.test, _suffix(source, target))
 

@@ -22,7 +22,8 @@ from revgan.evaluation.scans import ScanRow, joined, scans_to_csv, scans_to_json
 from revgan.evaluation.scorers import Scorer
 from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
-from revgan.evaluation.tables import Row, Tables, rows_to_json
+from revgan.evaluation.tables import Row, Tables, add_row, rows_to_json
+from revgan.evaluation.tally import Tally
 from revgan.evaluation.wanted import ModelChoice, ScoreOptions
 from revgan.files import write_text
 from revgan.inference import Translator
@@ -44,6 +45,9 @@ DOMAIN_NAMES = {
 TITLES = {
     "test": "Distance to the truth",
     "test_inside_masks": "Distance to the truth, inside the masks",
+    "synthetic_ct": "Synthetic CT, as SynthRAD2025 scores it",
+    "tissues": "Synthetic CT by tissue, in HU",
+    "structures": "Structures that a network finds in synthetic and real CT",
     "labels": "Label maps made from photos",
     "segmenter": "Photos made from label maps, as a segmenter sees them",
     "distribution": "Distance to the real images, as sets",
@@ -63,6 +67,7 @@ class Evaluation:
         tested: the identities of the test images or volumes, by direction.
         items: "images" or "volumes".
         scans: the scores of single scans, by the keys of `TITLES`.
+        tallies: what the tables are made from, with their keys.
         scales: of the domains with test scans.
     """
 
@@ -72,6 +77,7 @@ class Evaluation:
     tested: dict[str, list[Tested]]
     items: str
     scans: dict[str, list[ScanRow]]
+    tallies: list[tuple[str, Tally]]
     scales: dict[DomainName, Scale]
 
     def titled(self) -> Tables:
@@ -155,8 +161,8 @@ def open_trained(
         raise UserError(f"{run.trained} is a checkpoint; omit --model best, or give {run.root}")
     if model == "best" and Best.read(run.best) is None:
         raise UserError(
-            f"{run.root} has no best model, as one is kept only if validation images are aligned "
-            "and training.validate_every is set; omit --model best"
+            f"{run.root} has no best model, as one is kept only if validation images are known to "
+            "be pairs (data.aligned true) and training.validate_every is set; omit --model best"
         )
     folder = run.best if model == "best" else run.trained
     translator = Translator.from_pretrained(folder, make_accelerator(config.runtime).device)
@@ -221,6 +227,7 @@ def evaluate(
     return Evaluation(
         tables=_tables(both),
         scans=_scan_tables(both),
+        tallies=[(scorer.table, scorer.tally) for scorer in both if scorer.tally is not None],
         scales=scoring.scales,
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
         cases=cases,
@@ -237,7 +244,7 @@ def _tables(scorers: Sequence[Scorer]) -> dict[str, list[Row]]:
     tables: dict[str, list[Row]] = {key: [] for key in TITLES}
     for scorer in scorers:
         for row in scorer.rows():
-            _join(tables[scorer.table], row)
+            add_row(tables[scorer.table], row)
     # These two are always in scores.json, for programs that read it.
     return {key: rows for key, rows in tables.items() if rows or key in ("test", "round_trip")}
 
@@ -247,15 +254,6 @@ def _scan_tables(scorers: Sequence[Scorer]) -> dict[str, list[ScanRow]]:
     for scorer in scorers:
         tables.setdefault(scorer.table, []).extend(scorer.scan_rows())
     return {key: joined(tables[key]) for key in TITLES if tables.get(key)}
-
-
-def _join(rows: list[Row], row: Row) -> None:
-    """Adds a row, or its scores to the row of the same method and direction."""
-    for place, other in enumerate(rows):
-        if (other.direction, other.method) == (row.direction, row.method):
-            rows[place] = replace(other, scores={**other.scores, **row.scores})
-            return
-    rows.append(row)
 
 
 def _case(sample: Sample, test: TestSamples, most: int) -> Case:

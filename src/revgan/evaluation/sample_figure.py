@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -70,10 +71,11 @@ def _pictures(
     model: ModelChoice,
     console: Console,
 ) -> list[dict[str, Tensor]]:
-    """Each sample's pictures by column, left to right."""
+    """Each sample's pictures by column, left to right, all on the first run's scale."""
     names: list[str] = []
     rows: list[dict[str, Tensor]] = []
     shown: dict[str, Tested] = {}
+    scale: Domain | None = None
     for run_name, run in runs.items():
         translator, data = open_trained(configs[run_name], run, console, model=model)
         source, target = data.sides(direction)
@@ -96,12 +98,27 @@ def _pictures(
                     f"{name} in {run.root} differs from that of the run before in image, size or "
                     "channels; compare runs on the same data"
                 )
-            images = {"input": image, run_name: translator(image, direction)}
-            if data.test_aligned:
-                images["truth"] = target.load(target.test[number])
+            made = on_scale(translator(image, direction), target, scale or target)
+            images = {run_name: made}
+            if scale is None:
+                images["input"] = image
+            if "truth" not in row and data.test_aligned:
+                truth = target.load(target.test[number])
+                images["truth"] = on_scale(truth, target, scale or target)
             row |= _flat(images, source.affine(ref))
+        scale = scale or target
     columns = ("input", *runs, "truth")
     return [{name: row[name] for name in columns if name in row} for row in rows]
+
+
+def on_scale(unit: Tensor, domain: Domain, scale: Domain) -> Tensor:
+    """What a run's networks see or make, in [-1, 1] of the first run's range.
+
+    So the same values look the same, whatever each run's intensity range is.
+    """
+    if domain.intensity == scale.intensity:
+        return unit
+    return torch.from_numpy(scale.intensity.to_unit(domain.from_unit(unit).numpy()))
 
 
 def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:

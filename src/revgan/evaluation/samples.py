@@ -73,6 +73,7 @@ class Sample:
             everywhere.
         truth_measured: the same for the truth.
         name: the image's.
+        subject: whom it shows; "" if that is unknown.
         values: all of them in the files' units, for scorers that need these.
     """
 
@@ -84,6 +85,7 @@ class Sample:
     measured: Tensor | None = None
     truth_measured: Tensor | None = None
     name: str = ""
+    subject: str = ""
     values: Values | None = None
 
 
@@ -154,5 +156,6 @@ class TestSamples:
             measured=source.measured(ref),
             truth_measured=truth_measured,
             name=ref.name,
+            subject=ref.group,
             values=values,
         )

@@ -37,6 +37,7 @@ class Scale:
         low: lower end of the data range of PSNR and SSIM.
         high: its upper end.
         chosen: where the data range comes from, in words.
+        lowest: the lowest value of the test scans; `low`, where they weren't read.
         run_range: what the run maps to -1 and 1, if that isn't the full range of the files' type.
         beyond: the share of the test scans' values beyond `run_range`, which no translation reaches
             if it ends in tanh.
@@ -46,6 +47,7 @@ class Scale:
     low: float
     high: float
     chosen: str
+    lowest: float
     run_range: tuple[float, float] | None = None
     beyond: float = 0.0
     excess: float = 0.0
@@ -97,10 +99,11 @@ def measure_scale(domain: Domain, name: DomainName, wanted: DataRange, kind: Kin
         chosen = f"the type {_dtype(domain)}"
     else:
         (low, high), chosen = wanted, "the option --data-range"
+    lowest = low if extent is None else extent.low
     if extent is None or extent.run_range is None:
-        return Scale(low, high, chosen)
+        return Scale(low, high, chosen, lowest)
     beyond = extent.beyond / extent.count
-    scale = Scale(low, high, chosen, extent.run_range, beyond, extent.excess)
+    scale = Scale(low, high, chosen, lowest, extent.run_range, beyond, extent.excess)
     if beyond:
         notice(_said(scale, name, kind))
     return scale

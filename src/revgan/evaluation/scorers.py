@@ -20,7 +20,14 @@ from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
 from revgan.scores.distribution import Features, fid, kid
 from revgan.scores.intervals import Estimate
-from revgan.scores.metrics import Kind, candidates, match_channels, mean_colour, score_values
+from revgan.scores.metrics import (
+    Candidate,
+    Kind,
+    candidates,
+    match_channels,
+    mean_colour,
+    score_values,
+)
 
 PIXEL_SCORES = ("mae", "psnr", "ssim")
 """What `score_values` gives, in order."""
@@ -31,9 +38,11 @@ class Scorer(ABC):
 
     Attributes:
         table: the key of the table that its rows belong to.
+        tally: what they are made from, if that is one value or more of each image.
     """
 
     table: str
+    tally: Tally | None = None
 
     @abstractmethod
     def add(self, sample: Sample) -> None:
@@ -60,6 +69,7 @@ class TruthScorer(Scorer):
     """
 
     table = "test"
+    tally: Tally
 
     def __init__(
         self,
@@ -88,12 +98,16 @@ class TruthScorer(Scorer):
             return
         image, translation = self._unchanged(sample, sample.values), sample.values.translation
         made = candidates(image, translation, truth, self.mean, self.method)
-        for method, made_image, kind in made:
-            scores = score_values(made_image, truth, self.scale.limits, mask)
-            if self.perceptual is not None:
-                distance = self.perceptual(*map(self._in_unit, (made_image, truth)))
-                scores = torch.cat((scores, scores.new_tensor([distance])))
-            self.tally.add(method, scores, sample.name, kind)
+        for candidate in made:
+            self._add(candidate, truth, mask, sample)
+
+    def _add(self, made: Candidate, truth: Tensor, mask: Tensor | None, sample: Sample) -> None:
+        """Scores one candidate in the files' units."""
+        scores = score_values(made.image, truth, self.scale.limits, mask)
+        if self.perceptual is not None:
+            distance = self.perceptual(*map(self._in_unit, (made.image, truth)))
+            scores = torch.cat((scores, scores.new_tensor([distance])))
+        self.tally.add(made.method, scores, sample, made.kind)
 
     def _unchanged(self, sample: Sample, values: Values) -> Tensor:
         """The input as it is; photos of 8 and of 16 bits by their types' ranges."""
@@ -178,6 +192,8 @@ class RoundTripScorer(Scorer):
 
     table = "round_trip"
 
+    tally: Tally
+
     def __init__(self, direction: Direction, method: str, scale: Scale) -> None:
         self.method, self.scale = method, scale
         self.tally = Tally(round_trip(direction), PIXEL_SCORES)
@@ -188,7 +204,7 @@ class RoundTripScorer(Scorer):
             values = sample.values
             limits = self.scale.limits
             scores = score_values(values.round_trip, values.image, limits, sample.measured)
-            self.tally.add(self.method, scores, sample.name)
+            self.tally.add(self.method, scores, sample)
 
     def rows(self) -> list[Row]:
         return self.tally.rows()

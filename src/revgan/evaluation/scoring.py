@@ -12,11 +12,12 @@ from revgan.data.domains import DataSet
 from revgan.data.formats import KINDS
 from revgan.data.labels import FILE, Palette
 from revgan.data.sets import open_data_set
-from revgan.directions import DOMAINS, Direction, ends
+from revgan.directions import DOMAINS, Direction, DomainName, ends
 from revgan.environment import cache_folder
 from revgan.errors import UserError
+from revgan.evaluation.ct_scorers import StructureScorer, SyntheticCtScorer, TissueScorer
 from revgan.evaluation.label_scorers import LabelScorer, SegmenterScorer
-from revgan.evaluation.scales import measure_scale
+from revgan.evaluation.scales import Scale, measure_scale
 from revgan.evaluation.scorers import (
     DistributionScorer,
     MaskedTruthScorer,
@@ -27,6 +28,7 @@ from revgan.evaluation.scorers import (
 )
 from revgan.evaluation.segmenter import Segmenter, UNetSegmenter, load_segmenter
 from revgan.evaluation.segmenter_training import trained_segmenter
+from revgan.evaluation.structure_finder import StructureFinder
 from revgan.evaluation.wanted import UNET, Distribution, ScoreOptions
 from revgan.progress import progress_bar
 from revgan.scores.distribution import (
@@ -35,6 +37,7 @@ from revgan.scores.distribution import (
     inception_features,
     perceptual_distance,
 )
+from revgan.scores.synthetic_ct import CT_RANGE
 from revgan.training.config import RunConfig
 
 
@@ -79,6 +82,15 @@ class Scoring:
             if data.of(name).test
         }
 
+        self.limits = CT_RANGE if isinstance(options.data_range, str) else options.data_range
+        self.ct, self.tissues = options.synthetic_ct, options.tissues
+        if self.ct is not None:
+            self._require_ct(self.ct)
+        self.structures: Callable[[Tensor], Tensor] | None = None
+        if options.structures is not None:
+            file = Path(options.structures)
+            self.structures = StructureFinder(file, device, trust=options.trust)
+
     def scorers(self, direction: Direction, method: str) -> list[Scorer]:
         """The scorers of a direction.
 
@@ -99,6 +111,8 @@ class Scoring:
         scorers: list[Scorer] = [TruthScorer(direction, self.data, method, scale, self.perceptual)]
         if has_masks(self.data, direction):
             scorers.append(MaskedTruthScorer(direction, self.data, method, scale))
+        if ends(direction)[1] == self.ct:
+            scorers += self._synthetic_ct(direction, method, scale)
         if self.palette is None:
             return scorers
         with self.console.status("Reading label maps"):
@@ -109,6 +123,31 @@ class Scoring:
                     SegmenterScorer(direction, self.data, self.palette, method, self.segmenter)
                 )
         return scorers
+
+    def _synthetic_ct(self, direction: Direction, method: str, scale: Scale) -> list[Scorer]:
+        of = direction, self.data, method
+        scorers: list[Scorer] = [
+            SyntheticCtScorer(*of, scale, self.limits),
+            TissueScorer(*of, scale, self.tissues),
+        ]
+        if self.structures is not None:
+            scorers.append(StructureScorer(*of, self.structures))
+        return scorers
+
+    def _require_ct(self, name: DomainName) -> None:
+        """Refuses what isn't CT: HU have one channel, and are below 0 in air."""
+        if not self.data.test_aligned:
+            raise UserError(
+                "--synthetic-ct needs a true CT for each translation, but the test "
+                f"{self.data.kind.many} of A and B don't pair; give both the same names and sizes"
+            )
+        domain, scale = self.data.of(name), self.scales[name]
+        if domain.channels != 1 or scale.lowest >= self.tissues[0]:
+            raise UserError(
+                f"--synthetic-ct says that {name.upper()} is CT in Hounsfield units, but its test "
+                f"{self.data.kind.many} have {domain.channels} channels and no value below "
+                f"{scale.lowest:g}; name the other domain, or convert its files to HU"
+            )
 
     def _segmenter(self, wanted: str, *, trust: bool) -> Segmenter:
         palette = self._required_palette()

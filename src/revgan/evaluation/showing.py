@@ -20,6 +20,7 @@ def show_scores(
     files: Sequence[Path] = (),
     as_json: bool = False,
     named: bool = False,
+    notes: Sequence[str] = (),
 ) -> None:
     """Prints and writes the scores of runs; those of several runs in common tables.
 
@@ -28,7 +29,8 @@ def show_scores(
         console: for tables and other messages.
         files: the files to write tables to, each in the format of its suffix.
         as_json: whether to print JSON to stdout instead of tables.
-        named: whether the user named the runs; then tables show the name of a single run too.
+        named: whether tables show the name of a single run too, as where the user chose it.
+        notes: sentences on runs that were joined.
 
     Raises:
         UserError: runs were tested on different images.
@@ -36,7 +38,7 @@ def show_scores(
     """
     (first, *others) = evaluations.values()
     tables = compare(evaluations) if others or named else first.titled()
-    note = said_of_scores(first.scales)
+    note = " ".join([*notes, said_of_scores(first.scales)])
     for path in files:
         write_text(path, format_tables(path, tables, note))
     if as_json:
@@ -45,7 +47,9 @@ def show_scores(
         return
     if not first.tables["test"]:
         console.print(
-            "testA and testB aren't aligned, so only round trips and whole sets can be scored.",
+            "testA and testB aren't aligned, so only round trips and whole sets can be scored. "
+            "They say whether translations can be undone and resemble the other domain; none says "
+            "whether a translation is right.",
             soft_wrap=True,
         )
     for title, rows in tables.items():

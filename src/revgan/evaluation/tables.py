@@ -5,15 +5,15 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
 
 from revgan.errors import visible
-from revgan.scores.intervals import Estimate
+from revgan.scores.intervals import LEVEL, Estimate, difference
 from revgan.scores.metrics import Kind
 from revgan.text import csv_cell, markdown
 
@@ -28,14 +28,28 @@ class Row:
         scores: the scores, by the keys of `COLUMNS`.
         count: the number of images.
         kind: the method's kind: a model; a reference that needs no model, which models should beat;
-            or a ceiling, which they can hardly reach.
+            or a ceiling, which they can hardly reach; or the difference of two models.
     """
 
     direction: str
     method: str
     scores: Mapping[str, Estimate]
     count: int
-    kind: Kind = "model"
+    kind: Kind | Literal["difference"] = "model"
+
+    @property
+    def part(self) -> str:
+        """What of the scans is scored, such as a tissue; "" for all of them."""
+        return self.method.partition(": ")[2]
+
+
+def add_row(rows: list[Row], row: Row) -> None:
+    """Adds a row, or its scores to the row of the same method and direction."""
+    for place, other in enumerate(rows):
+        if (other.direction, other.method) == (row.direction, row.method):
+            rows[place] = replace(other, scores={**other.scores, **row.scores})
+            return
+    rows.append(row)
 
 
 @dataclass(frozen=True)
@@ -45,17 +59,26 @@ class Cell:
     Attributes:
         text: the score.
         interval: its 95% interval in brackets, or "".
-        best: whether no other method of its direction has a better one, ceilings aside.
+        best: whether the test images say that it is better than that of every other method of its
+            direction, ceilings aside: the 95% interval of each difference leaves out 0. Of a
+            difference, whether its own interval does.
+        p: of a difference, such as "p 0.012".
     """
 
     text: str
     interval: str = ""
     best: bool = False
+    p: str = ""
+
+    @property
+    def details(self) -> str:
+        """What stands beside the score: its interval and p."""
+        return ", ".join(filter(None, (self.interval, self.p)))
 
     @property
     def whole(self) -> str:
-        """Score and interval."""
-        return f"{self.text} {self.interval}".rstrip()
+        """Score, interval and p."""
+        return f"{self.text} {self.details}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -97,8 +120,12 @@ def _distance(value: float) -> float:
 
 COLUMNS = {
     "mae": Column("MAE", _lower, 1, units=True),
+    "bias": Column("bias", abs, 1, units=True),
     "psnr": Column("PSNR (dB)", _higher, 2),
     "ssim": Column("SSIM", _higher, 3),
+    "ms_ssim": Column("MS-SSIM", _higher, 3),
+    "dice": Column("Dice", _higher, 3),
+    "hd95": Column("HD95 (mm)", _lower, 1),
     "pixel_accuracy": Column("pixel accuracy", _higher, 3),
     "class_accuracy": Column("class accuracy", _higher, 3),
     "class_iou": Column("class IoU", _higher, 3),
@@ -125,7 +152,8 @@ def headings(rows: Iterable[Row]) -> list[str]:
 def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
     """Each row's scores as text, in the order of `columns`, with the best of each direction marked.
 
-    A direction's only row gets no mark.
+    A direction's only row gets no mark, and no row does where the best can't be told apart from the
+    next, see `Cell.best`.
     """
     keys = columns(rows)
     return [[_cell(row, key, rows) for key in keys] for row in rows]
@@ -134,16 +162,46 @@ def table_cells(rows: Sequence[Row]) -> list[list[Cell]]:
 def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
     if key not in row.scores:
         return Cell("")
-    score, rank = row.scores[key], COLUMNS[key].rank
+    score = row.scores[key]
     beside = [other for other in rows if other.direction == row.direction and key in other.scores]
     digits = COLUMNS[key].digits_for([other.scores[key].value for other in beside])
-    rivals = [rank(other.scores[key].value) for other in beside if other.kind != "ceiling"]
-    contest = row.kind != "ceiling" and len(rivals) > 1
-    best = contest and rank(score.value) == min(rivals)
-    interval = ""
+    sign = "+" if row.kind == "difference" else ""
+    text, interval, best, p = f"{score.value:{sign}.{digits}f}", "", False, ""
     if score.low is not None and score.high is not None:
-        interval = f"[{score.low:.{digits}f}, {score.high:.{digits}f}]"
-    return Cell(f"{score.value:.{digits}f}", interval, best)
+        interval = f"[{score.low:{sign}.{digits}f}, {score.high:{sign}.{digits}f}]"
+    if row.kind == "difference":
+        best = _holds(score)
+        p = "" if score.p is None else f"p {score.p:.3f}"
+    elif row.kind != "ceiling":
+        rivals = [
+            other
+            for other in beside
+            if other is not row and other.kind != "ceiling" and other.part == row.part
+        ]
+        best = bool(rivals) and all(_better(row, other, key) for other in rivals)
+    return Cell(text, interval, best, p)
+
+
+def _better(row: Row, other: Row, key: str) -> bool:
+    """Whether the test images say that a row's score is better than another's."""
+    if row.count != other.count:
+        return False
+    ahead = difference(*(_ranked(one.scores[key], COLUMNS[key]) for one in (other, row)))
+    return ahead.value > 0 and _holds(ahead)
+
+
+def _ranked(score: Estimate, column: Column) -> Estimate:
+    if score.draws is None:
+        return score
+    draws = score.draws.clone().apply_(column.rank)
+    return replace(score, value=column.rank(score.value), draws=draws)
+
+
+def _holds(apart: Estimate) -> bool:
+    """Whether a difference is one: its 95% interval leaves out 0, and p agrees."""
+    if apart.low is None or apart.high is None or apart.p is None:
+        return False
+    return apart.low * apart.high > 0 and apart.p <= LEVEL
 
 
 def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "images") -> Table:
@@ -172,16 +230,42 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
             if cell.interval:
                 ends = cell.interval.strip("[]").replace(", ", between)
                 score.append(f"\n{ends}", "not bold dim")
+            if cell.p:
+                score.append(f"\n{cell.p}", "not bold dim")
             scores.append(score)
         table.add_row(Text(row.method), *scores, str(row.count))
     return table
 
 
 def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Rows as flat dicts: direction, method, count, and each score as KEY, KEY_low and KEY_high."""
+    """Rows as flat dicts: direction, method, count, and each score as KEY, KEY_low and KEY_high.
+
+    Differences have KEY_p too.
+    """
     return [
         {"direction": row.direction, "method": row.method, **_flat(row), "count": row.count}
         for row in rows
+    ]
+
+
+def rows_from_json(content: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The rows that `rows_to_json` described; scores that this version doesn't know are left out.
+
+    Raises:
+        KeyError, TypeError: it described none.
+    """
+    return [
+        Row(
+            line["direction"],
+            line["method"],
+            {
+                key: Estimate(line[key], line.get(f"{key}_low"), line.get(f"{key}_high"))
+                for key in COLUMNS
+                if key in line
+            },
+            line["count"],
+        )
+        for line in content
     ]
 
 
@@ -191,6 +275,8 @@ def _flat(row: Row) -> dict[str, float]:
         flat[key] = score.value
         if score.low is not None and score.high is not None:
             flat |= {f"{key}_low": score.low, f"{key}_high": score.high}
+        if score.p is not None:
+            flat[f"{key}_p"] = score.p
     return flat
 
 
@@ -205,19 +291,21 @@ def _markdown(tables: Tables, note: str) -> str:
         lines = [heads, ["---", "---", *["---:"] * (len(heads) - 2)]]
         for row, cells in zip(rows, table_cells(rows), strict=True):
             scores = [
-                f"**{cell.text}** {cell.interval}" if cell.best else cell.whole for cell in cells
+                f"**{cell.text}** {cell.details}" if cell.best else cell.whole for cell in cells
             ]
             named = [_arrows(row.direction, "→"), row.method]
             lines.append([*map(markdown, named), *scores, str(row.count)])
         body = "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in lines)
         parts.append(f"**{title}**\n\n{body}\n")
-    said = f"In brackets: 95% intervals, bootstrapped over the images. {note}".rstrip()
+    said = f"In brackets: 95% intervals, bootstrapped over the images. {BOLD} {note}".rstrip()
     return "\n".join([*parts, f"{said}\n"])
 
 
 def _csv(tables: Tables, note: str) -> str:
     keys = [key for key in COLUMNS for rows in tables.values() if key in columns(rows)]
-    scores = [f"{key}{end}" for key in dict.fromkeys(keys) for end in ("", "_low", "_high")]
+    known = {row.kind for rows in tables.values() for row in rows}
+    ends = ("", "_low", "_high", "_p") if "difference" in known else ("", "_low", "_high")
+    scores = [f"{key}{end}" for key in dict.fromkeys(keys) for end in ends]
     text = io.StringIO()
     fields = ["table", "direction", "method", *scores, "count"]
     writer = csv.DictWriter(text, fields, lineterminator="\n")
@@ -243,7 +331,7 @@ def _latex(tables: Tables, note: str) -> str:
         for row, cells in zip(rows, table_cells(rows), strict=True):
             scores = [
                 (rf"\textbf{{{cell.text}}}" if cell.best else cell.text)
-                + (rf" {{\scriptsize {cell.interval}}}" if cell.interval else "")
+                + (rf" {{\scriptsize {cell.details}}}" if cell.details else "")
                 for cell in cells
             ]
             arrows = _arrows(row.direction, r"$\to$")
@@ -266,6 +354,10 @@ def _latex(tables: Tables, note: str) -> str:
     if note:
         parts.append(f"% {note}")
     return "\n\n".join(parts) + "\n"
+
+
+BOLD = "Bold: better than all others of its direction, by the 95% interval of the difference."
+"""What the marks of `table_cells` mean."""
 
 
 FORMATS: dict[str, Callable[[Tables, str], str]] = {

@@ -1,18 +1,22 @@
 """Collects images' scores, one by one, into the rows of a table."""
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from revgan.evaluation.samples import Sample
 from revgan.evaluation.scans import ScanRow
 from revgan.evaluation.tables import Row
-from revgan.scores.intervals import bootstrap
+from revgan.scores.intervals import Estimate, bootstrap
 from revgan.scores.metrics import Kind
 
 
 class Tally:
     """The values of each image, by the method that made it.
+
+    Images of one subject are drawn together by the bootstrap.
 
     Args:
         direction: the rows'.
@@ -31,12 +35,27 @@ class Tally:
         self.values: dict[str, list[Tensor]] = {}
         self.kinds: dict[str, Kind] = {}
         self.scans: dict[str, list[str]] = {}
+        self.subjects: dict[str, list[str]] = {}
 
-    def add(self, method: str, values: Tensor, scan: str, kind: Kind = "model") -> None:
-        """Adds the values of one more image, of which `scan` is the name."""
+    def add(self, method: str, values: Tensor, sample: Sample, kind: Kind = "model") -> None:
+        """Adds the values of one more image, which `sample` names."""
         self.values.setdefault(method, []).append(values)
-        self.scans.setdefault(method, []).append(scan)
+        self.scans.setdefault(method, []).append(sample.name)
+        self.subjects.setdefault(method, []).append(sample.subject)
         self.kinds[method] = kind
+
+    @classmethod
+    def joined(cls, tallies: Sequence[Self]) -> Self:
+        """The values of several tests as those of one."""
+        first = tallies[0]
+        whole = cls(first.direction, first.names, first.statistic)
+        for tally in tallies:
+            for method, values in tally.values.items():
+                whole.values.setdefault(method, []).extend(values)
+                whole.scans.setdefault(method, []).extend(tally.scans[method])
+                whole.subjects.setdefault(method, []).extend(tally.subjects[method])
+                whole.kinds[method] = tally.kinds[method]
+        return whole
 
     def rows(self) -> list[Row]:
         """One row per method, in the order in which they were added."""
@@ -44,12 +63,17 @@ class Tally:
             Row(
                 self.direction,
                 method,
-                dict(zip(self.names, bootstrap(torch.stack(values), self.statistic), strict=True)),
+                dict(zip(self.names, self._estimates(method), strict=True)),
                 len(values),
                 self.kinds[method],
             )
             for method, values in self.values.items()
         ]
+
+    def _estimates(self, method: str) -> list[Estimate]:
+        values = torch.stack(self.values[method])
+        subjects = [name or place for place, name in enumerate(self.subjects[method])]
+        return bootstrap(values, self.statistic, subjects)
 
     def scan_rows(self) -> list[ScanRow]:
         """One row per method and image."""

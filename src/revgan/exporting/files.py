@@ -12,7 +12,8 @@ from revgan.data.formats import Scan
 from revgan.data.preparation import fill_in_unit
 from revgan.directions import Direction
 from revgan.errors import UserError
-from revgan.exporting.checking import Difference, compare, run_onnx, run_pt2
+from revgan.exporting.bundle import require_bundle, write_bundle
+from revgan.exporting.checking import Difference, Run, compare, run_onnx, run_pt2
 from revgan.exporting.graph import OneWay, program, quiet
 from revgan.exporting.onnx_file import require_onnx, write_onnx
 from revgan.files import replacing, writing
@@ -21,7 +22,7 @@ from revgan.inference.exported import ExportedGenerator, GraphValues, Label
 from revgan.networks.config import AdaptiveSolver
 from revgan.networks.pretrained import architecture
 
-Format = Literal["onnx", "pt2"]
+Format = Literal["onnx", "pt2", "bundle"]
 Precision = Literal["float32", "float16"]
 
 TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "float16": 2e-2}
@@ -33,7 +34,8 @@ class ExportOptions:
     """What kind of file is wanted.
 
     Attributes:
-        format: "onnx", or PyTorch's "pt2".
+        format: "onnx", PyTorch's "pt2", or a folder that is a MONAI "bundle", for volumes, in
+            float32 and with values of files.
         precision: of weights and activations; inputs and outputs are float32.
         values: what the file takes and gives, see `GraphValues`.
     """
@@ -54,7 +56,7 @@ def export_model(
 
     Args:
         translator: has the model, in float32 on the CPU.
-        path: the file, whole or not at all.
+        path: the file or folder, whole or not at all.
         direction: "AtoB" or "BtoA".
         options: what kind of file.
         samples: real images or volumes of the direction's domain, to check it with.
@@ -66,22 +68,13 @@ def export_model(
         UserError: the model can't be exported like this, or differs too much.
         OSError: the file can't be written.
     """
-    if options.format == "onnx":
-        require_onnx()
     label = _label(translator, direction, options)
-    graph = program(_one_way(translator, label, options))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished:
-            if options.format == "onnx":
-                config, dims = translator.generator.config, translator.generator.spatial_dims
-                write_onnx(unfinished, graph, config, dims, label.metadata())
-                run = run_onnx(unfinished)
-            else:
-                with quiet():
-                    torch.export.save(graph, unfinished, extra_files=label.metadata())
-                run = run_pt2(unfinished)
-            difference = compare(run, translator, label, samples, any_size=options.format == "onnx")
+            run = _write(unfinished, translator, label, options)
+            any_size = options.format != "pt2"
+            difference = compare(run, translator, label, samples, any_size=any_size)
             if not difference.largest <= TOLERANCES[options.precision]:  # nor is it NaN
                 raise UserError(
                     f"{path} was not written, as it differs from the model by "
@@ -91,6 +84,20 @@ def export_model(
     return difference
 
 
+def _write(path: Path, translator: Translator, label: Label, options: ExportOptions) -> Run:
+    """Writes a file, and returns what runs it."""
+    generator = translator.generator
+    if options.format == "bundle":
+        return write_bundle(path, label, generator.state_dict())
+    graph = program(_one_way(translator, label, options))
+    if options.format == "onnx":
+        write_onnx(path, graph, generator.config, generator.spatial_dims, label.metadata())
+        return run_onnx(path)
+    with quiet():
+        torch.export.save(graph, path, extra_files=label.metadata())
+    return run_pt2(path)
+
+
 def _label(translator: Translator, direction: Direction, options: ExportOptions) -> Label:
     """What the file is to say of the model.
 
@@ -98,6 +105,12 @@ def _label(translator: Translator, direction: Direction, options: ExportOptions)
         UserError: the model can't be exported so.
     """
     generator = translator.generator
+    if options.format == "onnx":
+        require_onnx()
+    elif options.format == "bundle":
+        require_bundle()
+        if generator.spatial_dims == 2:
+            raise UserError("bundles are for models of volumes; give --format onnx")
     if isinstance(generator, ExportedGenerator):
         raise UserError("the model is exported already; give the run or model folder it came from")
     if direction not in generator.directions:
@@ -116,8 +129,8 @@ def _label(translator: Translator, direction: Direction, options: ExportOptions)
         label.ranges  # noqa: B018  # which may be unknown
     except ValueError as error:
         raise UserError(
-            f"--values file isn't possible, as {error}; export with --values unit, and map "
-            "intensities outside"
+            f"values of files can't go in, as {error}; export an ONNX or pt2 file with --values "
+            "unit, and map intensities outside"
         ) from error
     return label
 

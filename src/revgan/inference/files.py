@@ -24,6 +24,7 @@ from revgan.data.patterns import domain_scans, wildcards
 from revgan.data.refs import ScanRef, Scans, given_scans
 from revgan.directions import Direction
 from revgan.errors import UserError
+from revgan.files import remove_abandoned
 from revgan.inference.averaging import AveragedJob, members, require_alike
 from revgan.inference.batches import Outcome, translate_all
 from revgan.inference.jobs import WIDER, fitting_type
@@ -206,6 +207,7 @@ def _make_folders(outputs: Sequence[Path]) -> None:
     for folder in sorted({output.parent for output in outputs}):
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(folder)
         except OSError as error:
             raise UserError(
                 f"the folder {folder} can't be made ({error.strerror}); name another output"

@@ -82,8 +82,8 @@ class Translator:
             folder: a model folder, which has model.safetensors, config.yaml and intensity.yaml; a
                 run folder, whose model/ is taken; a run's checkpoints/step-N; what `revgan export`
                 made, an ONNX file or a folder with AtoB.onnx and BtoA.onnx, which onnxruntime runs;
-                or the name of a model that comes with the package, unless there is a folder of this
-                name.
+                the name of a model that comes with the package, or of one on the Hugging Face hub,
+                such as user/name or user/name@version, unless there is a folder of this name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
@@ -176,11 +176,12 @@ class Translator:
             translated = self._translate_path(Path(image), direction, progress)
             return np.ascontiguousarray(np.moveaxis(translated, 0, axis))
         array = np.asarray(image)
-        if array.ndim == dims + 2:
+        more = array.ndim - dims
+        if more == 2:
             return np.stack([self(each, direction, progress) for each in array])
-        if array.ndim == dims:
+        if more == 0:
             array = np.expand_dims(array, axis)
-        if array.ndim != dims + 1:
+        elif more != 1:
             names = "H, W" if axis else "X, Y, Z"
             raise ValueError(
                 f"{KINDS[dims].article} has shape ({names}), one with channels or a batch of such, "
@@ -196,7 +197,7 @@ class Translator:
         self, path: Path, direction: Direction, progress: Progress | None
     ) -> Values:
         """A file's translation (C, *spatial), as `translate_file` writes it."""
-        if self.file_dims != self.generator.spatial_dims:
+        if self.preparation is not None and self.preparation.slices is not None:
             raise ValueError(
                 "this model translates volumes slice by slice, and only from file to file: call "
                 "translate_file"

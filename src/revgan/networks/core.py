@@ -1,7 +1,10 @@
 """The core between encoder and decoder: a chain of couplings, or a differential equation."""
 
+from importlib.util import find_spec
+
 from torch import nn
 
+from revgan.errors import optional
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.field import TimeField
 from revgan.networks.layers import Keep
@@ -43,7 +46,13 @@ def _coupling(config: GeneratorConfig, spatial_dims: int, number: int) -> Coupli
 
 
 def ode_core(config: GeneratorConfig, spatial_dims: int) -> OdeCore:
-    """A core of continuous depth, integrated from time 0 to R."""
+    """A core of continuous depth, integrated from time 0 to R.
+
+    Raises:
+        UserError: torchdiffeq isn't installed.
+    """
+    if find_spec("torchdiffeq") is None:
+        optional("torchdiffeq", "ode", "generator.core ode")
     return OdeCore(
         TimeField(config, spatial_dims, config.core_channels),
         config.depth,

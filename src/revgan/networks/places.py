@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from revgan.errors import UserError, notice, one_line, visible
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.generator import TwoWayGenerator
+from revgan.networks.hub import downloaded, is_hub_name
 from revgan.networks.pretrained import (
     ARCHITECTURE,
     MODELS,
@@ -41,7 +42,7 @@ class StoredModel:
 
         Args:
             where: a model folder, a run folder, a run's checkpoints/step-N, or else the name of a
-                model that comes with the package.
+                model that comes with the package, or of one on the Hugging Face hub (user/name).
 
         Raises:
             UserError: there is nothing of this name.
@@ -56,6 +57,8 @@ class StoredModel:
             return cls._at(path)
         if name in shipped_models():
             return cls._at(SHIPPED / name)
+        if is_hub_name(name):
+            return cls._at(downloaded(name))
         known = ", ".join(shipped_models()) or "none here"
         raise UserError(
             f"{visible(path)} does not exist; give a run folder, a model folder, or the name of a "

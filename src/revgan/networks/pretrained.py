@@ -18,7 +18,7 @@ from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
-from revgan.networks.stored import read_part, require_shapes
+from revgan.networks.stored import read_part, require_shapes, require_tensors
 from revgan.plain_yaml import LARGEST, parse_yaml
 
 WEIGHTS = "model.safetensors"
@@ -100,6 +100,8 @@ def load_generator(folder: Path, weights: Path | None = None, part: str = "") ->
             )
     try:
         kind, arguments = read_architecture(folder / ARCHITECTURE)
+        depth = arguments.get("depth")
+        require_tensors(weights, depth if isinstance(depth, int) else 0)
         with torch.device("meta"):  # takes no memory, whatever sizes the configuration declares
             require_shapes(weights, MODELS[kind](**arguments).state_dict(), part)
         generator = MODELS[kind](**arguments)

@@ -9,6 +9,19 @@ from torch import Tensor
 from revgan.errors import visible
 
 
+def require_tensors(path: Path, least: int) -> None:
+    """Checks that a file holds so many tensors at least, before a network of them is built at all.
+
+    Raises:
+        ValueError: it holds fewer.
+        SafetensorError: the file is damaged.
+    """
+    with safe_open(path, "pt") as file:
+        count = len(list(file.keys()))
+    if count < least:
+        raise ValueError(f"{path.name} has {count} tensors, fewer than the {least} of that depth")
+
+
 def require_shapes(path: Path, wanted: Mapping[str, Tensor], part: str = "") -> None:
     """Checks that a file holds exactly a network's tensors, by its header.
 

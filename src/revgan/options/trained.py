@@ -116,7 +116,10 @@ def add_names_option(parser: Parser) -> None:
         metavar="NAME",
         type=str | None,
         nargs="+",
-        help="names for the runs; by default those of their folders",
+        help=(
+            "names for the runs; by default those of their folders. `evaluate` joins runs of one "
+            "name, such as trainings with different seeds"
+        ),
     )
 
 
@@ -139,6 +142,48 @@ def named_runs(folders: Sequence[str], names: Sequence[str] | None) -> "dict[str
             f"--names must give each of {len(runs)} runs a different name, not {', '.join(names)}"
         )
     return dict(zip(names, runs, strict=True))
+
+
+def models_of_runs(
+    folders: Sequence[str], names: Sequence[str] | None
+) -> "dict[str, list[RunFolder]]":
+    """The trainings of each model, by its name in tables.
+
+    Runs with the same name are trainings of one model, as are the folds of a cross-validation.
+
+    Raises:
+        UserError: a folder holds neither a run nor folds, or some of its folds are missing.
+        UsageError: there are too few or too many names.
+    """
+    from revgan.training.runs import runs_in
+
+    paths = [Path(folder) for folder in folders]
+    found = [runs_in(path) for path in paths]
+    for path, runs in zip(paths, found, strict=True):
+        _require_folds(path, runs)
+    if names is None:
+        labels = [(path.resolve().name, str(path)) for path in paths]
+        for place, runs in enumerate(found):
+            if runs[0].root == paths[place] or runs[0].step is not None:
+                labels[place] = runs[0].name, str(runs[0].trained)
+        short = [name for name, _ in labels]
+        names = short if len(set(short)) == len(short) else [whole for _, whole in labels]
+    if len(names) != len(paths):
+        raise UsageError(f"--names must name each of {len(paths)} runs, not {', '.join(names)}")
+    models: dict[str, list[RunFolder]] = {}
+    for name, runs in zip(names, found, strict=True):
+        models.setdefault(name, []).extend(runs)
+    return models
+
+
+def _require_folds(path: Path, runs: "Sequence[RunFolder]") -> None:
+    """Refuses the folder of a cross-validation of which folds are missing."""
+    folds = stored_config(runs[0].config).data.folds
+    if runs[0].root.parent == path and folds is not None and folds != len(runs):
+        raise UserError(
+            f"{path} has {len(runs)} of {folds} folds; give the command that trained them again, "
+            "which goes on where it stopped"
+        )
 
 
 def add_window_options(parser: Parser) -> None:

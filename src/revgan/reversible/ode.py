@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from revgan.errors import optional
-
 FIXED_STEP = ("euler", "midpoint", "rk4")
 """Solvers that take equal steps, whatever the error."""
 
@@ -159,5 +157,5 @@ def _solvers() -> tuple[Callable[..., Any], Callable[..., Any]]:
     mode.
     """
     with torch.inference_mode(False):
-        torchdiffeq = optional("torchdiffeq", "ode", "a core of continuous depth")
-    return torchdiffeq.odeint, torchdiffeq.odeint_adjoint
+        from torchdiffeq import odeint, odeint_adjoint
+    return odeint, odeint_adjoint

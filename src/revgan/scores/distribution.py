@@ -44,7 +44,7 @@ def kid(features_x: Tensor, features_y: Tensor) -> Estimate:
     value = distance(x.new_ones(1, n), y.new_ones(1, m))
     if max(n, m) == 2:  # with two images each, every resample that has a score is the set itself
         return Estimate(float(value))
-    return with_intervals(value[0], distance(resamples(n), resamples(m, seed=1)))[0]
+    return with_intervals(value[0], distance(resamples(n), resamples(m, seed=1)), n)[0]
 
 
 def _mean_within(kernel: Tensor, times: Tensor) -> Tensor:

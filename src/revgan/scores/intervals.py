@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,9 @@ from torch import Tensor
 
 RESAMPLES = 2000
 """With this many, the ends of a 95% interval vary by a few percent of its width."""
+
+LEVEL = 0.05
+"""Up to this p, a difference counts as one."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Estimate:
         low: lower end of its 95% interval; None if there is none, as with one image.
         high: upper end.
         p: of a difference, how likely one as large is where there is none; None for scores.
+        subjects: how many were drawn for its interval; 0 if there is none.
         draws: the score in each resample, (RESAMPLES,), float64; None if there is no interval.
             Scores of the same images have the same resamples, which is what `difference` needs.
     """
@@ -29,6 +33,7 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    subjects: int = field(default=0, compare=False, repr=False)
     draws: Tensor | None = field(default=None, compare=False, repr=False)
 
 
@@ -67,7 +72,7 @@ def bootstrap(
     if len(totals) == 1:
         return [Estimate(value) for value in values.tolist()]
     times = resamples(len(totals))
-    return with_intervals(values, scores(times @ totals / (times @ images)))
+    return with_intervals(values, scores(times @ totals / (times @ images)), len(totals))
 
 
 def _by_subject(flat: Tensor, subjects: Sequence[Hashable] | None) -> tuple[Tensor, Tensor]:
@@ -85,17 +90,20 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
     The interval and p come from the differences in each resample: what makes an image easy or hard
     for both counts for neither. p is two-sided: twice the share of resamples in which the
-    difference has the other sign, at least 2 / (RESAMPLES + 1).
+    difference has the other sign. With n subjects it is at least 2^(1 - n): so often all n
+    differences have one sign by chance alone.
     """
     value = one.value - other.value
     if one.draws is None or other.draws is None:
         return Estimate(value)
-    (apart,) = with_intervals(torch.tensor([value]), (one.draws - other.draws)[:, None])
+    subjects = min(one.subjects, other.subjects)
+    values, drawn = one.draws.new_tensor([value]), (one.draws - other.draws)[:, None]
+    (apart,) = with_intervals(values, drawn, subjects)
     assert apart.draws is not None
     known = apart.draws[~apart.draws.isnan()]
     beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
-    p = min(1.0, 2 * (beyond + 1) / (len(known) + 1))
-    return Estimate(value, apart.low, apart.high, p, apart.draws)
+    p = min(1.0, max(2 * (beyond + 1) / (len(known) + 1), 2.0 ** (1 - subjects)))
+    return replace(apart, value=value, p=p)
 
 
 def over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
@@ -115,9 +123,8 @@ def over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
     together = torch.stack(draws)
     error = together.std(0) / math.sqrt(count)
     t = np.random.default_rng([count, stream]).standard_t(count - 1, RESAMPLES)
-    return with_intervals(
-        torch.tensor([value]), (together.mean(0) + torch.from_numpy(t) * error)[:, None]
-    )[0]
+    drawn = (together.mean(0) + torch.from_numpy(t) * error)[:, None]
+    return with_intervals(drawn.new_tensor([value]), drawn, estimates[0].subjects)[0]
 
 
 def resamples(count: int, seed: int = 0) -> Tensor:
@@ -132,16 +139,16 @@ def resamples(count: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(draws).double()
 
 
-def with_intervals(values: Tensor, resampled: Tensor) -> list[Estimate]:
+def with_intervals(values: Tensor, resampled: Tensor, subjects: int) -> list[Estimate]:
     """Scores (k,) with intervals from the 2.5th to the 97.5th percentile of `resampled` (RESAMPLES,
     k).
 
-    Resamples without a score (NaN) are left out.
+    Resamples without a score (NaN) are left out. `subjects` says how many were drawn in each.
     """
     ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
     low, high = resampled.nanquantile(ends, dim=0)
     rows = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
     return [
-        Estimate(value, lower, upper, draws=draws)
+        Estimate(value, lower, upper, subjects=subjects, draws=draws)
         for (value, lower, upper), draws in zip(rows, resampled.T, strict=True)
     ]

@@ -228,9 +228,11 @@ class Journal:
     def _score(self, step: int) -> None:
         model = self.trainer.model
         scores = validate(model, self.data, self.config, self.accelerator)
-        # By round trips, a generator that leaves its input unchanged would be the best.
+        # By round trips, a generator that leaves its input unchanged would be the best; and pairs
+        # that are a guess don't say which one is.
+        known = self.data.val_aligned and not self.data.guessed
         with writing(self.folder.best):
-            best = self.data.val_aligned and self._best.offer(model, step, means(scores))
+            best = known and self._best.offer(model, step, means(scores))
         self._display.show_scores(step, scores, best=best)
         values = flat(scores)
         self._record(

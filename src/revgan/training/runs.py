@@ -185,6 +185,24 @@ def _require_utf8(root: Path) -> None:
         raise UserError(f"the name {visible(root)} isn't UTF-8; name the run's folder otherwise")
 
 
+def fold_folder(root: Path, fold: int) -> Path:
+    """The run of a fold, from 1, in the folder of a cross-validation."""
+    return root / f"fold-{fold}"
+
+
+def runs_in(root: Path) -> list[RunFolder]:
+    """The run in a folder, or the runs of the folds that are in it.
+
+    Raises:
+        UserError: there is none.
+    """
+    numbers = [path.name.removeprefix("fold-") for path in root.glob("fold-*")]
+    if RunFolder(root).config.is_file() or not any(map(str.isdecimal, numbers)):
+        return [existing_run(root)]
+    folds = sorted(int(number) for number in numbers if number.isdecimal())
+    return [existing_run(fold_folder(root, fold)) for fold in folds]
+
+
 def existing_run(root: Path) -> RunFolder:
     """The run in a folder, or the one whose checkpoint is there.
 

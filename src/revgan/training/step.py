@@ -20,6 +20,7 @@ from revgan.directions import DOMAINS
 from revgan.errors import short
 from revgan.networks import TwoWayGenerator
 from revgan.training.average import WeightAverage
+from revgan.training.averaging import GradientAverage
 from revgan.training.config import OptimizerConfig, Schedule
 from revgan.training.consensus import consensus_term
 from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms, total
@@ -78,6 +79,10 @@ class Trainer:
             average.start(players.generator.state_dict())
         self._optimizers = {
             name: self._adam(network.parameters()) for name, network in self._networks().items()
+        }
+        self._averages = {
+            name: GradientAverage(list(network.parameters()), accelerator.num_processes)
+            for name, network in self._networks().items()
         }
 
     def _adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -194,13 +199,14 @@ class Trainer:
             learning_rate: this step's.
             losses: the step's so far; the terms' losses are added.
         """
-        optimizer = self._optimizers[network]
+        optimizer, average = self._optimizers[network], self._averages[network]
         own: dict[str, Tensor] = {}
         for of_part in terms:
             for term in self._in_precision(of_part):
+                average.next_pass()
                 self._add(self._backpropagate(term), own)
         losses |= own
-        self._average_gradients(optimizer)
+        average.finish()
         if self.skips.limit and self._diverges(optimizer, own):
             self.skips.now = True
             everyone = self._optimizers.values() if network == "generator" else [optimizer]
@@ -242,22 +248,6 @@ class Trainer:
             if term is None:
                 return
             yield term
-
-    def _average_gradients(self, optimizer: Optimizer) -> None:
-        """Averages gradients over processes: once, after the last term, for every weight.
-
-        A data-parallel wrapper would do it after each term, and would miss weights that the last
-        one doesn't touch.
-        """
-        if self.accelerator.num_processes == 1:
-            return
-        for group in optimizer.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    weight.grad = torch.zeros_like(weight)
-                with together():
-                    torch.distributed.all_reduce(weight.grad)
-                weight.grad /= self.accelerator.num_processes
 
     def _seed_of(self, step: int, stream: int) -> int:
         """The seed of one of a step's streams; seeds are unrelated."""

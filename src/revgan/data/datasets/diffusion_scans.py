@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from revgan.data import formats
 from revgan.data.formats import Window, cut
+from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 
 B0_LIMIT = 50.0
@@ -138,7 +139,7 @@ def read_scan(files: ScanFiles, max_b: float) -> Scan:
     signals = np.ascontiguousarray(volume.values[used], np.float32)
     volume = replace(volume, values=signals)
     baseline = gradients.baseline(volume.values)
-    mask = _otsu(baseline) if files.mask is None else _read_mask(files.mask, baseline.shape)
+    mask = _otsu(baseline) if files.mask is None else _read_mask(files.mask, files.dwi)
     mask &= baseline > 0
     if not mask.any():
         source = files.mask or f"the brain mask made of {files.dwi}"
@@ -206,15 +207,13 @@ def _nifti(folder: Path, stem: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read_mask(path: Path, shape: tuple[int, ...]) -> Mask:
-    values = formats.read(path).values
-    if values.shape != (1, *shape):
-        found, right = (" x ".join(map(str, size)) for size in (values.shape, (1, *shape)))
-        raise UserError(
-            f"{path} has {found} channels and voxels, but as the mask of these volumes it must "
-            f"have {right}"
-        )
-    return values[0] > 0
+def _read_mask(path: Path, dwi: Path) -> Mask:
+    """A mask on the grid of the volumes, whatever its own."""
+    values = ScanRef(path, onto=ScanRef(dwi), nearest=True).read().values
+    if len(values) != 1:
+        raise UserError(f"{path} has {len(values)} channels, but a mask must have one")
+    inside: Mask = np.asarray(values[0]) > 0  # which NaN, beyond the mask, isn't
+    return inside
 
 
 def _otsu(baseline: Array) -> Mask:

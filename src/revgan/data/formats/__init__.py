@@ -5,6 +5,7 @@ All other code talks to `files.py`. To add a family, add a module here with a su
 """
 
 from revgan.data.formats.contract import (
+    NOWHERE,
     WHOLE,
     Affine,
     Ground,
@@ -25,6 +26,7 @@ from revgan.data.formats.writing import create, holds, require_holds, write
 
 __all__ = [
     "KINDS",
+    "NOWHERE",
     "WHOLE",
     "Affine",
     "Ground",

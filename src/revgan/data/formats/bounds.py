@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import torch
-
 from revgan.data.formats.contract import Reader
 from revgan.data.formats.kinds import KINDS
 from revgan.errors import UserError
-from revgan.memory import format_bytes, free_memory
+from revgan.memory import format_bytes
 
 EASY = 2**26
 """Bytes that are read without looking how many are free."""
@@ -30,7 +28,13 @@ def require_memory(needed: int, path: Path) -> None:
         needed: in bytes.
         path: the file to be read.
     """
-    if needed > EASY and needed > (free := free_memory(torch.device("cpu"))):
+    if needed <= EASY:
+        return
+    import torch  # not above: configurations need words of formats, and no PyTorch
+
+    from revgan.memory import free_memory
+
+    if needed > (free := free_memory(torch.device("cpu"))):
         raise UserError(
             f"{path} needs {format_bytes(needed)} of memory to be read, but {format_bytes(free)} "
             "are free; crop it, or save it in a format that can be read in parts, such as TIFF"

@@ -23,6 +23,9 @@ Affine = NDArray[np.float64]
 """Maps indices to millimetres: for volumes (4, 4), from voxel indices to RAS+ (right, anterior,
 superior); for micrographs (3, 3), from row and column to x and y."""
 
+NOWHERE: Affine = np.eye(4)
+"""The affine of volumes in formats that don't say where voxels are: 1 mm apart, from the origin."""
+
 Window = tuple[slice, ...]
 """A part of a scan: one slice per spatial axis, without steps."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from revgan.data.formats.axes import channel_axis, volume_channels
 from revgan.data.formats.contract import (
+    NOWHERE,
     Family,
     Header,
     Reader,
@@ -56,7 +57,7 @@ class _NpyReader(Reader):
 def _volume_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Header:
     spatial, others = shape[-3:], shape[:-3]
     channels = volume_channels(path, dtype, spatial, others)
-    return Header(channels, spatial, dtype, np.eye(4), FIRST if others else None)
+    return Header(channels, spatial, dtype, NOWHERE, FIRST if others else None)
 
 
 def _image_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Header:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import (
+    NOWHERE,
     Header,
     Reader,
     Selection,
@@ -70,7 +71,7 @@ class _StackReader(Reader):
         shape = (first.imagewidth, first.imagelength, len(self._pages))
         channels = volume_channels(path, dtype, shape, (first.samplesperpixel,))
         rgb = first.photometric == kinds.RGB
-        return Header(channels, shape, dtype, np.eye(4), StackSource(rgb))
+        return Header(channels, shape, dtype, NOWHERE, StackSource(rgb))
 
     def values(self, window: Window) -> Values:
         across, down, deep = window

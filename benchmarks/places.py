@@ -1,0 +1,52 @@
+"""The model `earth` on the demo's 15 held-out places, at the demo's resolution.
+
+    python benchmarks/places.py
+
+Each place is translated at the pictures' full resolution (320 x 320 pixels, 7 km each), averaged
+down to the demo's 64 x 64, and compared with the demo's truth. Writes results/places-cpu.json.
+"""
+
+import json
+from datetime import date
+
+import numpy as np
+from earth_runs import RESULTS
+
+from revgan import Translator
+from revgan.data.datasets.earth import LARGE, SMALL, tiles, world_picture
+from revgan.environment import cpu_model, library_versions
+
+PICTURES = {"A": "bmng.jpg", "B": "shadedrelief.jpg"}
+SCALE = LARGE.size[0] // SMALL.size[0]
+
+
+def main():
+    small = {domain: world_picture(name, SMALL) for domain, name in PICTURES.items()}
+    large = {domain: world_picture(name, LARGE) for domain, name in PICTURES.items()}
+    translator = Translator.from_pretrained("earth", "cpu")
+    places = [tile for tile in tiles(small["B"], SMALL) if tile.role == "test"]
+    scores = {}
+    for direction in ("AtoB", "BtoA"):
+        source, target = direction[0], direction[-1]
+        psnr = {}
+        for tile in places:
+            top, left, side = (SCALE * number for number in (tile.top, tile.left, tile.side))
+            whole = large[source][top : top + side, left : left + side]
+            made = translator(whole, direction).astype(float)
+            made = made.reshape(tile.side, SCALE, tile.side, SCALE, 3).mean((1, 3))
+            error = np.square(made - tile.cut(small[target])).mean()
+            psnr[tile.name] = round(float(10 * np.log10(255**2 / error)), 2)
+        scores[direction] = {"mean": round(float(np.mean(list(psnr.values()))), 2), "places": psnr}
+    content = {
+        "command": "python benchmarks/places.py",
+        "date": date.today().isoformat(),
+        "machine": cpu_model(),
+        "versions": library_versions(),
+        "psnr": scores,
+    }
+    (RESULTS / "places-cpu.json").write_text(json.dumps(content, indent=1) + "\n")
+    print({direction: each["mean"] for direction, each in scores.items()}, len(places), "places")
+
+
+if __name__ == "__main__":
+    main()
