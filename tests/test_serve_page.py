@@ -1,7 +1,10 @@
 """The page of `revgan serve` in a real browser, from a real server."""
 
+import asyncio
+import gc
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,11 +36,22 @@ pytestmark = [
     ),
     # Of gradio and what it brings, which we can't mend.
     pytest.mark.filterwarnings("default"),
+    pytest.mark.filterwarnings("ignore:::gradio.queueing"),
 ]
 
 MOST = 200_000
 PATIENCE = 120_000
 """Milliseconds after which something will never happen, on machines under any load."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Gradio leaves event loops open, which Python tells of in whatever test comes later."""
+    yield
+    asyncio.set_event_loop(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @contextmanager

@@ -11,13 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
-from revgan.errors import UserError, optional
+from revgan.errors import UserError, optional, visible
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
 from revgan.memory import format_bytes
 from revgan.serving.page import STYLE, Page
 from revgan.serving.work import Workshop
-from revgan.text import visible
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")

@@ -126,13 +126,14 @@ class Workshop:
         views = {"input": self._view(seen, direction), "translation": self._view(output, way_back)}
         returned = None
         if round_trip:
-            returned = self._one(output, again, way_back, "Translating back", report)
-            views["round trip"] = self._view(returned, direction)
+            ended = self._one(output, again, way_back, "Translating back", report)
+            views["round trip"] = self._view(ended, direction)
+            returned = _packed(ended)
         shown = views["input"].values.shape[1:]
         words = f"{ref.file_name}: {KINDS[dims].size(header.shape)}, {header.dtype}"
         if prod(shown) < prod(header.shape):
             words = f"{words} (shown smaller)"
-        return Result(folder, words, _packed(output), returned and _packed(returned), views)
+        return Result(folder, words, _packed(output), returned, views)
 
     def _require_room(self, ref: ScanRef, header: Header) -> None:
         """Refuses what wouldn't fit into the memory to be shown.
