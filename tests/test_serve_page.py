@@ -5,6 +5,7 @@ import gc
 import json
 import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from revgan.networks import RevGenerator
 pytest.importorskip("gradio")
 import httpx
 import nibabel
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from revgan.serving import Address, Limits, opened
@@ -170,18 +172,32 @@ def test_an_image_is_dropped_translated_compared_and_downloaded(
         page.get_by_label("Difference", exact=True).click()
         expect(page.locator("#words")).to_contain_text("Red is brighter than the input")
         assert sources(page)[1] != shown[1]
+        rule = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+        assert Axe().run(page, options=rule).violations_count == 0
 
 
 def test_what_can_not_be_translated_ends_in_a_sentence_and_runs_nothing(
     browser, address, tmp_path
 ) -> None:
-    bad = tmp_path / "<img src=x onerror=alert(1)>.png"
-    bad.write_bytes(b"not a picture")
+    script = tmp_path / "<img src=x onerror=alert(1)>.png"
+    script.write_bytes(b"not a picture")
+    bomb, tricks = tmp_path / "bomb.zip", tmp_path / "tricks.zip"
+    for path, name, content in ((bomb, "x.png", bytes(MOST + 1)), (tricks, "../../x.png", b"x")):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content)
+    said = {
+        script: "is not an image despite its name",
+        bomb: "unpacks to 0.2 MiB in 1 file",
+        tricks: "leads out of the archive",
+    }
     with visit(browser, address, 390) as page:
-        translate(page, bad)
-        problem = page.locator(".problem")
-        expect(problem).to_contain_text("is not an image despite its name")
-        assert "/tmp" not in problem.inner_text()
+        for bad, sentence in said.items():
+            page.goto(address)
+            translate(page, bad)
+            problem = page.locator(".problem")
+            expect(problem).to_contain_text(sentence)
+            assert str(tmp_path) not in problem.inner_text()
+            assert "revgan-serve" not in problem.inner_text()
         assert page.locator("#status img").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 

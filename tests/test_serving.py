@@ -85,12 +85,12 @@ def test_differences_are_those_of_what_is_shown(photos, tmp_path):
     result = translated(photos, tmp_path / "room", photo(tmp_path / "x.png"))
     result.views["translation"] = result.views["input"]
     same = compared(result.views, "Difference", "Axial", 0)
-    assert same.words.endswith("Mean size: 0 %.")
+    assert same.words.endswith("Mean size: 0%.")
     # Nothing differs: the middle of the colours everywhere.
     assert np.ptp(same.right.reshape(-1, 3), axis=0).max() == 0
     result.views["translation"] = brighter(result.views["input"], 0.5)
     other = compared(result.views, "Difference", "Axial", 0)
-    assert other.words.endswith("Mean size: 25 %.")
+    assert other.words.endswith("Mean size: 25%.")
     assert other.right[..., 0].mean() > other.right[..., 2].mean()
 
 
@@ -151,6 +151,21 @@ def test_files_that_are_one_scan_together_are_one_upload(volumes, tmp_path):
     result = translated(volumes, tmp_path / "room", tmp_path / "x.mhd", tmp_path / "x.raw")
     assert result.words == "x.mhd: 8 x 12 x 10 voxels, uint8"
     assert result.output.name == "x.mha"
+
+
+@pytest.mark.parametrize("suffix", ["", ".dcm"])
+def test_a_dicom_series_is_dropped_as_its_files_and_comes_back_as_an_archive(
+    volumes, tmp_path, suffix
+):
+    dicoms = pytest.importorskip("dicoms")
+    stored = np.random.default_rng(0).integers(0, 999, (6, 12, 10), np.uint16)
+    files = sorted(dicoms.write_series(tmp_path / "ct", stored, suffix=suffix).iterdir())
+    assert len(files) == 6
+    result = translated(volumes, tmp_path / "room", *files)
+    with zipfile.ZipFile(result.output) as archive:
+        archive.extractall(tmp_path / "out")
+    (folder,) = (tmp_path / "out").iterdir()
+    assert formats.probe(folder, 3).shape == (10, 12, 6)
 
 
 def test_several_scans_or_none_are_refused(photos, tmp_path):

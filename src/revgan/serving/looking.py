@@ -74,8 +74,8 @@ def compared(views: dict[str, Stack], view: str, plane: str, number: int) -> Com
     difference = (shown_channels(after).mean(0) - shown_channels(before).mean(0)) / 2 * 100
     limit = common_limit([most_different(difference)])
     words = (
-        f"Red is brighter than the input, blue is darker; the darkest colours are {limit:g} % of "
-        f"the range from black to white. Mean size: {float(difference.abs().mean()):.2g} %."
+        f"Red is brighter than the input, blue is darker; the darkest colours are {limit:g}% of "
+        f"the range from black to white. Mean size: {float(difference.abs().mean()):.2g}%."
     )
     coloured = tensor_to_uint8(difference_map(difference, limit))
     return Comparison(_enlarged(tensor_to_uint8(before)), _enlarged(coloured), words)

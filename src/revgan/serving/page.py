@@ -20,7 +20,8 @@ KEPT, CLEANED = 3600, 300
 """Seconds after which files are removed, and how often gradio looks for its own."""
 
 STYLE = """
-.gradio-container {max-width: 1180px !important; margin: 0 auto !important}
+.gradio-container {max-width: 1180px !important; width: 100%; margin: 0 auto !important}
+.gradio-container > main {width: 100%}
 #head h1 {font-size: 1.5rem; margin: 0.4rem 0 0.1rem}
 #head p {margin: 0; color: var(--body-text-color); opacity: 0.8}
 .problem {border-left: 4px solid #c0392b; padding: 0.5rem 0.8rem; background: #c0392b18}
@@ -84,7 +85,7 @@ class Page:
             label=f"{kind.one.capitalize()}, up to {format_bytes(self._workshop.most)}",
             file_count="multiple",
             elem_id="files",
-            height=150,
+            height=190,
         )
         several = ", a DICOM series as all its files" if kind.thin else ""
         with gradio.Accordion("What can be dropped here", open=False):
@@ -137,7 +138,9 @@ class Page:
             self._number = gradio.Slider(
                 0, 1, step=1, label="Slice", elem_id="slice", min_width=240
             )
-        self._words = gradio.HTML(elem_id="words")
+        self._words = gradio.HTML(
+            f"Drop {self._kind.article}, choose a direction, and press Translate.", elem_id="words"
+        )
 
     def _add_events(self) -> None:
         gradio = self._gradio
@@ -182,7 +185,7 @@ class Page:
             progress: Any = self._gradio.Progress(),  # noqa: B008
         ) -> list[Any]:
             def report(what: str, done: int, total: int) -> None:
-                progress((done, total) if total else None, desc=what, unit="parts")
+                progress(done / total if total else None, desc=what)
 
             if before is not None:
                 before.remove()

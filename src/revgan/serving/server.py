@@ -18,8 +18,7 @@ from revgan.memory import format_bytes
 from revgan.serving.page import STYLE, Page
 from revgan.serving.work import Workshop
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-EVERYWHERE = ("0.0.0.0", "::")
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 """The reader's own: gradio's would come from Google."""
@@ -169,15 +168,15 @@ def _app(gradio: Any, blocks: Any, host: str, most: int) -> Any:
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    names = ["*"] if host in EVERYWHERE else [host, *(LOOPBACK if host in LOOPBACK else ())]
     guards = [
         # Without it, a page from elsewhere could send its visitors' browsers here by a name of
         # its own (DNS rebinding).
-        Middleware(TrustedHostMiddleware, allowed_hosts=names),
+        Middleware(
+            TrustedHostMiddleware, allowed_hosts=list(LOOPBACK) if host in LOOPBACK else ["*"]
+        ),
         Middleware(_Guard, most=most),
     ]
     plain = FastAPI(middleware=guards, docs_url=None, redoc_url=None, openapi_url=None)
-    sans, mono = FONTS
     # Until then, gradio takes any path on this machine for one that was uploaded.
     blocks.has_launched = True
     return gradio.mount_gradio_app(
@@ -194,7 +193,23 @@ def _app(gradio: Any, blocks: Any, host: str, most: int) -> Any:
         enable_monitoring=False,
         show_error=False,
         css=STYLE,
-        theme=gradio.themes.Soft(font=list(sans), font_mono=list(mono)),
+        theme=_theme(gradio),
+    )
+
+
+def _theme(gradio: Any) -> Any:
+    """Gradio's soft theme in the reader's fonts, and with the contrast that WCAG 2 AA asks for."""
+    sans, mono = FONTS
+    darker, lighter = "*primary_600", "*primary_300"
+    return gradio.themes.Soft(font=list(sans), font_mono=list(mono)).set(
+        background_fill_primary="*neutral_50",  # the theme's own, which this call forgets
+        block_label_text_color=darker,
+        block_title_text_color=darker,
+        button_primary_background_fill=darker,
+        button_primary_background_fill_hover="*primary_700",
+        checkbox_label_background_fill_selected=darker,
+        link_text_color=darker,
+        link_text_color_dark=lighter,
     )
 
 
