@@ -17,7 +17,8 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "run",
-        help="a run folder, its checkpoints/step-N, a model folder, or what revgan export made",
+        help="a run folder, its checkpoints/step-N, a model folder, an ONNX file of revgan export, "
+        "or the name of a model that comes with revgan (revgan models lists them)",
     )
     parser.add_argument(
         "--host",

@@ -1,5 +1,6 @@
 """The page: what is on it, and what happens when something is dropped, pressed or moved."""
 
+import shutil
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -143,12 +144,10 @@ class Page:
         )
 
     def _add_events(self) -> None:
-        gradio = self._gradio
         shown = [self._compare, self._words]
         looked = [self._result, self._view, self._plane, self._number]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        gradio.on(
-            [self._go.click],
+        self._go.click(
             self._translator(),
             [self._files, self._direction, self._round_trip, self._result, self._view],
             [
@@ -198,9 +197,11 @@ class Page:
                     report,
                     round_trip=round_trip,
                 )
-            except UserError as error:
-                _remove(Result(folder, "", folder))
-                return self._nothing(str(error))
+            except Exception as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                if isinstance(error, UserError):
+                    return self._nothing(str(error))
+                raise  # gradio says that something failed, and what in the terminal
             return self._everything(result, view)
 
         return translate
