@@ -12,7 +12,7 @@ from revgan.data import checking
 from revgan.data.checking import inspect_all
 from revgan.data.config import DataConfig
 from revgan.data.recipe import Recipe
-from revgan.data.refs import ScanRef, find_scans
+from revgan.data.refs import ScanRef
 from revgan.data.store import FileStore
 from test_folders import refusal, save
 
@@ -21,12 +21,6 @@ def check(refs, crop=1, channels=None, progress=None):
     return inspect_all(
         FileStore(Recipe(DataConfig(crop=crop), channels)), refs, len(refs), progress, True
     )
-
-
-def test_a_broken_link_is_found_so_that_checking_names_it(tmp_path):
-    (tmp_path / "x.png").symlink_to(tmp_path / "gone.png")
-    refs = find_scans(tmp_path, 2).refs
-    refusal(tmp_path / "x.png", lambda: check(refs))
 
 
 def refs_of(folder, count, **options):

@@ -31,6 +31,7 @@ TINY = {
     "generator.memory": "naive",  # so that nothing is planned, which takes longer than two steps
     "discriminator.width": 2,
     "data.crop": 32,
+    "data.aligned": "true",  # or a notice says that names and sizes are trusted
     "runtime.device": "cpu",
 }
 
@@ -158,14 +159,15 @@ def test_window_options_have_the_defaults_of_the_windows():
 
 def test_the_usage_does_not_repeat_a_long_list_of_options(capsys):
     usage = {}
-    for command in ("train", "plan", "demo", "translate"):
+    for command in ("train", "plan", "demo", "translate", "figure"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         usage[command] = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
     assert usage["train"] == "usage: revgan train [options] [images]"
     assert usage["plan"] == "usage: revgan plan [options] [run_folder]"
     assert usage["demo"] == "usage: revgan demo [options]"
-    assert "[--direction {AtoB,BtoA}]" in usage["translate"]
+    assert usage["translate"] == "usage: revgan translate [options] run input output"
+    assert "[--direction {AtoB,BtoA}]" in usage["figure"]
 
 
 def test_the_help_shows_the_defaults_of_the_preset(capsys):
@@ -587,7 +589,7 @@ def test_unaligned_test_images_are_scored_by_round_trips(capsys, run, tmp_path):
     images = make_images(tmp_path / "images")
     (images / "testB" / "1.png").rename(images / "testB" / "z.png")
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"]["path"] = str(images)
+    config["data"] |= {"path": str(images), "aligned": "auto"}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["evaluate", str(run)]) == 0
     assert "only round trips" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Which networks' code a command may run: what is named on its line, or all with ``--trust``."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from jsonargparse import Namespace
 
@@ -34,7 +35,7 @@ def trust_all(options: Namespace) -> None:
 
 
 def _named(arguments: Sequence[str]) -> Iterator[str]:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         name, given, value = argument.partition("=")
         if name == CLASS:
             yield value if given else following
