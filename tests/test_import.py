@@ -260,4 +260,6 @@ def test_nothing_remains_of_a_model_that_can_not_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("revgan.networks.pretrained.save_file", full)
-    assert f"{model} can't be read or written: No space" in import_refusal(capsys, source, model)
+    assert f"{model / 'model.safetensors'} can't be read or written: No space" in import_refusal(
+        capsys, source, model
+    )

@@ -34,8 +34,9 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             unfinished.replace(path)
     except OSError as error:
-        if error.filename in (None, str(unfinished)):  # none is named when the disk is full
-            error.filename, error.filename2 = str(path), None
+        named = str(error.filename or unfinished)  # none is named when the disk is full
+        if named.startswith(str(unfinished)):
+            error.filename, error.filename2 = named.replace(str(unfinished), str(path)), None
         raise
     finally:
         if unfinished.is_dir():

@@ -1,13 +1,12 @@
 """A model folder from the checkpoints of the paper's released code, CycleGAN or pix2pix."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from revgan.directions import Direction
 from revgan.errors import UsageError, UserError
-from revgan.files import writing
+from revgan.files import replacing
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.pretrained import save_generator
 from revgan.networks.released import (
@@ -63,12 +62,9 @@ def _check_target(model: Path) -> None:
 
 
 def _write(generator: TwoWayGenerator, model: Path) -> None:
-    with writing(model):
-        model.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=model.parent) as building:
-            whole = Path(building) / "model"
-            save_generator(generator, whole)
-            whole.replace(model)
+    model.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(model) as whole:
+        save_generator(generator, whole)
 
 
 def _from_file(path: Path, direction: Direction | None) -> TwoWayGenerator:
