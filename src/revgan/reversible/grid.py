@@ -67,8 +67,9 @@ def add_on_grid(
     """
     if grid_spacing(target.dtype) is None:
         return torch.add(target, addend, alpha=sign)
-    if exporting() and not torch.is_grad_enabled():
-        # Three additions in the graph, where nan_to_num would take a dozen operators.
+    if exporting() and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
+        # Three additions in the graph, where nan_to_num would take a dozen operators. A trace is
+        # checked against a second one, which has gradients off and must be the same.
         return torch.add(target, _rounded_by_sums(addend), alpha=sign)
     if torch.is_grad_enabled() or plain_only():
         return torch.add(target, _straight_through(addend, _rounded_by_sums), alpha=sign)
