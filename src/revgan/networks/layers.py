@@ -178,7 +178,7 @@ class InstanceNorm(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if exporting():  # as one operator, for any size of batch
+        if torch.compiler.is_exporting():  # as one operator, for any size of batch
             return F.instance_norm(x)
         if len(x) == 1:
             if torch.is_inference_mode_enabled() and x[0, 0].numel() > ADDED_UP:
