@@ -14,8 +14,8 @@ from revgan.data.intensity import (
     IntensityConfig,
     TypeRange,
     fit_intensity,
-    in_type,
 )
+from revgan.data.number_types import in_type
 from revgan.data.survey import SAMPLE
 from revgan.errors import UserError
 

@@ -28,10 +28,10 @@ from revgan.data.intensity import (
     PerScan,
     TypeRange,
     fit_intensity,
-    in_type,
     mapping_from_dict,
 )
 from revgan.data.missing import missing_in, nodata_for
+from revgan.data.number_types import in_type
 from revgan.data.preparation import Grid, Preparation
 from revgan.data.refs import ScanRef
 from revgan.data.sampling import TrainingSamples

@@ -158,13 +158,6 @@ def test_an_unreadable_volume_is_refused_before_training(tmp_path, paired):
     assert refusal(tmp_path, paired).startswith(f"{path} cannot be read (")
 
 
-def test_a_broken_link_is_refused(tmp_path):
-    path = broken(tmp_path)
-    path.unlink()
-    path.symlink_to(tmp_path / "nowhere")
-    assert f"{path} cannot be opened" in refusal(tmp_path)
-
-
 def test_a_flat_file_is_refused(tmp_path):
     path = broken(tmp_path)
     nibabel.save(nibabel.Nifti1Image(np.zeros((10, 11), np.float32), RAS), path)

@@ -43,7 +43,7 @@ def configuration(folder, objective="unpaired", data=None, losses=None, **traini
     settings = {"steps": 4, "log_every": 2, "sample_every": 2, "checkpoint_every": 2}
     return RunConfig(
         objective=objective,
-        data=DataConfig(path=str(folder), spatial_dims=3, crop=24, **(data or {})),
+        data=DataConfig(path=str(folder), spatial_dims=3, crop=24, aligned=True, **(data or {})),
         generator=GeneratorConfig(width=2, depth=1, memory="lean", **PAPER_3D),
         discriminator=DiscriminatorConfig(width=2),
         losses=LossConfig(**(losses or {})),
@@ -52,11 +52,10 @@ def configuration(folder, objective="unpaired", data=None, losses=None, **traini
     )
 
 
-def run(config: RunConfig, root, *, resume=False):
+def run(config: RunConfig, root, **how):
     output = StringIO()
-    outcome = run_training(
-        config, RunFolder(root), resume=resume, console=Console(file=output, width=200)
-    )
+    how = {"resume": False, **how}
+    outcome = run_training(config, RunFolder(root), console=Console(file=output, width=200), **how)
     return outcome, output.getvalue()
 
 
@@ -128,7 +127,7 @@ def test_a_resumed_run_keeps_the_mapping_of_its_intensities(tmp_path):
     run(configuration(folder, steps=1), tmp_path / "run")
     before = mapping(tmp_path / "run")
     save(folder / "trainA" / "2.nii.gz", 5000 * np.random.default_rng(0).random(SHAPE))
-    run(configuration(folder, steps=2), tmp_path / "run", resume=True)
+    run(configuration(folder, steps=2), tmp_path / "run", resume=True, accept_new_data=True)
     assert mapping(tmp_path / "run") == before
 
 
@@ -186,7 +185,7 @@ SMALL = (
 
 def test_train_and_resume_from_the_command_line(tmp_path, capsys):
     folder, root = make_volumes(tmp_path / "set", SHAPE, count=1), tmp_path / "run"
-    train = ["train", folder, "--run", root, *SMALL, "--training.steps=1"]
+    train = ["train", folder, "--run", root, *SMALL, "--training.steps=1", "--data.aligned=true"]
     status, _, err = command(capsys, *train, "--data.low_a=1", "--data.spacing=[1,1,0.9]")
     assert (status, err) == (0, "")
     kept = yaml.safe_load((root / "config.yaml").read_text())["data"]

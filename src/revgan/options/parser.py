@@ -153,7 +153,7 @@ class Parser(ArgumentParser):
         """Suggests the option that a misspelt one may mean, or where all are listed."""
         # argparse has no public list of its options.
         known = [name for name in self._option_string_actions if name.startswith("--")]
-        for argument in self.args:
+        for argument in getattr(self, "args", ()):  # none where a file is read
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
                 if hint := of_other_tools(name, known):
