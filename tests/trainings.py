@@ -21,8 +21,8 @@ these tests it is up to 2% of a step, and less the larger a step is.
 """
 
 AMX = 2**18
-"""Bytes by which kernels of bf16 on CPUs with AMX may exceed that, at any size: they copy inputs and
-weights into tiles."""
+"""Bytes by which kernels of bf16 on CPUs with AMX may exceed that, at any size: they copy inputs
+and weights into tiles."""
 
 
 def allowed(work: Workload) -> float:
