@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from revgan.reversible.tracing import exporting, plain_only
+from revgan.reversible.tracing import exporting, plain_only, traced
 
 RANGE_BITS = 8
 """The residual stream adds exactly while its values stay below ``2**RANGE_BITS`` = 256.
@@ -67,7 +67,7 @@ def add_on_grid(
     """
     if grid_spacing(target.dtype) is None:
         return torch.add(target, addend, alpha=sign)
-    if exporting() and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
+    if exporting() and not (torch.is_grad_enabled() or traced()):
         # Three additions in the graph, where nan_to_num would take a dozen operators. A trace is
         # checked against a second one, which has gradients off and must be the same.
         return torch.add(target, _rounded_by_sums(addend), alpha=sign)

@@ -9,8 +9,13 @@ def exporting() -> bool:
     They record plain operators alone. What a module does by `torch.autograd.Function`, to save
     memory in training, has to be done by those then, with the same values.
     """
+    return traced() or torch.compiler.is_exporting()
+
+
+def traced() -> bool:
+    """Whether `torch.jit.trace` records what runs."""
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return tracing or torch.compiler.is_exporting()
+    return tracing
 
 
 def plain_only() -> bool:
