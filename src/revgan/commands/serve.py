@@ -18,7 +18,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "run",
         help="a run folder, its checkpoints/step-N, a model folder, an ONNX file of revgan export, "
-        "or the name of a model that comes with revgan (revgan models lists them)",
+        "or a model on the Hugging Face hub, user/name",
     )
     parser.add_argument(
         "--host",

@@ -20,8 +20,8 @@ def add_options(parser: Parser) -> None:
     parser.description = "Translate an image, a volume, or a folder of them."
     parser.add_argument(
         "run",
-        help="a run folder, its checkpoints/step-N, a model folder, or the name of a model that "
-        "comes with revgan (revgan models lists them)",
+        help="a run folder, its checkpoints/step-N, a model folder, an exported model, or a "
+        "model on the Hugging Face hub, user/name",
     )
     parser.add_argument(
         "input",

@@ -59,10 +59,12 @@ class StoredModel:
             return cls._at(SHIPPED / name)
         if is_hub_name(name):
             return cls._at(downloaded(name))
-        known = ", ".join(shipped_models()) or "none here"
+        own = (
+            f", or one of revgan's own ({', '.join(shipped_models())})" if shipped_models() else ""
+        )
         raise UserError(
-            f"{visible(path)} does not exist; give a run folder, a model folder, or the name of a "
-            f"model that comes with revgan ({known})"
+            f"{visible(path)} does not exist; give a run folder, a model folder, or a model on the "
+            f"Hugging Face hub, user/name{own}"
         )
 
     @classmethod

@@ -136,7 +136,7 @@ class TrainingConfig:
         ema: the decay, such as 0.999, of an exponential moving average of the generator's weights,
             which is then shown, scored and saved; null saves the weights themselves.
         pretrained: a model whose weights the generator starts from: a model folder, a run folder, a
-            run's checkpoints/step-N, or the name of a model that comes with revgan. Its networks
+            run's checkpoints/step-N, or user/name on the Hugging Face hub. Its networks
             are those of the model, however they are used; null draws fresh weights.
     """
 
