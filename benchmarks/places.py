@@ -1,13 +1,15 @@
-"""The model `earth` on the demo's 15 held-out places, at the demo's resolution.
+"""A model of `earth.LARGE` on the demo's 15 held-out places, at the demo's resolution.
 
-    python benchmarks/places.py
+    python benchmarks/places.py RUN
 
 Each place is translated at the pictures' full resolution (320 x 320 pixels, 7 km each), averaged
 down to the demo's 64 x 64, and compared with the demo's truth. Writes results/places-cpu.json.
 """
 
 import json
+import sys
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 from earth_runs import RESULTS
@@ -23,7 +25,7 @@ SCALE = LARGE.size[0] // SMALL.size[0]
 def main():
     small = {domain: world_picture(name, SMALL) for domain, name in PICTURES.items()}
     large = {domain: world_picture(name, LARGE) for domain, name in PICTURES.items()}
-    translator = Translator.from_pretrained("earth", "cpu")
+    translator = Translator.from_pretrained(sys.argv[1], "cpu")
     places = [tile for tile in tiles(small["B"], SMALL) if tile.role == "test"]
     scores = {}
     for direction in ("AtoB", "BtoA"):
@@ -38,7 +40,7 @@ def main():
             psnr[tile.name] = round(float(10 * np.log10(255**2 / error)), 2)
         scores[direction] = {"mean": round(float(np.mean(list(psnr.values()))), 2), "places": psnr}
     content = {
-        "command": "python benchmarks/places.py",
+        "command": f"python benchmarks/places.py {Path(sys.argv[1]).name}",
         "date": date.today().isoformat(),
         "machine": cpu_model(),
         "versions": library_versions(),
