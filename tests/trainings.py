@@ -20,16 +20,6 @@ kernels: some 10 KiB each, and weights padded to blocks of 8 or 16 channels. At 
 these tests it is up to 2% of a step, and less the larger a step is.
 """
 
-AMX = 2**18
-"""Bytes by which kernels of bf16 on CPUs with AMX may exceed that, at any size: they copy inputs
-and weights into tiles."""
-
-
-def allowed(work: Workload) -> float:
-    """What a measured peak may be off by, in bytes, beside the tolerance."""
-    return AMX if work.precision == "bf16" and torch.cpu._is_amx_tile_supported() else 0
-
-
 known_kernels = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
     reason="the kernels of other CPUs are not known",
