@@ -231,11 +231,11 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--runtime.device", "gpu"], "['auto', 'cpu', 'cuda', 'mps']. Got value: gpu"),
         (
             ["x", "--preset", "nope"],
-            "the presets are cyclegan, default, demo, demo-brain, hcp, paper, pix2pix",
+            "the presets are cyclegan, default, demo, demo-brain, demo-map, hcp, paper, pix2pix",
         ),
         (
             ["x", "--preset="],
-            "the presets are cyclegan, default, demo, demo-brain, hcp, paper, pix2pix",
+            "the presets are cyclegan, default, demo, demo-brain, demo-map, hcp, paper, pix2pix",
         ),
     ],
 )

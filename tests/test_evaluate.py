@@ -41,7 +41,7 @@ TINY = [
 def test_the_demo_ends_with_a_report(capsys, tmp_path, monkeypatch, objective):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    assert main(["demo", "--objective", objective, f"--run={run}", *TINY]) == 0
+    assert main(["demo", "--from-scratch", "--objective", objective, f"--run={run}", *TINY]) == 0
     output = capsys.readouterr().out
     assert output.rstrip().endswith(f"The report: {run / 'report.html'}")
     assert "PSNR" in output
@@ -70,7 +70,7 @@ def test_a_demo_that_was_stopped_tells_how_to_get_its_report(capsys, tmp_path, m
 
     with monkeypatch.context() as interrupted:
         interrupted.setattr(Trainer, "step", stopping)
-        assert main(["demo", f"--run={run}", *TINY]) == 128 + signal.SIGTERM
+        assert main(["demo", "--from-scratch", f"--run={run}", *TINY]) == 128 + signal.SIGTERM
     lines = capsys.readouterr().out.splitlines()
     commands = [line.partition(": revgan ")[2].split() for line in lines[-2:]]
     assert commands == [["train", "--resume", str(run)], ["evaluate", str(run)]]

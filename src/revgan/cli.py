@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "train a model on your images or volumes, or resume a run",
     "translate": "translate images or volumes with a trained model",
     "serve": "open a web page that translates files with a trained model",
+    "models": "list the trained models that come with revgan",
     "prepare": "make one of the paper's data sets: Cityscapes, Maps or diffusion tensors",
     "import": "make a model folder from weights of the paper's code, CycleGAN or pix2pix",
     "export": "write a trained model as an ONNX or PyTorch file that other programs run",

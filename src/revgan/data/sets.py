@@ -20,8 +20,9 @@ from revgan.data.checking import (
 from revgan.data.choosing import choose_intensity, is_photo, said
 from revgan.data.config import DataConfig, SplitName
 from revgan.data.datasets.brain import write_brain
-from revgan.data.datasets.earth import write_earth
+from revgan.data.datasets.earth import LARGE, SMALL, write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
+from revgan.data.datasets.earth_map import write_earth_map
 from revgan.data.domains import DataSet, Domain, Progress
 from revgan.data.folders import (
     Folder,
@@ -55,8 +56,17 @@ from revgan.errors import UserError, notice
 
 __all__ = ["BUILT_IN", "DataConfig", "DataSet", "Domain", "Progress", "locate", "open_data_set"]
 
-BUILT_IN = {"earth": 2, "earth-labels": 2, "brain": 3, "brain-super-resolution": 3}
+BUILT_IN = {
+    "earth": 2,
+    "earth-small": 2,
+    "earth-map": 2,
+    "earth-labels": 2,
+    "brain": 3,
+    "brain-super-resolution": 3,
+}
 """The built-in sets, with their spatial dimensions."""
+
+EARTH_LAYOUTS = {"earth": LARGE, "earth-small": SMALL}
 
 Splits = tuple[Split, Split, Split]
 """For training, testing and validation."""
@@ -361,8 +371,10 @@ def _root(config: DataConfig, *, paired: bool) -> Path:
             f"{config.path} is a set of {other.many}; set data.spatial_dims {dims}, for example "
             f"with --preset {other.preset}"
         )
-    if config.path == "earth":
-        return write_earth(cache_folder(), paired=paired)
+    if config.path in EARTH_LAYOUTS:
+        return write_earth(cache_folder(), paired=paired, layout=EARTH_LAYOUTS[config.path])
+    if config.path == "earth-map":
+        return write_earth_map(cache_folder(), paired=paired)
     if config.path == "earth-labels":
         return write_earth_labels(cache_folder(), paired=paired)
     super_resolution = config.path == "brain-super-resolution"

@@ -38,6 +38,8 @@ from revgan.training.setup import make_accelerator
 
 DOMAIN_NAMES = {
     "earth": ("satellite", "map"),
+    "earth-small": ("satellite", "map"),
+    "earth-map": ("satellite", "flat map"),
     "earth-labels": ("satellite", "land cover"),
     "brain": ("T1", "grey matter"),
     "brain-super-resolution": ("half resolution", "full resolution"),
