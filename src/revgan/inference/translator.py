@@ -18,6 +18,7 @@ from revgan.data.number_types import in_type
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Grid, Preparation, fill_in_unit
 from revgan.data.refs import ScanRef
 from revgan.directions import DOMAINS, Direction, ends
+from revgan.environment import bound_kernel_caches
 from revgan.errors import UserError
 from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.mirrored import Mirror
@@ -63,6 +64,7 @@ class Translator:
         preparation: Preparation | None = None,
         windows: Cutting | None = None,
     ) -> None:
+        bound_kernel_caches()  # images have as many sizes as they like
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows
