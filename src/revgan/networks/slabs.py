@@ -66,6 +66,9 @@ class Slabs(nn.Sequential):
         True
     """
 
+    reads_parts = True
+    """To a reversible core: the gradient of the output is never read whole."""
+
     def __init__(self, *layers: nn.Module, slabs: int, contiguous: bool = False) -> None:
         super().__init__(*layers)
         self.slabs = slabs
