@@ -509,3 +509,13 @@ def test_the_way_back_through_slabs_of_a_core_makes_no_negative_copy_of_a_gradie
     for ours, theirs in zip(network.core.parameters(), plain.core.parameters(), strict=True):
         assert not ours.grad.is_neg()
         assert error({"w": ours.grad}, {"w": theirs.grad}, "w") < 2e-6
+
+
+def test_what_a_discriminator_keeps_serves_one_backward_pass_and_is_computed_again_for_others():
+    judge = PatchDiscriminator(2, 1, width=4, init="kaiming", slabs=3)
+    x = torch.randn(1, 1, 48, 48, requires_grad=True)
+    y = judge(x).square().sum()
+    first, second = (
+        torch.autograd.grad(y, [x, *judge.parameters()], retain_graph=True) for _ in "12"
+    )
+    assert all(map(torch.equal, first, second))
