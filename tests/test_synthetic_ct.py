@@ -89,7 +89,7 @@ def test_a_mask_that_coarse_scales_lose_leaves_ms_ssim_undefined_and_nothing_els
     tensors = [torch.from_numpy(v)[None] for v in (made, truth)]
     scores = score_synthetic_ct(*tensors, torch.from_numpy(mask))
     assert scores.isnan().tolist() == [False, False, False, True]
-    with pytest.warns(RuntimeWarning, match="empty slice"):
+    with pytest.warns(RuntimeWarning):  # of an empty slice, and of the division by 0
         assert np.isnan(by_scipy(made, truth, mask))
 
 

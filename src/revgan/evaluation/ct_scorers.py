@@ -61,8 +61,8 @@ class SyntheticCtScorer(TruthScorer):
         scores = score_synthetic_ct(made.image, truth, mask, self.limits)
         if made.kind == "model" and scores[-1].isnan():
             notice(
-                f"{sample.name} has no MS-SSIM, as none of its mask is left at the coarsest scales, "
-                "which keep every 16th voxel and lose the border; the mean is that of other scans"
+                f"{sample.name} has no MS-SSIM, as none of its mask is left at coarse scales, "
+                "which keep up to every 16th voxel and lose the border; the mean is over other scans"
             )
         self.tally.add(made.method, scores, sample, made.kind)
 
