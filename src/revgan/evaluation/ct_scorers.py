@@ -62,7 +62,7 @@ class SyntheticCtScorer(TruthScorer):
         if made.kind == "model" and scores[-1].isnan():
             notice(
                 f"{sample.name} has no MS-SSIM, as none of its mask is left at coarse scales, "
-                "which keep up to every 16th voxel and lose the border; the mean is over other scans"
+                "which keep every 16th voxel and lose the border; the mean is over other scans"
             )
         self.tally.add(made.method, scores, sample, made.kind)
 
