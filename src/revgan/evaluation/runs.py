@@ -304,7 +304,9 @@ def _windowed_values(sample: Sample, test: TestSamples) -> dict[Kind, Tensor]:
     if not isinstance(test.source.intensity, TypeRange):
         found |= {"input": image, "round trip": round_trip}
     if not isinstance(test.target.intensity, TypeRange):
-        found |= {"translation": translation} | ({} if truth is None else {"truth": truth})
+        found["translation"] = translation
+        if truth is not None:
+            found["truth"] = truth
     return found
 
 
