@@ -15,7 +15,8 @@ from PIL import Image
 
 from revgan.cli import main
 from revgan.data.formats import Scan, read
-from revgan.data.intensity import Intensity, IntensityConfig, PerScan, TypeRange
+from revgan.data.intensity import IntensityConfig, PerScan
+from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError
 from revgan.exporting import ExportOptions, export_model, files, graph

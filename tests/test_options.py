@@ -18,8 +18,7 @@ from revgan.networks import (
 from revgan.networks.layers import InstanceNorm, PaddedConv, init_weights
 from revgan.options import Parser, add_run_options, run_config, stored_config
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore
-from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.objectives import LossConfig
+from revgan.training.config import LossConfig, RunConfig, RuntimeConfig
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.inference import Translator
 from revgan.inference.planning import WindowOptions

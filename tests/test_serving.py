@@ -13,7 +13,7 @@ import torch
 
 from revgan.cli import main
 from revgan.data import formats
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError
 from revgan.inference import Translator

@@ -22,14 +22,8 @@ from revgan.data.foreground import foreground_positions
 from revgan.data.formats import KINDS, Header, Scan, create, read, write
 from revgan.data.formats.axes import channel_axis
 from revgan.data.grids import resample
-from revgan.data.intensity import (
-    Intensity,
-    IntensityConfig,
-    PerScan,
-    TypeRange,
-    fit_intensity,
-    mapping_from_dict,
-)
+from revgan.data.intensity import IntensityConfig, PerScan, fit_intensity, mapping_from_dict
+from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.missing import missing_in, nodata_for
 from revgan.data.number_types import in_type
 from revgan.data.preparation import Grid, Preparation
@@ -41,8 +35,10 @@ from revgan.errors import UserError
 from revgan.inference import Translator, Windows
 from revgan.inference.files import _outputs
 from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig
-from revgan.training.objectives import Batch, Fakes, Players, adversarial_loss, build_objective
+from revgan.training.losses import adversarial_loss
+from revgan.training.objectives import Fakes, Players, build_objective
 
 TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")
 

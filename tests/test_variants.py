@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from revgan import Translator
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.networks.pretrained import save_generator
+from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch
 from revgan.training.setup import make_trainer
 
 SIZE, STEPS = 24, 2

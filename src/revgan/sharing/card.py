@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from revgan.data.formats import KINDS
-from revgan.data.intensity import IntensityMapping, PerScan, TypeRange
+from revgan.data.intensity import IntensityMapping, PerScan
+from revgan.data.mappings import TypeRange
 from revgan.data.preparation import WITHOUT_FILE, Preparation
 from revgan.data.sets import BUILT_IN
 from revgan.evaluation.tables import Row, format_tables, rows_from_json

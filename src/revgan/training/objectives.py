@@ -12,135 +12,19 @@ gives the same terms uncut, for code that needs the joint loss itself.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import get_args
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from revgan.data.domains import fill_gaps
 from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
 from revgan.networks import PatchDiscriminator, TwoWayGenerator
-from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
+from revgan.training.batch import Batch
+from revgan.training.config import LossConfig, ObjectiveKind
 from revgan.training.features import FeatureDistance
+from revgan.training.losses import Terms, adversarial_loss, translate
 from revgan.training.pool import ImagePool
-
-CONTRAST = 1e-5
-"""The least meaningful difference between an image's values, where black and white are 2 apart:
-with a thousandth of a grey level, gradients have their usual size."""
-
-Terms = dict[str, Tensor]
-"""Weighted losses by name; their sum is minimised."""
-
-
-@dataclass
-class Gaps:
-    """Where losses don't count in a batch, and what the discriminators see there.
-
-    Attributes:
-        measured: by domain, (B, C, *spatial) of bool: where data was measured, and is inside the
-            mask, if there is one.
-        fill: by domain, (1 or C, *1) in [-1, 1].
-    """
-
-    measured: dict[DomainName, Tensor]
-    fill: dict[DomainName, Tensor]
-
-    def seen(self, domain: DomainName) -> Tensor:
-        """(B, 1, *spatial): where any channel was measured."""
-        return self.measured[domain].any(dim=1, keepdim=True)
-
-
-@dataclass
-class Batch:
-    """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned if the data is paired.
-
-    Where data is missing, they hold `gaps.fill`. Outside a mask they are what they are.
-    """
-
-    a: Tensor
-    b: Tensor
-    gaps: Gaps | None = field(default=None, kw_only=True)
-
-    @classmethod
-    def with_gaps(
-        cls,
-        a: Tensor,
-        b: Tensor,
-        fill_a: Tensor,
-        fill_b: Tensor,
-        inside: tuple[Tensor, Tensor] | None = None,
-    ) -> "Batch":
-        """Makes a batch from images that are NaN where data is missing.
-
-        Args:
-            a: the images of A, (B, C, *spatial).
-            b: those of B.
-            fill_a: see `Gaps.fill`.
-            fill_b: the same for B.
-            inside: of A and B, (B, 1, *spatial) of bool, where losses count; None for everywhere.
-        """
-        fill: dict[DomainName, Tensor] = {"a": fill_a.to(a), "b": fill_b.to(b)}
-        counts: dict[DomainName, Tensor] = {"a": ~a.isnan(), "b": ~b.isnan()}
-        if inside is not None:
-            counts = {"a": counts["a"] & inside[0], "b": counts["b"] & inside[1]}
-        gaps = Gaps(counts, fill)
-        return cls(fill_gaps(a, fill["a"]), fill_gaps(b, fill["b"]), gaps=gaps)
-
-    def parts(self, count: int) -> "list[Batch]":
-        """The batch in so many parts of equal size."""
-        if count == 1:
-            return [self]
-        of_a, of_b = self.a.chunk(count), self.b.chunk(count)
-        gaps: Sequence[Gaps | None] = [None] * count
-        if self.gaps is not None:
-            fill, measured = self.gaps.fill, self.gaps.measured
-            masks = zip(measured["a"].chunk(count), measured["b"].chunk(count), strict=True)
-            gaps = [Gaps({"a": a, "b": b}, fill) for a, b in masks]
-        return [Batch(a, b, gaps=of) for a, b, of in zip(of_a, of_b, gaps, strict=True)]
-
-    def of(self, domain: DomainName) -> Tensor:
-        """The images of a domain."""
-        return self.a if domain == "a" else self.b
-
-    def marked(self, domain: DomainName, image: Tensor, seen: Tensor | None) -> Tensor:
-        """An image of a domain that says where something was measured; itself without gaps.
-
-        Args:
-            domain: whose `gaps.fill` the image gets where it isn't seen.
-            image: (B, C, *spatial).
-            seen: (B, 1, *spatial) of bool.
-
-        Returns:
-            (B, C + 1, *spatial): the last channel is 1 where it is seen, and else 0.
-        """
-        if self.gaps is None or seen is None:
-            return image
-        shown = torch.where(seen, image, self.gaps.fill[domain].to(image))
-        return torch.cat((shown, seen.to(image)), dim=1)
-
-    def unmarked(self, marked: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The image, and where it is seen, of what `marked` gave."""
-        return (marked, None) if self.gaps is None else (marked[:, :-1], marked[:, -1:])
-
-    def distance(self, domain: DomainName, image: Tensor, within: Tensor | None = None) -> Tensor:
-        """The mean absolute difference from the images of a domain, where these were measured.
-
-        Args:
-            domain: whose images.
-            image: as they are.
-            within: bool (B, 1, *spatial), where it counts in addition.
-        """
-        truth = self.of(domain)
-        if self.gaps is None:
-            return F.l1_loss(image, truth)
-        counts = self.gaps.measured[domain]
-        if within is not None:
-            counts = counts & within
-        distances = F.l1_loss(image, truth, reduction="none")
-        return (distances * counts).sum() / counts.sum().clamp(min=1)
 
 
 @dataclass
@@ -169,69 +53,6 @@ class Players:
     def judge(self, domain: DomainName) -> PatchDiscriminator:
         """The discriminator of a domain."""
         return self.judge_a if domain == "a" else self.judge_b
-
-
-def adversarial_loss(
-    logits: Tensor, *, real: bool, form: AdversarialForm, seen: Tensor | None = None
-) -> Tensor:
-    """The GAN loss: how far logits are from calling every patch real or every patch fake.
-
-    Args:
-        logits: (B, 1, *patches), before any Sigmoid.
-        real: the label: real patches have target 1, fake ones 0.
-        form: "least-squares" compares the unbounded scores with the target (Mao et al., LSGAN,
-            2017; the released code). "least-squares-sigmoid" does so after the Sigmoid that the
-            paper's Section 1.2 puts at the end of the discriminator. "cross-entropy" is the
-            original GAN loss (Goodfellow et al., 2014), with Sigmoid and logarithm fused into one
-            numerically stable function.
-        seen: (B, 1, *spatial), true or above 0 where something was measured in what was judged: a
-            patch counts by the share of its place that was. None counts all alike.
-
-    Returns:
-        The mean over patches, 0 at best.
-
-    Raises:
-        ValueError: there is no such form.
-    """
-    if form not in get_args(AdversarialForm):
-        known = ", ".join(get_args(AdversarialForm))
-        raise ValueError(f"form must be one of {known}, not {form!r}")
-    target = logits.new_full((), float(real)).expand_as(logits)
-    each = "mean" if seen is None else "none"
-    match form:
-        case "least-squares":
-            loss = F.mse_loss(logits, target, reduction=each)
-        case "least-squares-sigmoid":
-            loss = F.mse_loss(logits.sigmoid(), target, reduction=each)
-        case "cross-entropy":
-            loss = F.binary_cross_entropy_with_logits(logits, target, reduction=each)
-    if seen is None:
-        return loss
-    weights = F.interpolate(seen.float(), list(logits.shape[2:]), mode="area")
-    return (loss * weights).sum() / weights.sum().clamp(min=1)
-
-
-def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:
-    """Translates so that blank images, such as crops of air, give no gradients.
-
-    In every layer, all channels of a constant image are constant, so instance normalisation divides
-    only by the root of its epsilon. Each layer then multiplies gradients by 316, until they
-    overflow or make Adam's moments too large for thousands of steps.
-
-    Args:
-        generator: the generator.
-        x: (B, C, *spatial) in [-1, 1].
-        direction: "AtoB" or "BtoA".
-
-    Returns:
-        (B, C', *spatial); samples with less than `CONTRAST` get no gradients.
-    """
-    translated: Tensor = generator(x, direction)
-    if translated.requires_grad:
-        values = x.detach().flatten(2)
-        blank = ((values.amax(2) - values.amin(2)).amax(1) < CONTRAST).view(-1, *[1] * (x.ndim - 1))
-        translated.register_hook(lambda grad: grad.masked_fill(blank, 0))
-    return translated
 
 
 class _Uncut:
@@ -508,11 +329,6 @@ class PairedObjective(Objective):
         if terms:
             yield terms
         return self._made(target, fake.finish(), batch)
-
-
-def total(terms: Terms) -> Tensor:
-    """The sum of the losses."""
-    return torch.stack(list(terms.values())).sum()
 
 
 def build_objective(
