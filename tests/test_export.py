@@ -199,7 +199,7 @@ def test_what_no_graph_can_hold_is_refused(photos, tmp_path, monkeypatch):
     model = translator(2, (1, 1), core="ode", ode_solver="dopri5")
     with pytest.raises(UserError, match="dopri5, chooses its steps by the data"):
         export_model(model, path, "AtoB", ExportOptions())
-    monkeypatch.setattr("revgan.exporting.onnx_file.find_spec", lambda name: None)
+    monkeypatch.setattr("revgan.errors.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'revgan\[export\]'"):
         export_model(photos, path, "AtoB", ExportOptions())
 
