@@ -33,7 +33,7 @@ from revgan.data.sets import open_data_set
 from revgan.data.survey import Survey
 from revgan.errors import UserError
 from revgan.inference import Translator, Windows
-from revgan.inference.files import _outputs
+from revgan.inference.outputs import output_paths
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training.batch import Batch
 from revgan.training.config import LossConfig
@@ -486,7 +486,7 @@ def test_arrays_are_images_whichever_axis_has_their_channels(tmp_path):
 )
 def test_translations_in_a_folder_go_to_a_format_that_holds_them(name, channels, dtype, expected):
     made = Header(channels, (1, 1), np.dtype(dtype))
-    (output,) = _outputs([ScanRef(Path(name))], Path("out"), made, Console())
+    (output,) = output_paths([ScanRef(Path(name))], Path("out"), made, Console())
     assert output == Path("out") / expected
 
 
