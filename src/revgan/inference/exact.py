@@ -195,7 +195,7 @@ class Fields:
 
     def translated(self, generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
         """The translation of x."""
-        network = generator
+        network: nn.Module = generator
         if isinstance(generator, GeneratorPair):
             network = generator.generators[direction]
         match network:
@@ -223,6 +223,7 @@ class Fields:
         """A U-Net's translation."""
         seen: list[Field] = []
         for down in network.encoder:
+            assert isinstance(down, nn.Sequential)
             x = self.through(down, x)
             if not _has_norm(down):  # what is normalised is stored
                 x = self._stored(x)  # the decoder needs it again
@@ -230,6 +231,7 @@ class Fields:
         y = seen.pop()
         del x
         for number, up in enumerate(network.decoder):
+            assert isinstance(up, nn.Sequential)
             if number:
                 skip = seen.pop()
                 y = Pointwise(_side_by_side, skip.channels + y.channels, skip, y)
