@@ -99,7 +99,9 @@ def small_presets():
     found = {}
     for preset in preset_names():
         config = stored_config(preset_path(preset))
-        small = {"downsamplings": 6} if config.generator.model == "unet" else {"depth": 2}
+        small = {"depth": 1}
+        if config.generator.model == "unet":
+            small = {"downsamplings": 3, "dropout": 0.0}
         generator = replace(
             config.generator, width=4, memory="naive", init="kaiming", stored_blocks=0, **small
         )

@@ -182,7 +182,7 @@ def packed(path, *members):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.png", "a/../../x.png", "/x.png", "..\\x.png", "C:\\x.png", ".", "", "./.."]
+    "name", ["../x.png", "a/../../x.png", "/x.png", "..\\x.png", "C:\\x.png", ".", "./.."]
 )
 def test_archives_with_names_that_lead_out_of_them_are_refused(photos, tmp_path, name):
     archive = packed(tmp_path / "x.zip", (name, b"x"))
