@@ -9,7 +9,11 @@ from torch import Tensor
 
 from revgan.evaluation.cases import Case, make_case
 from revgan.evaluation.report import MemoryComparison, ReportContent, write_report
+from revgan.evaluation.scales import Scale
+from revgan.evaluation.scan_tables import ScanTable, scan_table
+from revgan.evaluation.scans import ScanRow
 from revgan.evaluation.tables import Row
+from revgan.scores.agreement import Agreement, AgreementTally
 from revgan.scores.intervals import Estimate
 
 MIB = 2**20
@@ -68,6 +72,24 @@ def scores(cases: list[Case]) -> dict[str, dict[str, float]]:
     }
 
 
+def agreement(scans: int = 4) -> Agreement:
+    draws = torch.Generator().manual_seed(0)
+    tally = AgreementTally(0, 255, 1)
+    for place in range(scans):
+        truth = torch.randint(0, 256, (1, 16, 16), generator=draws).double()
+        made = truth + torch.randint(-9, 10, truth.shape, generator=draws) + place
+        tally.add(f"photo {place}", "", made, truth, None)
+    found = tally.result()
+    assert found is not None
+    return found
+
+
+def tables(scores: dict[str, dict[str, float]]) -> list[ScanTable]:
+    rows = [ScanRow("AtoB", "RevGAN", scan, known) for scan, known in scores.items()]
+    table = scan_table("Distance to the truth", rows, "psnr")
+    return [] if table is None else [table]
+
+
 def content(**changes: object) -> ReportContent:
     there, back = photos(), photos(2)
     whole = ReportContent(
@@ -75,6 +97,14 @@ def content(**changes: object) -> ReportContent:
         summary="Ten steps.",
         cases={"AtoB": there, "BtoA": back},
         scan_scores={"AtoB": scores(there), "BtoA": scores(back)},
+        scan_tables={"AtoB": tables(scores(there)), "BtoA": tables(scores(back))},
+        scales={
+            "a": Scale(0, 255, "the type uint8", 0, 255, 1),
+            "b": Scale(
+                -1024, 3000, "the option --data-range", -1024, 3071, 1, (-1000, 2000), 0.0123, 1071
+            ),
+        },
+        agreements={"AtoB": agreement()},
         tables={
             "test": [
                 row("AtoB", "RevGAN", mae=5.25, psnr=30.0, ssim=0.8),

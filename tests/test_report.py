@@ -4,6 +4,7 @@ import base64
 import json
 import platform
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports import case, content, picture, row, volumes, written
+from reports import agreement, case, content, picture, row, volumes, written
 from revgan.environment import library_versions
 from revgan.evaluation import viewer
 from revgan.evaluation.report import MemoryComparison
@@ -68,7 +69,7 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert len(ids) == len(set(ids))
     assert {value for value in references if value and value[0] == "#"} <= {f"#{i}" for i in ids}
     assert all(
-        value and value.startswith("#")
+        value and value.startswith(("#", "data:image/png;base64,"))
         for name, value in outline.attributes
         if name == "xlink:href"
     )
@@ -110,7 +111,7 @@ def test_pages_with_many_pixels_compress_them(tmp_path: Path, monkeypatch) -> No
 def test_without_truths_there_is_neither_truth_nor_difference(tmp_path: Path) -> None:
     cases = {"AtoB": [case("x", (picture(0), picture(1), None, picture(2)))]}
     assert cases["AtoB"][0].kinds == ["input", "translation", "round trip"]
-    page = written(tmp_path, cases=cases, scan_scores={})
+    page = written(tmp_path, cases=cases, scan_scores={}, agreements={})
     assert "Example: " in page
     assert ">truth<" not in page
     assert "Translation minus truth" not in page
@@ -139,8 +140,6 @@ def test_volumes_are_in_the_page_slice_by_slice(tmp_path: Path) -> None:
 
 
 def test_volumes_of_unknown_orientation_have_no_sides(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     cases = [replace(case, sides_known=False) for case in volumes(1)]
     page = written(tmp_path, cases={"AtoB": cases}, scan_scores={})
     assert "The patient’s right" not in page  # noqa: RUF001
@@ -188,6 +187,32 @@ def test_scores_are_shown_with_their_intervals_and_marks(tmp_path: Path) -> None
     assert "<strong>" not in page  # of unknown resamples
     assert "photo → map → photo" in page
     assert "There is no score table" not in page
+
+
+def test_scales_and_what_lies_beyond_them_are_told(tmp_path: Path) -> None:
+    page = written(tmp_path, said_of_scores="MAE is in counts.")
+    cells = ["B", "-1024 to 3000", "the option --data-range", "-1000 to 2000", "1.2%", "1071"]
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in page
+    cells = [
+        "A",
+        "0 to 255",
+        "the type uint8",
+        "all that files of this type can hold",
+        *["none"] * 2,
+    ]
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in page
+    assert "MAE is in counts." in page
+    assert "MAE is in counts." in written(tmp_path, said_of_scores="MAE is in counts.", tables={})
+
+
+def test_agreement_is_drawn_where_the_truth_is_known(tmp_path: Path) -> None:
+    page = written(tmp_path)
+    assert page.count("<h3>Agreement with the truth") == 1
+    assert "Over 4 images, their mean differences average" in page
+    assert "inside the masks" not in page
+    masked = replace(agreement(), masked=True)
+    assert "values inside the masks," in written(tmp_path, agreements={"AtoB": masked})
+    assert "Agreement with" not in written(tmp_path, agreements={})
 
 
 def test_labels_and_sets_have_tables_of_their_own(tmp_path: Path) -> None:
@@ -245,7 +270,7 @@ def test_what_was_not_measured_has_no_section(tmp_path: Path) -> None:
 
     optional = ["photo → map", "Round trips", "Training", "Memory"]
     assert set(optional) < set(headings(written(tmp_path)))
-    bare = written(tmp_path, cases={}, tables={}, history=(), memory=None)
+    bare = written(tmp_path, cases={}, tables={}, history=(), memory=None, scales={})
     assert headings(bare) == ["Scores", "How it was made"]
 
 

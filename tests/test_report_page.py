@@ -9,7 +9,7 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from reports import case, picture, scores, volumes, written
+from reports import case, picture, scores, tables, volumes, written
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -36,8 +36,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     scans = volumes()
     changes = {
         "images": {},
-        "volumes": {"cases": {"AtoB": scans}, "scan_scores": {"AtoB": scores(scans)}},
-        "unaligned": {"cases": {"AtoB": alone}, "scan_scores": {}, "tables": {}},
+        "volumes": {
+            "cases": {"AtoB": scans},
+            "scan_scores": {"AtoB": scores(scans)},
+            "scan_tables": {"AtoB": tables(scores(scans))},
+        },
+        "unaligned": {
+            "cases": {"AtoB": alone},
+            "scan_scores": {},
+            "scan_tables": {},
+            "agreements": {},
+            "tables": {},
+        },
     }
     made = {}
     for name, changed in changes.items():
@@ -213,6 +223,30 @@ def test_all_scans_are_browsed_in_the_order_of_a_score_or_by_name(open_page) -> 
     assert shown(1)
     page.locator("article.case").first.get_by_role("button").click()
     assert shown(3)
+
+
+def test_tables_of_scans_are_sorted_by_any_heading(open_page) -> None:
+    page = open_page("images")
+    page.locator("details.all summary").first.click()
+    table = page.locator("table.sortable").first
+
+    def names() -> str:
+        return " ".join(table.locator("tbody td:first-child").all_text_contents())
+
+    assert names() == "photo 3 photo 2 photo 1 photo 0"  # the best first
+    psnr = table.locator("th", has_text="PSNR")
+    assert psnr.get_attribute("aria-sort") == "descending"
+    psnr.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert (names(), psnr.get_attribute("aria-sort")) == (
+        "photo 0 photo 1 photo 2 photo 3",
+        "ascending",
+    )
+    table.locator("th", has_text="MAE").get_by_role("button").click()
+    assert names() == "photo 3 photo 2 photo 1 photo 0"
+    assert psnr.get_attribute("aria-sort") is None
+    table.get_by_role("button", name="scan").click()
+    assert names() == "photo 0 photo 1 photo 2 photo 3"
 
 
 def test_slices_of_volumes_are_chosen_in_three_planes(open_page) -> None:

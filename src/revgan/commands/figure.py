@@ -1,4 +1,4 @@
-"""`revgan figure`: test images beside the translations of one or more runs."""
+"""`revgan figure`: test images beside translations, or how these agree with the truth."""
 
 from pathlib import Path
 
@@ -24,7 +24,8 @@ FORMATS = (".png", ".pdf", ".svg")
 def add_options(parser: Parser) -> None:
     """Which runs, which test images, and which files to write."""
     parser.description = (
-        "Draw rows of test images: the input, each run's translation, and the truth."
+        "Draw rows of test images: the input, each run's translation, and the truth; or plots of "
+        "how translations agree with the truth."
     )
     parser.add_argument(
         "runs", nargs="+", metavar="run", help="a run folder, or its checkpoints/step-N"
@@ -47,7 +48,15 @@ def add_options(parser: Parser) -> None:
         nargs="+",
         help=(
             "files to write, ending in .png, .pdf or .svg; by default figure-AtoB.png and .pdf, or "
-            "figure-BtoA"
+            "figure-BtoA; with --agreement agreement-AtoB"
+        ),
+    )
+    parser.add_argument(
+        "--agreement",
+        action="store_true",
+        help=(
+            "draw Bland-Altman plots and errors by intensity instead of test images, from what "
+            "revgan evaluate wrote into each run's agreement.json"
         ),
     )
     add_names_option(parser)
@@ -56,18 +65,31 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Draws the figure, and says where it is."""
-    from revgan.evaluation.sample_figure import draw_samples
-
-    direction = options.direction
     runs = named_runs(options.runs, options.names)
-    configs = {name: trained_config(folder, options) for name, folder in runs.items()}
-    outputs = options.output or [f"figure-{direction}.png", f"figure-{direction}.pdf"]
+    paths = _paths(options)
+    earlier = ", in place of what was there" if any(path.exists() for path in paths) else ""
+    if options.agreement:
+        from revgan.evaluation.agreement import draw_agreement
+
+        if options.samples is not None:
+            raise UsageError("--samples has no meaning with --agreement, which draws no images")
+        draw_agreement(runs, options.direction, paths)
+    else:
+        from revgan.evaluation.sample_figure import draw_samples
+
+        configs = {name: trained_config(folder, options) for name, folder in runs.items()}
+        samples = options.samples or [str(SAMPLES)]
+        draw_samples(runs, configs, paths, options.direction, samples, options.model, console)
+    console.print(f"Wrote {' and '.join(map(visible, paths))}{earlier}", soft_wrap=True)
+    return 0
+
+
+def _paths(options: Namespace) -> list[Path]:
+    """The files to write."""
+    what = "agreement" if options.agreement else "figure"
+    outputs = options.output or [f"{what}-{options.direction}{end}" for end in (".png", ".pdf")]
     paths = [Path(output) for output in outputs]
     for path in paths:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
-    earlier = ", in place of what was there" if any(path.exists() for path in paths) else ""
-    samples = options.samples or [str(SAMPLES)]
-    draw_samples(runs, configs, paths, direction, samples, options.model, console)
-    console.print(f"Wrote {' and '.join(map(visible, paths))}{earlier}", soft_wrap=True)
-    return 0
+    return paths

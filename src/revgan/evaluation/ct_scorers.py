@@ -34,6 +34,7 @@ class SyntheticCtScorer(TruthScorer):
     """
 
     table = "synthetic_ct"
+    has_agreement = False
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ def join(evaluations: Mapping[str, Evaluation], stream: int) -> tuple[Evaluation
             f"means over {len(runs)} trainings; intervals cover the choice of test {first.items} "
             "and of seeds"
         )
-        return replace(first, tables=tables, classes={}, cases={}), said
+        return replace(first, tables=tables, classes={}, cases={}, agreements={}), said
     _require_folds(evaluations)
     # In one order, whatever that of the runs, as comparisons are image by image.
     runs.sort(key=lambda run: sorted(run.tested.items()))
@@ -78,6 +78,7 @@ def _of_folds(runs: Sequence[Evaluation]) -> Evaluation:
         tables={key: tables.get(key, _over_seeds(others.get(key, []), 0)) for key in first.tables},
         classes={},
         cases={},
+        agreements={},
         tested={way: [one for run in runs for one in run.tested[way]] for way in first.tested},
         scans={key: [row for run in runs for row in run.scans[key]] for key in first.scans},
     )

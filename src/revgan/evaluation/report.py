@@ -11,12 +11,17 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from revgan.directions import Direction
+from revgan.evaluation.agreement import AgreementView
 from revgan.evaluation.cases import Case
+from revgan.evaluation.scales import SCALE_HEADINGS, Scales, scale_table
+from revgan.evaluation.scan_tables import ScanTable
 from revgan.evaluation.tables import COLUMNS, Cell, Row, columns, headings, table_cells
 from revgan.evaluation.viewer import Viewer
 from revgan.figures.differences import scale_colours
 from revgan.figures.svg import loss_curves, memory_chart
 from revgan.files import write_text
+from revgan.scores.agreement import Agreement
 
 ClassTable = Mapping[str, Mapping[str, float | None]]
 """Intersection over union by method and class; None if no pixel has the class or was taken for
@@ -62,7 +67,10 @@ class ReportContent:
         versions: the software and hardware that the run depended on, see `library_versions`.
         scan_scores: by direction, the scores of each test scan that has any, by its name.
         ranked_by: the score that says which scans are the best and the worst.
+        scan_tables: by direction, the scores of each test scan, in tables.
         said_of_scores: a sentence on their units and data ranges.
+        scales: of the domains with test scans.
+        agreements: by direction, how translations agree with the truth.
         classes: by class, for the tables "labels" and "segmenter".
         items: what was tested, "images" or "volumes".
         history: lines of metrics.jsonl, see `loss_curves`.
@@ -78,7 +86,10 @@ class ReportContent:
     versions: Mapping[str, str]
     scan_scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     ranked_by: str = "psnr"
+    scan_tables: Mapping[str, Sequence[ScanTable]] = field(default_factory=dict)
     said_of_scores: str = ""
+    scales: Scales = field(default_factory=dict)
+    agreements: Mapping[Direction, Agreement] = field(default_factory=dict)
     classes: Mapping[str, ClassTable] = field(default_factory=dict)
     items: str = "images"
     history: Sequence[Mapping[str, float]] = ()
@@ -139,8 +150,14 @@ def _render(content: ReportContent) -> str:
         "cells": table_cells,
         "columns": COLUMNS,
         "scale_colours": scale_colours(),
+        "numbers": {
+            direction: {case.name: number for number, case in enumerate(cases)}
+            for direction, cases in content.cases.items()
+        },
+        "scale_headings": SCALE_HEADINGS,
+        "scale_lines": scale_table(content.scales),
         "style": _part("report.css"),
-        "script": _part("viewer.js"),
+        "script": Markup("\n").join(_part(name) for name in ("viewer.js", "tables.js")),
     }
     key, headlines = _headlines(content.tables)
     memory = content.memory
@@ -149,6 +166,10 @@ def _render(content: ReportContent) -> str:
         viewers=content.viewers,
         headlines=headlines,
         headline_note=HEADLINES.get(key, ""),
+        agreements={
+            direction: AgreementView.of(agreement, direction, content.items)
+            for direction, agreement in content.agreements.items()
+        },
         curves=list(map(Markup, loss_curves(content.history))) if content.history else [],
         memory=Markup(memory_chart(memory.over_depth, memory.measured, memory.depth))
         if memory

@@ -18,8 +18,9 @@ from revgan.evaluation.label_scorers import ClassScorer
 from revgan.evaluation.report import ClassTable, MemoryComparison, ReportContent, write_report
 from revgan.evaluation.samples import Sample, Tested, TestSamples
 from revgan.evaluation.scales import Scale, said_of_scores
+from revgan.evaluation.scan_tables import RANKING, tables_of_scans
 from revgan.evaluation.scans import ScanRow, joined, scans_to_csv, scans_to_json
-from revgan.evaluation.scorers import Scorer
+from revgan.evaluation.scorers import MaskedTruthScorer, Scorer
 from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, add_row, rows_to_json
@@ -28,6 +29,7 @@ from revgan.evaluation.wanted import ModelChoice, ScoreOptions
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
+from revgan.scores.agreement import Agreement
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
@@ -69,6 +71,7 @@ class Evaluation:
         scans: the scores of single scans, by the keys of `TITLES`.
         tallies: what the tables are made from, with their keys.
         scales: of the domains with test scans.
+        agreements: by direction, where the truth is known.
     """
 
     tables: dict[str, list[Row]]
@@ -79,6 +82,7 @@ class Evaluation:
     scans: dict[str, list[ScanRow]]
     tallies: list[tuple[str, Tally]]
     scales: dict[DomainName, Scale]
+    agreements: dict[Direction, Agreement]
 
     def titled(self) -> Tables:
         """The tables by their titles."""
@@ -95,6 +99,10 @@ class Evaluation:
         """The scores of each scan and their scales, as in scans.json."""
         scales = {name.upper(): scale.to_dict() for name, scale in self.scales.items()}
         return json.dumps({"scales": scales, "scans": scans_to_json(self.scans)}, indent=2)
+
+    def agreements_to_json(self) -> str:
+        """How translations agree with the truth, as in agreement.json."""
+        return json.dumps({way: found.to_dict() for way, found in self.agreements.items()})
 
 
 def run_evaluation(
@@ -125,6 +133,7 @@ def run_evaluation(
     write_text(run.scores, evaluation.to_json() + "\n")
     write_text(run.scan_scores(".json"), evaluation.scans_to_json() + "\n")
     write_text(run.scan_scores(".csv"), scans_to_csv(evaluation.scans))
+    write_text(run.agreement, evaluation.agreements_to_json() + "\n")
     memory = compare_memory(config, data, accelerator)
     content = _content(config, run, data, evaluation, memory)
     if model == "best":
@@ -229,6 +238,7 @@ def evaluate(
         scans=_scan_tables(both),
         tallies=[(scorer.table, scorer.tally) for scorer in both if scorer.tally is not None],
         scales=scoring.scales,
+        agreements=_agreements(scorers),
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
         cases=cases,
         tested=tested,
@@ -256,6 +266,16 @@ def _scan_tables(scorers: Sequence[Scorer]) -> dict[str, list[ScanRow]]:
     return {key: joined(tables[key]) for key in TITLES if tables.get(key)}
 
 
+def _agreements(scorers: Mapping[Direction, Sequence[Scorer]]) -> dict[Direction, Agreement]:
+    """By direction, inside the masks if there are any."""
+    found: dict[Direction, Agreement] = {}
+    for direction, of_direction in scorers.items():
+        for scorer in of_direction:
+            if scorer.agreement is not None and (result := scorer.agreement.result()) is not None:
+                found[direction] = replace(result, masked=isinstance(scorer, MaskedTruthScorer))
+    return found
+
+
 def _case(sample: Sample, test: TestSamples, most: int) -> Case:
     """What the report shows of a test scan."""
     scans: dict[Kind, Tensor] = {"input": sample.image, "translation": sample.translation}
@@ -272,11 +292,15 @@ def _case(sample: Sample, test: TestSamples, most: int) -> Case:
 
 def _scan_scores(evaluation: Evaluation) -> dict[str, dict[str, Mapping[str, float]]]:
     """The model's scores of each test scan, inside the masks if there are any."""
-    table = next((key for key in ("test_inside_masks", "test") if evaluation.scans.get(key)), "")
+    table = next((key for key in RANKING if evaluation.scans.get(key)), "")
     scores: dict[str, dict[str, Mapping[str, float]]] = {}
     for row in evaluation.scans.get(table, ()):
         if row.kind == "model":
             scores.setdefault(row.direction, {})[row.scan] = row.scores
+    for direction, agreement in evaluation.agreements.items():
+        for scan in agreement.scans:
+            of_scan = scores.setdefault(direction, {})
+            of_scan[scan.scan] = {**of_scan.get(scan.scan, {}), "bias": scan.difference}
     return scores
 
 
@@ -301,6 +325,11 @@ def _content(
         scan_scores=_scan_scores(evaluation),
         ranked_by=config.training.best_by,
         said_of_scores=said_of_scores(evaluation.scales),
+        scan_tables=tables_of_scans(
+            evaluation.scans, TITLES, evaluation.agreements, config.training.best_by
+        ),
+        scales=evaluation.scales,
+        agreements=evaluation.agreements,
         tables=evaluation.tables,
         classes=evaluation.classes,
         items=evaluation.items,

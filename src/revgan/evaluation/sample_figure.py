@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -15,9 +14,8 @@ from revgan.errors import UsageError, UserError, notice
 from revgan.evaluation.runs import open_trained
 from revgan.evaluation.samples import Tested
 from revgan.evaluation.wanted import ModelChoice
-from revgan.figures.comparison import comparison_figure
+from revgan.figures import comparison_figure, write_figure
 from revgan.figures.slices import strips
-from revgan.files import replacing
 from revgan.progress import track
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
@@ -55,12 +53,9 @@ def draw_samples(
             f"{taken.pop()} is the name of another column; give the run a different name with "
             "--names"
         )
-    figure = comparison_figure(_pictures(runs, configs, direction, samples, model, console))
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # TrueType fonts: journals refuse matplotlib's default, Type 3.
-        with replacing(path) as unfinished, mpl.rc_context({"pdf.fonttype": 42}):
-            figure.savefig(unfinished)
+    write_figure(
+        comparison_figure(_pictures(runs, configs, direction, samples, model, console)), paths
+    )
 
 
 def _pictures(

@@ -30,6 +30,31 @@ def said_of_scores(scales: Scales) -> str:
     return f"MAE is in the units of the truth's files; PSNR and SSIM are over {over}."
 
 
+def scale_table(scales: Scales) -> list[list[str]]:
+    """A line for each domain: its name, data range, where that is from, and what is beyond."""
+    lines = []
+    for name, scale in scales.items():
+        data_range = f"{scale.low:g} to {scale.high:g}"
+        run_range, beyond, excess = "all that files of this type can hold", "none", "none"
+        if scale.run_range is not None:
+            run_range = f"{scale.run_range[0]:g} to {scale.run_range[1]:g}"
+        if scale.beyond:
+            beyond, excess = f"{100 * scale.beyond:.2g}%", f"{scale.excess:g}"
+        lines.append([name.upper(), data_range, scale.chosen, run_range, beyond, excess])
+    return lines
+
+
+SCALE_HEADINGS = (
+    "domain",
+    "data range",
+    "taken from",
+    "range of the run",
+    "values beyond",
+    "by up to",
+)
+"""Of `scale_table`."""
+
+
 @dataclass(frozen=True)
 class Scale:
     """The scale of a domain's test scans, in their files' units.
@@ -38,7 +63,9 @@ class Scale:
         low: lower end of the data range of PSNR and SSIM.
         high: its upper end.
         chosen: where the data range comes from, in words.
-        lowest: the lowest value of the test scans; `low`, where they weren't read.
+        lowest: the lowest value of the test scans; that of their type, where they weren't read.
+        highest: the highest, in the same way.
+        step: the least difference between values of the files: 1 for integers, 0 for others.
         run_range: what the run maps to -1 and 1, if that isn't the full range of the files' type.
         beyond: the share of the test scans' values beyond `run_range`, which no translation reaches
             if it ends in tanh.
@@ -49,6 +76,8 @@ class Scale:
     high: float
     chosen: str
     lowest: float
+    highest: float
+    step: float = 0.0
     run_range: tuple[float, float] | None = None
     beyond: float = 0.0
     excess: float = 0.0
@@ -82,10 +111,11 @@ def measure_scale(domain: Domain, name: DomainName, wanted: DataRange, kind: Kin
     Raises:
         UserError: the files' type has no range that was wanted, or all test scans are one value.
     """
+    dtype = _dtype(domain)
     if wanted == "auto":
-        wanted = "type" if _dtype(domain) == np.uint8 else "set"
+        wanted = "type" if dtype == np.uint8 else "set"
     extent = None
-    if wanted == "set" or not isinstance(domain.intensity, TypeRange):
+    if wanted == "set" or dtype != np.uint8 or not isinstance(domain.intensity, TypeRange):
         extent = _Extent(domain)
     if wanted == "set":
         assert extent is not None
@@ -96,15 +126,19 @@ def measure_scale(domain: Domain, name: DomainName, wanted: DataRange, kind: Kin
             )
         low, high, chosen = extent.low, extent.high, "the test set"
     elif wanted == "type":
-        low, high = _of_type(domain, name)
-        chosen = f"the type {_dtype(domain)}"
+        low, high = _of_type(dtype, name)
+        chosen = f"the type {dtype}"
     else:
         (low, high), chosen = wanted, "the option --data-range"
-    lowest = low if extent is None else extent.low
+    step = 1.0 if dtype.kind in "iu" else 0.0
+    if extent is None:
+        ends = _of_type(dtype, name)
+    else:  # where nothing was measured at all, ends are infinite
+        ends = (extent.low, extent.high) if extent.count else (low, high)
     if extent is None or extent.run_range is None:
-        return Scale(low, high, chosen, lowest)
-    beyond = extent.beyond / extent.count
-    scale = Scale(low, high, chosen, lowest, extent.run_range, beyond, extent.excess)
+        return Scale(low, high, chosen, *ends, step)
+    beyond = extent.beyond / max(1, extent.count)
+    scale = Scale(low, high, chosen, *ends, step, extent.run_range, beyond, extent.excess)
     if beyond:
         notice(_said(scale, name, kind))
     return scale
@@ -125,8 +159,7 @@ def _dtype(domain: Domain) -> np.dtype[Any]:
     return np.dtype(np.result_type(*(domain.found[ref].dtype for ref in domain.test)))
 
 
-def _of_type(domain: Domain, name: DomainName) -> tuple[float, float]:
-    dtype = _dtype(domain)
+def _of_type(dtype: np.dtype[Any], name: DomainName) -> tuple[float, float]:
     if dtype.kind == "b":
         return 0, 1
     if dtype.kind not in "iu":

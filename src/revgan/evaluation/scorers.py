@@ -18,6 +18,7 @@ from revgan.evaluation.scales import Scale
 from revgan.evaluation.scans import ScanRow
 from revgan.evaluation.tables import Row
 from revgan.evaluation.tally import Tally
+from revgan.scores.agreement import AgreementTally
 from revgan.scores.distribution import Features, fid, kid
 from revgan.scores.intervals import Estimate
 from revgan.scores.metrics import (
@@ -39,10 +40,12 @@ class Scorer(ABC):
     Attributes:
         table: the key of the table that its rows belong to.
         tally: what they are made from, if that is one value or more of each image.
+        agreement: of the model's translations with the truth, if it is collected.
     """
 
     table: str
     tally: Tally | None = None
+    agreement: AgreementTally | None = None
 
     @abstractmethod
     def add(self, sample: Sample) -> None:
@@ -70,6 +73,7 @@ class TruthScorer(Scorer):
 
     table = "test"
     tally: Tally
+    has_agreement = True
 
     def __init__(
         self,
@@ -84,6 +88,8 @@ class TruthScorer(Scorer):
         self.mean = self._mean_colour()
         names = PIXEL_SCORES if perceptual is None else (*PIXEL_SCORES, "lpips")
         self.tally = Tally(direction, names)
+        if self.has_agreement:
+            self.agreement = AgreementTally(scale.lowest, scale.highest, scale.step)
 
     def add(self, sample: Sample) -> None:
         assert sample.values is not None
@@ -97,6 +103,8 @@ class TruthScorer(Scorer):
             )
             return
         image, translation = self._unchanged(sample, sample.values), sample.values.translation
+        if self.agreement is not None:
+            self.agreement.add(sample.name, sample.subject, translation, truth, mask)
         made = candidates(image, translation, truth, self.mean, self.method)
         for candidate in made:
             self._add(candidate, truth, mask, sample)

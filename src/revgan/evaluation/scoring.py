@@ -115,6 +115,9 @@ class Scoring:
             scorers += self._synthetic_ct(direction, method, scale)
         if self.palette is None:
             return scorers
+        if direction.endswith(self.palette.domain):
+            for scorer in scorers:  # a colour is a name here, and no amount of anything
+                scorer.agreement = None
         with self.console.status("Reading label maps"):
             if direction.endswith(self.palette.domain):
                 scorers.append(LabelScorer(direction, self.data, self.palette, method))

@@ -97,6 +97,11 @@ class Column:
     digits: int
     units: bool = False
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether of two values above 0 the lower one is better."""
+        return self.rank(1) > self.rank(0)
+
     def digits_for(self, values: Sequence[float]) -> int:
         """Digits after the decimal point for several values: at least two that count."""
         largest = max(map(abs, values))

@@ -130,17 +130,6 @@ class Viewer:
             if math.isfinite(value)
         ]
 
-    def table(self) -> list[list[str]]:
-        """Each scan's scores as text, in the order of `score_keys`; "" where it has none."""
-        return [
-            [
-                f"{value:.{self._digits(key)}f}" if math.isfinite(value) else ""
-                for key in self.score_keys
-                for value in [self.score(case, key)]
-            ]
-            for case in self.cases
-        ]
-
     def _digits(self, key: str) -> int:
         values = (scores[key] for scores in self.scores.values() if key in scores)
         return COLUMNS[key].digits_for([value for value in values if math.isfinite(value)] or [0])
@@ -152,7 +141,8 @@ class Viewer:
                 "key": key,
                 "heading": COLUMNS[key].heading,
                 "digits": self._digits(key),
-                "lower": COLUMNS[key].rank(1) > COLUMNS[key].rank(0),
+                "lower": COLUMNS[key].lower_is_better,
+                "size": COLUMNS[key].rank(-1) == COLUMNS[key].rank(1),
             }
             for key in self.score_keys
         ]

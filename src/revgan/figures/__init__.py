@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from revgan.faces import face
 
 if TYPE_CHECKING:
-    from revgan.figures.charts import Panel, Points, line_chart, save_figure
+    from revgan.figures.agreement import agreement_charts, agreement_figure
+    from revgan.figures.charts import Panel, Points, line_chart, save_figure, write_figure
     from revgan.figures.comparison import comparison_figure
     from revgan.figures.differences import (
         common_limit,
@@ -24,6 +25,8 @@ __all__ = [
     "Points",
     "Stack",
     "VolumeSlices",
+    "agreement_charts",
+    "agreement_figure",
     "common_limit",
     "comparison_figure",
     "difference_map",
@@ -43,13 +46,17 @@ __all__ = [
     "tensor_to_uint8",
     "to_svg",
     "volume_grid",
+    "write_figure",
 ]
 
 _HOMES = {
+    "agreement_charts": "agreement",
+    "agreement_figure": "agreement",
     "Panel": "charts",
     "Points": "charts",
     "line_chart": "charts",
     "save_figure": "charts",
+    "write_figure": "charts",
     "comparison_figure": "comparison",
     "common_limit": "differences",
     "difference_map": "differences",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -99,3 +100,16 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     with replacing(path) as unfinished:
         figure.savefig(unfinished, format=path.suffix[1:], dpi=150)
+
+
+def write_figure(figure: Figure, paths: Sequence[Path]) -> None:
+    """Writes a figure for papers into files, each whole or not at all, in its suffix's format.
+
+    Raises:
+        OSError: a file can't be written.
+    """
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # TrueType fonts: journals refuse matplotlib's default, Type 3.
+        with replacing(path) as unfinished, mpl.rc_context({"pdf.fonttype": 42}):
+            figure.savefig(unfinished, format=path.suffix[1:].lower())

@@ -128,15 +128,20 @@ def _smoothed(values: Iterable[float]) -> list[float]:
     return averages
 
 
-def _style(axes: Axes, title: str, x_label: str) -> None:
-    axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
-    axes.set_xlabel(x_label, color=INK, fontsize=10)
-    axes.grid(axis="y", color=INK, alpha=0.2, linewidth=0.8)
+def style(axes: Axes, title: str, x_label: str, ink: str = INK) -> None:
+    """Gives axes the looks of all charts: a title, a faint grid, and no frame."""
+    axes.set_title(title, loc="left", color=ink, fontsize=11, fontweight="bold")
+    axes.set_xlabel(x_label, color=ink, fontsize=10)
+    axes.grid(axis="y", color=ink, alpha=0.2, linewidth=0.8)
     axes.spines[:].set_visible(False)
-    axes.tick_params(colors=INK, labelsize=9, length=0)
+    axes.tick_params(colors=ink, labelsize=9, length=0)
+    axes.locator_params(nbins=5)
+
+
+def _style(axes: Axes, title: str, x_label: str) -> None:
+    style(axes, title, x_label)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.locator_params(axis="x", nbins=4, integer=True, min_n_ticks=1)
-    axes.locator_params(axis="y", nbins=5)
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(0, -0.2),

@@ -18,6 +18,7 @@ from revgan.data.number_types import in_type
 from revgan.data.preparation import WITHOUT_FILE, Grid, Preparation
 from revgan.data.refs import ScanRef
 from revgan.directions import DOMAINS, Direction, ends
+from revgan.environment import bound_kernel_caches
 from revgan.inference.exported import is_exported, load_exported
 from revgan.inference.mirrored import Mirror
 from revgan.inference.padded import translate_padded
@@ -52,6 +53,7 @@ class Translator(Units):
         preparation: Preparation | None = None,
         windows: Cutting | None = None,
     ) -> None:
+        bound_kernel_caches()  # images have as many sizes as they like
         self.generator = generator.eval()
         self.preparation = preparation or WITHOUT_FILE.get(generator.spatial_dims)
         self.windows = windows

@@ -99,6 +99,11 @@ class RunFolder:
         """The scores of each test scan, as .json or as .csv."""
         return self.root / f"scans{suffix}"
 
+    @property
+    def agreement(self) -> Path:
+        """How the translations of test scans agree with the truth."""
+        return self.root / "agreement.json"
+
     def require_none(self) -> None:
         """Refuses a folder for a new run that holds one.
 

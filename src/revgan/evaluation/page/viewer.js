@@ -109,7 +109,10 @@ class Viewer {
     const score = this.set.scores.find(({ key }) => key === by);
     const worse = score?.lower ? -1 : 1;
     const cases = this.set.cases;
-    const value = (number) => cases[number].scores[by] ?? Infinity;
+    const value = (number) => {
+      const known = cases[number].scores[by] ?? Infinity;
+      return score?.size ? Math.abs(known) : known; // a bias is as bad below 0 as above
+    };
     this.order.sort((one, other) => one - other);
     if (score) this.order.sort((one, other) => worse * (value(one) - value(other)));
     const label = (number) => {
