@@ -121,10 +121,11 @@ class GeneratorConfig:
             by the solver's error; "auto" takes it.
         stored_blocks: how many blocks of the core store their activations anyway, in "reversible"
             and "lean"; "auto" decides this too.
-        slabs: in "lean", into how many slabs encoders and decoders cut their images along the
-            longest axis; tensors of full resolution and K channels then exist a slab at a time; 8
-            save nearly all that can be saved. 0 or 1: none; null: none, but "auto" takes slabs
-            where nothing else fits. Results differ from those without slabs by rounding.
+        slabs: in "lean", into how many slabs encoders, decoders and discriminators cut their images
+            along the longest axis; tensors of full resolution and K channels then exist a slab at a
+            time; 8 save nearly all that can be saved. 0 or 1: none; null: none, but "auto" takes
+            slabs where nothing else fits. Results differ from those without slabs by rounding. With
+            `losses.r1_weight`, discriminators stay whole.
     """
 
     model: Model = "revgan"
