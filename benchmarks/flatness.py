@@ -10,6 +10,7 @@ tenth of the work.
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,7 @@ def main():
     place = Path(__file__).parent / "results" / "flatness-cpu.json"
     parser.add_argument("--output", type=Path, default=place)
     given = parser.parse_args()
+    given_line = ["benchmarks/flatness.py", *sys.argv[1:]]
     with tempfile.TemporaryDirectory(prefix="revgan-flatness-") as folder:
         root = Path(folder)
         for name in ("trainA", "trainB", "testA", "testB"):
@@ -111,7 +113,7 @@ def main():
             given.files,
         )
     content = {
-        "command": "OMP_NUM_THREADS=1 python benchmarks/flatness.py",
+        "command": " ".join(["OMP_NUM_THREADS=1 python", *map(shlex.quote, given_line)]),
         "date": date.today().isoformat(),
         "machine": cpu_model(),
         "versions": library_versions(),

@@ -5,8 +5,8 @@ import torch
 from accelerate import Accelerator
 
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, OptimizerConfig, RunConfig, TrainingConfig
-from revgan.training.objectives import Batch
 from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_trainer
 from small_runs import configuration, run, weights, write_images

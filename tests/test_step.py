@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch.optim import Adam
 
 from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, OptimizerConfig
-from revgan.training.objectives import Batch, Objective, Players, build_objective
+from revgan.training.objectives import Objective, Players, build_objective
 from revgan.training.step import Trainer, decay, frozen
 
 

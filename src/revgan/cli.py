@@ -118,7 +118,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    from revgan.environment import Load
+    from revgan.environment import Load, bound_kernel_caches
     from revgan.options import Parser
     from revgan.text import PlainConsole, shell_word
 
@@ -133,6 +133,7 @@ def _run(name: str, arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     options.command_line = " ".join(map(shell_word, ["revgan", name, *arguments]))
     load.yield_when_busy()
+    bound_kernel_caches()
     return command.run(options, PlainConsole())
 
 

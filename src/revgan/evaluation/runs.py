@@ -350,8 +350,8 @@ def _content(
     return ReportContent(
         title=f"{config.model_name}: {run.name}",
         summary=(
-            f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
-            f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are "
+            f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; "
+            f"{config.generator.size}. Scores and pictures are "
             f"from {len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, "
             "which training did not use."
         ),

@@ -24,7 +24,8 @@ from revgan.training.averaging import GradientAverage
 from revgan.training.batch import Batch
 from revgan.training.config import OptimizerConfig, Schedule
 from revgan.training.consensus import consensus_term
-from revgan.training.objectives import Fakes, Objective, Players, Terms, total
+from revgan.training.losses import Terms, total
+from revgan.training.objectives import Fakes, Objective, Players
 from revgan.training.processes import together
 from revgan.training.skips import Skips
 
