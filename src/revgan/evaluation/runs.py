@@ -9,8 +9,8 @@ from rich.console import Console
 from torch import Tensor
 
 from revgan.data.domains import DataSet
-from revgan.data.intensity import TypeRange
 from revgan.data.labels import FILE
+from revgan.data.mappings import TypeRange
 from revgan.directions import DIRECTIONS, Direction, DomainName, ends
 from revgan.environment import library_versions
 from revgan.errors import UserError
