@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from revgan.data.domains import Domain
-from revgan.data.mappings import PerScan, TypeRange
+from revgan.data.intensity import PerScan
+from revgan.data.mappings import TypeRange
 from revgan.evaluation.scales import Scale
 
 
