@@ -210,6 +210,15 @@ ROWS = {
         **MR,
     ),
     "2D ResNet": workload(depth=2, variant={"model": "resnet"}),
+    "2D U-Net": workload(depth=6, size=64, variant={"model": "unet", "downsamplings": 6}),
+    "3D U-Net, batch norm": workload(
+        "paired",
+        depth=6,
+        size=32,
+        width=8,
+        spatial_dims=3,
+        variant={"model": "unet", "downsamplings": 5, "norm": "batch"},
+    ),
     "3D ResNet, bilinear": workload(
         "paired",
         depth=1,

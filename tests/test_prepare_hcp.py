@@ -366,5 +366,5 @@ def test_options_that_do_not_do_are_refused(source, target, capsys, options, mes
 
 
 def test_a_missing_package_is_named(source, target, capsys, monkeypatch):
-    monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+    monkeypatch.setattr("revgan.errors.find_spec", lambda name: None)
     assert "pip install 'revgan[diffusion]'" in refusal(capsys, source, target)

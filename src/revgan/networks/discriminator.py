@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrally
 
 from revgan.networks.axes import FACTOR, PerAxis, strides
-from revgan.networks.config import DiscriminatorConfig, DiscriminatorForm, Init, Norm
+from revgan.networks.config import Init, Norm
+from revgan.networks.discriminator_config import DiscriminatorConfig, DiscriminatorForm
 from revgan.networks.layers import conv, init_weights, norm_layers
 from revgan.networks.slabs import Slabs
 

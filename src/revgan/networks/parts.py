@@ -18,7 +18,7 @@ def encoder(config: GeneratorConfig, spatial_dims: int, in_channels: int) -> nn.
     layers = _normalised(config, spatial_dims, first, config.width)
     for level in range(config.levels):
         channels = config.width * FACTOR**level
-        scales = strides(config.downsamplings, level, config.levels, spatial_dims)
+        scales = strides(config.halvings, level, config.levels, spatial_dims)
         down = downsampling_layer(config, spatial_dims, channels, scales)
         layers += _normalised(config, spatial_dims, down, 2 * channels)
     return _in_a_row(config, layers)
@@ -59,7 +59,7 @@ def decoder(config: GeneratorConfig, spatial_dims: int, out_channels: int) -> nn
     layers: list[nn.Module] = []
     for level in reversed(range(config.levels)):
         channels = config.width * FACTOR**level
-        scales = strides(config.downsamplings, level, config.levels, spatial_dims)
+        scales = strides(config.halvings, level, config.levels, spatial_dims)
         up = upsampling_layer(config, spatial_dims, 2 * channels, scales)
         layers += _normalised(config, spatial_dims, up, channels)
     keep: Keep = "padded" if config.memory == "lean" else "input"  # lean drops it at once
