@@ -9,7 +9,6 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from revgan.data.formats import WHOLE, Scan, Selection
@@ -19,7 +18,7 @@ from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError, one_line
 from revgan.files import write_text
-from revgan.plain_yaml import parse_yaml
+from revgan.plain_yaml import parse_yaml, whole_yaml
 
 PREPARATION = "intensity.yaml"
 """The file in a model folder that records it."""
@@ -157,7 +156,7 @@ class Preparation:
             content["parts"] = parts
         if self.slices is not None:
             content["slices"] = self.slices
-        return yaml.safe_dump(content, sort_keys=False)
+        return whole_yaml(content)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
