@@ -183,9 +183,14 @@ class Preparation:
         Raises:
             ValueError: it can't be understood.
         """
+        content = parse_yaml(text)
+        if not isinstance(content, dict):
+            raise ValueError("it holds nothing by name")
         try:
-            return cls._from_dict(parse_yaml(text))
-        except (TypeError, KeyError, AttributeError) as error:
+            return cls._from_dict(content)
+        except KeyError as error:
+            raise ValueError(f"{error.args[0]} is missing") from error
+        except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
 
     @classmethod
