@@ -94,7 +94,7 @@ class BestModel:
         Raises:
             OSError: the disk is full or not writable.
         """
-        offered = Best(step, self.by, self.split, **scores)
+        offered = Best(step, self.by, self.split, scores["mae"], scores["psnr"], scores["ssim"])
         if not self._is_better(offered):
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
