@@ -192,7 +192,7 @@ def refusal(capsys, folder, *more, status=1, **how):
         ("--widths", "0", "must be 1 or more"),
         ("--depths", "0", "must be 1 or more"),
         ("--repeats", "1", "must be 2 or more"),
-        ("--spatial-dims", "4", "must be one of 2, 3, not 4"),
+        ("--spatial-dims", "4", "[2, 3]"),
         ("--variants", "fast", "['joint', 'naive'"),
         ("--precision", "fp16", "must be one of float32, bf16, not fp16"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from revgan.cli import main
 from revgan.data import formats
 from revgan.data.formats import Header
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.errors import UsageError, UserError
 from revgan.inference import Translator

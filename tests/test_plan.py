@@ -98,7 +98,8 @@ def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
     capsys.readouterr()
     assert main(["plan", str(tmp_path / "run"), "--json", "--memory-budget=1.7MiB"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert content["generator"] == asdict(GeneratorConfig(width=2, depth=1, memory="lean"))
+    fitted = GeneratorConfig(width=2, depth=1, memory="lean", downsamplings=2)
+    assert content["generator"] == asdict(fitted)
     assert content["size"] == 32
     message = refusal(capsys, "plan", tmp_path / "run", "--preset", "paper")
     assert message == "a run folder has its own options; omit --preset"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from revgan.data.formats import WHOLE, Scan, Selection
 from revgan.data.grids import resample
-from revgan.data.intensity import IntensityMapping, TypeRange, mapping_from_dict
+from revgan.data.intensity import IntensityMapping, mapping_from_dict
+from revgan.data.mappings import TypeRange
 from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError, one_line

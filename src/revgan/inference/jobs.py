@@ -19,8 +19,9 @@ from revgan.data import formats
 from revgan.data.channels import COLOURS
 from revgan.data.config import scaled_sizes
 from revgan.data.formats import KINDS, Header, Scan, Values, Window
-from revgan.data.intensity import IntensityMapping, PerScan, TypeRange
+from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.large import Unread
+from revgan.data.mappings import TypeRange
 from revgan.data.missing import mark, missing_in, nodata_for, with_nan
 from revgan.data.number_types import in_type
 from revgan.data.placing import Lattice, Move, Read

@@ -16,7 +16,7 @@ from revgan.errors import UserError, one_line
 from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
-from revgan.networks.resnet import ResnetPair
+from revgan.networks.pair import GeneratorPair
 from revgan.networks.stored import read_part, require_shapes, require_tensors
 from revgan.plain_yaml import LARGEST, parse_yaml, whole_yaml
 
@@ -72,7 +72,7 @@ def architecture(generator: TwoWayGenerator) -> str:
         "out_channels": generator.out_channels,
         **{name: x for name, x in generator.config.architecture.items() if name != "model"},
     }
-    if isinstance(generator, ResnetPair):
+    if isinstance(generator, GeneratorPair):
         content["directions"] = list(generator.directions)
     return whole_yaml(content)
 
