@@ -132,7 +132,8 @@ def judge(objective, players, batch, fakes):
     draws = torch.Generator()
     losses = {}
     for domain in ("a", "b"):
-        terms = objective.discriminator_terms(domain, players, batch, fakes, draws)
+        (fake,) = objective.judged_fakes(domain, [fakes], draws)
+        terms = objective.discriminator_terms(domain, players, batch, fake)
         losses |= backpropagate(terms)
     return losses
 

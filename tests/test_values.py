@@ -320,7 +320,8 @@ def losses_of(objective, batch):
         terms |= {name: float(loss.detach()) for name, loss in term.items()}
     for domain in ("a", "b"):
         draws = torch.Generator().manual_seed(0)
-        for term in objective.discriminator_terms(domain, game, batch, fakes, draws):
+        (fake,) = objective.judged_fakes(domain, [fakes], draws)
+        for term in objective.discriminator_terms(domain, game, batch, fake):
             terms |= {name: float(loss.detach()) for name, loss in term.items()}
     gradients = [weight.grad for weight in game.generator.parameters()]
     return terms, gradients
@@ -363,7 +364,7 @@ def test_distances_and_judgements_count_what_was_measured():
     assert float(batch.distance("b", made)) == pytest.approx(4 / 24)
     within = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     within[0, 0, 3] = False
-    assert float(batch.distance("b", made, within)) == 0
+    assert float(batch.distance("b", made, lambda _: within)) == 0
     logits = torch.tensor([[[[3.0, 1.0], [1.0, 1.0]]]])
     seen = torch.ones(1, 1, 8, 8, dtype=torch.bool)
     assert float(adversarial_loss(logits, real=True, form="least-squares", seen=seen)) == 1

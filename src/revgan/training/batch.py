@@ -1,6 +1,6 @@
-"""The images of a training step, and where losses count in them."""
+"""A batch of images of both domains, and where losses don't count in it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -34,11 +34,20 @@ class Batch:
     """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned if the data is paired.
 
     Where data is missing, they hold `gaps.fill`. Outside a mask they are what they are.
+
+    Attributes:
+        a: the images of A.
+        b: those of B.
+        gaps: where losses don't count; None if they count everywhere.
+        among: of a part of a batch with gaps, those of all parts, itself included. Its means are
+            over as many values as all parts have on average, so that the mean of all parts' means
+            is that of the batch, however unevenly masks cover them.
     """
 
     a: Tensor
     b: Tensor
     gaps: Gaps | None = field(default=None, kw_only=True)
+    among: Sequence[Gaps] = field(default=(), kw_only=True)
 
     @classmethod
     def with_gaps(
@@ -70,12 +79,13 @@ class Batch:
         if count == 1:
             return [self]
         of_a, of_b = self.a.chunk(count), self.b.chunk(count)
-        gaps: Sequence[Gaps | None] = [None] * count
-        if self.gaps is not None:
-            fill, measured = self.gaps.fill, self.gaps.measured
-            masks = zip(measured["a"].chunk(count), measured["b"].chunk(count), strict=True)
-            gaps = [Gaps({"a": a, "b": b}, fill) for a, b in masks]
-        return [Batch(a, b, gaps=of) for a, b, of in zip(of_a, of_b, gaps, strict=True)]
+        if self.gaps is None:
+            return [Batch(a, b) for a, b in zip(of_a, of_b, strict=True)]
+        fill, measured = self.gaps.fill, self.gaps.measured
+        masks = zip(measured["a"].chunk(count), measured["b"].chunk(count), strict=True)
+        gaps = [Gaps({"a": a, "b": b}, fill) for a, b in masks]
+        parts = zip(of_a, of_b, gaps, strict=True)
+        return [Batch(a, b, gaps=own, among=gaps) for a, b, own in parts]
 
     def of(self, domain: DomainName) -> Tensor:
         """The images of a domain."""
@@ -101,19 +111,38 @@ class Batch:
         """The image, and where it is seen, of what `marked` gave."""
         return (marked, None) if self.gaps is None else (marked[:, :-1], marked[:, -1:])
 
-    def distance(self, domain: DomainName, image: Tensor, within: Tensor | None = None) -> Tensor:
+    def distance(
+        self, domain: DomainName, image: Tensor, within: Callable[[Gaps], Tensor] | None = None
+    ) -> Tensor:
         """The mean absolute difference from the images of a domain, where these were measured.
 
         Args:
             domain: whose images.
             image: as they are.
-            within: bool (B, 1, *spatial), where it counts in addition.
+            within: finds in gaps where it counts in addition, bool (B, 1, *spatial).
         """
         truth = self.of(domain)
         if self.gaps is None:
             return F.l1_loss(image, truth)
-        counts = self.gaps.measured[domain]
-        if within is not None:
-            counts = counts & within
-        distances = F.l1_loss(image, truth, reduction="none")
-        return (distances * counts).sum() / counts.sum().clamp(min=1)
+
+        def counts(gaps: Gaps) -> Tensor:
+            measured = gaps.measured[domain]
+            return measured if within is None else measured & within(gaps)
+
+        distances = F.l1_loss(image, truth, reduction="none") * counts(self.gaps)
+        return mean_of_part(distances, counts(self.gaps), [counts(gaps) for gaps in self.among])
+
+
+def mean_of_part(values: Tensor, counts: Tensor, among: Sequence[Tensor]) -> Tensor:
+    """The mean of values by how much each counts.
+
+    Args:
+        values: already multiplied by their counts.
+        counts: of any shape, 0 where values don't count.
+        among: the counts of all parts of the batch that this is a part of, itself included; none if
+            it is whole. See `Batch.among`.
+    """
+    if not among:
+        return values.sum() / counts.sum().clamp(min=1)
+    total = torch.stack([each.sum() for each in among]).sum()
+    return values.sum() / (total.clamp(min=1) / len(among))

@@ -1,5 +1,6 @@
 """What the objectives' terms are made of."""
 
+from collections.abc import Sequence
 from typing import get_args
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from revgan.directions import Direction
 from revgan.networks import TwoWayGenerator
+from revgan.training.batch import mean_of_part
 from revgan.training.config import AdversarialForm
 
 CONTRAST = 1e-5
@@ -19,7 +21,12 @@ Terms = dict[str, Tensor]
 
 
 def adversarial_loss(
-    logits: Tensor, *, real: bool, form: AdversarialForm, seen: Tensor | None = None
+    logits: Tensor,
+    *,
+    real: bool,
+    form: AdversarialForm,
+    seen: Tensor | None = None,
+    among: Sequence[Tensor] = (),
 ) -> Tensor:
     """The GAN loss: how far logits are from calling every patch real or every patch fake.
 
@@ -33,6 +40,7 @@ def adversarial_loss(
             numerically stable function.
         seen: (B, 1, *spatial), true or above 0 where something was measured in what was judged: a
             patch counts by the share of its place that was. None counts all alike.
+        among: of a part of a batch, the same of all its parts, see `Batch.among`.
 
     Returns:
         The mean over patches, 0 at best.
@@ -54,8 +62,10 @@ def adversarial_loss(
             loss = F.binary_cross_entropy_with_logits(logits, target, reduction=each)
     if seen is None:
         return loss
-    weights = F.interpolate(seen.float(), list(logits.shape[2:]), mode="area")
-    return (loss * weights).sum() / weights.sum().clamp(min=1)
+    weights, *of_all = (
+        F.interpolate(each.float(), list(logits.shape[2:]), mode="area") for each in (seen, *among)
+    )
+    return mean_of_part(loss * weights, weights, of_all)
 
 
 def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:

@@ -12,7 +12,7 @@ gives the same terms uncut, for code that needs the joint loss itself.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
 from revgan.networks import PatchDiscriminator, TwoWayGenerator
-from revgan.training.batch import Batch
+from revgan.training.batch import Batch, Gaps
 from revgan.training.config import LossConfig, ObjectiveKind
 from revgan.training.features import FeatureDistance
 from revgan.training.losses import Terms, adversarial_loss, translate
@@ -126,22 +126,37 @@ class Objective(ABC):
     ) -> Iterator[Terms]:
         """Yields the generator's terms and leaves its translations, cut, in `fakes`."""
 
+    def judged_fakes(
+        self, domain: DomainName, fakes: Sequence[Fakes], draws: torch.Generator
+    ) -> list[Tensor]:
+        """What a domain's discriminator sees of the translations of all parts of a batch.
+
+        The generator's terms come first: they leave the translations in `fakes`. `draws` decides
+        what the domain's pool exchanges.
+        """
+        shown = [of_part.of(domain) for of_part in fakes]
+        if domain in self.pools:
+            shown = [self.pools[domain].exchange(fake, draws) for fake in shown]
+        return shown
+
     def discriminator_terms(
         self,
         domain: DomainName,
         players: Players,
         batch: Batch,
-        fakes: Fakes,
-        draws: torch.Generator,
+        fake: Tensor,
+        among: Sequence[Tensor] = (),
     ) -> Iterator[Terms]:
-        """Yields the terms of a domain's discriminator; `draws` decides what its pool exchanges.
+        """Yields the terms of a domain's discriminator.
 
-        The generator's terms come first: they leave the translations in `fakes`.
+        Args:
+            domain: whose.
+            players: the networks.
+            batch: the real images.
+            fake: what `judged_fakes` gave for it.
+            among: of a part of a batch, what it gave for all parts.
         """
-        fake = fakes.of(domain)
-        if domain in self.pools:
-            fake = self.pools[domain].exchange(fake, draws)
-        yield self.tell_apart(domain, players, batch, fake)
+        yield self.tell_apart(domain, players, batch, fake, among=among)
         if self.config.r1_weight > 0:
             yield {
                 f"d_{domain}_r1": self.config.r1_weight / 2 * self.penalty(domain, players, batch)
@@ -153,7 +168,7 @@ class Objective(ABC):
         The logits of an image's patches are added up before; the square is divided by the number of
         patches, so that it is that of one patch, whatever the size of crops.
         """
-        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch.gaps))
         image, _ = self._judged(domain, real, batch)
         image = image.detach().requires_grad_()
         logits = players.judge(domain)(image)
@@ -168,6 +183,7 @@ class Objective(ABC):
         batch: Batch,
         fake: Tensor,
         together: bool = True,
+        among: Sequence[Tensor] = (),
     ) -> Terms:
         """The discriminator's losses, halved so that it learns slower relative to the generator.
 
@@ -179,24 +195,36 @@ class Objective(ABC):
             together: whether to show real and fake images as one batch, so that the weights'
                 gradients, most of the discriminator's memory, exist only once. Batch norm would mix
                 the two, so with it they are always shown one after the other.
+            among: of a part of a batch, the generated images of all parts; by default those that
+                the generator makes of them.
         """
         judge, form = players.judge(domain), self.config.adversarial
-        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch.gaps))
         real, real_seen = self._judged(domain, real, batch)
         fake, fake_seen = self._judged(domain, fake, batch)
         if together and judge.config.norm != "batch":
             real_logits, fake_logits = judge(torch.cat((real, fake))).chunk(2)
         else:
             real_logits, fake_logits = judge(real), judge(fake)
-        of_real = adversarial_loss(real_logits, real=True, form=form, seen=real_seen)
-        of_fake = adversarial_loss(fake_logits, real=False, form=form, seen=fake_seen)
+        all_real, all_fake = (
+            self._seen_among(find, domain, batch) for find in (self._real_seen, self._made_seen)
+        )
+        if batch.among and among:
+            all_fake = [marked[:, -1:] for marked in among]
+        of_real = adversarial_loss(
+            real_logits, real=True, form=form, seen=real_seen, among=all_real
+        )
+        of_fake = adversarial_loss(
+            fake_logits, real=False, form=form, seen=fake_seen, among=all_fake
+        )
         return {f"d_{domain}_real": 0.5 * of_real, f"d_{domain}_fake": 0.5 * of_fake}
 
     def _fool(self, domain: DomainName, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         """The generator's side of the GAN loss: its translations should be called real."""
         image, seen = self._judged(domain, fake, batch)
-        logits = players.judge(domain)(image)
-        return adversarial_loss(logits, real=True, form=self.config.adversarial, seen=seen)
+        logits, form = players.judge(domain)(image), self.config.adversarial
+        among = self._seen_among(self._made_seen, domain, batch)
+        return adversarial_loss(logits, real=True, form=form, seen=seen, among=among)
 
     def _of_features(
         self, domain: DomainName, image: Tensor, batch: Batch, seen: Tensor | None
@@ -222,15 +250,24 @@ class Objective(ABC):
         So the discriminators see the same fill in real images and translations, and can't tell them
         apart by it.
         """
-        return batch.marked(domain, image, self._made_seen(domain, batch))
+        return batch.marked(domain, image, self._made_seen(domain, batch.gaps))
 
     @abstractmethod
-    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+    def _real_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
         """(B, 1, *spatial): where a discriminator sees the real images; None for everywhere."""
 
     @abstractmethod
-    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+    def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
         """The same for the translations into its domain."""
+
+    def _seen_among(
+        self,
+        find: Callable[[DomainName, Gaps | None], Tensor | None],
+        domain: DomainName,
+        batch: Batch,
+    ) -> list[Tensor]:
+        """What one of the two finds in each part of the batch that this is a part of."""
+        return [seen for gaps in batch.among if (seen := find(domain, gaps)) is not None]
 
 
 class UnpairedObjective(Objective):
@@ -249,11 +286,11 @@ class UnpairedObjective(Objective):
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         return image
 
-    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return None if batch.gaps is None else batch.gaps.seen(domain)
+    def _real_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return None if gaps is None else gaps.seen(domain)
 
-    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return self._real_seen(other(domain), batch)
+    def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return self._real_seen(other(domain), gaps)
 
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
@@ -284,7 +321,7 @@ class UnpairedObjective(Objective):
         cycled = translate(players.generator, batch.unmarked(made)[0], back(there))
         terms = {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
         # With the cycle loss, as it is of the same translation, whose graph is used once.
-        yield terms | self._of_features(source, cycled, batch, self._real_seen(source, batch))
+        yield terms | self._of_features(source, cycled, batch, self._real_seen(source, batch.gaps))
         return self._made(target, fake.finish(), batch)
 
 
@@ -300,11 +337,11 @@ class PairedObjective(Objective):
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         return torch.cat((batch.of(other(domain)), image), dim=1)
 
-    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return None if batch.gaps is None else batch.gaps.seen("a") & batch.gaps.seen("b")
+    def _real_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return None if gaps is None else gaps.seen("a") & gaps.seen("b")
 
-    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return self._real_seen(domain, batch)
+    def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return self._real_seen(domain, gaps)
 
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
@@ -322,10 +359,9 @@ class PairedObjective(Objective):
         fake = cut(translate(players.generator, batch.of(source), direction))
         made = self._made(target, fake.image, batch)
         yield {f"gan_{direction}": self._fool(target, players, batch, made)}
-        seen = None if batch.gaps is None else batch.gaps.seen(source)
-        distance = batch.distance(target, fake.image, within=seen)
+        distance = batch.distance(target, fake.image, within=lambda gaps: gaps.seen(source))
         yield {f"l1_{direction}": self.config.l1_weight * distance}
-        terms = self._of_features(target, fake.image, batch, self._made_seen(target, batch))
+        terms = self._of_features(target, fake.image, batch, self._made_seen(target, batch.gaps))
         if terms:
             yield terms
         return self._made(target, fake.finish(), batch)

@@ -132,11 +132,10 @@ class Trainer:
             # The other side of the GAN loss, one judge after the other, so that the gradients of
             # only one network are alive at a time.
             for domain in DOMAINS:
+                shown = self.objective.judged_fakes(domain, [made for _, made in parts], pool_draws)
                 terms = (
-                    self.objective.discriminator_terms(
-                        domain, self.players, part, fakes, pool_draws
-                    )
-                    for part, fakes in parts
+                    self.objective.discriminator_terms(domain, self.players, part, fake, shown)
+                    for (part, _), fake in zip(parts, shown, strict=True)
                 )
                 self._minimise(terms, domain, learning_rate, losses)
         return losses
