@@ -20,8 +20,8 @@ from revgan.networks.layers import init_weights
 from revgan.networks.parts import decoder, encoder
 from revgan.networks.rows import CHANNELS_LAST
 from revgan.networks.slabs import Slabs
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, RunConfig
-from revgan.training.objectives import Batch
 from revgan.training.setup import make_trainer
 
 WIDTH = 4

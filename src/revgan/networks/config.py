@@ -50,11 +50,8 @@ LARGEST_DOWNSAMPLINGS = 4
 UNET_DOWNSAMPLINGS = 2, 10
 """The fewest of a U-Net, which has no norm between the outermost layers, and the most."""
 
-USUAL_DOWNSAMPLINGS = 2
-"""The paper's, in 2D."""
-
-USUAL_UNET_DOWNSAMPLINGS = 8
-"""Pix2pix's, for crops of 256."""
+USUAL_DOWNSAMPLINGS: dict[Model, int] = {"revgan": 2, "resnet": 2, "unet": 8}
+"""The paper's in 2D, and pix2pix's for crops of 256."""
 
 DROPPED_FROM = 4
 """A U-Net's upsampling layers with dropout begin at this level, as pix2pix's do."""
@@ -198,8 +195,8 @@ class GeneratorConfig:
         counts = numbers(self.halvings)
         fewest, most = UNET_DOWNSAMPLINGS if self.model == "unet" else (0, LARGEST_DOWNSAMPLINGS)
         if not (all(0 <= count <= most for count in counts) and self.levels >= fewest):
-            what = f"{fewest} to {most} with model unet" if fewest else f"0 to {most}"
-            raise ValueError(f"downsamplings must be from {what}, not {shown(self.halvings)}")
+            which = f"{fewest} to {most} with model {self.model}"
+            raise ValueError(f"downsamplings must be from {which}, not {shown(self.halvings)}")
         if self.model == "unet" and self.dropout and self.levels <= DROPPED_FROM + 1:
             raise ValueError(
                 f"dropout must be 0 in a U-Net of {self.levels} downsamplings, not {self.dropout}; "
@@ -249,7 +246,7 @@ class GeneratorConfig:
         values = (
             (f.name, getattr(self, f.name), f.default)
             for f in fields(self)
-            if f.name != "downsamplings" or self.halvings != self._usual_halvings
+            if f.name != "downsamplings" or self.halvings != USUAL_DOWNSAMPLINGS[self.model]
         )
         shown = (f"{n}={value!r}" for n, value, usual in values if n in always or value != usual)
         return ", ".join(shown)
@@ -282,11 +279,8 @@ class GeneratorConfig:
     @property
     def halvings(self) -> PerAxis:
         """How often each axis is halved; in a U-Net that no crop was given for, 8 times."""
-        return self._usual_halvings if self.downsamplings is None else self.downsamplings
-
-    @property
-    def _usual_halvings(self) -> int:
-        return USUAL_UNET_DOWNSAMPLINGS if self.model == "unet" else USUAL_DOWNSAMPLINGS
+        usual = USUAL_DOWNSAMPLINGS[self.model]
+        return usual if self.downsamplings is None else self.downsamplings
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -364,7 +358,7 @@ class GeneratorConfig:
 
     def _unet_halvings(self, sizes: tuple[int, ...]) -> PerAxis:
         """As often as each axis can be halved, at most 8 times, or as often as was asked for."""
-        counts = tuple(min(halvable(size, 1), USUAL_UNET_DOWNSAMPLINGS) for size in sizes)
+        counts = tuple(min(halvable(size, 1), USUAL_DOWNSAMPLINGS["unet"]) for size in sizes)
         if self.downsamplings is not None:
             return fitted(self.downsamplings, sizes, counts)
         if max(counts) < UNET_DOWNSAMPLINGS[0]:  # then the crop doesn't fit
