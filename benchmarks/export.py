@@ -26,7 +26,12 @@ from revgan.networks import build_generator
 from revgan.options.runs import stored_config
 from revgan.training.config import preset_names, preset_path
 
-TIMED = {"default": (256, 256), "pix2pix": (256, 256), "volumes": (64, 64, 64)}
+TIMED = {
+    "default": (256, 256),
+    "pix2pix": (256, 256),
+    "pix2pix-unet": (256, 256),
+    "volumes": (64, 64, 64),
+}
 """The presets whose translations are timed, and how large these are."""
 
 
@@ -42,6 +47,8 @@ def model(preset):
 
 def sizes(translator):
     """Three sizes, the last two of them odd."""
+    if translator.generator.config.model == "unet":  # takes no smaller ones
+        return [(256, 512), (301, 267), (455, 330)]
     if translator.generator.spatial_dims == 2:
         return [(64, 96), (101, 67), (255, 130)]
     return [(16, 24, 16), (17, 25, 30), (33, 18, 41)]

@@ -32,7 +32,7 @@ from revgan.cli import main as revgan
 from revgan.data import formats
 from revgan.data.formats import Header
 from revgan.data.formats.contract import Ground
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.data.tiling import tiles, whole
 from revgan.environment import cpu_model, library_versions

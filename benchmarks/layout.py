@@ -16,8 +16,8 @@ from accelerate import Accelerator
 
 from revgan.environment import cpu_model, library_versions
 from revgan.networks import GeneratorConfig
+from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch
 from revgan.training.setup import make_trainer
 
 TURNS, STEPS = 6, 3

@@ -35,8 +35,8 @@ from revgan.data.datasets.squares import write_pixels
 from revgan.data.sets import DataConfig, open_data_set
 from revgan.files import making_folder
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
-from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch, LossConfig
+from revgan.training.batch import Batch
+from revgan.training.config import LossConfig, RunConfig
 from revgan.training.setup import make_trainer
 
 FOLDERS = {

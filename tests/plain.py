@@ -115,6 +115,52 @@ def resnet(kind, source=3, target=2, width=4, depth=2):
     return disturbed(chain)
 
 
+def unet(kind, source=3, target=2, width=4, levels=3):
+    """A U-Net in evaluation mode, by pix2pix's recipe, from the innermost level on."""
+
+    def level(outer, inner, seen, within, place):
+        scaled = {"kernel_size": 4, "stride": 2, "padding": 1}
+        down = [nn.LeakyReLU(0.2), kind.conv(seen, inner, **scaled, bias=kind.bias)]
+        arriving = inner if place == "innermost" else 2 * inner
+        outermost = place == "outermost"
+        up = kind.transposed(arriving, outer, **scaled, bias=outermost or kind.bias)
+        if outermost:
+            return [down[1], within, nn.ReLU(), up, nn.Tanh()]
+        if place == "innermost":
+            return [*down, nn.ReLU(), up, kind.norm(outer)]
+        drops = [nn.Dropout(0.5)] if kind.dropout and outer == inner else []
+        return [*down, kind.norm(inner), within, nn.ReLU(), up, kind.norm(outer), *drops]
+
+    channels = [width * min(2**number, 8) for number in range(levels)]
+    within = None
+    for number in reversed(range(levels)):
+        place = {0: "outermost", levels - 1: "innermost"}.get(number, "middle")
+        outer = channels[number - 1] if number else target
+        seen = outer if number else source
+        within = Connected(level(outer, channels[number], seen, within, place), place)
+    return disturbed(Wrapped(within))
+
+
+class Connected(nn.Module):
+    """A level of a U-Net, which lets its input past itself but for the outermost."""
+
+    def __init__(self, layers, place):
+        super().__init__()
+        self.model, self.outermost = nn.Sequential(*layers), place == "outermost"
+
+    def forward(self, x):
+        return self.model(x) if self.outermost else torch.cat([x, self.model(x)], dim=1)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x)
+
+
 class PlainRevGAN:
     """The five networks of the released code, by the names of their files."""
 

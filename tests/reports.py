@@ -13,6 +13,7 @@ from revgan.evaluation.scales import Scale
 from revgan.evaluation.scan_tables import ScanTable, scan_table
 from revgan.evaluation.scans import ScanRow
 from revgan.evaluation.tables import Row
+from revgan.evaluation.windows import Window
 from revgan.scores.agreement import Agreement, AgreementTally
 from revgan.scores.intervals import Estimate
 
@@ -55,6 +56,27 @@ def volumes(count: int = 3) -> list[Case]:
         case(f"patient {i}", tuple(volume(i + start) for start in (0, 10, 20, 30)))
         for i in range(count)
     ]
+
+
+def ct_volumes(count: int = 2) -> list[Case]:
+    """Scans whose windows can be chosen: MR of 0 to 1000, and CT that rises from -1000 to 2000."""
+    ramp = torch.linspace(-1000, 2000, 8 * 9 * 10).reshape(1, 8, 9, 10)
+    found = []
+    for i in range(count):
+        scan, translation, truth, round_trip = (volume(i + start) for start in (0, 10, 20, 30))
+        scans = {"input": scan, "translation": translation, "truth": truth}
+        values = {"input": 500 + 500 * scan, "translation": ramp + 100, "truth": ramp}
+        scans["round trip"], values["round trip"] = round_trip, 500 + 500 * round_trip
+        affine = np.diag([-1.0, 1.0, 2.0, 1.0])
+        difference = values["translation"] - values["truth"]
+        found.append(make_case(f"patient {i}", scans, difference, affine, 10**6, values))
+    return found
+
+
+CT_WINDOWS = {
+    "input": [Window("range of the run", 500, 1000)],
+    "truth": [Window("range of the run", 500, 3000), Window("soft tissue", 40, 400)],
+}
 
 
 def row(direction: str, method: str, kind: str = "model", **scores: float) -> Row:

@@ -5,8 +5,8 @@ import torch
 from accelerate import Accelerator
 
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, OptimizerConfig, RunConfig, TrainingConfig
-from revgan.training.objectives import Batch
 from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_trainer
 from small_runs import configuration, run, weights, write_images
@@ -27,20 +27,49 @@ def images(count):
     return Batch(*(torch.rand(count, 1, 24, 24, generator=draws) * 2 - 1 for _ in "ab"))
 
 
+def masked(count):
+    """The same with masks that cover from all of an image to nothing, and missing data."""
+    whole = images(count)
+    inside = torch.zeros(2, count, 1, 24, 24, dtype=torch.bool)
+    for place in range(count - 1):
+        inside[0, place, :, : 24 - 7 * place, 3 * place :] = True
+        inside[1, place, :, 5 * place :, : 24 - 4 * place] = True
+    whole.a[1, :, 4:9] = torch.nan
+    whole.b[2, :, :, 11:] = torch.nan
+    fill = torch.full((1, 1, 1), -1.0)
+    return Batch.with_gaps(whole.a, whole.b, fill, fill, (inside[0], inside[1]))
+
+
+@pytest.mark.parametrize("make", [images, masked], ids=["everywhere", "in masks"])
 @pytest.mark.parametrize("objective", ["unpaired", "paired"])
-def test_accumulating_over_parts_equals_one_batch(objective):
+def test_accumulating_over_parts_equals_one_batch(objective, make):
     at_once, in_parts = trainer(objective, batch_size=4), trainer(objective, accumulate=4)
     for step in range(2):  # the second sees what the first made of weights, moments and pools
-        one, other = at_once.step(images(4), step), in_parts.step(images(4), step)
+        one, other = at_once.step(make(4), step), in_parts.step(make(4), step)
         for name in one:
             torch.testing.assert_close(one[name], other[name], rtol=1e-6, atol=1e-6)
     ours, theirs = in_parts.state(), at_once.state()
     # Adam divides by a gradient's size: where that is rounding, so is the direction.
     for name in (name for name in ours if "exp_avg" in name):
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-6)
-    losses = in_parts.losses(images(4))
-    for name, loss in at_once.losses(images(4)).items():
+    losses = in_parts.losses(make(4))
+    for name, loss in at_once.losses(make(4)).items():
         torch.testing.assert_close(losses[name], loss, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["unpaired", "paired"])
+def test_gradients_in_masks_are_those_of_one_batch(objective):
+    """By value: what a first step leaves in Adam is half of each gradient."""
+    at_once, in_parts = trainer(objective, batch_size=4), trainer(objective, accumulate=4)
+    for one in (at_once, in_parts):
+        one.step(masked(4), 0)
+    ours, theirs = in_parts.state(), at_once.state()
+    for network in ("generator", "a", "b"):
+        names = [name for name in ours if name.startswith(f"adam_{network}.")]
+        names = [name for name in names if name.endswith("exp_avg")]
+        largest = max(float(theirs[name].abs().max()) for name in names)
+        apart = max(float((ours[name] - theirs[name]).abs().max()) for name in names)
+        assert apart <= 1e-6 * largest, (network, apart / largest)
 
 
 def test_parts_need_the_memory_of_one():

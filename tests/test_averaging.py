@@ -6,7 +6,7 @@ import torch
 
 from revgan import Translator
 from revgan.cli import main
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Grid, Preparation
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator

@@ -19,9 +19,11 @@ from revgan.networks import (
     RevGenerator,
 )
 from revgan.training import step as step_module
-from revgan.training.config import OptimizerConfig, RunConfig, RuntimeConfig
+from revgan.training.batch import Batch
+from revgan.training.config import LossConfig, OptimizerConfig, RunConfig, RuntimeConfig
 from revgan.training.consensus import consensus_regulariser, consensus_term
-from revgan.training.objectives import Batch, LossConfig, Players, build_objective, total
+from revgan.training.losses import total
+from revgan.training.objectives import Players, build_objective
 from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_accelerator, make_trainer
 from revgan.training.step import Trainer

@@ -17,8 +17,9 @@ from revgan.data.sampling import TrainingSamples
 from revgan.errors import UserError
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training import averaging
-from revgan.training.config import OptimizerConfig
-from revgan.training.objectives import Batch, LossConfig, Players, build_objective
+from revgan.training.batch import Batch
+from revgan.training.config import LossConfig, OptimizerConfig
+from revgan.training.objectives import Players, build_objective
 from revgan.training.step import Trainer
 from small_runs import configuration, run, write_images
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from revgan.errors import UserError
 from revgan.training import journal
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, TrainingConfig
-from revgan.training.objectives import Batch
 from revgan.training.runs import RunFolder, json_line
 from revgan.training.skips import Skips
 from revgan.training.step import Trainer

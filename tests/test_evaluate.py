@@ -20,8 +20,7 @@ from revgan.evaluation.runs import evaluate
 from revgan.evaluation.scoring import ScoreOptions, Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
-from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.objectives import LossConfig
+from revgan.training.config import LossConfig, RunConfig, RuntimeConfig
 from revgan.training.prediction import Workload, predict_training
 from revgan.training.runs import RunFolder
 from revgan.training.setup import make_accelerator

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,18 @@ from PIL import Image
 
 from revgan.cli import main
 from revgan.data.formats import Scan, read
-from revgan.data.intensity import Intensity, IntensityConfig, PerScan, TypeRange
+from revgan.data.intensity import IntensityConfig, PerScan
+from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError
 from revgan.exporting import ExportOptions, export_model, files, graph
 from revgan.inference import Translator, Windows
 from revgan.inference.parts import describe
-from revgan.networks import RevGenerator
+from revgan.networks import RevGenerator, build_generator
 from revgan.networks.pretrained import save_generator
+from revgan.options.runs import stored_config
 from revgan.reversible import AdditiveCoupling, ReversibleSequential
+from revgan.training.config import preset_names, preset_path
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -88,6 +92,39 @@ def test_an_onnx_file_takes_batches_of_any_size(photos, of_photos):
         batch = torch.rand(2, 3, *sizes) * 2 - 1
         expected = torch.stack([photos(x, "BtoA") for x in batch]).numpy()
         np.testing.assert_allclose(run(path, batch.numpy()), expected, rtol=0, atol=2 * CLOSE)
+
+
+def small_presets():
+    """The presets' generators at small widths, each once, by the first preset that has it."""
+    found = {}
+    for preset in preset_names():
+        config = stored_config(preset_path(preset))
+        small = {"depth": 1}
+        if config.generator.model == "unet":
+            small = {"downsamplings": 3, "dropout": 0.0}
+        generator = replace(
+            config.generator, width=4, memory="naive", init="kaiming", stored_blocks=0, **small
+        )
+        found.setdefault((generator, config.data.spatial_dims), preset)
+    return [pytest.param(*key, id=preset) for key, preset in found.items()]
+
+
+# About 3 s for each of seven: PyTorch's exporter, ONNX's checker, and three sizes in both.
+@pytest.mark.parametrize(("config", "dims"), small_presets())
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_every_presets_networks_compute_the_same_in_onnx(tmp_path, config, dims, direction):
+    torch.manual_seed(0)
+    model = Translator(build_generator(config, dims, 2, 1))
+    path = tmp_path / "model.onnx"
+    export_model(model, path, direction, ExportOptions())
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    least = model.generator.config.min_size
+    for more in (0, 1, 13):
+        sizes = [max(least, 8) + more, max(least, 20) + 2 * more, max(least, 12) + more][:dims]
+        x = torch.rand(1, model.channels(direction)[0], *sizes) * 2 - 1
+        expected = model(x, direction).numpy()
+        spread = max(2.0, np.ptp(expected))
+        np.testing.assert_allclose(run(path, x.numpy()), expected, rtol=0, atol=CLOSE * spread)
 
 
 def test_a_file_says_what_it_takes(of_photos):
@@ -199,7 +236,7 @@ def test_what_no_graph_can_hold_is_refused(photos, tmp_path, monkeypatch):
     model = translator(2, (1, 1), core="ode", ode_solver="dopri5")
     with pytest.raises(UserError, match="dopri5, chooses its steps by the data"):
         export_model(model, path, "AtoB", ExportOptions())
-    monkeypatch.setattr("revgan.exporting.onnx_file.find_spec", lambda name: None)
+    monkeypatch.setattr("revgan.errors.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'revgan\[export\]'"):
         export_model(photos, path, "AtoB", ExportOptions())
 

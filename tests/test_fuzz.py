@@ -26,8 +26,8 @@ from dicoms import write_series
 from revgan.cli import COMMANDS, main
 from revgan.data import formats
 from revgan.data.formats import Header
-from revgan.data.intensity import TypeRange
 from revgan.data.labels import LabelClass, Palette
+from revgan.data.mappings import TypeRange
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError, io_sentence, visible
 from revgan.networks import GeneratorConfig, build_generator

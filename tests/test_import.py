@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from plain import Kind, PlainRevGAN, resnet, save, save_parts
+from plain import Kind, PlainRevGAN, resnet, save, save_parts, unet
 from revgan.cli import main
 from scans import read_image, write_image
 
@@ -135,11 +135,11 @@ def test_one_part_of_a_revgan_is_refused(capsys, checkpoint, model):
     assert "latest_net_G_core.pth is one of the five parts of a RevGAN" in message
 
 
-def test_a_u_net_is_refused_by_name(capsys, checkpoint, model):
-    checkpoint.mkdir()
-    keys = ("model.model.0.weight", "model.model.1.model.1.weight")
-    torch.save({key: torch.zeros(4, 3, 4, 4) for key in keys}, checkpoint / "latest_net_G.pth")
-    assert "is a U-Net, pix2pix's default" in import_refusal(capsys, checkpoint, model)
+def test_a_u_net_and_a_resnet_are_no_model(capsys, checkpoint, model, generator):
+    save(unet(Kind(), 3, 3), checkpoint / "latest_net_G_A.pth")
+    save(generator, checkpoint / "latest_net_G_B.pth")
+    message = import_refusal(capsys, checkpoint, model)
+    assert "latest_net_G_B.pth isn't a U-Net of width 4, 3 downsamplings" in message
 
 
 def test_weights_that_do_not_fit_are_refused(capsys, checkpoint, model, generator):

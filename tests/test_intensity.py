@@ -9,12 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from revgan.data.intensity import (
-    Intensity,
-    IntensityConfig,
-    TypeRange,
-    fit_intensity,
-)
+from revgan.data.intensity import IntensityConfig, fit_intensity
+from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.number_types import in_type
 from revgan.data.survey import SAMPLE
 from revgan.errors import UserError

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from revgan.data.config import DataConfig
-from revgan.data.intensity import TypeRange
 from revgan.data.labels import IGNORED, LabelClass, Palette, class_map
+from revgan.data.mappings import TypeRange
 from revgan.data.refs import ScanRef
 from revgan.data.sets import open_data_set
 from revgan.errors import UserError

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from revgan.training.objectives import adversarial_loss
+from revgan.training.losses import adversarial_loss
 
 
 def test_least_squares_is_the_mean_squared_distance_to_the_label():

@@ -12,7 +12,7 @@ import pytest
 from revgan.cli import main
 from revgan.data import formats
 from revgan.data.formats import Header
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.errors import UsageError, UserError
 from revgan.inference import Translator
@@ -220,6 +220,10 @@ def test_images_are_scaled_as_in_training(capsys, model, tmp_path):
     assert translate(volume, save(tmp_path / "x.nii", (8, 8, 8)), "y.nii", "--resize=8") == 1
     assert "--resize is for images" in capsys.readouterr().err
     assert translate(model, source, tmp_path / "y.png", "--resize=0") == 2
+    capsys.readouterr()
+    for size in (10**6, 10**9):  # no memory holds the first, no tensor the second
+        assert translate(model, source, tmp_path / "big.png", f"--resize={size}") == 1
+        assert "are free; give a --resize below" in capsys.readouterr().err
 
 
 def test_folders_inside_are_named_or_descended_into(capsys, model, tmp_path):

@@ -7,8 +7,9 @@ from accelerate import Accelerator
 from revgan.memory import format_bytes, measure_step
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.reversible import AdditiveCoupling, ReversibleSequential
-from revgan.training.config import OptimizerConfig
-from revgan.training.objectives import Batch, LossConfig, Players, build_objective
+from revgan.training.batch import Batch
+from revgan.training.config import LossConfig, OptimizerConfig
+from revgan.training.objectives import Players, build_objective
 from revgan.training.step import Trainer
 
 MIB = 2**20

@@ -18,6 +18,8 @@ from revgan.networks import (
     ResnetGenerator,
     ResnetPair,
     RevGenerator,
+    UnetGenerator,
+    UnetPair,
     build_generator,
 )
 from revgan.networks.layers import InstanceNorm, PaddedConv
@@ -35,6 +37,8 @@ def test_generators_have_the_parameters_of_the_papers_tables():
     assert count(RevGenerator(width=32, depth=6)) == 1_274_374
     assert count(RevGenerator(width=32, depth=9)) == 1_717_510
     assert 2 * count(ResnetGenerator(width=32, depth=6)) == 3_930_118
+    # 54.414 million by pix2pix's code, and biases before the norms, which it leaves out.
+    assert count(UnetGenerator(width=64, norm="batch")) == 54_413_955 + 5_504
 
 
 @pytest.mark.parametrize("form", ["paper", "patch70"])
@@ -257,10 +261,11 @@ def test_reflect_conv_notices_an_input_changed_in_place():
         loss.backward()
 
 
-@pytest.mark.parametrize("model", ["revgan", "resnet"])
+@pytest.mark.parametrize("model", ["revgan", "resnet", "unet"])
 def test_a_configuration_builds_what_its_fields_build(model):
-    kind = {"revgan": RevGenerator, "resnet": ResnetPair}[model]
-    fields = {"width": 2, "depth": 1, "memory": "naive", "norm": "batch", "downsamplings": 1}
+    kind = {"revgan": RevGenerator, "resnet": ResnetPair, "unet": UnetPair}[model]
+    size = {"depth": 6, "downsamplings": 2} if model == "unet" else {"depth": 1, "downsamplings": 1}
+    fields = {"width": 2, "memory": "naive", "norm": "batch", **size}
     config = GeneratorConfig(model, **fields)
 
     def built(build, *arguments, **options):
@@ -274,7 +279,7 @@ def test_a_configuration_builds_what_its_fields_build(model):
     assert str(by_config) == str(by_fields)
     assert same_weights(by_config, by_fields)
     assert same_weights(
-        by_config, built(kind, 3, 1, 2, 2, 1, "naive", norm="batch", downsamplings=1)
+        by_config, built(kind, 3, 1, 2, 2, size.pop("depth"), "naive", norm="batch", **size)
     )
 
 

@@ -5,7 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from revgan.networks import PatchDiscriminator, RevGenerator
-from revgan.training.objectives import Batch, Fakes, LossConfig, Players, build_objective, total
+from revgan.training.batch import Batch
+from revgan.training.config import LossConfig
+from revgan.training.losses import total
+from revgan.training.objectives import Fakes, Players, build_objective
 
 SIZE = 32
 
@@ -129,7 +132,8 @@ def judge(objective, players, batch, fakes):
     draws = torch.Generator()
     losses = {}
     for domain in ("a", "b"):
-        terms = objective.discriminator_terms(domain, players, batch, fakes, draws)
+        (fake,) = objective.judged_fakes(domain, [fakes], draws)
+        terms = objective.discriminator_terms(domain, players, batch, fake)
         losses |= backpropagate(terms)
     return losses
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from revgan.data.config import DataConfig
 from revgan.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -14,18 +15,18 @@ from revgan.networks import (
     ResnetGenerator,
     ResnetPair,
     RevGenerator,
+    UnetGenerator,
 )
 from revgan.networks.layers import InstanceNorm, PaddedConv, init_weights
 from revgan.options import Parser, add_run_options, run_config, stored_config
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore
-from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.objectives import LossConfig
+from revgan.training.config import LossConfig, RunConfig, RuntimeConfig
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"model": "unet"}, "model must be one of revgan, resnet, not 'unet'"),
+        ({"model": "vit"}, "model must be one of revgan, resnet, unet, not 'vit'"),
         ({"coupling": "cubic"}, "coupling must be one of additive, affine"),
         ({"upsampling": "strided"}, "upsampling must be one of transposed, subpixel"),
         ({"dropout": 1.0}, "dropout must be from 0 to below 1, not 1.0"),
@@ -35,6 +36,28 @@ from revgan.training.objectives import LossConfig
         ({"model": "resnet", "coupling": "affine"}, "coupling can't be affine with model resnet"),
         ({"model": "resnet", "exact": False}, "exact can't be False with model resnet"),
         ({"model": "resnet", "memory": "lean"}, "memory must be auto or naive with model resnet"),
+        *(
+            ({"model": "unet", name: value}, f"{name} can't be {value} with model unet, only with")
+            for name, value in {
+                "depth": 9,
+                "core": "ode",
+                "coupling": "affine",
+                "exact": False,
+                "first_kernel": 3,
+                "last_kernel": 1,
+                "identity_start": True,
+                "downsampling": "subpixel",
+                "downsampling_padding": "zeros",
+                "upsampling": "nearest",
+            }.items()
+        ),
+        ({"model": "unet", "memory": "lean"}, "memory must be auto or naive with model unet"),
+        ({"model": "unet", "downsamplings": 1}, "must be from 2 to 10 with model unet, not 1"),
+        ({"model": "unet", "downsamplings": (4, 4, 11)}, r"not \[4, 4, 11\]"),
+        (
+            {"model": "unet", "downsamplings": 5, "dropout": 0.5},
+            "dropout must be 0 in a U-Net of 5",
+        ),
         ({"core": "ode", "coupling": "affine"}, "coupling can't be affine with core ode"),
         ({"coupling": "affine", "exact": False}, "exact can't be False with coupling affine"),
         ({"ode_solver": "bosh3"}, "ode_solver can't be bosh3 with core reversible, only with ode"),
@@ -79,6 +102,7 @@ def norms_of(net):
     [
         lambda norm: RevGenerator(width=2, depth=1, norm=norm),
         lambda norm: ResnetGenerator(width=2, depth=1, norm=norm),
+        lambda norm: UnetGenerator(width=2, downsamplings=3, norm=norm),
         lambda norm: PatchDiscriminator(width=2, norm=norm),
     ],
 )
@@ -102,6 +126,29 @@ def test_dropout_stands_in_the_residual_functions_only():
         assert len(drops) == functions
         assert all(name.startswith(("core", "blocks")) for name in drops)
     assert not any(isinstance(m, nn.Dropout) for m in RevGenerator(width=2).modules())
+
+
+def test_dropout_in_a_u_net_stands_where_pix2pix_has_it():
+    net = UnetGenerator(width=2, dropout=0.5)
+    # Of eight upsampling layers, inside out: the first without, three with, four without.
+    drops = [any(isinstance(m, nn.Dropout) for m in up.modules()) for up in net.decoder]
+    assert drops == [False, True, True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("crop", "expected"),
+    [(256, 8), (512, 8), (64, 6), (96, 5), ((256, 192), (8, 6)), ((64, 64, 12), (6, 6, 2))],
+)
+def test_a_u_net_halves_the_crop_as_often_as_fits(crop, expected):
+    sizes = crop if isinstance(crop, tuple) else (crop, crop)
+    assert GeneratorConfig("unet").fitted(sizes).downsamplings == expected
+
+
+def test_a_crop_that_a_u_net_cannot_halve_is_refused():
+    with pytest.raises(ValueError, match=r"crop must be a multiple of 4 from 24 up, not 250"):
+        RunConfig(data=DataConfig(crop=250), generator=GeneratorConfig("unet"))
+    with pytest.raises(ValueError, match=r"generator.dropout must be 0 in a U-Net of 5 downs"):
+        RunConfig(data=DataConfig(crop=32), generator=GeneratorConfig("unet", dropout=0.5))
 
 
 @pytest.mark.parametrize("option", [{"dropout": 0.5}, {"norm": "batch"}, {"norm": "none"}])
@@ -223,6 +270,10 @@ def test_what_another_network_would_be_is_known():
         (
             "released-code",
             {"downsampling_padding": "zeros", "exact": False, "lr": 2e-4, "form": "patch70"},
+        ),
+        (
+            "pix2pix-unet",
+            {"model": "unet", "width": 64, "downsamplings": 8, "dropout": 0.5, "norm": "instance"},
         ),
         ("paper", {"downsampling_padding": "reflect", "exact": True, "lr": 2e-3, "form": "paper"}),
     ],

@@ -16,8 +16,8 @@ from revgan.data.config import DataConfig
 from revgan.errors import UserError
 from revgan.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminator
 from revgan.training import features
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, RunConfig, RuntimeConfig, TrainingConfig
-from revgan.training.objectives import Batch
 from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_trainer
 from small_runs import write_images

@@ -192,6 +192,12 @@ ROWS = {
     "3D naive, bf16": workload(
         depth=1, size=24, width=8, judge=16, precision="bf16", variant=VOLUMES, **MR
     ),
+    "2D lean, in slabs": workload(
+        memory="lean", depth=1, judge=32, batch_size=2, variant={"slabs": 4}
+    ),
+    "2D lean, paired, in slabs, bf16": workload(
+        "paired", "lean", depth=1, judge=32, precision="bf16", variant={"slabs": 3}
+    ),
     "3D lean, in slabs": workload(
         memory="lean", depth=1, size=32, variant=VOLUMES | {"slabs": 4}, **MR
     ),
@@ -204,6 +210,15 @@ ROWS = {
         **MR,
     ),
     "2D ResNet": workload(depth=2, variant={"model": "resnet"}),
+    "2D U-Net": workload(depth=6, size=64, variant={"model": "unet", "downsamplings": 6}),
+    "3D U-Net, batch norm": workload(
+        "paired",
+        depth=6,
+        size=32,
+        width=8,
+        spatial_dims=3,
+        variant={"model": "unet", "downsamplings": 5, "norm": "batch"},
+    ),
     "3D ResNet, bilinear": workload(
         "paired",
         depth=1,
@@ -224,13 +239,28 @@ ROWS = {
 }
 
 
-def test_volumes_in_slabs_take_at_most_175_bytes_a_voxel():
+@pytest.mark.parametrize(("slabs", "most"), [(8, 175), (16, 155)])
+def test_volumes_in_slabs_take_at_most_so_many_bytes_a_voxel(slabs, most):
     # Preset volumes, but for its depth, which changes no activations. Pools are in main memory.
-    kind = VOLUMES | {"slabs": 8}
+    kind = VOLUMES | {"slabs": slabs}
     work = workload(
         memory="lean", width=32, depth=2, judge=32, size=128, device_type="cuda", variant=kind, **MR
     )
-    assert predict_training(work).activations <= 175 * 128**3
+    assert predict_training(work).activations <= most * 128**3
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_papers_width_at_256_pixels_takes_at_most_56_mebibytes():
+    # At full depth, or the discriminators' step would be the largest: it takes ten seconds.
+    width, depth, deeper = 58, 9, 30
+    work = workload(
+        memory="lean", width=width, depth=depth, judge=64, size=256, variant={"slabs": 16}
+    )
+    peak = predict_training(work).peak
+    assert peak <= 56 * MIB
+    # A block leaves nothing but the gradients of its four convolutions.
+    channels = 2 * width
+    assert peak + (deeper - depth) * 4 * 4 * (9 * channels**2 + channels) <= 95 * MIB
 
 
 def results_twice(x: torch.Tensor, other: torch.Tensor) -> list:

@@ -126,6 +126,16 @@ def test_a_mask_is_taken_as_it_is(source, target):
     assert written.get_data_dtype() == np.uint8
 
 
+def test_a_mask_of_a_part_of_the_field_of_view_leaves_the_rest_out(source, target):
+    for name in ("a", "b"):
+        save(plain(source, name) / "mask.nii.gz", np.ones((12, 10, 8), np.uint8))
+    assert run(source, target, "--test-subjects", "b") == 0
+    written = np.asarray(nibabel.load(target / "testMask" / "b.nii.gz").dataobj)
+    expected = np.ones((12, 10, 9), np.uint8)
+    expected[..., 8] = 0
+    np.testing.assert_array_equal(written, expected)
+
+
 def test_without_a_mask_the_brain_is_found(source, target):
     dwi = signals((20, 20, 20), rim=4)
     for name in "ab":
@@ -366,5 +376,5 @@ def test_options_that_do_not_do_are_refused(source, target, capsys, options, mes
 
 
 def test_a_missing_package_is_named(source, target, capsys, monkeypatch):
-    monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+    monkeypatch.setattr("revgan.errors.find_spec", lambda name: None)
     assert "pip install 'revgan[diffusion]'" in refusal(capsys, source, target)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from revgan.data.config import DataConfig
 from revgan.data.formats import Scan
-from revgan.data.intensity import TypeRange
+from revgan.data.mappings import TypeRange
 from revgan.data.recipe import Recipe
 
 

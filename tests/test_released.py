@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from plain import Kind, PlainRevGAN, resnet, save, save_parts
+from plain import Kind, PlainRevGAN, resnet, save, save_parts, unet
 from revgan import Translator
 from revgan.cli import main
 from revgan.errors import UserError
-from revgan.networks import GeneratorConfig, ResnetPair
-from revgan.networks.released import import_resnets, import_revgan, read_weights
+from revgan.networks import GeneratorConfig, ResnetPair, UnetPair
+from revgan.networks.released import import_pair, import_revgan, read_weights
 
 TOLERANCE = 1e-5
 """Outputs lie in [-1, 1]. They differ by float32 rounding, as norms sum in another order; over six
@@ -92,6 +92,33 @@ def test_a_cyclegan_translates_both_ways_as_its_own_code(tmp_path, dims, norm, d
     assert (config.norm, config.dropout) == (norm, 0.5 if dropout else 0.0)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize(("levels", "dropout"), [(2, 0.0), (3, 0.0), (6, 0.5)])
+def test_a_u_net_of_pix2pix_translates_as_its_own_code(tmp_path, dims, norm, levels, dropout):
+    plain = unet(Kind(dims, norm, dropout > 0), A, B, levels=levels)
+    file = save(plain, tmp_path / "latest_net_G.pth")
+    translator = imported(file, tmp_path / "model")
+    x = torch.rand(2, A, *(2**levels * n for n in (1, 2, 1)[:dims])) * 2 - 1
+    with torch.no_grad():
+        y = plain(x)
+    assert y.std() > 1000 * TOLERANCE
+    torch.testing.assert_close(translator(x), y, atol=TOLERANCE, rtol=0)
+    generator = translator.generator
+    assert isinstance(generator, UnetPair)
+    assert (generator.config.norm, generator.config.dropout) == (norm, dropout)
+    assert (generator.config.width, generator.config.halvings) == (4, levels)
+
+
+def test_u_nets_of_both_directions_are_one_model(tmp_path):
+    forwards, backwards = unet(Kind(), A, B), unet(Kind(), B, A)
+    save(forwards, tmp_path / "latest_net_G_A.pth", prefix="module.")
+    save(backwards, tmp_path / "latest_net_G_B.pth", prefix="module.")
+    translator = imported(tmp_path, tmp_path / "model")
+    assert_same(translator, forwards, "AtoB")
+    assert_same(translator, backwards, "BtoA")
+
+
 @pytest.mark.parametrize(("name", "direction"), [("G_A", "AtoB"), ("G_B", "BtoA")])
 def test_one_generator_of_a_cyclegan_translates_its_way(tmp_path, name, direction):
     channels = (A, B) if direction == "AtoB" else (B, A)
@@ -157,7 +184,7 @@ def read_parts(plain, folder):
 
 
 def test_an_imported_resnet_has_generators_for_what_was_given_only(tmp_path):
-    pair = import_resnets({"BtoA": read_weights(save(resnet(Kind(), 1, 4), tmp_path / "x.pth"))})
+    pair = import_pair({"BtoA": read_weights(save(resnet(Kind(), 1, 4), tmp_path / "x.pth"))})
     assert isinstance(pair, ResnetPair)
     assert (pair.in_channels, pair.out_channels, pair.directions) == (4, 1, ("BtoA",))
 
@@ -173,7 +200,7 @@ def misfit(state, tmp_path, **changes):
         )
     torch.save(state, tmp_path / "latest_net_G.pth")
     with pytest.raises(UserError) as error:
-        import_resnets({"AtoB": read_weights(tmp_path / "latest_net_G.pth")})
+        import_pair({"AtoB": read_weights(tmp_path / "latest_net_G.pth")})
     message = str(error.value)
     assert "latest_net_G.pth" in message
     assert "give a checkpoint of the original code" in message
@@ -199,6 +226,23 @@ def misfit(state, tmp_path, **changes):
 def test_a_key_or_shape_that_does_not_fit_is_named(tmp_path, key, value, expected):
     state = resnet(Kind(), A, B).state_dict()
     assert expected in misfit(state, tmp_path, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("model__model__3__weight", None, "has no model.model.3.weight"),
+        ("model__model__1__model__1__weight", None, "has 1 levels, but U-Nets from 2 to 10"),
+        ("model__model__1__model__5__weight", None, "downsamplings and norm instance: it has no"),
+        ("model__model__1__model__1__weight", torch.zeros(8, 4, 3, 3), "not (8, 4, 4, 4)"),
+        ("model__model__9__weight", torch.zeros(1), "also has 'model.model.9.weight'"),
+        # As 4 KiB of weights that would be of a network of 400 GiB:
+        ("model__model__0__weight", torch.zeros(16384, 3, 1, 1), "has shape (16384, 3, 1, 1)"),
+        ("model__model__0__weight", torch.zeros(20000, 3, 1, 1), "width must be"),
+    ],
+)
+def test_a_key_or_shape_that_does_not_fit_a_u_net_is_named(tmp_path, key, value, expected):
+    assert expected in misfit(unet(Kind(), A, B).state_dict(), tmp_path, **{key: value})
 
 
 def test_missing_statistics_of_a_batch_norm_are_named(tmp_path):

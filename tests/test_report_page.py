@@ -4,12 +4,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from reports import case, picture, scores, tables, volumes, written
+from reports import CT_WINDOWS, case, ct_volumes, picture, scores, tables, volumes, written
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -40,6 +41,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "cases": {"AtoB": scans},
             "scan_scores": {"AtoB": scores(scans)},
             "scan_tables": {"AtoB": tables(scores(scans))},
+        },
+        "windows": {
+            "cases": {"AtoB": ct_volumes()},
+            "scan_scores": {},
+            "scan_tables": {},
+            "windows": {"AtoB": CT_WINDOWS},
         },
         "unaligned": {
             "cases": {"AtoB": alone},
@@ -97,7 +104,7 @@ def colour(page: Page, share: float, canvas: str = ".stage canvas") -> list[int]
     return page.evaluate(f"share => ({script})([document.querySelector('{canvas}'), share])", share)
 
 
-@pytest.mark.parametrize("name", ["images", "volumes", "unaligned"])
+@pytest.mark.parametrize("name", ["images", "volumes", "windows", "unaligned"])
 def test_pages_are_accessible_and_fit_desktops_and_phones(open_page, name: str) -> None:
     for width, scheme in zip(WIDTHS, ("light", "dark"), strict=True):
         page = open_page(name, width, scheme)
@@ -284,6 +291,53 @@ def test_slices_of_volumes_are_chosen_in_three_planes(open_page) -> None:
     page.keyboard.press("Home")
     assert drawn() == scan[..., 0].flip(0).tolist()
     assert page.locator(".side").all_text_contents() == ["A", "P"]
+
+
+def test_the_window_of_volumes_is_chosen_by_keys_and_by_name(open_page) -> None:
+    page = open_page("windows")
+    page.wait_for_function("document.querySelector('.viewer').dataset.shown === '1'")
+    truth = ct_volumes()[1]
+    values = truth.tables["truth"][truth.stacks["truth"][0, 5].numpy()]
+
+    def shown(kind: str = "truth") -> np.ndarray:
+        """A slice as it is on the page, 0 to 255."""
+        return np.array(
+            page.evaluate(
+                """(kind) => {
+                    const slice = viewers.AtoB.slices[kind];
+                    const { width, height } = slice;
+                    const { data } = slice.getContext("2d").getImageData(0, 0, width, height);
+                    const [rows, columns] = [height, width].map((size) => [...Array(size).keys()]);
+                    return rows.map((y) => columns.map((x) => data[4 * (y * width + x)]));
+                }""",
+                kind,
+            )
+        )
+
+    def expected(centre: float, width: float) -> np.ndarray:
+        return np.round(255 * np.clip((values - centre) / width + 0.5, 0, 1))
+
+    # Tables are in the page with six digits, so a grey level may tip.
+    group = page.locator(".window[data-side=truth]")
+    assert np.abs(shown() - expected(500, 3000)).max() <= 1
+    group.locator("[name=window]").select_option("soft tissue")
+    assert np.abs(shown() - expected(40, 400)).max() <= 1
+    assert group.locator("[name=width]").input_value() == "400"
+    before = shown("input")
+    group.locator("[name=centre]").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("-600")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("1500")
+    assert np.abs(shown() - expected(-600, 1500)).max() <= 1
+    assert group.locator("[name=window]").evaluate("(one) => one.value") == "other"
+    page.keyboard.press("ArrowUp")
+    assert group.locator("[name=width]").input_value() == "1550"
+    assert np.array_equal(shown("input"), before)
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0")  # no window: the one before stays
+    assert np.abs(shown() - expected(-600, 1550)).max() <= 1
 
 
 def test_everything_that_can_be_used_is_reached_by_tab_and_seen_to_be(open_page) -> None:

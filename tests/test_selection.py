@@ -10,7 +10,7 @@ from revgan.cli import main
 from revgan.data import formats
 from revgan.data.config import DataConfig
 from revgan.data.formats import Selection
-from revgan.data.intensity import TypeRange
+from revgan.data.mappings import TypeRange
 from revgan.data.preparation import Preparation
 from revgan.data.sets import open_data_set
 from revgan.networks import RevGenerator

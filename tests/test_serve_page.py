@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import shutil
+import socket
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.inference import Translator
 from revgan.inference.planning import WindowOptions
@@ -281,6 +282,29 @@ def test_other_sites_and_large_bodies_are_turned_away(address) -> None:
     refused = httpx.post(f"{address}/gradio_api/upload", files=files)
     assert refused.status_code == 413
     assert "this page takes" in refused.text
+    from_elsewhere = {"files": ("x.png", b"x")}, {"Sec-Fetch-Site": "cross-site"}
+    upload = f"{address}/gradio_api/upload"
+    refused = httpx.post(upload, files=from_elsewhere[0], headers=from_elsewhere[1])
+    assert (refused.status_code, refused.text) == (403, "this page takes nothing from other sites")
+    # Gradio would read a body of any size, and one that says a size and comes in chunks.
+    assert (
+        httpx.post(f"{address}/gradio_api/queue/join", content=bytes(2**25 + 1)).status_code == 413
+    )
+    for size in ("", "Content-Length: 9\r\n"):  # httpx would not lie
+        url = httpx.URL(upload)
+        with socket.create_connection((url.host, url.port), timeout=60) as raw:
+            head = f"POST {url.path} HTTP/1.1\r\nHost: localhost\r\n{size}"
+            raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n".encode())
+            assert raw.recv(12) in (b"HTTP/1.1 411", b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.svg", "x.xml", "x.js"])
+def test_uploaded_pages_and_scripts_are_never_shown_as_such(address, name) -> None:
+    script = {"files": (name, b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")}
+    (path,) = httpx.post(f"{address}/gradio_api/upload", files=script).json()
+    answer = httpx.get(f"{address}/gradio_api/file={path}")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_nothing_is_left_of_a_server_that_was_stopped(photos, tmp_path, monkeypatch) -> None:

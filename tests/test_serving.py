@@ -13,7 +13,7 @@ import torch
 
 from revgan.cli import main
 from revgan.data import formats
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError
 from revgan.inference import Translator
@@ -181,11 +181,30 @@ def packed(path, *members):
     return path
 
 
-@pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "/x.png", "..\\x.png", "C:\\x.png"])
+@pytest.mark.parametrize(
+    "name", ["../x.png", "a/../../x.png", "/x.png", "..\\x.png", "C:\\x.png", ".", "./.."]
+)
 def test_archives_with_names_that_lead_out_of_them_are_refused(photos, tmp_path, name):
     archive = packed(tmp_path / "x.zip", (name, b"x"))
     assert "leads out of the archive" in refused(photos, tmp_path, archive)
     assert {path.name for path in tmp_path.rglob("*.png")} == set()
+
+
+def test_archives_of_traps_end_in_a_sentence(photos, tmp_path):
+    deep = packed(tmp_path / "deep.zip", ("a/" * 5000 + "x.png", b"x"))
+    assert "undamaged ZIP archive" in refused(photos, tmp_path, deep)
+    both = packed(tmp_path / "both.zip", ("x", b"x"), ("x/x.png", b"x"))
+    assert "undamaged ZIP archive" in refused(photos, tmp_path, both)
+    link = zipfile.ZipInfo("x.png")
+    link.external_attr = 0o120777 << 16  # a symbolic link, which is unpacked as what it says
+    assert "is not an image" in refused(
+        photos, tmp_path, packed(tmp_path / "link.zip", (link, "/etc/passwd"))
+    )
+    # Declares 9 bytes, and has a thousand times as many.
+    lying = packed(tmp_path / "lying.zip", ("x.png", bytes(9000))).read_bytes()
+    size = struct.pack("<I", 9000)
+    (tmp_path / "lying.zip").write_bytes(lying.replace(size, struct.pack("<I", 9)))
+    assert "undamaged ZIP archive" in refused(photos, tmp_path, tmp_path / "lying.zip")
 
 
 def declaring(width, height):

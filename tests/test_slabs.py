@@ -1,7 +1,8 @@
-"""Encoders and decoders in slabs compute what their layers compute one after the other."""
+"""Networks in slabs compute what their layers compute one after the other."""
 
 import pytest
 import torch
+from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -9,11 +10,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from revgan.memory import measure_step, predict_step
-from revgan.networks import GeneratorConfig, RevGenerator
+from revgan.networks import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    PatchDiscriminator,
+    RevGenerator,
+)
 from revgan.networks.layers import init_weights
 from revgan.networks.parts import decoder, encoder
 from revgan.networks.rows import CHANNELS_LAST
 from revgan.networks.slabs import Slabs
+from revgan.training.batch import Batch
+from revgan.training.config import LossConfig, RunConfig
+from revgan.training.setup import make_trainer
 
 WIDTH = 4
 PARTS = {"encoder": encoder, "decoder": decoder}
@@ -75,12 +84,16 @@ def run(net, x, grad=None):
     return {"y": y.detach(), "x": x.grad} | gradients
 
 
+_PARAMETRIZED = "parametrizations.weight.original"
+
+
 def distance(ours, plain):
     """The largest relative error of any tensor; a bias counts relative to its weight's gradient."""
     scales = {name: value.abs().max() for name, value in plain.items()}
     errors = []
     for name, value in plain.items():
-        scale = max(scales[name], scales[name.replace("bias", "weight")])
+        weights = name.replace("bias", "weight"), name.replace("bias", _PARAMETRIZED)
+        scale = max(scales.get(each, scales[name]) for each in (name, *weights))
         scale = max(scale, torch.finfo(value.dtype).tiny)  # where ReLUs leave nothing but zeros
         errors.append(((ours[name] - value).abs().max() / scale).item())
     return max(errors)
@@ -375,3 +388,134 @@ def test_a_generator_in_slabs_keeps_no_joined_copy_of_the_cores_output():
     expected = graph[0].detach()
     assert torch.equal(network(x), expected)
     assert seen == [(1, 32, 16, 16)]
+
+
+@st.composite
+def judges(draw):
+    """What makes a discriminator, and the shape of a batch that it can take."""
+    dims = draw(st.sampled_from([2, 2, 3]))
+    form = draw(st.sampled_from(["paper", "patch70"]))
+    levels = 4 if form == "paper" else 3
+    halvings = draw(
+        st.one_of(st.integers(0, levels), st.tuples(*[st.integers(0, levels) for _ in range(dims)]))
+    )
+    config = DiscriminatorConfig(
+        form,
+        width=2,
+        norm=draw(st.sampled_from(["instance", "batch", "none"])),
+        init="kaiming",
+        downsamplings=halvings,
+        spectral_norm=draw(st.booleans()),
+    )
+    least = config.min_sizes(dims)
+    sizes = [size + draw(st.integers(2, 9 if dims == 2 else 3)) for size in least]
+    return config, (draw(st.integers(1, 2)), 2, *sizes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(judges(), slab_counts, layouts, st.booleans())
+def test_discriminators_in_slabs_differ_by_rounding(kind, slabs, last, training):
+    config, shape = kind
+    dims = len(shape) - 2
+    plain, ours = (
+        PatchDiscriminator.from_config(config, dims, 2, n).double().train(training)
+        for n in (0, slabs)
+    )
+    assert isinstance(ours.layers, Slabs) == (slabs > 1)
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(shape, dtype=torch.float64)
+    if last:
+        x = x.contiguous(memory_format=CHANNELS_LAST[x.ndim])
+    assert distance(run(ours, x), run(plain, x)) < 1e-12
+    # What a pass changes, it changes once: running statistics and spectral norm's vectors.
+    for name, buffer in plain.named_buffers():
+        torch.testing.assert_close(ours.get_buffer(name), buffer, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_discriminator_in_slabs_hands_the_generator_its_gradient_while_frozen(dims):
+    judge = PatchDiscriminator(dims, 1, width=4, init="kaiming", slabs=3)
+    x = torch.randn(2, 1, *[32] * dims)
+    every = run(judge, x)
+    assert error(every, run(PatchDiscriminator.double(judge), x.double()), "x") < 2e-6
+    judge.float().requires_grad_(False)
+    some = run(judge, x)
+    assert torch.equal(some["x"], every["x"])
+    assert all(some[name] is None for name, _ in judge.named_parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_discriminator_in_slabs_follows_autocast(monkeypatch, dtype):
+    monkeypatch.setattr(Autocast, "dtype", dtype)
+    plain, ours = (PatchDiscriminator(2, 3, width=8, init="kaiming", slabs=n) for n in (0, 3))
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    found, expected = run(Autocast(ours), x), run(Autocast(plain), x)
+    exact = run(Autocast(plain.double()), x.double())
+    assert error(found, exact, "y") < 2 * error(expected, exact, "y")
+    assert error(found, exact, "x") < 2 * error(expected, exact, "x")
+    assert all(found[name].dtype == expected[name].dtype for name in found)
+
+
+@pytest.mark.parametrize("weights", [{}, {"r1_weight": 1.0}])
+def test_discriminators_take_the_generators_slabs_unless_their_gradient_is_differentiated(weights):
+    config = RunConfig(
+        generator=GeneratorConfig(width=4, depth=1, memory="lean", slabs=2),
+        discriminator=DiscriminatorConfig(width=4),
+        losses=LossConfig(**weights),
+    )
+    made = make_trainer(config, 2, (1, 1), Accelerator(cpu=True), total=2)
+    for judge in (made.players.judge_a, made.players.judge_b):
+        assert isinstance(judge.layers, Slabs) == (not weights)
+    losses = made.step(Batch(*(torch.rand(1, 1, 32, 32) for _ in "ab")), 0)
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+@pytest.mark.parametrize("tanh", [True, False])
+def test_images_leave_a_generator_in_slabs_without_a_copy(tanh):
+    network = RevGenerator(2, 3, 3, width=4, depth=1, memory="lean", slabs=3, tanh=tanh)
+    made = []
+    network.decoder_b.register_forward_hook(lambda *call: made.append(call[2]))
+    y = network(torch.rand(1, 3, 32, 32))
+    assert y.is_contiguous()
+    assert y.data_ptr() == made[0].data_ptr()
+
+
+def test_the_way_back_through_slabs_of_a_core_makes_no_negative_copy_of_a_gradient():
+    network = RevGenerator(
+        3, 1, 1, width=4, depth=1, memory="lean", slabs=4, norm="none", downsamplings=0
+    )
+    half = 2 * 16**3
+
+    class Negatives(TorchDispatchMode):
+        largest = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.neg.default:
+                self.largest = max(self.largest, out.numel())
+            return out
+
+    x = torch.randn(1, 4, 16, 16, 16, requires_grad=True)
+    with Negatives() as negatives:
+        network.core.inverse(x).square().sum().backward()
+    assert negatives.largest < half
+    assert not x.grad.is_neg()
+    plain = RevGenerator(3, 1, 1, width=4, depth=1, norm="none", downsamplings=0, memory="naive")
+    plain.load_state_dict(network.state_dict())
+    again = x.detach().requires_grad_()
+    plain.core.inverse(again).square().sum().backward()
+    assert error({"x": x.grad}, {"x": again.grad}, "x") < 2e-6
+    for ours, theirs in zip(network.core.parameters(), plain.core.parameters(), strict=True):
+        assert not ours.grad.is_neg()
+        assert error({"w": ours.grad}, {"w": theirs.grad}, "w") < 2e-6
+
+
+def test_what_a_discriminator_keeps_serves_one_backward_pass_and_is_computed_again_for_others():
+    judge = PatchDiscriminator(2, 1, width=4, init="kaiming", slabs=3)
+    x = torch.randn(1, 1, 48, 48, requires_grad=True)
+    y = judge(x).square().sum()
+    first, second = (
+        torch.autograd.grad(y, [x, *judge.parameters()], retain_graph=True) for _ in "12"
+    )
+    assert all(map(torch.equal, first, second))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revgan.data.config import DataConfig
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Grid, Preparation
 from revgan.data.sets import locate, open_data_set
 from revgan.data.slices import Turn

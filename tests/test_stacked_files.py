@@ -7,7 +7,7 @@ import pytest
 from revgan import Translator
 from revgan.cli import main
 from revgan.data import formats
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch.optim import Adam
 
 from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, OptimizerConfig
-from revgan.training.objectives import Batch, Objective, Players, build_objective
+from revgan.training.objectives import Objective, Players, build_objective
 from revgan.training.step import Trainer, decay, frozen
 
 
@@ -132,13 +133,13 @@ def test_bf16_trains_to_nearly_the_same_losses():
 def test_dropout_and_the_image_pools_draw_from_streams_of_their_own(monkeypatch):
     """With one seed for both, what a pool exchanges would depend on the first dropout mask."""
     seeds = []
-    trainer, terms = make(seed=7), Objective.discriminator_terms
+    trainer, judged = make(seed=7), Objective.judged_fakes
 
-    def watched(self, domain, players, batch, fakes, draws):
+    def watched(self, domain, fakes, draws):
         seeds.append((torch.initial_seed(), draws.initial_seed()))
-        return terms(self, domain, players, batch, fakes, draws)
+        return judged(self, domain, fakes, draws)
 
-    monkeypatch.setattr(Objective, "discriminator_terms", watched)
+    monkeypatch.setattr(Objective, "judged_fakes", watched)
     for step in range(2):
         trainer.step(batch(step), step)
     # Both judges' draws are from the step's two streams, and the next step has two others.

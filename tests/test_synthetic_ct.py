@@ -13,7 +13,16 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from revgan.cli import main
 from revgan.data.formats import Scan
+from revgan.evaluation.samples import Sample
 from revgan.evaluation.structure_finder import StructureFinder
+from revgan.evaluation.tables import (
+    FORMATS,
+    format_tables,
+    rows_from_json,
+    rows_to_json,
+    table_cells,
+)
+from revgan.evaluation.tally import Tally
 from revgan.scores.structures import structure_scores
 from revgan.scores.synthetic_ct import SCALE_WEIGHTS, score_synthetic_ct
 from scans import write_volume
@@ -70,6 +79,51 @@ def test_scores_are_those_of_the_published_recipe(shape):
     # FFTs in float64 round by 1e-16 of the largest value.
     assert similarity == pytest.approx(by_scipy(made, truth, mask), abs=1e-9)
     assert 0.8 < similarity < 0.999
+
+
+def test_a_mask_that_coarse_scales_lose_leaves_ms_ssim_undefined_and_nothing_else():
+    """The published evaluation takes the mean of nothing there, which is NaN."""
+    made, truth, _ = pair((120, 110))
+    mask = np.zeros(made.shape, bool)
+    mask[50:54, 49:63] = True  # no row of it is a multiple of 16
+    tensors = [torch.from_numpy(v)[None] for v in (made, truth)]
+    scores = score_synthetic_ct(*tensors, torch.from_numpy(mask))
+    assert scores.isnan().tolist() == [False, False, False, True]
+    with pytest.warns(RuntimeWarning):  # of an empty slice, and of the division by 0
+        assert np.isnan(by_scipy(made, truth, mask))
+
+
+def of_scans(similarities):
+    tally = Tally("AtoB", ("mae", "ms_ssim"), undefined=("ms_ssim",))
+    for place, similarity in enumerate(similarities):
+        tally.add("RevGAN", torch.tensor([5.0, similarity]), Sample(place, *[torch.zeros(1)] * 4))
+    return tally.rows()
+
+
+def test_scans_without_ms_ssim_are_left_out_of_its_mean_and_counted(tmp_path):
+    nan = float("nan")
+    rows = of_scans([0.5, nan, 0.75, nan])
+    alone = of_scans([0.5, 0.75])
+    score = rows[0].scores["ms_ssim"]
+    assert (score.value, score.left_out) == (0.625, 2)
+    assert (
+        (score.low, score.high)
+        == (0.5, 0.75)
+        == tuple(getattr(alone[0].scores["ms_ssim"], end) for end in ("low", "high"))
+    )
+    cell = table_cells(rows)[0][1]
+    assert cell.whole == "0.625 [0.500, 0.750], 2 undefined"
+    (line,) = rows_to_json(rows)
+    assert (line["ms_ssim"], line["ms_ssim_undefined"]) == (0.625, 2)
+    assert rows_from_json([line])[0].scores["ms_ssim"] == score
+    of_none = of_scans([nan, nan])
+    assert table_cells(of_none)[0][1].whole == "undefined"
+    assert rows_to_json(of_none)[0]["ms_ssim"] is None
+    assert rows_from_json(rows_to_json(of_none))[0].scores["ms_ssim"].left_out == 2
+    for suffix in FORMATS:
+        text = format_tables(tmp_path / f"x{suffix}", {"one": rows, "none": of_none})
+        assert "nan" not in text.lower()
+        assert "undefined" in text
 
 
 def test_structures_are_scored_by_overlap_and_by_distance():

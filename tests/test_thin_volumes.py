@@ -15,6 +15,7 @@ from revgan.data.config import DataConfig
 from revgan.data.sampling import TrainingSamples
 from revgan.data.sets import open_data_set
 from revgan.inference import Windows, translate_padded
+from revgan.memory import measure_step, predict_step
 from revgan.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -31,6 +32,7 @@ from revgan.training.plan import Domains, planned_workload
 from revgan.training.prediction import Workload
 from test_slabs import distance, run
 from test_volume_sets import save
+from trainings import TOLERANCE, known_kernels
 
 VOLUMES = GeneratorConfig(width=4, depth=1, downsamplings=1, first_kernel=3, last_kernel=1)
 
@@ -143,6 +145,26 @@ def test_the_planner_enlarges_thin_crops_in_their_plane():
     assert workload.crop_of(96) == (96, 64, 12)
     assert workload.images(2)[0].shape == (2, 1, 48, 32, 12)
     assert Workload(RunConfig(), 64).crop_of(128) == 128
+
+
+@known_kernels
+@pytest.mark.parametrize("size", [(64, 64, 12), (12, 64, 64)])
+def test_the_planner_knows_what_a_judge_of_thin_volumes_takes(size):
+    """oneDNN's kernels for volumes need room along the first axis alone."""
+    halvings = DiscriminatorConfig().fitted(size).downsamplings
+
+    def step():
+        judge = PatchDiscriminator(3, 1, 16, downsamplings=halvings)
+        x = torch.zeros(1, 1, *size)
+        return judge, lambda: judge(x).square().mean().backward()
+
+    judge, once = step()
+    once()
+    for weight in judge.parameters():
+        weight.grad = None
+    measured = measure_step(once).peak
+    predicted = predict_step(lambda: step()[1], cpu_kernels=True).peak
+    assert predicted == pytest.approx(measured, rel=TOLERANCE)
 
 
 def test_a_thin_volume_trains_resumes_plans_and_translates(tmp_path, capsys, monkeypatch):

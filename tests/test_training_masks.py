@@ -14,8 +14,9 @@ from revgan.data.sampling import TrainingSamples, cut
 from revgan.data.sets import open_data_set
 from revgan.errors import Notice, UserError
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, RunConfig
-from revgan.training.objectives import Batch, Fakes
+from revgan.training.objectives import Fakes
 from revgan.training.setup import make_trainer
 from scans import write_image
 from small_runs import configuration, run, same_weights

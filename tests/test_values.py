@@ -22,14 +22,8 @@ from revgan.data.foreground import foreground_positions
 from revgan.data.formats import KINDS, Header, Scan, create, read, write
 from revgan.data.formats.axes import channel_axis
 from revgan.data.grids import resample
-from revgan.data.intensity import (
-    Intensity,
-    IntensityConfig,
-    PerScan,
-    TypeRange,
-    fit_intensity,
-    mapping_from_dict,
-)
+from revgan.data.intensity import IntensityConfig, PerScan, fit_intensity, mapping_from_dict
+from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.missing import missing_in, nodata_for
 from revgan.data.number_types import in_type
 from revgan.data.preparation import Grid, Preparation
@@ -39,10 +33,12 @@ from revgan.data.sets import open_data_set
 from revgan.data.survey import Survey
 from revgan.errors import UserError
 from revgan.inference import Translator, Windows
-from revgan.inference.files import _outputs
+from revgan.inference.outputs import output_paths
 from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig
-from revgan.training.objectives import Batch, Fakes, Players, adversarial_loss, build_objective
+from revgan.training.losses import adversarial_loss
+from revgan.training.objectives import Fakes, Players, build_objective
 
 TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64")
 
@@ -324,7 +320,8 @@ def losses_of(objective, batch):
         terms |= {name: float(loss.detach()) for name, loss in term.items()}
     for domain in ("a", "b"):
         draws = torch.Generator().manual_seed(0)
-        for term in objective.discriminator_terms(domain, game, batch, fakes, draws):
+        (fake,) = objective.judged_fakes(domain, [fakes], draws)
+        for term in objective.discriminator_terms(domain, game, batch, fake):
             terms |= {name: float(loss.detach()) for name, loss in term.items()}
     gradients = [weight.grad for weight in game.generator.parameters()]
     return terms, gradients
@@ -367,7 +364,7 @@ def test_distances_and_judgements_count_what_was_measured():
     assert float(batch.distance("b", made)) == pytest.approx(4 / 24)
     within = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     within[0, 0, 3] = False
-    assert float(batch.distance("b", made, within)) == 0
+    assert float(batch.distance("b", made, lambda _: within)) == 0
     logits = torch.tensor([[[[3.0, 1.0], [1.0, 1.0]]]])
     seen = torch.ones(1, 1, 8, 8, dtype=torch.bool)
     assert float(adversarial_loss(logits, real=True, form="least-squares", seen=seen)) == 1
@@ -490,7 +487,7 @@ def test_arrays_are_images_whichever_axis_has_their_channels(tmp_path):
 )
 def test_translations_in_a_folder_go_to_a_format_that_holds_them(name, channels, dtype, expected):
     made = Header(channels, (1, 1), np.dtype(dtype))
-    (output,) = _outputs([ScanRef(Path(name))], Path("out"), made, Console())
+    (output,) = output_paths([ScanRef(Path(name))], Path("out"), made, Console())
     assert output == Path("out") / expected
 
 

@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from revgan import Translator
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.networks.pretrained import save_generator
+from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch
 from revgan.training.setup import make_trainer
 
 SIZE, STEPS = 24, 2
@@ -22,6 +22,7 @@ CORES = {
     "affine": {"coupling": "affine"},
     "ode": {"core": "ode", "ode_step": 0.5},
     "resnet": {"model": "resnet"},
+    "unet": {"model": "unet", "downsamplings": 3},
 }
 RESAMPLINGS = {
     "transposed": {},
@@ -39,7 +40,8 @@ COMBINATIONS = [
     (core, resampling, MEMORY[(i + 2 * j) % 3], *TRAININGS[(i + j) % 4])
     for i, core in enumerate(CORES)
     for j, resampling in enumerate(RESAMPLINGS)
-]
+    if core != "unet" or resampling == "transposed"  # the only one that it has
+] + [("unet", "transposed", "naive", "unpaired", 3)]
 
 
 def batches(spatial_dims):
@@ -55,12 +57,11 @@ def batches(spatial_dims):
 def test_every_core_and_resampling_trains_is_saved_and_translates(
     tmp_path, core, resampling, memory, objective, spatial_dims
 ):
-    variant = {"memory": "naive" if core == "resnet" else memory}
+    variant = {"memory": "naive" if core in ("resnet", "unet") else memory}
+    variant |= {} if core == "unet" else {"depth": 2}
     config = RunConfig(
         objective=objective,
-        generator=GeneratorConfig(
-            width=2, depth=2, **variant, **CORES[core], **RESAMPLINGS[resampling]
-        ),
+        generator=GeneratorConfig(width=2, **variant, **CORES[core], **RESAMPLINGS[resampling]),
         discriminator=DiscriminatorConfig(width=2),
     )
     trainer = make_trainer(config, spatial_dims, (1, 1), Accelerator(cpu=True), total=STEPS)

@@ -39,10 +39,10 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def save(path, values, dtype=np.float32):
+def save(path, values, dtype=np.float32, place=PLACE):
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.asarray(values, np.float32)[np.newaxis]
-    write_volume(path, values, Scan(values, PLACE, None, np.dtype(dtype)))
+    write_volume(path, values, Scan(values, place, None, np.dtype(dtype)))
 
 
 def rising(grey):
@@ -142,21 +142,38 @@ def test_masks_decide_which_voxels_count(folder, tmp_path, options):
     assert len(json.loads(evaluation.to_json())["test_inside_masks"]) == 6
 
 
+def test_masks_of_a_part_of_the_field_of_view_give_the_scores_of_whole_ones(folder, tmp_path):
+    inside = np.zeros(SHAPE, bool)
+    inside[5:20, 8:25, 10:30] = True
+    part, moved = inside[3:24, 8:30, 10:31], PLACE.copy()
+    moved[:3, 3] = (PLACE @ (3, 8, 10, 1))[:3]
+    tables = []
+    for values, place in ((inside, PLACE), (part, moved), (part[::-1], moved)):
+        for number in range(3):
+            save(folder / "testMask" / f"{number}.nrrd", values, np.uint8, place)
+        tables.append(evaluated(folder, tmp_path).tables["test_inside_masks"])
+    whole, of_part, mirrored = tables
+    assert of_part == whole
+    assert mirrored != whole
+
+
 @pytest.mark.parametrize(
-    ("mask", "expected"),
+    ("suffix", "mask", "expected"),
     [
-        (None, "has no mask for"),
-        (np.zeros(SHAPE), "is empty"),
-        (np.ones((5, 6, 7)), "doesn't say where it is, and their sizes differ"),
+        (".nrrd", None, "has no mask for"),
+        (".nrrd", np.zeros(SHAPE), "is empty"),
+        (".npy", None, "has no mask for"),
+        (".npy", np.zeros(SHAPE), "is empty"),
+        (".npy", np.ones((5, 6, 7)), "doesn't say where it is, and their sizes differ"),
     ],
 )
-def test_masks_that_do_not_fit_are_named(folder, tmp_path, mask, expected):
+def test_masks_that_do_not_fit_are_named(folder, tmp_path, suffix, mask, expected):
     masks = folder / "testMask"
     masks.mkdir()
     for number in range(2):
-        np.save(masks / f"{number}.npy", np.ones(SHAPE))
+        save(masks / f"{number}{suffix}", np.ones(SHAPE))
     if mask is not None:
-        np.save(masks / "2.npy", mask)
+        save(masks / f"2{suffix}", mask)
     with pytest.raises(UserError, match=expected):
         evaluated(folder, tmp_path)
 

@@ -16,7 +16,7 @@ from revgan import Translator
 from revgan.cli import main
 from revgan.data.datasets.brain import T1
 from revgan.data.formats import Scan
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
 from revgan.inference import Windows, planning
 from revgan.inference.restoring import restore

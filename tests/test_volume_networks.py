@@ -148,7 +148,7 @@ def test_discriminators_judge_from_their_least_size_up(form):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"downsamplings": 5}, "downsamplings must be from 0 to 4, not 5"),
+        ({"downsamplings": 5}, "downsamplings must be from 0 to 4 with model revgan, not 5"),
         ({"downsamplings": 0, "width": 3}, "width must be even with downsamplings 0, not 3"),
         ({"first_kernel": 4}, "first_kernel must be odd, 1 or more, not 4"),
         ({"last_kernel": -1}, "last_kernel must be 1 or more"),

@@ -18,7 +18,7 @@ from revgan.data.config import DataConfig
 from revgan.data.foreground import POSITIONS, foreground_positions, otsu_threshold
 from revgan.data.formats import Scan
 from revgan.data.formats.files import OpenScan
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import PREPARATION, Grid, Preparation
 from revgan.data.recipe import Recipe
 from revgan.data.refs import ScanRef

@@ -21,8 +21,7 @@ from revgan.networks.pretrained import load_generator
 from revgan.options import Parser, add_run_options, run_config
 from revgan.training import choosing, validation
 from revgan.training.choosing import decide_memory
-from revgan.training.config import RunConfig, RuntimeConfig, TrainingConfig
-from revgan.training.objectives import LossConfig
+from revgan.training.config import LossConfig, RunConfig, RuntimeConfig, TrainingConfig
 from revgan.training.plan import Domains, planned_domains
 from revgan.training.runs import RunFolder
 from revgan.training.session import run_training

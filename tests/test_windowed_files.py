@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from revgan import Translator
 from revgan.data import formats
 from revgan.data.formats import Header
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.data.preparation import Grid, Preparation
 from revgan.data.scratch import Scratch
 from revgan.inference import Windows

@@ -105,6 +105,7 @@ def test_an_overlap_below_twice_the_reach_shows():
         {"upsampling": "bilinear"},
         {"coupling": "affine"},
         {"model": "resnet", "depth": 2},
+        {"model": "unet", "depth": 6, "downsamplings": 3, "first_kernel": 7, "last_kernel": 7},
         {"norm": "batch"},
     ],
 )

@@ -7,8 +7,8 @@ from accelerate.state import AcceleratorState
 
 from revgan.memory import measure_step
 from revgan.networks import DiscriminatorConfig, GeneratorConfig
+from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, RunConfig, RuntimeConfig, TrainingConfig
-from revgan.training.objectives import Batch
 from revgan.training.prediction import Workload
 from revgan.training.setup import make_trainer
 

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import fields
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
@@ -95,9 +96,28 @@ def optional(package: str, extra: str, what: str) -> Any:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{what} needs the package {package}: pip install 'revgan[{extra}]'"
-        ) from error
+        raise missing_package(package, extra, what) from error
+
+
+def require_package(package: str, extra: str, what: str, name: str = "") -> None:
+    """As `optional`, but looks only whether the package is there, as importing may take long.
+
+    Args:
+        package: its name.
+        extra: the extra of revgan that brings it.
+        what: needs it, as the sentence's subject.
+        name: what pip calls the package, if not so.
+
+    Raises:
+        UserError: it isn't installed; says how to get it.
+    """
+    if find_spec(package) is None:
+        raise missing_package(name or package, extra, what)
+
+
+def missing_package(name: str, extra: str, what: str) -> "UserError":
+    """What `optional` raises."""
+    return UserError(f"{what} needs the package {name}: pip install 'revgan[{extra}]'")
 
 
 def check_choices(config: "DataclassInstance") -> None:
@@ -161,5 +181,5 @@ def out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError):
         return True
-    phrases = ("out of memory", "can't allocate memory")
+    phrases = ("out of memory", "can't allocate memory", "size calculation overflowed")
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)

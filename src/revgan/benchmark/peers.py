@@ -21,7 +21,7 @@ from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.reversible import Coupling, ReversibleSequential
 from revgan.reversible.steps import Conditions, Step, Walk, run
 from revgan.training import Batch, Players, RunConfig, build_objective
-from revgan.training.objectives import total
+from revgan.training.losses import total
 from revgan.training.step import frozen
 
 

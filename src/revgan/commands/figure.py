@@ -1,5 +1,7 @@
 """`revgan figure`: test images beside translations, or how these agree with the truth."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -52,6 +54,23 @@ def add_options(parser: Parser) -> None:
         ),
     )
     parser.add_argument(
+        "--window",
+        metavar=("CENTRE", "WIDTH"),
+        type=float,
+        nargs=2,
+        help=(
+            "show translations and truth from black at CENTRE - WIDTH/2 to white, in their files' "
+            "units, such as 40 400 for soft tissue in CT; by default the first run's range"
+        ),
+    )
+    parser.add_argument(
+        "--input-window",
+        metavar=("CENTRE", "WIDTH"),
+        type=float,
+        nargs=2,
+        help="the same for the input, in its files' units",
+    )
+    parser.add_argument(
         "--agreement",
         action="store_true",
         help=(
@@ -71,15 +90,22 @@ def run(options: Namespace, console: Console) -> int:
     if options.agreement:
         from revgan.evaluation.agreement import draw_agreement
 
-        if options.samples is not None:
-            raise UsageError("--samples has no meaning with --agreement, which draws no images")
+        if options.samples or options.window or options.input_window:
+            raise UsageError(
+                "--samples, --window and --input-window have no meaning with --agreement, which "
+                "draws no images"
+            )
         draw_agreement(runs, options.direction, paths)
     else:
         from revgan.evaluation.sample_figure import draw_samples
 
         configs = {name: trained_config(folder, options) for name, folder in runs.items()}
         samples = options.samples or [str(SAMPLES)]
-        draw_samples(runs, configs, paths, options.direction, samples, options.model, console)
+        of_input = _window("--input-window", options.input_window)
+        windows = of_input, _window("--window", options.window)
+        draw_samples(
+            runs, configs, paths, options.direction, samples, options.model, console, windows
+        )
     console.print(f"Wrote {' and '.join(map(visible, paths))}{earlier}", soft_wrap=True)
     return 0
 
@@ -93,3 +119,12 @@ def _paths(options: Namespace) -> list[Path]:
         if path.suffix.lower() not in FORMATS:
             raise UsageError(f"--output {path} must end in one of {', '.join(FORMATS)}")
     return paths
+
+
+def _window(name: str, given: Sequence[float] | None) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    centre, width = given
+    if not (math.isfinite(centre) and 0 < width < math.inf):
+        raise UsageError(f"{name} must be a centre and a width above 0, not {centre:g} {width:g}")
+    return centre, width

@@ -16,7 +16,7 @@ def add_options(parser: Parser) -> None:
         "Make a model folder from a checkpoint of the paper's released code, CycleGAN or pix2pix."
     )
     parser.add_argument(
-        "source", help="a checkpoint folder, or one .pth file of a ResNet generator"
+        "source", help="a checkpoint folder, or one .pth file of a ResNet generator or U-Net"
     )
     parser.add_argument("model", help="the folder to make, for revgan translate")
     parser.add_argument(
@@ -37,8 +37,8 @@ def run(options: Namespace, console: Console) -> int:
     generator = import_model(Path(options.source), model, options.epoch, options.direction)
     config = generator.config
     console.print(
-        f"Wrote {visible(model)}: {config.model} of width {config.width}, depth {config.depth} and "
-        f"norm {config.norm}, {' and '.join(generator.directions)}",
+        f"Wrote {visible(model)}: {config.model} of {config.size} and norm {config.norm}, "
+        f"{' and '.join(generator.directions)}",
         soft_wrap=True,
     )
     return 0

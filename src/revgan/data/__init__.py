@@ -11,8 +11,8 @@ from revgan.faces import face
 if TYPE_CHECKING:
     from revgan.data.config import DataConfig
     from revgan.data.domains import DataSet, Domain
-    from revgan.data.intensity import Intensity, TypeRange
     from revgan.data.labels import LabelClass, Palette
+    from revgan.data.mappings import Intensity, TypeRange
     from revgan.data.preparation import Grid, Preparation
     from revgan.data.sampling import Steps, TrainingSamples
     from revgan.data.sets import open_data_set
@@ -37,13 +37,13 @@ _HOMES = {
     "DataSet": "domains",
     "Domain": "domains",
     "Grid": "preparation",
-    "Intensity": "intensity",
+    "Intensity": "mappings",
     "LabelClass": "labels",
     "Palette": "labels",
     "Preparation": "preparation",
     "Steps": "sampling",
     "TrainingSamples": "sampling",
-    "TypeRange": "intensity",
+    "TypeRange": "mappings",
     "open_data_set": "sets",
 }
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from revgan.data.config import INTENSITY_CHANGES, DataConfig
+from revgan.data.config import DataConfig
+from revgan.data.option_checks import INTENSITY_CHANGES
 from revgan.directions import DOMAINS
 
 ELASTIC_SPACING = 24

@@ -5,13 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from revgan.data.formats import Kind
-from revgan.data.intensity import (
-    Intensity,
-    IntensityConfig,
-    IntensityMapping,
-    TypeRange,
-    fit_survey,
-)
+from revgan.data.intensity import IntensityConfig, IntensityMapping, fit_survey
+from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.survey import Channel, Survey
 
 LIT = 1 / 4

@@ -1,25 +1,23 @@
 """Which images or volumes a run uses, and what is cut from them."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from revgan.data.intensity import Choice, IntensityConfig, Limit
+from revgan.data.intensity import Choice, IntensityConfig
+from revgan.data.mappings import Limit
+from revgan.data.option_checks import INTENSITY_CHANGES, Cache, check_options
 from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
-from revgan.networks.axes import PerAxis, per_axis, require_axes, shown
+from revgan.networks.axes import PerAxis, per_axis, shown
 
 if TYPE_CHECKING:
     from revgan.data.formats import Selection
     from revgan.data.preparation import Grid
 
-Cache = Literal["none", "memory", "disk"]
 
 Patterns = tuple[str, ...] | str
 
-INTENSITY_CHANGES = "contrast", "brightness", "noise"
-"""Options of augmentation that end in _a or _b."""
 
 SplitName = Literal["train", "test", "val"]
 
@@ -207,22 +205,7 @@ class DataConfig:
     fill: float | Literal["low"] = "low"
 
     def __post_init__(self) -> None:
-        if self.spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims must be 2 or 3, not {self.spatial_dims}")
-        require_axes("crop", self.crop, self.spatial_dims)
-        if min(self.crop_sizes) < 1:
-            raise ValueError(f"crop must be 1 or more, not {min(self.crop_sizes)}")
-        self._check_patterns()
-        self._check_folds()
-        self._refuse_idle_options()
-        if self.spatial_dims == 2:
-            self._check_images()
-        else:
-            _ = self.grid  # checks its own values
-        self._check_crops()
-        self._check_augmentation()
-        self._check_intensities()
-        self._check_parts()
+        check_options(self)
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """An image's height and width after `resize`."""
@@ -323,145 +306,6 @@ class DataConfig:
             return None
         return IntensityConfig(choice, low, high, self.clip, per_channel)
 
-    def _check_patterns(self) -> None:
-        for prefix in ("", "test_", "val_"):
-            a, b = getattr(self, f"{prefix}a"), getattr(self, f"{prefix}b")
-            if (a is None) != (b is None):
-                missing = f"{prefix}{'a' if a is None else 'b'}"
-                raise ValueError(f"{missing} must be given with its counterpart, or neither")
-            if prefix and a is not None and self.a is None:
-                raise ValueError(f"{prefix}a and {prefix}b do nothing without a and b")
-            if () in (a, b) or "" in (a, b):
-                raise ValueError(f"{prefix}a and {prefix}b must not be empty")
-        for name in ("test_share", "val_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
-
-    def _check_folds(self) -> None:
-        if self.folds is None:
-            if self.fold is not None:
-                raise ValueError(f"fold {self.fold} does nothing without folds; give both")
-            return
-        if self.folds < 2:
-            raise ValueError(f"folds must be null or at least 2, not {self.folds}")
-        if self.fold is None or not 1 <= self.fold <= self.folds:
-            raise ValueError(
-                f"fold must be from 1 to folds ({self.folds}), not {self.fold}; revgan train "
-                f"--folds {self.folds} trains them all"
-            )
-        if self.test_share:
-            raise ValueError("folds says what is held out for the test; leave out test_share")
-
-    def _refuse_idle_options(self) -> None:
-        idle, kind = (FOR_VOLUMES, "images") if self.spatial_dims == 2 else (FOR_IMAGES, "volumes")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in idle and value != field.default:
-                raise ValueError(
-                    f"{field.name} does nothing for {kind}; leave it out, or set data.spatial_dims "
-                    f"{5 - self.spatial_dims}"
-                )
-
-    def _refuse_idle_limits(self, domain: DomainName) -> None:
-        if self.choice(domain) != "type":
-            return
-        given = {"low": None, "high": None, "per_channel": False}
-        for name, default in given.items():
-            if getattr(self, f"{name}_{domain}") != default:
-                raise ValueError(
-                    f"{name}_{domain} does nothing with intensity_{domain} type; leave it out"
-                )
-
-    def _check_images(self) -> None:
-        if self.resize is not None and self.resize < min(self.crop_sizes):
-            raise ValueError(
-                f"resize must be null or at least crop ({self.crop_text}), not {self.resize}"
-            )
-        for name in ("channels_a", "channels_b"):
-            if getattr(self, name) not in (None, 1, 2, 3, 4):
-                raise ValueError(f"{name} must be null or 1 to 4, not {getattr(self, name)}")
-        if self.slices not in (None, *get_args(View)):
-            known = ", ".join(get_args(View))
-            raise ValueError(f"slices must be null or one of {known}, not {self.slices!r}")
-        if self.cache not in get_args(Cache):
-            known = ", ".join(get_args(Cache))
-            raise ValueError(f"cache must be one of {known}, not {self.cache!r}")
-
-    def _check_crops(self) -> None:
-        if self.crops_per_volume < 1:
-            raise ValueError(f"crops_per_volume must be 1 or more, not {self.crops_per_volume}")
-        if self.blocks is not None:
-            self._check_blocks(self.blocks)
-        if not 0 <= self.foreground <= 1:
-            raise ValueError(f"foreground must be from 0 to 1, not {self.foreground}")
-        given = self.foreground_from
-        if given not in ("otsu", "mask") and (isinstance(given, str) or not math.isfinite(given)):
-            raise ValueError(f"foreground_from must be otsu, mask or a number, not {given!r}")
-        if given != "otsu" and not self.foreground:
-            raise ValueError("foreground_from does nothing with foreground 0; leave it out")
-
-    def _check_augmentation(self) -> None:
-        sizes = self.crop_sizes
-        if any(axis not in range(len(sizes)) for axis in self.flip_axes):
-            raise ValueError(
-                f"flip_axes must be from 0 to {len(sizes) - 1}, not {list(self.flip_axes)}"
-            )
-        if self.rotate and len(set(sizes)) == len(sizes):
-            raise ValueError(
-                f"rotate turns crops in planes with equal sides, but crop is {self.crop_text}"
-            )
-        if not 0 <= self.elastic <= 1:
-            raise ValueError(f"elastic must be from 0 to 1, not {self.elastic}")
-        for name in ("elastic_shift", *(f"{n}_{d}" for n in INTENSITY_CHANGES for d in DOMAINS)):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-
-    def _check_blocks(self, side: int) -> None:
-        times = 3 if self.test_share or self.val_share else 1
-        if side < times * max(self.crop_sizes):
-            raise ValueError(
-                f"blocks must be null or at least {times} times crop ({self.crop_text}), not {side}"
-            )
-        for name in ("resize", "spacing", "slices"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"blocks and {name} don't go together; leave out one of them")
-
-    def _check_parts(self) -> None:
-        for domain in DOMAINS:
-            for name in (f"level_{domain}", f"z_{domain}", f"t_{domain}"):
-                if (getattr(self, name) or 0) < 0:
-                    raise ValueError(
-                        f"{name} must be null or at least 0, not {getattr(self, name)}"
-                    )
-            size = getattr(self, f"pixel_size_{domain}")
-            if size is not None and not 0 < size < math.inf:
-                raise ValueError(f"pixel_size_{domain} must be null or above 0, not {size:g}")
-            if size is not None and getattr(self, f"level_{domain}") is not None:
-                raise ValueError(
-                    f"pixel_size_{domain} finds the level itself; leave out level_{domain}"
-                )
-            if getattr(self, f"select_{domain}") == ():
-                raise ValueError(f"select_{domain} must be null or name a channel, not []")
-
-    def _check_intensities(self) -> None:
-        if self.fill != "low" and not (
-            isinstance(self.fill, int | float) and math.isfinite(self.fill)
-        ):
-            raise ValueError(f"fill must be low or a number, not {self.fill!r}")
-        for domain in DOMAINS:
-            if self.choice(domain) not in get_args(Choice):
-                known = ", ".join(get_args(Choice))
-                raise ValueError(
-                    f"intensity_{domain} must be one of {known}, not {self.choice(domain)!r}"
-                )
-            self._refuse_idle_limits(domain)
-            try:
-                self.intensity(domain)
-            except ValueError as error:
-                raise ValueError(
-                    f"intensity_{domain}, low_{domain} and high_{domain} don't go together: {error}"
-                ) from error
-
 
 def _several(patterns: Patterns) -> tuple[str, ...]:
     return (patterns,) if isinstance(patterns, str) else patterns
@@ -480,11 +324,6 @@ def upgraded(section: Mapping[str, Any]) -> dict[str, Any]:
         content |= {f"intensity_{domain}": "type", f"low_{domain}": None, f"high_{domain}": None}
     return content
 
-
-FOR_IMAGES = (
-    *("slices", "resize", "channels_a", "channels_b", "cache"),
-    *("pixel_size_a", "pixel_size_b", "z_a", "z_b"),
-)
 
 LEARNT = (
     "spatial_dims",
@@ -509,5 +348,3 @@ LEARNT = (
     "fill",
 )
 """Options that trained networks depend on: other values would need other networks."""
-
-FOR_VOLUMES = ("orientation", "spacing")

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from revgan.data.channels import convert_channels
 from revgan.data.formats import KINDS
-from revgan.data.intensity import TypeRange
+from revgan.data.mappings import TypeRange
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
 from revgan.files import write_text

@@ -20,8 +20,9 @@ from revgan.data.config import DataConfig
 from revgan.data.foreground import foreground_positions
 from revgan.data.formats import KINDS, Affine, Ground, Header, Scan, Values
 from revgan.data.grids import MEASURED
-from revgan.data.intensity import Intensity, IntensityConfig, PerScan
+from revgan.data.intensity import IntensityConfig, PerScan
 from revgan.data.large import Unread
+from revgan.data.mappings import Intensity
 from revgan.data.missing import Missing, missing_in, with_nan
 from revgan.data.preparation import Grid
 from revgan.data.refs import ScanRef

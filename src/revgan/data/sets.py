@@ -36,14 +36,9 @@ from revgan.data.folders import (
     sliced,
 )
 from revgan.data.formats import KINDS
-from revgan.data.intensity import (
-    IntensityMapping,
-    PerScan,
-    TypeRange,
-    fit_intensity,
-    of_type,
-)
+from revgan.data.intensity import IntensityMapping, PerScan, fit_intensity, of_type
 from revgan.data.labels import Palette
+from revgan.data.mappings import TypeRange
 from revgan.data.preparation import Preparation, learnt_part
 from revgan.data.recipe import Found, Recipe
 from revgan.data.refs import ScanRef

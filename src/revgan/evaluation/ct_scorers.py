@@ -9,6 +9,7 @@ from torch import Tensor
 from revgan.data.domains import DataSet
 from revgan.data.masks import find_masks, read_mask
 from revgan.directions import Direction
+from revgan.errors import notice
 from revgan.evaluation.samples import Sample
 from revgan.evaluation.scales import Scale
 from revgan.evaluation.scans import ScanRow
@@ -46,7 +47,8 @@ class SyntheticCtScorer(TruthScorer):
     ) -> None:
         super().__init__(direction, data, method, scale)
         self.limits, self.masks = limits, find_masks(self.target.test)
-        self.tally = Tally(direction, ("mae", "bias", "psnr", "ms_ssim"))
+        names = ("mae", "bias", "psnr", "ms_ssim")
+        self.tally = Tally(direction, names, undefined=("ms_ssim",))
 
     def _mask(self, number: int) -> Tensor | None:
         if self.masks is None:
@@ -57,6 +59,11 @@ class SyntheticCtScorer(TruthScorer):
         if mask is None:
             mask = torch.ones(truth.shape[1:], dtype=torch.bool)
         scores = score_synthetic_ct(made.image, truth, mask, self.limits)
+        if made.kind == "model" and scores[-1].isnan():
+            notice(
+                f"{sample.name} has no MS-SSIM, as none of its mask is left at coarse scales, "
+                "which keep every 16th voxel and lose the border; the mean is over other scans"
+            )
         self.tally.add(made.method, scores, sample, made.kind)
 
 

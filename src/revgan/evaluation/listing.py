@@ -78,7 +78,8 @@ def _listed(run: RunFolder) -> ListedRun:
     sections = {name: value for name, value in config.items() if isinstance(value, dict)}
     generator, training = sections.get("generator", {}), sections.get("training", {})
     done, planned = (history[-1]["step"] if history else 0), training.get("steps")
-    shape = (str(generator[name]) for name in ("width", "depth") if name in generator)
+    names = ("width",) if generator.get("model") == "unet" else ("width", "depth")
+    shape = (str(generator[name]) for name in names if name in generator)
     return ListedRun(
         run.root.name,
         f"{config.get('objective', 'unpaired')} {generator.get('model', 'revgan')} "

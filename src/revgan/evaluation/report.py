@@ -13,11 +13,12 @@ from markupsafe import Markup
 
 from revgan.directions import Direction
 from revgan.evaluation.agreement import AgreementView
-from revgan.evaluation.cases import Case
+from revgan.evaluation.cases import Case, Side
 from revgan.evaluation.scales import SCALE_HEADINGS, Scales, scale_table
 from revgan.evaluation.scan_tables import ScanTable
 from revgan.evaluation.tables import COLUMNS, Cell, Row, columns, headings, table_cells
 from revgan.evaluation.viewer import Viewer
+from revgan.evaluation.windows import Window
 from revgan.figures.differences import scale_colours
 from revgan.figures.svg import loss_curves, memory_chart
 from revgan.files import write_text
@@ -67,6 +68,7 @@ class ReportContent:
         versions: the software and hardware that the run depended on, see `library_versions`.
         scan_scores: by direction, the scores of each test scan that has any, by its name.
         ranked_by: the score that says which scans are the best and the worst.
+        windows: by direction and side, those in which grey scans can be shown.
         scan_tables: by direction, the scores of each test scan, in tables.
         said_of_scores: a sentence on their units and data ranges.
         scales: of the domains with test scans.
@@ -86,6 +88,7 @@ class ReportContent:
     versions: Mapping[str, str]
     scan_scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     ranked_by: str = "psnr"
+    windows: Mapping[str, Mapping[Side, Sequence[Window]]] = field(default_factory=dict)
     scan_tables: Mapping[str, Sequence[ScanTable]] = field(default_factory=dict)
     said_of_scores: str = ""
     scales: Scales = field(default_factory=dict)
@@ -105,7 +108,13 @@ class ReportContent:
     def viewers(self) -> list[Viewer]:
         """What the page shows of each direction that has test scans."""
         return [
-            Viewer(direction, cases, self.scan_scores.get(direction, {}), self.ranked_by)
+            Viewer(
+                direction,
+                cases,
+                self.scan_scores.get(direction, {}),
+                self.ranked_by,
+                self.windows.get(direction, {}),
+            )
             for direction, cases in self.cases.items()
             if cases
         ]
@@ -157,7 +166,9 @@ def _render(content: ReportContent) -> str:
         "scale_headings": SCALE_HEADINGS,
         "scale_lines": scale_table(content.scales),
         "style": _part("report.css"),
-        "script": Markup("\n").join(_part(name) for name in ("viewer.js", "tables.js")),
+        "script": Markup("\n").join(
+            _part(name) for name in ("windows.js", "viewer.js", "tables.js")
+        ),
     }
     key, headlines = _headlines(content.tables)
     memory = content.memory

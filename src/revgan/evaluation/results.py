@@ -9,7 +9,7 @@ from torch import Tensor
 
 from revgan.data.domains import Domain, as_floats
 from revgan.data.formats import Header, Scan, holds, suffix_of, writable, write
-from revgan.data.intensity import TypeRange
+from revgan.data.mappings import TypeRange
 from revgan.data.missing import settled
 from revgan.data.number_types import in_type
 from revgan.data.refs import ScanRef

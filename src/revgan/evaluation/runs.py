@@ -10,10 +10,11 @@ from torch import Tensor
 
 from revgan.data.domains import DataSet
 from revgan.data.labels import FILE
-from revgan.directions import DIRECTIONS, Direction, DomainName
+from revgan.data.mappings import TypeRange
+from revgan.directions import DIRECTIONS, Direction, DomainName, ends
 from revgan.environment import library_versions
 from revgan.errors import UserError
-from revgan.evaluation.cases import Case, Kind, make_case, room
+from revgan.evaluation.cases import Case, Kind, Side, make_case, room
 from revgan.evaluation.label_scorers import ClassScorer
 from revgan.evaluation.report import ClassTable, MemoryComparison, ReportContent, write_report
 from revgan.evaluation.samples import Sample, Tested, TestSamples
@@ -26,6 +27,7 @@ from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, add_row, rows_to_json
 from revgan.evaluation.tally import Tally
 from revgan.evaluation.wanted import ModelChoice, ScoreOptions
+from revgan.evaluation.windows import Window, windows_of
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
@@ -74,6 +76,7 @@ class Evaluation:
         tallies: what the tables are made from, with their keys.
         scales: of the domains with test scans.
         agreements: by direction, where the truth is known.
+        windows: by direction and side, those in which the report can show scans.
     """
 
     tables: dict[str, list[Row]]
@@ -85,6 +88,7 @@ class Evaluation:
     tallies: list[tuple[str, Tally]]
     scales: dict[DomainName, Scale]
     agreements: dict[Direction, Agreement]
+    windows: dict[str, dict[Side, list[Window]]]
 
     def titled(self) -> Tables:
         """The tables by their titles."""
@@ -241,6 +245,7 @@ def evaluate(
         tallies=[(scorer.table, scorer.tally) for scorer in both if scorer.tally is not None],
         scales=scoring.scales,
         agreements=_agreements(scorers),
+        windows=_windows(data, scoring),
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
         cases=cases,
         tested=tested,
@@ -289,7 +294,36 @@ def _case(sample: Sample, test: TestSamples, most: int) -> Case:
         difference = sample.values.translation - sample.values.truth
     scans["round trip"] = sample.round_trip
     affine = test.source.affine(test.source.test[sample.number])
-    return make_case(sample.name, scans, difference, affine, most)
+    values = _windowed_values(sample, test)
+    return make_case(sample.name, scans, difference, affine, most, values)
+
+
+def _windowed_values(sample: Sample, test: TestSamples) -> dict[Kind, Tensor]:
+    """The scans in files' units, of domains that aren't shown by the full range of their type."""
+    assert sample.values is not None
+    image, translation, truth, round_trip = sample.values
+    found: dict[Kind, Tensor] = {}
+    if not isinstance(test.source.intensity, TypeRange):
+        found |= {"input": image, "round trip": round_trip}
+    if not isinstance(test.target.intensity, TypeRange):
+        found["translation"] = translation
+        if truth is not None:
+            found["truth"] = truth
+    return found
+
+
+def _windows(data: DataSet, scoring: Scoring) -> dict[str, dict[Side, list[Window]]]:
+    """By direction and side, those in which the report can show scans."""
+    of = {
+        name: windows_of(data.of(name), scale, ct=scoring.ct == name)
+        for name, scale in scoring.scales.items()
+    }
+    found: dict[str, dict[Side, list[Window]]] = {}
+    for direction in _directions(data):
+        source, target = ends(direction)
+        sides: dict[Side, list[Window]] = {"input": of.get(source, []), "truth": of.get(target, [])}
+        found[direction] = {side: windows for side, windows in sides.items() if windows}
+    return found
 
 
 def _scan_scores(evaluation: Evaluation) -> dict[str, dict[str, Mapping[str, float]]]:
@@ -318,12 +352,13 @@ def _content(
     return ReportContent(
         title=f"{config.model_name}: {run.name}",
         summary=(
-            f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; width "
-            f"{config.generator.width}, depth {config.generator.depth}. Scores and pictures are "
+            f"{config.objective.capitalize()} training on {config.data.path}, {done} steps; "
+            f"{config.generator.size}. Scores and pictures are "
             f"from {len(data.a.test)} test {evaluation.items} of A and {len(data.b.test)} of B, "
             "which training did not use."
         ),
         cases=evaluation.cases,
+        windows=evaluation.windows,
         scan_scores=_scan_scores(evaluation),
         ranked_by=config.training.best_by,
         said_of_scores=said_of_scores(evaluation.scales),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from revgan.data.domains import Domain, spread
 from revgan.data.formats import Affine
+from revgan.data.refs import ScanRef
 from revgan.directions import Direction
 from revgan.errors import UsageError, UserError, notice
 from revgan.evaluation.runs import open_trained
@@ -16,9 +17,12 @@ from revgan.evaluation.samples import Tested
 from revgan.evaluation.wanted import ModelChoice
 from revgan.figures import comparison_figure, write_figure
 from revgan.figures.slices import strips
+from revgan.figures.windows import windowed
 from revgan.progress import track
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
+
+Windows = tuple[tuple[float, float] | None, tuple[float, float] | None]
 
 MOST_DIGITS = 10
 """Of a number of samples; a longer one is a name."""
@@ -32,6 +36,7 @@ def draw_samples(
     samples: Sequence[str],
     model: ModelChoice,
     console: Console,
+    windows: Windows = (None, None),
 ) -> None:
     """Translates test images with each run and draws them in rows: input, translations, truth.
 
@@ -43,6 +48,8 @@ def draw_samples(
         samples: names of test images, or just a number of images, evenly spread.
         model: which model of each run.
         console: for the progress bar.
+        windows: centre and width of the values shown, in the files' units, of the input and of the
+            others; None shows the first run's range.
 
     Raises:
         UserError: a run has no model or other test images, or a sample is not among these.
@@ -54,19 +61,25 @@ def draw_samples(
             "--names"
         )
     write_figure(
-        comparison_figure(_pictures(runs, configs, direction, samples, model, console)), paths
+        comparison_figure(
+            _pictures(runs, configs, paths, direction, samples, model, console, windows)
+        ),
+        paths,
     )
 
 
 def _pictures(
     runs: Mapping[str, RunFolder],
     configs: Mapping[str, RunConfig],
+    paths: Sequence[Path],
     direction: Direction,
     samples: Sequence[str],
     model: ModelChoice,
     console: Console,
+    windows: Windows,
 ) -> list[dict[str, Tensor]]:
-    """Each sample's pictures by column, left to right, all on the first run's scale."""
+    """Each sample's pictures by column, all on the first run's scale, or in windows."""
+    of_input, of_others = windows
     names: list[str] = []
     rows: list[dict[str, Tensor]] = []
     shown: dict[str, Tested] = {}
@@ -74,6 +87,10 @@ def _pictures(
     for run_name, run in runs.items():
         translator, data = open_trained(configs[run_name], run, console, model=model)
         source, target = data.sides(direction)
+        inputs = {file.resolve() for ref in (*source.test, *target.test) for file in ref.files}
+        for path in paths:
+            if path.resolve() in inputs:
+                raise UserError(f"{path} is a test image; name another file with --output")
         if not rows:
             names = _chosen(source, samples)
             rows = [{} for _ in names]
@@ -93,13 +110,15 @@ def _pictures(
                     f"{name} in {run.root} differs from that of the run before in image, size or "
                     "channels; compare runs on the same data"
                 )
-            made = on_scale(translator(image, direction), target, scale or target)
-            images = {run_name: made}
+            made = translator(image, direction)
+            if of_others is None:
+                images = {run_name: on_scale(made, target, scale or target)}
+            else:
+                images = {run_name: windowed(target.from_unit(made), *of_others)}
             if scale is None:
-                images["input"] = image
+                images["input"] = _in_window(source, ref, of_input)
             if "truth" not in row and data.test_aligned:
-                truth = target.load(target.test[number])
-                images["truth"] = on_scale(truth, target, scale or target)
+                images["truth"] = _in_window(target, target.test[number], of_others, scale)
             row |= _flat(images, source.affine(ref))
         scale = scale or target
     columns = ("input", *runs, "truth")
@@ -114,6 +133,15 @@ def on_scale(unit: Tensor, domain: Domain, scale: Domain) -> Tensor:
     if domain.intensity == scale.intensity:
         return unit
     return torch.from_numpy(scale.intensity.to_unit(domain.from_unit(unit).numpy()))
+
+
+def _in_window(
+    domain: Domain, ref: ScanRef, window: tuple[float, float] | None, scale: Domain | None = None
+) -> Tensor:
+    """A test scan as a picture: of the window, or of the range of a run, by default its own."""
+    if window is None:
+        return on_scale(domain.load(ref), domain, scale or domain)
+    return windowed(domain.values(ref), *window)
 
 
 def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:

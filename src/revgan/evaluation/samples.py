@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from revgan.data.domains import DataSet
-from revgan.data.intensity import TypeRange
+from revgan.data.mappings import TypeRange
 from revgan.data.refs import ScanRef
 from revgan.directions import Direction, back
 from revgan.errors import UserError

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from revgan.data.domains import Domain
 from revgan.data.formats import Kind
-from revgan.data.intensity import Intensity, PerScan, TypeRange
+from revgan.data.intensity import PerScan
+from revgan.data.mappings import Intensity, TypeRange
 from revgan.directions import DomainName
 from revgan.errors import UserError, notice
 from revgan.evaluation.wanted import DataRange

@@ -6,14 +6,11 @@ from dataclasses import dataclass, replace
 
 from revgan.directions import DIRECTIONS, Direction
 from revgan.evaluation.scans import ScanRow, ScanTables
-from revgan.evaluation.tables import COLUMNS, Column
+from revgan.evaluation.tables import COLUMNS, UNDEFINED, Column
 from revgan.scores.agreement import Agreement
 
 RANKING = ("test_inside_masks", "test")
 """The tables that may rank scans, the most telling first."""
-
-UNDEFINED = "undefined"
-"""Stands where a scan can't have a score."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from revgan.data.domains import DataSet, both, spread
-from revgan.data.intensity import TypeRange
+from revgan.data.mappings import TypeRange
 from revgan.data.masks import find_masks, read_mask
 from revgan.data.refs import ScanRef
 from revgan.directions import Direction, round_trip

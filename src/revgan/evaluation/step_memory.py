@@ -10,8 +10,8 @@ from revgan.data.domains import DataSet
 from revgan.data.formats import KINDS
 from revgan.evaluation.report import MemoryComparison
 from revgan.memory import free_budget, measure_step
+from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
-from revgan.training.objectives import Batch
 from revgan.training.prediction import Workload, predict_training
 from revgan.training.setup import make_trainer
 

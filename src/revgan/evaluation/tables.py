@@ -63,17 +63,19 @@ class Cell:
             direction, ceilings aside: the 95% interval of each difference leaves out 0. Of a
             difference, whether its own interval does.
         p: of a difference, such as "p 0.012".
+        left_out: how many images have no such score, such as "1 undefined".
     """
 
     text: str
     interval: str = ""
     best: bool = False
     p: str = ""
+    left_out: str = ""
 
     @property
     def details(self) -> str:
-        """What stands beside the score: its interval and p."""
-        return ", ".join(filter(None, (self.interval, self.p)))
+        """What stands beside the score: its interval, p, and how many images have none."""
+        return ", ".join(filter(None, (self.interval, self.p, self.left_out)))
 
     @property
     def whole(self) -> str:
@@ -108,6 +110,10 @@ class Column:
         if not self.units or largest == 0 or not math.isfinite(largest):
             return self.digits
         return max(self.digits, 1 - math.floor(math.log10(largest)))
+
+
+UNDEFINED = "undefined"
+"""Stands where there can't be a score."""
 
 
 def _lower(value: float) -> float:
@@ -168,6 +174,9 @@ def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
     if key not in row.scores:
         return Cell("")
     score = row.scores[key]
+    left_out = f"{score.left_out} {UNDEFINED}" if score.left_out else ""
+    if math.isnan(score.value):
+        return Cell(UNDEFINED, left_out="" if score.left_out == row.count else left_out)
     beside = [other for other in rows if other.direction == row.direction and key in other.scores]
     digits = COLUMNS[key].digits_for([other.scores[key].value for other in beside])
     sign = "+" if row.kind == "difference" else ""
@@ -184,7 +193,7 @@ def _cell(row: Row, key: str, rows: Sequence[Row]) -> Cell:
             if other is not row and other.kind != "ceiling" and other.part == row.part
         ]
         best = bool(rivals) and all(_better(row, other, key) for other in rivals)
-    return Cell(text, interval, best, p)
+    return Cell(text, interval, best, p, left_out)
 
 
 def _better(row: Row, other: Row, key: str) -> bool:
@@ -235,8 +244,8 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
             if cell.interval:
                 ends = cell.interval.strip("[]").replace(", ", between)
                 score.append(f"\n{ends}", "not bold dim")
-            if cell.p:
-                score.append(f"\n{cell.p}", "not bold dim")
+            for further in filter(None, (cell.p, cell.left_out)):
+                score.append(f"\n{further}", "not bold dim")
             scores.append(score)
         table.add_row(Text(row.method), *scores, str(row.count))
     return table
@@ -245,7 +254,8 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
 def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows as flat dicts: direction, method, count, and each score as KEY, KEY_low and KEY_high.
 
-    Differences have KEY_p too.
+    Differences have KEY_p too. Where images have no such score, KEY_undefined says how many; KEY is
+    None if none has.
     """
     return [
         {"direction": row.direction, "method": row.method, **_flat(row), "count": row.count}
@@ -264,7 +274,12 @@ def rows_from_json(content: Iterable[Mapping[str, Any]]) -> list[Row]:
             line["direction"],
             line["method"],
             {
-                key: Estimate(line[key], line.get(f"{key}_low"), line.get(f"{key}_high"))
+                key: Estimate(
+                    math.nan if line[key] is None else line[key],
+                    line.get(f"{key}_low"),
+                    line.get(f"{key}_high"),
+                    left_out=line.get(f"{key}_undefined", 0),
+                )
                 for key in COLUMNS
                 if key in line
             },
@@ -274,9 +289,14 @@ def rows_from_json(content: Iterable[Mapping[str, Any]]) -> list[Row]:
     ]
 
 
-def _flat(row: Row) -> dict[str, float]:
-    flat: dict[str, float] = {}
+def _flat(row: Row) -> dict[str, float | None]:
+    flat: dict[str, float | None] = {}
     for key, score in row.scores.items():
+        if score.left_out:
+            flat[f"{key}_undefined"] = score.left_out
+        if math.isnan(score.value):
+            flat[key] = None  # JSON has no NaN
+            continue
         flat[key] = score.value
         if score.low is not None and score.high is not None:
             flat |= {f"{key}_low": score.low, f"{key}_high": score.high}
@@ -310,7 +330,18 @@ def _csv(tables: Tables, note: str) -> str:
     keys = [key for key in COLUMNS for rows in tables.values() if key in columns(rows)]
     known = {row.kind for rows in tables.values() for row in rows}
     ends = ("", "_low", "_high", "_p") if "difference" in known else ("", "_low", "_high")
-    scores = [f"{key}{end}" for key in dict.fromkeys(keys) for end in ends]
+    lacking = {
+        key
+        for rows in tables.values()
+        for row in rows
+        for key, score in row.scores.items()
+        if score.left_out
+    }
+    scores = [
+        f"{key}{end}"
+        for key in dict.fromkeys(keys)
+        for end in (*ends, *(["_undefined"] if key in lacking else []))
+    ]
     text = io.StringIO()
     fields = ["table", "direction", "method", *scores, "count"]
     writer = csv.DictWriter(text, fields, lineterminator="\n")

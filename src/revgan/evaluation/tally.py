@@ -23,6 +23,7 @@ class Tally:
         names: the scores' keys in `tables.COLUMNS`.
         statistic: computes scores from means over images, see `bootstrap`; by default the means are
             the scores.
+        undefined: the names of scores that an image may not have, which is then NaN and left out.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Tally:
         direction: str,
         names: Sequence[str],
         statistic: Callable[[Tensor], Tensor] | None = None,
+        undefined: Sequence[str] = (),
     ) -> None:
         self.direction, self.names, self.statistic = direction, names, statistic
+        self.undefined = undefined
         self.values: dict[str, list[Tensor]] = {}
         self.kinds: dict[str, Kind] = {}
         self.scans: dict[str, list[str]] = {}
@@ -48,7 +51,7 @@ class Tally:
     def joined(cls, tallies: Sequence[Self]) -> Self:
         """The values of several tests as those of one."""
         first = tallies[0]
-        whole = cls(first.direction, first.names, first.statistic)
+        whole = cls(first.direction, first.names, first.statistic, first.undefined)
         for tally in tallies:
             for method, values in tally.values.items():
                 whole.values.setdefault(method, []).extend(values)
@@ -73,7 +76,8 @@ class Tally:
     def _estimates(self, method: str) -> list[Estimate]:
         values = torch.stack(self.values[method])
         subjects = [name or place for place, name in enumerate(self.subjects[method])]
-        return bootstrap(values, self.statistic, subjects)
+        undefined = [self.names.index(name) for name in self.undefined]
+        return bootstrap(values, self.statistic, subjects, undefined)
 
     def scan_rows(self) -> list[ScanRow]:
         """One row per method and image."""

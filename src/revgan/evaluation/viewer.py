@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,11 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from revgan.data.domains import spread
-from revgan.evaluation.cases import Case, Kind
+from revgan.evaluation.cases import SIDES, Case, Kind, Side
 from revgan.evaluation.tables import COLUMNS
+from revgan.evaluation.windows import Window
 from revgan.figures.differences import common_limit, difference_map, most_different
 from revgan.figures.slices import side_by_side
 from revgan.figures.stacks import Stack, encoded, mosaic
+from revgan.figures.windows import windowed
+from revgan.scores.agreement import nice_width
 
 EXACT = 4 * 10**6
 """Up to so many pixels in a page, pictures are kept as they are; more are compressed with loss."""
@@ -57,12 +60,24 @@ class Viewer:
         cases: its test scans, at least one.
         scores: those of each scan that has any, by its name and by the keys of `tables.COLUMNS`.
         ranked_by: the score that makes scans the best, the median and the worst.
+        windows: by side, those to choose from; the first is the one at first. Pictures whose cases
+            have tables need one.
     """
 
     direction: str
     cases: Sequence[Case]
     scores: Mapping[str, Mapping[str, float]]
     ranked_by: str
+    windows: Mapping[Side, Sequence[Window]] = field(default_factory=dict)
+
+    @property
+    def windowed(self) -> list[Side]:
+        """The sides whose windows can be chosen."""
+        return [side for side in self.windows if side in self.cases[0].tables]
+
+    def step(self, side: Side) -> float:
+        """By how much a key changes a window: a fiftieth of the one at first, or a round less."""
+        return nice_width(self.windows[side][0].width, 100)
 
     @property
     def volumes(self) -> bool:
@@ -150,6 +165,7 @@ class Viewer:
             "direction": self.direction,
             "kinds": self.kinds,
             "scores": scores,
+            "sides": {kind: side for kind, side in SIDES.items() if side in self.windowed},
             "first": self.featured[len(self.featured) // 2].number,
             "cases": [
                 {
@@ -157,6 +173,10 @@ class Viewer:
                     "shape": case.shape,
                     "spacing": case.spacing,
                     "centre": case.centre,
+                    "tables": {
+                        side: [float(f"{value:.6g}") for value in table]
+                        for side, table in case.tables.items()
+                    },
                     "scores": {
                         key: value
                         for key in self.score_keys
@@ -172,26 +192,42 @@ class Viewer:
         case = self.cases[number]
         fronts = []
         for kind in self.front_kinds:
-            values = self._values(case, kind)
+            values = self._in_window(case, kind)
             if case.volume:
                 three = Stack(values.float(), case.spacing).planes(case.centre)
                 picture = mosaic(side_by_side(three, black=0)[:, None].round().byte())
                 identity = ""
             else:
-                picture, identity = mosaic(values), self.picture_id(number, kind)
+                picture = mosaic(values)
+                identity = self.picture_id(number, kind) if self._is_shown(kind) else ""
             small = picture.width < SMALL_PICTURE
             fronts.append(Front(kind, identity, self._source(picture), small))
         return fronts
 
     def stored(self) -> dict[str, str]:
         """The pictures that only the viewer shows, in base64, by the ids of their elements."""
-        shown = set() if self.volumes else {number for number, _ in self.featured}
+        featured = {number for number, _ in self.featured}
         return {
             self.picture_id(number, kind): self._base64(mosaic(self._values(case, kind)))
             for number, case in enumerate(self.cases)
             for kind in case.kinds
-            if number not in shown or kind not in self.front_kinds
+            if number not in featured or not self._is_shown(kind)
         }
+
+    def _is_shown(self, kind: Kind) -> bool:
+        """Whether the viewer can take a featured scan's picture from outside."""
+        if self.volumes or kind not in self.front_kinds:
+            return False
+        return kind == "difference" or SIDES[kind] not in self.windowed
+
+    def _in_window(self, case: Case, kind: Kind) -> Tensor:
+        """A picture's slices in the window at first."""
+        values = self._values(case, kind)
+        if kind == "difference" or SIDES[kind] not in case.tables:
+            return values
+        _, centre, width = self.windows[SIDES[kind]][0]
+        of_levels = windowed(torch.from_numpy(case.tables[SIDES[kind]]), centre, width)
+        return of_levels.add(1).div(2).mul(255).round().byte()[values.long()]
 
     def picture_id(self, number: int, kind: Kind) -> str:
         """The id of the element that holds a picture."""

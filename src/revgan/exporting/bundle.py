@@ -2,7 +2,6 @@
 
 import json
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from revgan.data.preparation import SIDES, WITHOUT_FILE, fill_in_unit
 from revgan.directions import Direction
-from revgan.errors import UserError
+from revgan.errors import require_package
 from revgan.exporting.checking import Run
 from revgan.exporting.graph import OneWay
 from revgan.inference import Windows, translate_padded
@@ -68,8 +67,7 @@ def require_bundle() -> None:
         UserError: names it.
     """
     for package, name in (("fire", "fire"), ("ignite", "pytorch-ignite")):
-        if find_spec(package) is None:
-            raise UserError(f"bundles need the package {name}: pip install 'revgan[bundle]'")
+        require_package(package, "bundle", "a bundle", name)
 
 
 def write_bundle(folder: Path, label: Label, weights: dict[str, Tensor]) -> Run:

@@ -26,7 +26,7 @@ CELLS = 3, 5, 8
 """How many positions of the core random inputs have along an axis, beyond the fewest possible."""
 
 LONGEST = {2: 256, 3: 64}
-"""The longest side of what is cut out of real images and volumes."""
+"""The longest side of what is cut out of real images and volumes, if networks take such."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,11 @@ def compare(
 
 
 def _sizes(config: GeneratorConfig, spatial_dims: int, *, odd: bool) -> Iterator[tuple[int, ...]]:
-    """Three sizes, whose axes differ."""
-    for number, cells in enumerate(CELLS):
-        limits = config.min_sizes(spatial_dims), config.size_multiples(spatial_dims)
+    """Three sizes, whose axes differ; smaller ones for U-Nets, whose sizes are large multiples."""
+    limits = config.min_sizes(spatial_dims), config.size_multiples(spatial_dims)
+    most = max(1, LONGEST[spatial_dims] // config.size_multiple)
+    for number, usual in enumerate(CELLS):
+        cells = min(usual, most - 1 + (number > 0))
         yield tuple(
             least + (cells + axis) * multiple + (number + axis if odd else 0)
             for axis, (least, multiple) in enumerate(zip(*limits, strict=True))
@@ -142,8 +144,9 @@ def _cut(
     """The middle of a scan; of sizes that the generator takes, if `exact`."""
     window = []
     sizes = unit.shape[1:]
-    for size, multiple in zip(sizes, config.size_multiples(len(sizes)), strict=True):
-        side = min(size, longest)
+    limits = config.size_multiples(len(sizes)), config.min_sizes(len(sizes))
+    for size, multiple, least in zip(sizes, *limits, strict=True):
+        side = min(size, max(longest, least))
         if exact:
             side -= side % multiple
         window.append(slice((size - side) // 2, (size - side) // 2 + side))

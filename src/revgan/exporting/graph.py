@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from revgan.data.intensity import Intensity
+from revgan.data.mappings import Intensity
 from revgan.directions import Direction
 from revgan.networks import TwoWayGenerator
 

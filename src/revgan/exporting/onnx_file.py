@@ -1,14 +1,13 @@
 """A graph as an ONNX file that takes images or volumes of any size."""
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 
-from revgan.errors import UserError
+from revgan.errors import UserError, require_package
 from revgan.exporting.graph import AXES, quiet
 from revgan.inference.exported import INPUT, OUTPUT
 from revgan.networks import GeneratorConfig
@@ -24,8 +23,7 @@ def require_onnx() -> None:
         UserError: names it.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        if find_spec(package) is None:
-            raise UserError(f"ONNX needs the package {package}: pip install 'revgan[export]'")
+        require_package(package, "export", "ONNX")
 
 
 def write_onnx(

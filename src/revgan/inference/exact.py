@@ -21,7 +21,13 @@ from revgan.data.tiling import positions, tiles, whole
 from revgan.directions import Direction
 from revgan.inference.fields import Field, Local, Pointwise, Stored
 from revgan.inference.windows import Progress, reach
-from revgan.networks import ResnetGenerator, ResnetPair, RevGenerator, TwoWayGenerator
+from revgan.networks import (
+    GeneratorPair,
+    ResnetGenerator,
+    RevGenerator,
+    TwoWayGenerator,
+    UnetGenerator,
+)
 from revgan.networks.axes import PerAxis
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.networks.parts import with_skip
@@ -189,24 +195,51 @@ class Fields:
 
     def translated(self, generator: TwoWayGenerator, direction: Direction, x: Field) -> Field:
         """The translation of x."""
-        if isinstance(generator, ResnetPair):
-            y = self._residual(generator, direction, x)
-        else:
-            assert isinstance(generator, RevGenerator)
-            y = self._reversible(generator, direction, x)
+        network: nn.Module = generator
+        if isinstance(generator, GeneratorPair):
+            network = generator.generators[direction]
+        match network:
+            case ResnetGenerator():
+                y = self._residual(network, x)
+            case UnetGenerator():
+                y = self._connected(network, x)
+            case RevGenerator():
+                y = self._reversible(network, direction, x)
+            case _:
+                raise TypeError(f"a {type(network).__name__} can't be computed in parts")
         if not generator.config.skip:
             return y
         return Pointwise(partial(with_skip, generator.config), y.channels, y, x)
 
-    def _residual(self, generator: ResnetPair, direction: Direction, x: Field) -> Field:
-        network = generator.generators[direction]
-        assert isinstance(network, ResnetGenerator)
+    def _residual(self, network: ResnetGenerator, x: Field) -> Field:
         h = self.through(network.encoder, x)
         for block in network.blocks:
             assert isinstance(block, nn.Sequential)
             h = self._stored(h)  # a block needs it twice
             h = Pointwise(torch.add, h.channels, h, self.through(block, h))
         return self.through(network.decoder, h)
+
+    def _connected(self, network: UnetGenerator, x: Field) -> Field:
+        """A U-Net's translation."""
+        seen: list[Field] = []
+        for down in network.encoder:
+            assert isinstance(down, nn.Sequential)
+            x = self.through(down, x)
+            if not _has_norm(down):  # what is normalised is stored
+                x = self._stored(x)  # the decoder needs it again
+            seen.append(x)
+        y = seen.pop()
+        del x
+        for number, up in enumerate(network.decoder):
+            assert isinstance(up, nn.Sequential)
+            if number:
+                skip = seen.pop()
+                y = Pointwise(_side_by_side, skip.channels + y.channels, skip, y)
+                del skip
+            y = self.through(up, y)
+            if not _has_norm(up) and number < len(network.decoder) - 1:
+                y = self._stored(y)
+        return self.through([network.end], y)
 
     def _reversible(self, generator: RevGenerator, direction: Direction, x: Field) -> Field:
         core = generator.core
@@ -230,7 +263,7 @@ class Fields:
             del target, source, features, new
         if not forwards:
             halves.reverse()
-        h = Pointwise(lambda *halves: torch.cat(halves, dim=1), channels, *halves)
+        h = Pointwise(_side_by_side, channels, *halves)
         return self.through(generator.decoder_b if forwards else generator.decoder_a, h)
 
     def through(self, layers: Iterable[nn.Module], x: Field) -> Field:
@@ -266,7 +299,18 @@ def computed_in(generator: TwoWayGenerator) -> torch.dtype:
     return torch.promote_types(generator.dtype, torch.float32)
 
 
-_POINTWISE = (nn.ReLU, nn.Tanh, nn.Dropout, nn.BatchNorm2d, nn.BatchNorm3d)
+_POINTWISE = (
+    *(nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Identity),
+    *(nn.Dropout, nn.BatchNorm2d, nn.BatchNorm3d),
+)
+
+
+def _has_norm(layers: nn.Module) -> bool:
+    return any(isinstance(layer, InstanceNorm) for layer in layers.modules())
+
+
+def _side_by_side(*parts: Tensor) -> Tensor:
+    return torch.cat(parts, dim=1)
 
 
 def _local(layer: nn.Module, x: Field) -> Field:
@@ -280,6 +324,8 @@ def _local(layer: nn.Module, x: Field) -> Field:
         case [PaddedConv(conv=inner, amounts=amounts)]:
             cell, channels = inner.stride, inner.out_channels
             margin = tuple(-(-n // step) for n, step in zip(amounts, inner.stride, strict=True))
+        case [nn.Conv2d() | nn.Conv3d() as inner]:
+            cell, channels = inner.stride, inner.out_channels
         case [nn.ConvTranspose2d() | nn.ConvTranspose3d() as inner]:
             made, channels = inner.stride, inner.out_channels
         case [PixelUnshuffle() as first, PaddedConv(conv=inner)]:

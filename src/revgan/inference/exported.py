@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from revgan.data.intensity import Intensity, PerScan, linear
+from revgan.data.intensity import PerScan
+from revgan.data.mappings import Intensity, linear
 from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
 from revgan.directions import DIRECTIONS, Direction, ends
 from revgan.errors import UserError, one_line

@@ -14,11 +14,9 @@ from revgan.data.formats import (
     WHOLE,
     Header,
     Selection,
-    holds,
     is_scan,
     suffix_of,
     suffixes,
-    writable,
 )
 from revgan.data.patterns import domain_scans, wildcards
 from revgan.data.refs import ScanRef, Scans, given_scans
@@ -27,15 +25,13 @@ from revgan.errors import UserError
 from revgan.files import remove_abandoned
 from revgan.inference.averaging import AveragedJob, members, require_alike
 from revgan.inference.batches import Outcome, translate_all
-from revgan.inference.jobs import WIDER, fitting_type
+from revgan.inference.jobs import fitting_type
+from revgan.inference.outputs import fitting_path, least_header, output_paths
 from revgan.inference.parts import describe
 from revgan.inference.shares import ALL, Share
 from revgan.inference.slicewise import file_job
 from revgan.inference.translator import Translator
 from revgan.inference.windows import Cutting
-
-INSTEAD = {2: (".png", ".tif", ".npy"), 3: (".nii.gz", ".npy")}
-"""Suffixes for what an input's format can't hold, by the spatial axes; the first that can."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,8 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     _check_names(run, source, target, into_folder, dims)
     outputs = [target]
     if into_folder:
-        outputs = _outputs(found.refs, target, _least(translator, wishes, dims), console)
+        least = least_header(translator, wishes.direction, wishes.dtype)
+        outputs = output_paths(found.refs, target, least, console)
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() in [path.resolve() for path in (ref.path, *ref.more)]:
             raise UserError(f"{ref} is both input and output; name another output")
@@ -166,9 +163,7 @@ def _spreads(
         made = {outputs[0]: spread}
     else:
         header = Header(translator.channels(wishes.direction)[1], (1,) * dims, np.dtype(np.float32))
-        fitting = next(suffix for suffix in INSTEAD[dims] if holds(f"x{suffix}", header))
-        names = [spread / output.name for output in outputs]
-        names = [path if holds(path, header) else path.with_suffix(fitting) for path in names]
+        names = [fitting_path(spread / output.name, header) for output in outputs]
         made = dict(zip(outputs, names, strict=True))
     for output, path in made.items():
         if path.resolve() == output.resolve():
@@ -270,41 +265,3 @@ def _check_names(
             f"{target} is neither a folder nor {kind.article} by its suffix; give a folder to be "
             f"made as {target}/, or a file that ends in {known}"
         )
-
-
-def _least(translator: Translator, wishes: Wishes, spatial_dims: int) -> Header:
-    """What all translations have in common: the smallest size, and the smallest type."""
-    usual = translator.output_type(wishes.direction, np.dtype(np.uint8))
-    name = wishes.dtype or ("uint8" if usual is None else usual.name)
-    channels = translator.channels(wishes.direction)[1]
-    return Header(channels, (1,) * spatial_dims, np.dtype(WIDER.get(name, name)))
-
-
-def _outputs(
-    sources: Sequence[ScanRef], folder: Path, least: Header, console: Console
-) -> list[Path]:
-    """The paths of the translations: the inputs' names, or other suffixes if these can't hold them.
-
-    That is the case for an alpha channel in a JPEG, and for seven channels in any photo. Formats
-    that can only be read are replaced by others, too.
-    """
-    named = [folder / ref.file_name for ref in sources]
-    outputs = [writable(path) for path in named]
-    changed = {(suffix_of(a), suffix_of(b)) for a, b in zip(named, outputs, strict=True) if a != b}
-    for suffix, instead in sorted(changed):
-        console.print(f"{suffix} can only be read: writing {instead} instead")
-    unfit = [path for path in outputs if not holds(path, least)]
-    if unfit:
-        fitting = (suffix for suffix in INSTEAD[len(least.shape)] if holds(f"x{suffix}", least))
-        suffix = next(fitting, unfit[0].suffix)
-        console.print(
-            f"{unfit[0].suffix} can't hold {least.channels} channels of {least.dtype}: writing "
-            f"{suffix} instead"
-        )
-        outputs = [path.with_suffix(suffix) if path in unfit else path for path in outputs]
-    taken: dict[Path, ScanRef] = {}
-    for ref, output in zip(sources, outputs, strict=True):
-        if output in taken:
-            raise UserError(f"{taken[output]} and {ref} would both become {output}; rename one")
-        taken[output] = ref
-    return outputs

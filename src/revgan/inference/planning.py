@@ -23,7 +23,7 @@ from revgan.networks import GeneratorConfig, build_generator
 from revgan.networks.axes import PerAxis, per_axis
 
 FIRST_TRY = 64
-"""The size that the planner starts from: a multiple of any network's `size_multiple`."""
+"""The size that the planner starts from, or the next multiple of the network's."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class Translation:
     def largest(
         self,
         budget: int,
-        start: int = FIRST_TRY,
+        start: int | None = None,
         sizes: Callable[[int], PerAxis] = lambda side: side,
     ) -> int | None:
         """The largest side of a square or cube that fits a budget; None if none fits.
 
         Args:
             budget: bytes on the device.
-            start: the side that the search starts from.
+            start: the side that the search starts from; None for any.
             sizes: of what isn't a square or cube, those along each axis by the longest side.
         """
         return largest_side(
             lambda side: predict_translation(self, sizes(side)),
             budget,
-            start=start,
+            start=start or -(-FIRST_TRY // self.config.size_multiple) * self.config.size_multiple,
             spatial_dims=self.spatial_dims,
             multiple=self.config.size_multiple,
             least=self.config.min_size,

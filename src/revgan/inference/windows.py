@@ -92,6 +92,8 @@ def reach(config: GeneratorConfig) -> int | None:
     if config.norm == "instance" or config.core == "ode":
         return None
     coarse = config.size_multiple
+    if config.model == "unet":  # a level sees 3 more positions, and twice what the next one sees
+        return 3 * (coarse - 1)
     ends = largest(config.first_kernel) // 2 + largest(config.last_kernel) // 2
     # Per level, in its own pixels; levels have pixels of 1, 2, 4... up to coarse / 2.
     down = {"strided": 1, "subpixel": 3}[config.downsampling]

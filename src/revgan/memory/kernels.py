@@ -126,8 +126,8 @@ class _Convolution:
         """Whether oneDNN falls back on matrix products in 3D."""
         if wide.ndim < 5 or not any(map(_channels_last, (wide, self.weight))):
             return False
-        kernel = self.weight.shape[2:]
-        small = any(size < side for size, side in zip(wide.shape[2:], kernel, strict=True))
+        # Thin along another axis, as volumes of few slices mostly are, isn't too small for it.
+        small = wide.shape[2] < self.weight.shape[2]
         avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
         return small or (max(self.padding) > 0 and not avx512)
 

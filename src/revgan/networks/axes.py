@@ -32,9 +32,14 @@ def require_axes(name: str, value: PerAxis, spatial_dims: int) -> None:
         raise ValueError(f"{name} {error}") from error
 
 
+def numbers(value: PerAxis) -> tuple[int, ...]:
+    """The number, or those of all axes."""
+    return (value,) if isinstance(value, int) else value
+
+
 def largest(value: PerAxis) -> int:
     """The largest of the numbers."""
-    return value if isinstance(value, int) else max(value)
+    return max(numbers(value))
 
 
 def strides(halvings: PerAxis, layer: int, layers: int, spatial_dims: int) -> tuple[int, ...]:
@@ -70,6 +75,11 @@ def fitted(value: PerAxis, sizes: tuple[int, ...], fit: tuple[int, ...]) -> PerA
         for size, most in zip(sizes, fit, strict=True)
     )
     return value if set(each) == {value} else each
+
+
+def halvable(size: int, left: int) -> int:
+    """How often a size can be halved, with so many positions left."""
+    return 0 if size % FACTOR or size < left * FACTOR else 1 + halvable(size // FACTOR, left)
 
 
 def shown(value: PerAxis) -> int | list[int]:

@@ -5,9 +5,10 @@ from typing import Literal
 from revgan.networks.config import GeneratorConfig, Model
 from revgan.networks.generator import RevGenerator, TwoWayGenerator
 from revgan.networks.resnet import ResnetPair
+from revgan.networks.unet import UnetPair
 
 GENERATORS: dict[Model, type[TwoWayGenerator]] = {
-    kind.model: kind for kind in (RevGenerator, ResnetPair)
+    kind.model: kind for kind in (RevGenerator, ResnetPair, UnetPair)
 }
 
 

@@ -1,15 +1,26 @@
-"""The networks' configurations: the paper's choices, and the alternatives that it tried."""
+"""The generators' configuration: the paper's choices, and the alternatives that it tried."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from revgan.errors import check_choices, check_numbers
-from revgan.networks.axes import FACTOR, PerAxis, fitted, largest, per_axis, require_axes, shown
+from revgan.networks.axes import (
+    FACTOR,
+    PerAxis,
+    fitted,
+    halvable,
+    in_words,
+    largest,
+    numbers,
+    per_axis,
+    require_axes,
+    shown,
+)
 
 Memory = Literal["naive", "reversible", "lean"]
 MemoryChoice = Literal["auto", Memory]
-Model = Literal["revgan", "resnet"]
+Model = Literal["revgan", "resnet", "unet"]
 Core = Literal["reversible", "ode"]
 CouplingKind = Literal["additive", "affine"]
 Downsampling = Literal["strided", "subpixel"]
@@ -20,7 +31,6 @@ Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
 FixedStepSolver = Literal["euler", "midpoint", "rk4"]
 Solver = Literal[AdaptiveSolver, FixedStepSolver]
-DiscriminatorForm = Literal["paper", "patch70"]
 
 USE_OF_MEMORY = "memory", "stored_blocks", "slabs"
 """The fields that say how training uses memory; networks are the same with any."""
@@ -35,7 +45,16 @@ PER_AXIS = {
 """Options that may differ by axis, and do for thin crops."""
 
 LARGEST_DOWNSAMPLINGS = 4
-"""More leave too few positions of any crop."""
+"""More leave too few positions of any crop, but for a U-Net, which may end with a single one."""
+
+UNET_DOWNSAMPLINGS = 2, 10
+"""The fewest of a U-Net, which has no norm between the outermost layers, and the most."""
+
+USUAL_DOWNSAMPLINGS: dict[Model, int] = {"revgan": 2, "resnet": 2, "unet": 8}
+"""The paper's in 2D, and pix2pix's for crops of 256."""
+
+DROPPED_FROM = 4
+"""A U-Net's upsampling layers with dropout begin at this level, as pix2pix's do."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +64,11 @@ class GeneratorConfig:
     Attributes:
         model: "revgan" is one generator for both directions, with a reversible core. "resnet" is a
             ResNet generator for each: CycleGAN if trained unpaired, pix2pix if trained paired.
+            "unet" is pix2pix's U-Net for each (Isola et al., 2017); docs/paper.md says which of
+            the options below it has.
         width: K, channels after the first convolution.
-        depth: R, blocks in the core; with core "ode", the time over which it is integrated.
+        depth: R, blocks in the core; with core "ode", the time over which it is integrated. A
+            U-Net has none.
         core: "reversible" is a chain of couplings. "ode" is a continuous-depth residual network
             (Chen et al., 2018; the paper's Section 3), inverted by integrating backwards.
         coupling: "additive" is the paper's choice; "affine" also scales, which made the
@@ -56,7 +78,8 @@ class GeneratorConfig:
         downsamplings: how many times the encoder halves the resolution and doubles the channels;
             the core has K * 2**downsamplings channels. The paper has 2 in 2D and 0 in 3D. One
             number per axis, such as [2, 2, 1], halves thin axes less often, and only by the last
-            layers; a `data.crop` with a thin axis chooses them.
+            layers; a `data.crop` with a thin axis chooses them. null: 2, or in a U-Net as many as
+            halve the crop, up to 8.
         first_kernel: side of the first convolution's kernel, odd: 7, or 3 in the paper's 3D model;
             also one per axis.
         last_kernel: side of the last convolution's kernel, odd: 7, or 1 in the paper's 3D model;
@@ -77,7 +100,8 @@ class GeneratorConfig:
         norm: normalise by each sample's own statistics ("instance", Table 1), by the batch's
             ("batch"), or not at all ("none").
         dropout: probability that a feature inside a residual function is set to zero; 0 in the
-            paper.
+            paper. In a U-Net, of those behind the upsampling layers from 8 * width channels to as
+            many, but for the innermost; pix2pix has 0.5.
         init: distribution of fresh weights: N(0, 0.02) ("normal", Table 1); that of Glorot
             ("xavier") or Saxe ("orthogonal"), with a gain of 0.02 as in CycleGAN's code; or that
             of He ("kaiming").
@@ -94,10 +118,11 @@ class GeneratorConfig:
             by the solver's error; "auto" takes it.
         stored_blocks: how many blocks of the core store their activations anyway, in "reversible"
             and "lean"; "auto" decides this too.
-        slabs: in "lean", into how many slabs encoders and decoders cut their images along the
-            longest axis; tensors of full resolution and K channels then exist a slab at a time; 8
-            save nearly all that can be saved. 0 or 1: none; null: none, but "auto" takes slabs
-            where nothing else fits. Results differ from those without slabs by rounding.
+        slabs: in "lean", into how many slabs encoders, decoders and discriminators cut their images
+            along the longest axis; tensors of full resolution and K channels then exist a slab at a
+            time; 8 save nearly all that can be saved. 0 or 1: none; null: none, but "auto" takes
+            slabs where nothing else fits. Results differ from those without slabs by rounding. With
+            `losses.r1_weight`, discriminators stay whole.
     """
 
     model: Model = "revgan"
@@ -106,7 +131,7 @@ class GeneratorConfig:
     core: Core = "reversible"
     coupling: CouplingKind = "additive"
     exact: bool = True
-    downsamplings: PerAxis = 2
+    downsamplings: PerAxis | None = None
     first_kernel: PerAxis = 7
     last_kernel: PerAxis = 7
     identity_start: bool = False
@@ -153,11 +178,7 @@ class GeneratorConfig:
             last_kernel=(1, LARGEST_KERNEL),
             slabs=(0, LARGEST_WIDTH),
         )
-        if not all(0 <= count <= LARGEST_DOWNSAMPLINGS for count in _numbers(self.downsamplings)):
-            raise ValueError(
-                f"downsamplings must be from 0 to {LARGEST_DOWNSAMPLINGS}, "
-                f"not {shown(self.downsamplings)}"
-            )
+        self._check_downsamplings()
         if self.levels == 0 and self.width % 2:
             raise ValueError(
                 f"width must be even with downsamplings 0, not {self.width}; a reversible core "
@@ -165,10 +186,22 @@ class GeneratorConfig:
             )
         for name in ("first_kernel", "last_kernel"):
             kernel = getattr(self, name)
-            if not all(side >= 1 and side % 2 for side in _numbers(kernel)):
+            if not all(side >= 1 and side % 2 for side in numbers(kernel)):
                 raise ValueError(f"{name} must be odd, 1 or more, not {shown(kernel)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
+
+    def _check_downsamplings(self) -> None:
+        counts = numbers(self.halvings)
+        fewest, most = UNET_DOWNSAMPLINGS if self.model == "unet" else (0, LARGEST_DOWNSAMPLINGS)
+        if not (all(0 <= count <= most for count in counts) and self.levels >= fewest):
+            which = f"{fewest} to {most} with model {self.model}"
+            raise ValueError(f"downsamplings must be from {which}, not {shown(self.halvings)}")
+        if self.model == "unet" and self.dropout and self.levels <= DROPPED_FROM + 1:
+            raise ValueError(
+                f"dropout must be 0 in a U-Net of {self.levels} downsamplings, not {self.dropout}; "
+                f"it has its place in those with {DROPPED_FROM + 2} or more"
+            )
 
     def _check_ode(self) -> None:
         """Refuses what would make the field differ from one evaluation to the next."""
@@ -183,9 +216,9 @@ class GeneratorConfig:
             raise ValueError("norm must be instance or none with core ode, not batch")
 
     def _check_memory(self) -> None:
-        if self.model == "resnet" and self.memory not in ("auto", "naive"):
+        if self.model != "revgan" and self.memory not in ("auto", "naive"):
             raise ValueError(
-                f"memory must be auto or naive with model resnet, not {self.memory}; only a "
+                f"memory must be auto or naive with model {self.model}, not {self.memory}; only a "
                 "reversible core can do without its activations"
             )
         if not 0 <= self.stored_blocks <= self.depth:
@@ -209,8 +242,12 @@ class GeneratorConfig:
     @property
     def summary(self) -> str:
         """Width, depth, memory, and whatever differs from its default, as keyword arguments."""
-        always = ("width", "depth", "memory")
-        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        always = ("width", "depth", "memory") if self.has_blocks else ("width", "memory")
+        values = (
+            (f.name, getattr(self, f.name), f.default)
+            for f in fields(self)
+            if f.name != "downsamplings" or self.halvings != USUAL_DOWNSAMPLINGS[self.model]
+        )
         shown = (f"{n}={value!r}" for n, value, usual in values if n in always or value != usual)
         return ", ".join(shown)
 
@@ -223,18 +260,37 @@ class GeneratorConfig:
         return f"{self.memory} with {details}" if details else self.memory
 
     @property
+    def has_blocks(self) -> bool:
+        """Whether there is a chain of blocks, whose length is the depth."""
+        return self.model in _WITH_BLOCKS
+
+    @property
+    def size(self) -> str:
+        """Width and depth, or what a U-Net has for it, in words."""
+        if not self.has_blocks:
+            return f"width {self.width}, {in_words(numbers(self.halvings))} downsamplings"
+        return f"width {self.width}, depth {self.depth}"
+
+    @property
     def levels(self) -> int:
         """How many layers of the encoder halve an axis; each doubles the channels."""
-        return largest(self.downsamplings)
+        return largest(self.halvings)
+
+    @property
+    def halvings(self) -> PerAxis:
+        """How often each axis is halved; in a U-Net that no crop was given for, 8 times."""
+        usual = USUAL_DOWNSAMPLINGS[self.model]
+        return usual if self.downsamplings is None else self.downsamplings
 
     @property
     def architecture(self) -> dict[str, Any]:
         """What the networks are made of, by field; not how training uses memory."""
-        return {name: value for name, value in asdict(self).items() if name not in USE_OF_MEMORY}
+        values = {**asdict(self), "downsamplings": self.halvings}
+        return {name: value for name, value in values.items() if name not in USE_OF_MEMORY}
 
     @property
     def core_channels(self) -> int:
-        """Channels between encoder and decoder."""
+        """Channels between encoder and decoder of a model with blocks."""
         return self.width * FACTOR**self.levels
 
     @property
@@ -249,10 +305,15 @@ class GeneratorConfig:
 
     def size_multiples(self, spatial_dims: int) -> tuple[int, ...]:
         """By axis, what every size must be a multiple of."""
-        return tuple(FACTOR**count for count in per_axis(self.downsamplings, spatial_dims))
+        return tuple(FACTOR**count for count in per_axis(self.halvings, spatial_dims))
 
     def min_sizes(self, spatial_dims: int) -> tuple[int, ...]:
-        """By axis, the smallest size: reflection needs more positions than it mirrors."""
+        """By axis, the smallest size: reflection needs more positions than it mirrors.
+
+        A U-Net mirrors nothing, and its innermost layer, without a norm, may have one position.
+        """
+        if self.model == "unet":
+            return self.size_multiples(spatial_dims)
         kernels = (per_axis(side, spatial_dims) for side in (self.first_kernel, self.last_kernel))
         return tuple(
             -(-max(FACTOR * multiple, max(sides) // 2 + 1) // multiple) * multiple
@@ -266,12 +327,13 @@ class GeneratorConfig:
             ValueError: names the option.
         """
         for name in PER_AXIS["generator"]:
-            require_axes(name, getattr(self, name), spatial_dims)
+            value = self.halvings if name == "downsamplings" else getattr(self, name)
+            require_axes(name, value, spatial_dims)
 
     @property
     def _axes(self) -> tuple[int, ...]:
         """One number per axis, if any option gives so many, else just one."""
-        given = (self.downsamplings, self.first_kernel, self.last_kernel)
+        given = (self.halvings, self.first_kernel, self.last_kernel)
         return next((value for value in given if isinstance(value, tuple)), (0,))
 
     def fitted(self, sizes: Sequence[int]) -> Self:
@@ -281,112 +343,48 @@ class GeneratorConfig:
             sizes: of training crops; an axis is thin if it has at most half of the longest size.
         """
         sizes = tuple(sizes)
+        if self.model == "unet":
+            return replace(self, downsamplings=self._unet_halvings(sizes))
         counts = tuple(
-            _halvings(size) if 2 * size <= max(sizes) else LARGEST_DOWNSAMPLINGS for size in sizes
+            halvable(size, 2) if 2 * size <= max(sizes) else LARGEST_DOWNSAMPLINGS for size in sizes
         )
         sides = tuple(2 * size - 1 for size in sizes)  # which mirror less than there is
         return replace(
             self,
-            downsamplings=fitted(self.downsamplings, sizes, counts),
+            downsamplings=fitted(self.halvings, sizes, counts),
             first_kernel=fitted(self.first_kernel, sizes, sides),
             last_kernel=fitted(self.last_kernel, sizes, sides),
         )
 
+    def _unet_halvings(self, sizes: tuple[int, ...]) -> PerAxis:
+        """As often as each axis can be halved, at most 8 times, or as often as was asked for."""
+        counts = tuple(min(halvable(size, 1), USUAL_DOWNSAMPLINGS["unet"]) for size in sizes)
+        if self.downsamplings is not None:
+            return fitted(self.downsamplings, sizes, counts)
+        if max(counts) < UNET_DOWNSAMPLINGS[0]:  # then the crop doesn't fit
+            return UNET_DOWNSAMPLINGS[0]
+        return counts[0] if len(set(counts)) == 1 else counts
+
     @property
     def memory_modes(self) -> tuple[Memory, ...]:
         """The modes that this generator can be trained in."""
-        return ("naive",) if self.model == "resnet" else get_args(Memory)
-
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """The discriminators' architecture.
-
-    Attributes:
-        form: "paper" is what Section 1.2 says: four 4x4 convolutions of stride 2, then a 1x1
-            convolution. "patch70" is the 70x70 PatchGAN of the CycleGAN and RevGAN code: three 4x4
-            convolutions of stride 2, two of stride 1; its grid of judgements is twice as fine.
-        width: channels of the first layer; each further one doubles them, up to 8 * width.
-        norm: see the generator's.
-        init: see the generator's.
-        downsamplings: how many of its convolutions of stride 2 halve an axis, the last ones; the
-            others have stride 1 and kernels of 3 along it. One number, or one per axis, such as
-            [3, 3, 1]; null: all of them, but no more than fit the shorter axes of `data.crop`.
-        spectral_norm: divide the convolutions' weights by their largest singular value, so that no
-            layer amplifies more than once (Miyato et al., 2018).
-    """
-
-    form: DiscriminatorForm = "patch70"
-    width: int = 64
-    norm: Norm = "instance"
-    init: Init = "normal"
-    downsamplings: PerAxis | None = None
-    spectral_norm: bool = False
-
-    @property
-    def levels(self) -> int:
-        """How many convolutions of stride 2 the form has."""
-        return 4 if self.form == "paper" else 3
-
-    @property
-    def halvings(self) -> PerAxis:
-        """How often each axis is halved."""
-        return self.levels if self.downsamplings is None else self.downsamplings
-
-    @property
-    def min_size(self) -> int:
-        """The smallest size that fits any axis, see `min_sizes`."""
-        return self._least << largest(self.halvings)
-
-    def min_sizes(self, spatial_dims: int) -> tuple[int, ...]:
-        """By axis, the smallest size to judge: below it, the last normalised layer has one
-        position.
-        """
-        return tuple(self._least << count for count in per_axis(self.halvings, spatial_dims))
-
-    def require_dims(self, spatial_dims: int) -> None:
-        """As `GeneratorConfig.require_dims`."""
-        require_axes("downsamplings", self.halvings, spatial_dims)
-
-    @property
-    def _least(self) -> int:
-        """The smallest size that isn't halved; patch70's last kernels of 4 each take off one."""
-        return 2 if self.form == "paper" else 3
-
-    def fitted(self, sizes: Sequence[int]) -> Self:
-        """The same discriminator, which halves axes that are shorter than others less often."""
-        if self.downsamplings is not None:
-            return self
-        counts = tuple(max(0, (size // self._least).bit_length() - 1) for size in sizes)
-        chosen = fitted(self.levels, tuple(sizes), counts)
-        return self if chosen == self.levels else replace(self, downsamplings=chosen)
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        check_numbers(self, width=(1, LARGEST_WIDTH))
-        if not all(0 <= count <= self.levels for count in _numbers(self.halvings)):
-            raise ValueError(
-                f"downsamplings must be null, or from 0 to {self.levels} with form {self.form}, "
-                f"not {shown(self.halvings)}"
-            )
-
-
-def _numbers(value: PerAxis) -> tuple[int, ...]:
-    """The number, or those of all axes."""
-    return (value,) if isinstance(value, int) else value
-
-
-def _halvings(size: int) -> int:
-    """How often a size can be halved, with two positions left."""
-    return 0 if size % 2 or size < 2 * FACTOR else 1 + _halvings(size // FACTOR)
+        return get_args(Memory) if self.model == "revgan" else ("naive",)
 
 
 _ADAPTIVE, _FIXED_STEP = get_args(AdaptiveSolver), get_args(FixedStepSolver)
 
+_WITH_BLOCKS = "revgan", "resnet"
+
 _ONLY_WITH: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "core": [("model", ("revgan",))],
     "coupling": [("model", ("revgan",)), ("core", ("reversible",))],
-    "identity_start": [("coupling", ("additive",))],
+    "identity_start": [("model", _WITH_BLOCKS), ("coupling", ("additive",))],
+    "depth": [("model", _WITH_BLOCKS)],
+    "first_kernel": [("model", _WITH_BLOCKS)],
+    "last_kernel": [("model", _WITH_BLOCKS)],
+    "downsampling": [("model", _WITH_BLOCKS)],
+    "downsampling_padding": [("model", _WITH_BLOCKS)],
+    "upsampling": [("model", _WITH_BLOCKS)],
     "exact": [("model", ("revgan",)), ("core", ("reversible",)), ("coupling", ("additive",))],
     "ode_solver": [("core", ("ode",))],
     "ode_rtol": [("core", ("ode",)), ("ode_solver", _ADAPTIVE)],

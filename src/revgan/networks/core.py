@@ -1,10 +1,8 @@
 """The core between encoder and decoder: a chain of couplings, or a differential equation."""
 
-from importlib.util import find_spec
-
 from torch import nn
 
-from revgan.errors import optional
+from revgan.errors import require_package
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.field import TimeField
 from revgan.networks.layers import Keep
@@ -51,8 +49,7 @@ def ode_core(config: GeneratorConfig, spatial_dims: int) -> OdeCore:
     Raises:
         UserError: torchdiffeq isn't installed.
     """
-    if find_spec("torchdiffeq") is None:
-        optional("torchdiffeq", "ode", "generator.core ode")
+    require_package("torchdiffeq", "ode", "generator.core ode")
     return OdeCore(
         TimeField(config, spatial_dims, config.core_channels),
         config.depth,

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrally
 
 from revgan.networks.axes import FACTOR, PerAxis, strides
-from revgan.networks.config import DiscriminatorConfig, DiscriminatorForm, Init, Norm
+from revgan.networks.config import Init, Norm
+from revgan.networks.discriminator_config import DiscriminatorConfig, DiscriminatorForm
 from revgan.networks.layers import conv, init_weights, norm_layers
+from revgan.networks.slabs import Slabs
 
 
 class PatchDiscriminator(nn.Module):
@@ -21,6 +23,8 @@ class PatchDiscriminator(nn.Module):
         spatial_dims: 2 for images, 3 for volumes.
         in_channels: channels of the judged image.
         width, form, norm, init, downsamplings, spectral_norm: see `DiscriminatorConfig`.
+        slabs: into how many slabs to cut what it judges, as `GeneratorConfig.slabs` does; with 2 or
+            more, it has first derivatives only.
 
     Shapes: (B, in_channels, *spatial) to (B, 1, *patches). Sizes from `config.min_sizes` up.
 
@@ -42,21 +46,30 @@ class PatchDiscriminator(nn.Module):
         init: Init = "normal",
         downsamplings: PerAxis | None = None,
         spectral_norm: bool = False,
+        slabs: int = 0,
     ) -> None:
         config = DiscriminatorConfig(form, width, norm, init, downsamplings, spectral_norm)
-        self._build(config, spatial_dims, in_channels)
+        self._build(config, spatial_dims, in_channels, slabs)
 
     @classmethod
     def from_config(
-        cls, config: DiscriminatorConfig, spatial_dims: Literal[2, 3], in_channels: int
+        cls,
+        config: DiscriminatorConfig,
+        spatial_dims: Literal[2, 3],
+        in_channels: int,
+        slabs: int = 0,
     ) -> Self:
         """A discriminator from a whole configuration instead of its fields."""
         judge = cls.__new__(cls)  # not __init__, which would make another configuration
-        judge._build(config, spatial_dims, in_channels)
+        judge._build(config, spatial_dims, in_channels, slabs)
         return judge
 
     def _build(
-        self, config: DiscriminatorConfig, spatial_dims: Literal[2, 3], in_channels: int
+        self,
+        config: DiscriminatorConfig,
+        spatial_dims: Literal[2, 3],
+        in_channels: int,
+        slabs: int,
     ) -> None:
         super().__init__()
         self.config = config
@@ -73,7 +86,9 @@ class PatchDiscriminator(nn.Module):
                 layers += norm_layers(config.norm, spatial_dims, after)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(conv(spatial_dims, channels[-1], 1, 1 if config.form == "paper" else 4, 1))
-        self.layers = nn.Sequential(*layers)
+        self.layers = (
+            Slabs(*layers, slabs=slabs, kept=True) if slabs > 1 else nn.Sequential(*layers)
+        )
         init_weights(self, config.init)
         if config.spectral_norm:
             for layer in self.layers:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from revgan.errors import UserError, one_line
+from revgan.errors import UserError, one_line, optional
 
 CPU = "CPUExecutionProvider"
 """onnxruntime's name for the processor."""
@@ -22,14 +22,7 @@ def open_session(path: Path, providers: Sequence[str] = (CPU,)) -> Any:
     Raises:
         UserError: a package isn't there, or the file can't be loaded.
     """
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise UserError(
-            f"{path} needs the packages onnx and onnxruntime; install them with pip install "
-            "'revgan[export]'"
-        ) from error
+    onnx, onnxruntime = (optional(each, "export", str(path)) for each in ("onnx", "onnxruntime"))
     try:
         for message in _messages(onnx.load(path, load_external_data=False)):
             if isinstance(message, onnx.TensorProto):

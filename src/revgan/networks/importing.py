@@ -13,7 +13,7 @@ from revgan.networks.released import (
     CYCLEGAN_FILES,
     PIX2PIX_FILE,
     REVGAN_FILES,
-    import_resnets,
+    import_pair,
     import_revgan,
     read_weights,
 )
@@ -29,7 +29,7 @@ def import_model(
     """Reads a checkpoint of the paper's released code, CycleGAN or pix2pix; writes a model folder.
 
     Args:
-        source: a checkpoint folder, or one file of a ResNet generator.
+        source: a checkpoint folder, or one file of a generator.
         model: the folder to make, whole or not at all; it must be new or empty.
         epoch: what the names of the folder's files begin with; by default "latest".
         direction: of a generator whose file does not name one; by default "AtoB".
@@ -73,13 +73,13 @@ def _from_file(path: Path, direction: Direction | None) -> TwoWayGenerator:
     named = [way for way, name in CYCLEGAN_FILES.items() if path.stem.endswith(f"_net_{name}")]
     if named:
         _refuse_direction(direction, path)
-    return import_resnets({direction or (*named, "AtoB")[0]: read_weights(path)})
+    return import_pair({direction or (*named, "AtoB")[0]: read_weights(path)})
 
 
 def _from_folder(folder: Path, epoch: str, direction: Direction | None) -> TwoWayGenerator:
     if not folder.is_dir():
         raise UserError(
-            f"{folder} does not exist; give a checkpoint folder, or the file of a ResNet generator"
+            f"{folder} does not exist; give a checkpoint folder, or the file of a generator"
         )
     parts = _present(folder, epoch, REVGAN_FILES)
     ways = _present(folder, epoch, CYCLEGAN_FILES)
@@ -95,7 +95,7 @@ def _from_folder(folder: Path, epoch: str, direction: Direction | None) -> TwoWa
     if not single:
         _refuse_direction(direction, folder)
     if not parts:
-        return import_resnets({way: read_weights(path) for way, path in (ways or single).items()})
+        return import_pair({way: read_weights(path) for way, path in (ways or single).items()})
     missing = [_file(epoch, name) for part, name in REVGAN_FILES.items() if part not in parts]
     if missing:
         raise UserError(

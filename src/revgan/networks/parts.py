@@ -18,7 +18,7 @@ def encoder(config: GeneratorConfig, spatial_dims: int, in_channels: int) -> nn.
     layers = _normalised(config, spatial_dims, first, config.width)
     for level in range(config.levels):
         channels = config.width * FACTOR**level
-        scales = strides(config.downsamplings, level, config.levels, spatial_dims)
+        scales = strides(config.halvings, level, config.levels, spatial_dims)
         down = downsampling_layer(config, spatial_dims, channels, scales)
         layers += _normalised(config, spatial_dims, down, 2 * channels)
     return _in_a_row(config, layers)
@@ -59,14 +59,13 @@ def decoder(config: GeneratorConfig, spatial_dims: int, out_channels: int) -> nn
     layers: list[nn.Module] = []
     for level in reversed(range(config.levels)):
         channels = config.width * FACTOR**level
-        scales = strides(config.downsamplings, level, config.levels, spatial_dims)
+        scales = strides(config.halvings, level, config.levels, spatial_dims)
         up = upsampling_layer(config, spatial_dims, 2 * channels, scales)
         layers += _normalised(config, spatial_dims, up, channels)
     keep: Keep = "padded" if config.memory == "lean" else "input"  # lean drops it at once
     last = PaddedConv(spatial_dims, config.width, out_channels, config.last_kernel, keep=keep)
-    return _in_a_row(
-        config, [*layers, last, *([nn.Tanh()] if config.tanh and not config.skip else [])]
-    )
+    layers += [last, *([nn.Tanh()] if config.tanh and not config.skip else [])]
+    return _in_a_row(config, layers, contiguous=True)
 
 
 def with_skip(config: GeneratorConfig, y: Tensor, x: Tensor) -> Tensor:
@@ -100,8 +99,12 @@ def _normalised(
     return [conv, *norm_layers(config.norm, spatial_dims, channels), nn.ReLU(inplace=True)]
 
 
-def _in_a_row(config: GeneratorConfig, layers: Iterable[nn.Module]) -> nn.Sequential:
+def _in_a_row(
+    config: GeneratorConfig, layers: Iterable[nn.Module], *, contiguous: bool = False
+) -> nn.Sequential:
     if config.memory != "lean":
         return nn.Sequential(*layers)
     slabs = config.slabs or 0
-    return Slabs(*layers, slabs=slabs) if slabs > 1 else Recomputed(*layers)
+    if slabs > 1:
+        return Slabs(*layers, slabs=slabs, contiguous=contiguous)
+    return Recomputed(*layers)

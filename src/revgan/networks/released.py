@@ -9,23 +9,30 @@ belongs to the fifth. These are the chains that can be read (c: convolution, n: 
 
 The released code has a file each for encoders, core and decoders; core block i has the functions
 ``model.i.rev_block.rev_block.Fm`` (our f) and ``.Gm`` (g). A ResNet generator is one chain in one
-file: encoder, blocks with ``conv_block``, decoder.
+file: encoder, blocks with ``conv_block``, decoder. A U-Net is a chain of levels in each other:
+
+    outermost level     0c 1-> 2- 3c 4-                    the arrow is the next level
+    others              0- 1c 2n 3-> 4- 5c 6n              dropout, if any, is 7
+    innermost level     0- 1c 2- 3c 4n
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from revgan.directions import Direction
 from revgan.errors import UserError, out_of_memory
-from revgan.networks.config import GeneratorConfig, Norm
-from revgan.networks.generator import RevGenerator
+from revgan.networks.config import DROPPED_FROM, UNET_DOWNSAMPLINGS, GeneratorConfig, Norm
+from revgan.networks.generator import RevGenerator, TwoWayGenerator
 from revgan.networks.layers import BatchNorm, Convolution
+from revgan.networks.pair import GeneratorPair
 from revgan.networks.resnet import ResnetGenerator, ResnetPair
+from revgan.networks.unet import UnetGenerator, UnetPair
 from revgan.reversible import ReversibleSequential
 
 REVGAN_FILES = {
@@ -50,7 +57,10 @@ FIRST_BLOCK = 10
 """Places of the convolutions in their chain, and of the first block in a ResNet's."""
 
 DROPOUT = 0.5
-"""What their blocks drop, if anything."""
+"""What their blocks drop, if anything; U-Nets don't show it, and pix2pix's usually have it."""
+
+UNET = "model.model."
+"""What the names in a U-Net begin with."""
 
 RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -81,11 +91,16 @@ class Weights:
             raise _misfit(self, f"has {key} of shape {tuple(shape)}, which isn't a convolution's")
         return shape
 
-    def norm(self) -> Norm:
-        """The normalisation: only batch norm has weights, and only instance norm follows biases."""
-        if "model.2.weight" in self.tensors:
+    def norm(self, chain: str, norm: int = 2) -> Norm:
+        """The normalisation: only batch norm has weights, and only instance norm follows biases.
+
+        Args:
+            chain: what the names of a chain begin with, whose convolution is at 1.
+            norm: the place of a norm in it.
+        """
+        if f"{chain}{norm}.weight" in self.tensors:
             return "batch"
-        return "instance" if "model.1.bias" in self.tensors else "none"
+        return "instance" if f"{chain}1.bias" in self.tensors else "none"
 
     def dropout(self, function: str) -> float:
         """The dropout in a block's function of this name."""
@@ -135,66 +150,145 @@ def import_revgan(parts: Mapping[str, Weights]) -> RevGenerator:
     width, in_channels, *kernel = first.convolution("model.1")
     out_channels = parts["decoder_b"].convolution("model.7")[0]
     variant = _variant(first, core, "model.0.rev_block.rev_block.Fm")
-    generator = RevGenerator(
-        _spatial_dims(kernel),
-        in_channels,
-        out_channels,
-        width,
-        _count(core, ".Fm.1.weight"),
-        exact=False,
-        **variant,
-    )
-    for part, weights in parts.items():
-        module = getattr(generator, part)
-        if isinstance(module, ReversibleSequential):
-            layers = _core_layers(module)
-        else:
-            places = ENCODER if part.startswith("encoder") else DECODER
-            layers = _layers(module, "model.", places)
-        _load(weights, layers, generator.config)
-    return generator
+
+    def make() -> RevGenerator:
+        return RevGenerator(
+            _spatial_dims(kernel),
+            in_channels,
+            out_channels,
+            width,
+            _count(core, ".Fm.1.weight"),
+            exact=False,
+            **variant,
+        )
+
+    def fill(generator: RevGenerator) -> None:
+        for part, weights in parts.items():
+            module = getattr(generator, part)
+            if isinstance(module, ReversibleSequential):
+                layers = _core_layers(module)
+            else:
+                places = ENCODER if part.startswith("encoder") else DECODER
+                layers = _layers(module, "model.", places)
+            _load(weights, layers, generator.config)
+
+    return _filled(make, fill, first)
 
 
-def import_resnets(generators: Mapping[Direction, Weights]) -> ResnetPair:
-    """The ResNet generators of CycleGAN (both directions) or pix2pix (one), in 2D or 3D.
+def import_pair(generators: Mapping[Direction, Weights]) -> GeneratorPair:
+    """The generators of CycleGAN (both directions) or pix2pix (one), in 2D or 3D.
 
     Args:
-        generators: the weights for one or both directions.
+        generators: the weights for one or both directions, of ResNets or of U-Nets.
 
     Raises:
-        UserError: they aren't from that code, not all from one training, or a U-Net's.
+        UserError: they aren't from that code, or not all from one training.
     """
-    for weights in generators.values():
-        if any(key.startswith("model.model.") for key in weights.tensors):
-            raise UserError(
-                f"{weights.path} is a U-Net, pix2pix's default, which revgan doesn't have; give a "
-                "ResNet generator, such as --netG resnet_9blocks trains"
-            )
+    first = next(iter(generators.values()))
+    is_unet = any(key.startswith(UNET) for key in first.tensors)
+    return (_import_unets if is_unet else _import_resnets)(generators)
+
+
+def _import_unets(generators: Mapping[Direction, Weights]) -> UnetPair:
+    direction, first = next(iter(generators.items()))
+    width, source, *kernel = first.convolution(f"{UNET}0")
+    target = first.convolution(f"{UNET}3")[1]  # transposed: channels in, channels out
+    levels = next(n for n in count(1) if f"{_level(n)}1.weight" not in first.tensors)
+    fewest, most = UNET_DOWNSAMPLINGS
+    if not fewest <= levels <= most:
+        raise _misfit(first, f"has {levels} levels, but U-Nets from {fewest} to {most} here")
+    in_channels, out_channels = (source, target) if direction == "AtoB" else (target, source)
+
+    def make() -> UnetPair:
+        return UnetPair(
+            _spatial_dims(kernel),
+            in_channels,
+            out_channels,
+            width,
+            directions=tuple(generators),
+            downsamplings=levels,
+            norm=first.norm(_level(levels - 1), 4),
+            dropout=DROPOUT if levels > DROPPED_FROM + 1 else 0.0,
+        )
+
+    def fill(pair: UnetPair) -> None:
+        for direction, weights in generators.items():
+            generator = pair.generators[direction]
+            assert isinstance(generator, UnetGenerator)
+            _load(weights, _unet_layers(generator), pair.config)
+
+    return _filled(make, fill, first)
+
+
+def _level(number: int) -> str:
+    """What the names of a U-Net's level begin with, the outermost of which is 0."""
+    return UNET if number == 0 else f"{UNET}1.model." + "3.model." * (number - 1)
+
+
+def _unet_layers(generator: UnetGenerator) -> dict[str, nn.Module]:
+    layers: dict[str, nn.Module] = {}
+    innermost = len(generator.encoder) - 1
+    for level, (down, up) in enumerate(
+        zip(generator.encoder, reversed(generator.decoder), strict=True)
+    ):
+        behind = 3 if level in (0, innermost) else 5
+        layers |= _layers(down, _level(level), [1 if level else 0])
+        layers |= _layers(up, _level(level), [behind])
+    return layers
+
+
+def _import_resnets(generators: Mapping[Direction, Weights]) -> ResnetPair:
     direction, first = next(iter(generators.items()))
     width, source, *kernel = first.convolution("model.1")
     depth = _count(first, ".conv_block.1.weight")
     last = FIRST_BLOCK + depth + DECODER[-1]
     target = first.convolution(f"model.{last}")[0]
     in_channels, out_channels = (source, target) if direction == "AtoB" else (target, source)
-    pair = ResnetPair(
-        _spatial_dims(kernel),
-        in_channels,
-        out_channels,
-        width,
-        depth,
-        directions=tuple(generators),
-        **_variant(first, first, f"model.{FIRST_BLOCK}.conv_block"),
-    )
-    for direction, weights in generators.items():
-        generator = pair.generators[direction]
-        assert isinstance(generator, ResnetGenerator)
-        _load(weights, _resnet_layers(generator), pair.config)
-    return pair
+
+    def make() -> ResnetPair:
+        return ResnetPair(
+            _spatial_dims(kernel),
+            in_channels,
+            out_channels,
+            width,
+            depth,
+            directions=tuple(generators),
+            **_variant(first, first, f"model.{FIRST_BLOCK}.conv_block"),
+        )
+
+    def fill(pair: ResnetPair) -> None:
+        for direction, weights in generators.items():
+            generator = pair.generators[direction]
+            assert isinstance(generator, ResnetGenerator)
+            _load(weights, _resnet_layers(generator), pair.config)
+
+    return _filled(make, fill, first)
+
+
+Made = TypeVar("Made", bound=TwoWayGenerator)
+
+
+def _filled(make: Callable[[], Made], fill: Callable[[Made], None], first: Weights) -> Made:
+    """A generator with the weights of files, once it is known without taking memory that they fit.
+
+    Args:
+        make: makes one with fresh weights.
+        fill: copies weights into it, and refuses what doesn't fit.
+        first: the weights that decided its sizes.
+    """
+    try:
+        with torch.device("meta"):
+            fill(make())
+        generator = make()
+    except ValueError as error:
+        raise _misfit(first, f"has sizes that no generator here has: {error}") from error
+    fill(generator)
+    return generator
 
 
 def _variant(first: Weights, blocks: Weights, function: str) -> dict[str, Any]:
     return {
-        "norm": first.norm(),
+        "norm": first.norm("model."),
         "dropout": blocks.dropout(function),
         "downsampling_padding": "zeros",
         "memory": "naive",
@@ -250,8 +344,8 @@ def _load(weights: Weights, layers: Mapping[str, nn.Module], config: GeneratorCo
     Statistics of instance norms are dropped: that code normalises by each image's own. A bias that
     is missing stays zero: with batch norm, or without norms, that code leaves biases out.
     """
-    kind = "RevGAN" if config.model == "revgan" else "ResNet generator"
-    network = f"isn't a {kind} of width {config.width}, depth {config.depth} and norm {config.norm}"
+    kind = {"revgan": "RevGAN", "resnet": "ResNet generator", "unet": "U-Net"}[config.model]
+    network = f"isn't a {kind} of {config.size} and norm {config.norm}"
     left = dict(weights.tensors)
     for name, layer in layers.items():
         bare = isinstance(layer, Convolution) and config.norm != "instance"

@@ -1,12 +1,9 @@
 """The ResNet generators of CycleGAN and pix2pix: RevGAN's baselines."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import Tensor, nn
 
-from revgan.directions import DIRECTIONS, Direction
-from revgan.networks.generator import Generator, TwoWayGenerator
+from revgan.networks.generator import Generator
+from revgan.networks.pair import GeneratorPair
 from revgan.networks.parts import decoder, draw_weights, encoder, residual_function, with_skip
 
 
@@ -51,40 +48,8 @@ class ResnetGenerator(Generator):
         ).contiguous()  # inside, the channels are last
 
 
-class ResnetPair(TwoWayGenerator):
-    """A `ResnetGenerator` for each direction; the two share nothing.
-
-    Trained with the unpaired objective they are CycleGAN; with the paired one, pix2pix both ways.
-
-    Args:
-        *arguments, **fields: see `Generator`.
-        directions: the directions to have a generator for; training needs both.
-
-    Shapes: see `TwoWayGenerator`.
-    """
+class ResnetPair(GeneratorPair):
+    """A `ResnetGenerator` for each direction; see `GeneratorPair`."""
 
     model = "resnet"
-
-    def __init__(
-        self,
-        *arguments: Any,
-        directions: Sequence[Direction] = DIRECTIONS,
-        **fields: Any,
-    ) -> None:
-        if not directions or not set(directions) <= set(DIRECTIONS):
-            known = " and ".join(DIRECTIONS)
-            raise ValueError(f"directions must be one or both of {known}, not {list(directions)}")
-        self.directions = tuple(directions)
-        super().__init__(*arguments, **fields)
-
-    def _add_layers(self) -> None:
-        self.generators = nn.ModuleDict()
-        for direction in self.directions:
-            self.generators[direction] = ResnetGenerator.from_config(
-                self.config, self.spatial_dims, *self.channels(direction)
-            )
-
-    def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
-        """Translates x by the direction's own generator."""
-        self._check(x, direction)
-        return self.generators[direction](x)
+    one_way = ResnetGenerator

@@ -64,9 +64,9 @@ class Arrangement(Local):
 class Pad(Arrangement):
     """Adds positions on every side; a slab is padded only where the image ends.
 
-    The layer behind it must be a convolution with kernels of sides ``2 * amount + 1``: each of its
-    windows is centred in the image, and so contains what its padding mirrors, however thin the
-    slab.
+    If it mirrors, the layer behind it must be a convolution with kernels of sides
+    ``2 * amount + 1``: each of its windows is centred in the image, and so contains what its
+    padding mirrors, however thin the slab.
 
     Attributes:
         axis: the tensors' axis that is cut.

@@ -1,13 +1,15 @@
-"""Encoders and decoders in slabs: no hidden tensor of full resolution ever exists whole.
+"""Stacks of layers in slabs: the largest hidden tensors never exist whole.
 
-Write z_0 for the input of such a stack and z_i for what its i-th stage makes of z_(i-1)::
+The stacks are encoders, decoders, discriminators, and f and g of a core. Write z_0 for the input
+of such a stack and z_i for what its i-th stage makes of z_(i-1)::
 
     u_i = convolution(z_(i-1))    h_i = normalised(u_i)    z_i = activation(gamma * h_i + beta)
 
-Hidden tensors of full resolution are *wide*: they have K channels, and are several times the image.
-Of a wide z_i, some rows at a time are computed from z_(i-1), first for the statistics of u_i, then
-for z_(i+1), and dropped. Kept for the backward pass are the input, a final tanh's output and all
-statistics. All else is rebuilt: tensors of lower resolution whole, as h_i, and wide ones by rows.
+Hidden tensors with the most rows are *wide*: they have K channels, and are several times the image.
+(Where one follows another, only every other one is, and the last.) Of a wide z_i, some rows at a
+time are computed from z_(i-1), first for the statistics of u_i, then for z_(i+1), and dropped. Kept
+for the backward pass are the input, a final tanh's output and all statistics. All else is rebuilt:
+wide tensors by rows, the others whole, as h_i.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from revgan.networks.layers import InstanceNorm, PaddedConv
+from revgan.networks.layers import BatchNorm, InstanceNorm, PaddedConv
+from revgan.networks.layers import Convolution as ConvolutionLayer
 from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
 from revgan.networks.rows import (
     Arrangement,
@@ -32,16 +35,20 @@ from revgan.reversible.tracing import exporting
 
 
 class Slabs(nn.Sequential):
-    """An encoder or decoder that stores only its input, and runs in slabs along its longest axis.
+    """Layers that store only their input, and run in slabs along its longest axis.
 
     It computes what the layers compute one after the other, with sums in another order: those of
     a norm's statistics and of gradients. Without norms, the output is the same bit for bit, as long
     as the slabs' convolutions run on the same kernels as the whole image's.
 
     Args:
-        *layers: as `revgan.networks.parts` makes them.
+        *layers: as `revgan.networks.parts` and the discriminator make them.
         slabs: how many at full resolution, 1 or more; never more than there are rows. Tensors of
             lower resolution are cut less often.
+        contiguous: whether the output's channels come first in memory, as those of images do
+            outside of the networks, where all else has them last.
+        kept: whether hidden tensors that aren't wide are kept for the backward pass: it is quicker,
+            and takes no more memory where that pass follows at once, as it needs them all.
 
     Shapes: as the layers'. Several inputs (B, C, *spatial) stand for their concatenation along the
     channels.
@@ -61,9 +68,16 @@ class Slabs(nn.Sequential):
         True
     """
 
-    def __init__(self, *layers: nn.Module, slabs: int) -> None:
+    reads_parts = True
+    """To a reversible core: the gradient of the output is never read whole."""
+
+    def __init__(
+        self, *layers: nn.Module, slabs: int, contiguous: bool = False, kept: bool = False
+    ) -> None:
         super().__init__(*layers)
         self.slabs = slabs
+        self.contiguous = contiguous
+        self.kept = kept
 
     # As for the reversible core: torch.compile compiles what surrounds it. (The public
     # torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
@@ -74,7 +88,7 @@ class Slabs(nn.Sequential):
             for layer in self:
                 x = layer(x)
             return x
-        weights = list(self.parameters())
+        weights = list(_weights(self))
         if not torch.is_grad_enabled():
             return _run(self, inputs, weights)[1]
         if torch._C._are_functorch_transforms_active():
@@ -89,7 +103,7 @@ class Slabs(nn.Sequential):
 
 
 _FIRST_DERIVATIVES_ONLY = (
-    "encoders and decoders in slabs have first derivatives only, by backward(); for second ones "
+    "networks in slabs have first derivatives only, by backward(); for second ones "
     '(create_graph=True), forward mode and torch.func set slabs=0 and memory="naive"'
 )
 
@@ -101,7 +115,8 @@ class _InSlabs(torch.autograd.Function):
     def forward(ctx: Any, layers: Slabs, n_inputs: int, *tensors: Tensor) -> Tensor:
         inputs, weights = tensors[:n_inputs], tensors[n_inputs:]
         ctx.layers, ctx.n_inputs, ctx.dtype = layers, n_inputs, _autocast_dtype(inputs[0])
-        stages, y = _run(layers, inputs, weights)
+        stages, y = _run(layers, inputs, weights, kept=layers.kept)
+        ctx.kept = [stage.h for stage in stages[:-1]]
         norms = [stage.norm.statistics for stage in stages if stage.norm is not None]
         ctx.counts = [statistics.count for statistics in norms]
         of_norms = [x for statistics in norms for x in (statistics.mean, statistics.inverse)]
@@ -119,8 +134,12 @@ class _InSlabs(torch.autograd.Function):
         statistics = [Statistics(next(saved), next(saved), count) for count in ctx.counts]
         source = Input(inputs, _cut_axis(inputs[0]), ctx.dtype, any(of_inputs))
         wishes = zip(weights, of_weights, strict=True)
-        stages = _stages(ctx.layers, source, wishes, ctx.layers.slabs, statistics)
+        stages = _stages(ctx.layers, source, wishes, statistics)
         stages[-1].output = next(saved, None)
+        # For one backward pass; if the graph is kept, another computes them again.
+        for stage, h in zip(stages, ctx.kept, strict=False):
+            stage.h = h
+        ctx.kept = []
         with torch.autocast(grad.device.type, enabled=False):
             _backward(stages, grad)
         gradients: list[Tensor | None] = [*source.gradients] or [None for _ in inputs]
@@ -132,13 +151,13 @@ class _InSlabs(torch.autograd.Function):
 
 
 def _run(
-    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor]
+    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor], *, kept: bool = False
 ) -> tuple[list[Stage], Tensor]:
-    """The stages, with statistics, and the output."""
+    """The stages, with statistics and what is `kept` of h, and the output."""
     source = Input(inputs, _cut_axis(inputs[0]), _autocast_dtype(inputs[0]))
-    stages = _stages(layers, source, ((w, False) for w in weights), layers.slabs)
+    stages = _stages(layers, source, ((w, False) for w in weights))
     with torch.autocast(inputs[0].device.type, enabled=False):
-        return stages, _forward(stages)
+        return stages, _forward(stages, kept=kept)
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -161,19 +180,17 @@ def _cut_axis(x: Tensor) -> int:
 
 
 def _stages(
-    layers: Iterable[nn.Module],
+    layers: Slabs,
     source: Input,
     weights: Iterable[tuple[Tensor, bool]],
-    slabs: int,
     statistics: Iterable[Statistics] = (),
 ) -> list[Stage]:
-    """The stages of an encoder or decoder.
+    """The stages of a stack.
 
     Args:
-        layers: its layers, as `revgan.networks.parts` makes them.
+        layers: the stack.
         source: its input.
-        weights: its weights in the order of `parameters()`, and whether gradients are asked for.
-        slabs: how many at full resolution.
+        weights: its weights, in the order of `_weights`, and whether gradients are asked for.
         statistics: of each norm, where they are known.
 
     Raises:
@@ -187,9 +204,10 @@ def _stages(
         match layer:
             case PixelUnshuffle() | Resize():
                 arrangements.append(arrangement_of(layer, axis, dims))
-            case PaddedConv() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
-                if isinstance(layer, PaddedConv) and max(layer.amounts) > 0:
-                    arrangements.append(Pad(axis, layer.amounts, layer.reflects))
+            case _ if isinstance(layer, PaddedConv | ConvolutionLayer):
+                pad = _padding(layer, axis)
+                if pad is not None and max(pad.amounts) > 0:
+                    arrangements.append(pad)
                 conv = _convolution(layer, axis, weights, source.dtype)
                 stages.append(Stage(stages[-1] if stages else source, arrangements, conv))
                 arrangements = []
@@ -197,11 +215,12 @@ def _stages(
                 stages[-1].after.append(arrangement_of(layer, axis, dims))
             case InstanceNorm() | nn.BatchNorm2d() | nn.BatchNorm3d():
                 stages[-1].norm = SlabNorm(layer, source.ndim, weights, next(statistics, None))
-            case nn.ReLU() | nn.Tanh():
+            case nn.ReLU() | nn.LeakyReLU() | nn.Tanh():
                 stages[-1].activation = layer
             case _:
                 raise TypeError(f"a {type(layer).__name__} can't run in slabs")
-    _cut(stages, source, slabs)
+    stages[-1].contiguous = layers.contiguous
+    _cut(stages, layers.slabs)
     return stages
 
 
@@ -213,8 +232,30 @@ def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
             yield layer
 
 
+def _weights(layers: Iterable[nn.Module]) -> Iterator[Tensor]:
+    """The weights of a stack as its layers use them, each with its bias.
+
+    Where they are computed from parameters, as in spectral normalisation, this computes them once.
+    """
+    for layer in _flat(layers):
+        owner = layer.conv if isinstance(layer, PaddedConv) else layer
+        if isinstance(owner, ConvolutionLayer | BatchNorm):
+            assert owner.bias is not None
+            yield owner.weight
+            yield owner.bias
+
+
+def _padding(layer: PaddedConv | ConvolutionLayer, axis: int) -> Pad | None:
+    """What surrounds a convolution's input, if that is a step of its own."""
+    if isinstance(layer, PaddedConv):
+        return Pad(axis, layer.amounts, layer.reflects)
+    if isinstance(layer, nn.Conv2d | nn.Conv3d):
+        return Pad(axis, tuple(map(int, layer.padding)), reflects=False)
+    return None
+
+
 def _convolution(
-    layer: PaddedConv | nn.ConvTranspose2d | nn.ConvTranspose3d,
+    layer: PaddedConv | ConvolutionLayer,
     axis: int,
     weights: Iterator[tuple[Tensor, bool]],
     dtype: torch.dtype | None,
@@ -224,7 +265,9 @@ def _convolution(
         weight, bias = weight.to(dtype), bias.to(dtype)
     wanted = of_weight, of_bias
     if isinstance(layer, PaddedConv):
-        return Convolution(axis, weight, bias, layer.conv.stride, wanted)
+        layer = layer.conv
+    if isinstance(layer, nn.Conv2d | nn.Conv3d):
+        return Convolution(axis, weight, bias, layer.stride, wanted)
     paddings = tuple(map(int, layer.padding))
     return TransposedConvolution(
         axis,
@@ -237,25 +280,26 @@ def _convolution(
     )
 
 
-def _cut(stages: list[Stage], source: Input, slabs: int) -> None:
-    """Cuts all stages into slabs of about as many rows as those of full resolution have."""
-    full_size = max(source.size, *(stage.size for stage in stages))
-    thickness = -(-full_size // slabs)
-    for stage in stages:
-        stage.full = stage.size == full_size
-        stage.wide = stage.full and stage is not stages[-1]
+def _cut(stages: list[Stage], slabs: int) -> None:
+    """Cuts all stages into slabs of about as many rows as those of the largest one have."""
+    largest = max(stage.size for stage in stages)
+    thickness = -(-largest // slabs)
+    behind: Stage | None = None
+    for stage in reversed(stages):
+        stage.wide = behind is not None and not behind.wide and stage.size == largest
         count = min(stage.size, -(-max(stage.size, stage.source.size) // thickness))
         bounds = [stage.size * i // count for i in range(count + 1)]
         stage.slabs = [range(*ends) for ends in pairwise(bounds)]
+        behind = stage
 
 
-def _forward(stages: list[Stage]) -> Tensor:
-    """The last stage's output."""
-    for stage in stages:
+def _forward(stages: list[Stage], *, kept: bool) -> Tensor:
+    """The last stage's output; hidden tensors are dropped when the next one exists, or `kept`."""
+    for number, stage in enumerate(stages):
         if not stage.wide:
             stage.fill()
-            if isinstance(stage.source, Stage):
-                stage.source.h = None
+            for earlier in stages[:number]:
+                earlier.h = earlier.h if kept else None
         elif stage.norm is not None and not stage.norm.known:
             moments = stage.norm.moments()
             for rows in stage.slabs:
@@ -273,7 +317,7 @@ def _backward(stages: list[Stage], grad: Tensor) -> None:
     """
     for stage in stages:
         # The last one's rows are needed once each, unless a norm sums over them first.
-        if not stage.full and (stage is not stages[-1] or stage.needs_sums):
+        if not stage.wide and stage.h is None and (stage is not stages[-1] or stage.needs_sums):
             stage.fill()
     stages[-1].gradient = grad
     for stage in reversed(stages):
@@ -283,11 +327,13 @@ def _backward(stages: list[Stage], grad: Tensor) -> None:
             continue
         if stage.needs_sums:
             stage.add_up_gradient()
+        if stage.h is not None:
+            stage.go_back_to_u()
         if isinstance(stage.source, Stage) and stage.source.wide:
             _backward_past_wide(stage, stage.source)
         else:
             _backward_to_whole(stage)
-        stage.h = stage.gradient = None
+        stage.of_u = stage.gradient = None
 
 
 def _backward_to_whole(stage: Stage) -> None:
@@ -335,7 +381,7 @@ def _gradient_in_wide(
         h: the wide one's rows that they depend on.
         of_weights: whether to add to the gradients of the stage's weights.
     """
-    z = wide.activated(h, may_change=True) if of_weights or stage.h is None else h
+    z = wide.activated(h, may_change=True) if of_weights or stage.of_u is None else h
     of_u = stage.gradient_from_whole(rows, z)
     of_z = stage.gradient_of_source(of_u, z, rows, of_weights=of_weights)
     return None if of_z is None else wide.gradient_of_y(of_z, h)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revgan.networks.rows import CHANNELS_LAST, Arrangement, Convolution, Cut
@@ -68,11 +69,12 @@ class Stage:
         norm: normalises that, if anything does.
         activation: ends the stage, if there is one.
         slabs: rows of the output, by which to compute them.
-        full: whether the output has as many rows as anything here.
-        wide: whether it is hidden as well: then it never exists whole.
+        contiguous: whether the output's channels come first in memory; else they are last.
+        wide: whether the output is one of the largest: then it never exists whole.
         h: whole, while it exists.
         output: z, whole, in the backward pass of a tanh, which no norm comes before.
         gradient: of z, whole, while it exists.
+        of_u: the gradient of u, whole, while it exists; it lies where h was.
     """
 
     source: Input | Stage
@@ -80,13 +82,14 @@ class Stage:
     conv: Convolution
     after: list[Arrangement] = field(default_factory=list)
     norm: SlabNorm | None = None
-    activation: nn.ReLU | nn.Tanh | None = None
+    activation: nn.ReLU | nn.LeakyReLU | nn.Tanh | None = None
     slabs: list[range] = field(default_factory=list)
-    full: bool = False
+    contiguous: bool = False
     wide: bool = False
     h: Tensor | None = None
     output: Tensor | None = None
     gradient: Tensor | None = None
+    of_u: Tensor | None = None
 
     @cached_property
     def axis(self) -> int:
@@ -138,7 +141,10 @@ class Stage:
         if self.h is not None:
             return narrow(self.h, self.axis, rows)
         u = self.convolved(rows, x)
-        return u if self.norm is None else self.norm.normalised(u)
+        if self.norm is not None:
+            return self.norm.normalised(u)
+        # Of a crop, only itself is kept; kernels would copy it, too.
+        return u.clone() if u.untyped_storage().nbytes() > u.nbytes else u
 
     def activated(self, h: Tensor, *, may_change: bool = False) -> Tensor:
         """The rows of z from those of h.
@@ -149,10 +155,12 @@ class Stage:
                 is as good.
         """
         y = h if self.norm is None else self.norm.scaled(h)
+        own = y is not h or (may_change and self.norm is None)
         match self.activation:
             case nn.ReLU():
-                own = y is not h or (may_change and self.norm is None)
                 return y.relu_() if own else y.relu()
+            case nn.LeakyReLU(negative_slope=slope):
+                return F.leaky_relu(y, slope, inplace=own)
             case nn.Tanh():
                 return y.tanh()
             case None:
@@ -193,7 +201,7 @@ class Stage:
         """Room for all rows of what u has some of."""
         shape = list(u.shape)
         shape[self.axis] = self.size
-        layout = CHANNELS_LAST[u.ndim]
+        layout = torch.contiguous_format if self.contiguous else CHANNELS_LAST[u.ndim]
         return torch.empty(shape, dtype=u.dtype, device=u.device, memory_format=layout)
 
     @property
@@ -215,26 +223,42 @@ class Stage:
             self.add_to_sums(of_y, h)
 
     def gradient_of_y(self, of_z: Tensor, h: Tensor) -> Tensor:
-        """The gradient of rows that a ReLU takes, from that of rows of z."""
+        """The gradient of rows of y, from that of rows of z, where no tanh makes these."""
         if self.activation is None:
             return of_z
         y = h if self.norm is None else self.norm.scaled(h)
+        if isinstance(self.activation, nn.LeakyReLU):
+            slope = self.activation.negative_slope
+            return torch.ops.aten.leaky_relu_backward(of_z, y, slope, False)
         return torch.ops.aten.threshold_backward(of_z, y, 0)
 
     def gradient_of_u(self, of_y: Tensor, h: Tensor, own: int) -> Tensor:
         """The gradient of rows of u; for `own`, and what is written into, see `SlabNorm`."""
         return of_y if self.norm is None else self.norm.gradient(of_y, h, self.axis, own)
 
+    def go_back_to_u(self) -> None:
+        """Puts the gradient of u, whole, in the place of h, and drops that of z."""
+        assert self.h is not None
+        for rows in self.slabs:
+            narrow(self.h, self.axis, rows).copy_(self.gradient_from_whole(rows))
+        self.of_u, self.h, self.gradient = self.h, None, None
+
     def gradient_from_whole(self, rows: range, x: Tensor | None = None) -> Tensor:
-        """The gradient of rows of u from the whole one of z; x as in `convolved`."""
+        """The gradient of rows of u from a whole one, of u itself or of z; x as in `convolved`.
+
+        It is not to be written into.
+        """
+        if self.of_u is not None:
+            return narrow(self.of_u, self.axis, rows)
         assert self.gradient is not None
         of_z = narrow(self.gradient, self.axis, rows)
         if self.output is not None:
             return torch.ops.aten.tanh_backward(of_z, narrow(self.output, self.axis, rows))
-        if self.activation is None:
+        if self.activation is None and self.norm is None:
             return of_z
         h = self.normalised(rows, x)
-        return self.gradient_of_u(self.gradient_of_y(of_z, h), h, len(rows))
+        of_y = self.gradient_of_y(of_z, h)
+        return self.gradient_of_u(of_y.clone() if of_y is of_z else of_y, h, len(rows))
 
     def gradient_of_source(
         self, of_u: Tensor, x: Tensor, rows: range, *, of_weights: bool

@@ -24,6 +24,7 @@ class Estimate:
         low: lower end of its 95% interval; None if there is none, as with one image.
         high: upper end.
         p: of a difference, how likely one as large is where there is none; None for scores.
+        left_out: how many of the images have no such score; the others make it up. NaN if all.
         subjects: how many were drawn for its interval; 0 if there is none.
         draws: the score in each resample, (RESAMPLES,), float64; None if there is no interval.
             Scores of the same images have the same resamples, which is what `difference` needs.
@@ -33,6 +34,7 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    left_out: int = 0
     subjects: int = field(default=0, compare=False, repr=False)
     draws: Tensor | None = field(default=None, compare=False, repr=False)
 
@@ -41,6 +43,7 @@ def bootstrap(
     per_image: Tensor,
     statistic: Callable[[Tensor], Tensor] | None = None,
     subjects: Sequence[Hashable] | None = None,
+    undefined: Sequence[int] = (),
 ) -> list[Estimate]:
     """Scores over images, with intervals for how much they depend on the choice of test images.
 
@@ -50,6 +53,8 @@ def bootstrap(
             flattened means.
         subjects: whom each image shows. Images of one subject are alike, so subjects are drawn,
             with all their images. By default each image is a subject.
+        undefined: columns of (N, k) in which NaN says that an image has no such score; the means
+            are those of the others. Elsewhere it stays NaN, as something is broken.
 
     Returns:
         The k scores.
@@ -61,28 +66,36 @@ def bootstrap(
     if count == 0:
         raise ValueError("there are no images to score")
     flat = per_image.double().reshape(count, -1)
+    known = flat.new_ones(flat.shape if undefined else (count, 1), dtype=torch.bool)
+    for column in undefined:
+        known[:, column] = ~flat[:, column].isnan()
+    flat = flat.where(known, 0.0)
 
     def scores(means: Tensor) -> Tensor:
         if statistic is None:
             return means
         return statistic(means.reshape(-1, *per_image.shape[1:]))
 
-    values = scores(flat.mean(0, keepdim=True))[0]
-    totals, images = _by_subject(flat, subjects)
+    values = scores(flat.sum(0, keepdim=True) / known.sum(0, keepdim=True))[0]
+    totals, images = (_by_subject(each, subjects) for each in (flat, known.double()))
     if len(totals) == 1:
-        return [Estimate(value) for value in values.tolist()]
-    times = resamples(len(totals))
-    return with_intervals(values, scores(times @ totals / (times @ images)), len(totals))
+        found = [Estimate(value) for value in values.tolist()]
+    else:
+        times = resamples(len(totals))
+        found = with_intervals(values, scores(times @ totals / (times @ images)), len(totals))
+    for column in undefined:
+        left_out = int((~known[:, column]).sum())
+        found[column] = replace(found[column], left_out=left_out)
+    return found
 
 
-def _by_subject(flat: Tensor, subjects: Sequence[Hashable] | None) -> tuple[Tensor, Tensor]:
-    """The sums (S, k) over each subject's images, and their numbers (S, 1)."""
+def _by_subject(values: Tensor, subjects: Sequence[Hashable] | None) -> Tensor:
+    """The sums (S, k) over each subject's images."""
     if subjects is None:
-        return flat, flat.new_ones(len(flat), 1)
+        return values
     numbers = {subject: number for number, subject in enumerate(dict.fromkeys(subjects))}
     places = torch.tensor([numbers[subject] for subject in subjects])
-    totals = flat.new_zeros(len(numbers), flat.shape[1]).index_add_(0, places, flat)
-    return totals, places.bincount().double()[:, None]
+    return values.new_zeros(len(numbers), values.shape[1]).index_add_(0, places, values)
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
@@ -103,7 +116,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     known = apart.draws[~apart.draws.isnan()]
     beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
     p = min(1.0, max(2 * (beyond + 1) / (len(known) + 1), 2.0 ** (1 - subjects)))
-    return replace(apart, value=value, p=p)
+    return replace(apart, value=value, p=p, left_out=one.left_out)
 
 
 def over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
@@ -124,7 +137,9 @@ def over_seeds(estimates: Sequence[Estimate], stream: int) -> Estimate:
     error = together.std(0) / math.sqrt(count)
     t = np.random.default_rng([count, stream]).standard_t(count - 1, RESAMPLES)
     drawn = (together.mean(0) + torch.from_numpy(t) * error)[:, None]
-    return with_intervals(drawn.new_tensor([value]), drawn, estimates[0].subjects)[0]
+    first = estimates[0]
+    (mean,) = with_intervals(drawn.new_tensor([value]), drawn, first.subjects)
+    return replace(mean, left_out=first.left_out)
 
 
 def resamples(count: int, seed: int = 0) -> Tensor:

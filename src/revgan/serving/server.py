@@ -34,6 +34,9 @@ POLICY = (
 FORM = 2**20
 """Bytes that an upload has beside its files."""
 
+ASKED = 2**25
+"""Bytes of what browsers send beside uploads: a few hundred for each file of a series."""
+
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -214,7 +217,9 @@ def _theme(gradio: Any) -> Any:
 
 
 class _Guard:
-    """Tells browsers to fetch nothing from elsewhere, and refuses uploads that are too large.
+    """Tells browsers to fetch nothing from elsewhere; refuses what is too large, or from elsewhere.
+
+    Pages of other sites, which visitors may have open as well, could send files here.
 
     Args:
         app: what it guards.
@@ -237,18 +242,27 @@ class _Guard:
                 ]
             await send(message)
 
-        if scope["type"] == "http" and scope["method"] == "POST" and "upload" in scope["path"]:
-            sizes = [value for key, value in scope["headers"] if key == b"content-length"]
-            if not sizes or int(sizes[0]) > self._most + FORM:
-                await self._refuse(receive if sizes else None, guarded)
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            headers = dict(scope["headers"])
+            if headers.get(b"sec-fetch-site") == b"cross-site":
+                await _refuse(403, "this page takes nothing from other sites", guarded)
+                return
+            size = headers.get(b"content-length")
+            most = self._most + FORM if "upload" in scope["path"] else ASKED
+            if size is None or b"transfer-encoding" in headers:  # then size says nothing
+                await _refuse(411, "what is sent must begin with its size", guarded)
+                return
+            if int(size) > most:
+                while (await receive()).get("more_body"):
+                    pass  # browsers don't listen before
+                sentence = f"this page takes files of {format_bytes(self._most)} and less"
+                await _refuse(413, sentence, guarded)
                 return
         await self._app(scope, receive, guarded)
 
-    async def _refuse(self, receive: Any, send: Send) -> None:
-        """Answers, after all was sent that was announced: browsers don't listen before."""
-        while receive is not None and (await receive()).get("more_body"):
-            pass
-        sentence = f"the files are larger than {format_bytes(self._most)}, which this page takes"
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": sentence.encode()})
+
+async def _refuse(status: int, sentence: str, send: Send) -> None:
+    """Answers with a sentence, and ends the connection."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": sentence.encode()})

@@ -73,7 +73,7 @@ def _unpack(archive: Path, folder: Path, most: int) -> Path:
     inside.mkdir()
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir()]
+            members = [m for m in opened.infolist() if not m.filename.endswith(("/", "\\"))]
             _check(archive, members, most)
             for member in members:
                 opened.extract(member, inside)  # of at most the size that it declares
@@ -90,7 +90,7 @@ def _unpack(archive: Path, folder: Path, most: int) -> Path:
 def _check(archive: Path, members: Sequence[zipfile.ZipInfo], most: int) -> None:
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if name.is_absolute() or ".." in name.parts or not name.parts or ":" in name.parts[0]:
             raise UserError(
                 f"{archive.name} holds {member.filename}, a name that leads out of the archive; "
                 "pack the files again"

@@ -1,15 +1,15 @@
 """One upload's translation: from file to file, and what the page shows of it."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from revgan.data.formats import KINDS, Header, holds, writable
+from revgan.data.formats import KINDS, Header
 from revgan.data.intensity import PerScan
 from revgan.data.missing import missing_in, with_nan
 from revgan.data.refs import ScanRef, given_scans
@@ -17,8 +17,7 @@ from revgan.directions import Direction, back
 from revgan.errors import UserError, io_sentence, out_of_memory
 from revgan.figures import Stack, stack
 from revgan.inference import Translator
-from revgan.inference.files import INSTEAD
-from revgan.inference.jobs import WIDER
+from revgan.inference.outputs import fitting_path, least_header
 from revgan.inference.planning import WindowOptions
 from revgan.inference.slicewise import file_job
 from revgan.memory import format_bytes, free_budget
@@ -94,46 +93,31 @@ class Workshop:
             UserError: the files can't be read or translated. Its sentence names files without the
                 folder that they are in here.
         """
-        try:
-            return self._translate(uploads, folder, direction, report, round_trip)
-        except UserError as error:
-            raise UserError(_without(folder, str(error))) from error
-        except OSError as error:
-            raise UserError(_without(folder, io_sentence(error))) from error
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            raise UserError("this machine hasn't enough memory for that; try a smaller") from error
-
-    def _translate(
-        self,
-        uploads: Sequence[Path],
-        folder: Path,
-        direction: Direction,
-        report: Report,
-        round_trip: bool,
-    ) -> Result:
-        dims = self.translator.file_dims
-        given, there, again = (folder / name for name in ("given", "translation", "back"))
-        for each in (given, there, again):
-            each.mkdir()
-        ref = uploaded_scan(uploads, given, dims, self.most)
-        seen = self.translator.as_trained(ref, direction)
-        header = seen.header(dims)
-        self._require_room(ref, header)
-        way_back = back(direction)
-        output = self._one(ref, there, direction, "Translating", report)
-        views = {"input": self._view(seen, direction), "translation": self._view(output, way_back)}
-        returned = None
-        if round_trip:
-            ended = self._one(output, again, way_back, "Translating back", report)
-            views["round trip"] = self._view(ended, direction)
-            returned = _packed(ended)
-        shown = views["input"].values.shape[1:]
-        words = f"{ref.file_name}: {KINDS[dims].size(header.shape)}, {header.dtype}"
-        if prod(shown) < prod(header.shape):
-            words = f"{words} (shown smaller)"
-        return Result(folder, words, _packed(output), returned, views)
+        with _told_without(folder):
+            dims = self.translator.file_dims
+            given, there, again = (folder / name for name in ("given", "translation", "back"))
+            for each in (given, there, again):
+                each.mkdir()
+            ref = uploaded_scan(uploads, given, dims, self.most)
+            seen = self.translator.as_trained(ref, direction)
+            header = seen.header(dims)
+            self._require_room(ref, header)
+            way_back = back(direction)
+            output = self._one(ref, there, direction, "Translating", report)
+            views = {
+                "input": self._view(seen, direction),
+                "translation": self._view(output, way_back),
+            }
+            returned = None
+            if round_trip:
+                ended = self._one(output, again, way_back, "Translating back", report)
+                views["round trip"] = self._view(ended, direction)
+                returned = _packed(ended)
+            shown = views["input"].values.shape[1:]
+            words = f"{ref.file_name}: {KINDS[dims].size(header.shape)}, {header.dtype}"
+            if prod(shown) < prod(header.shape):
+                words = f"{words} (shown smaller)"
+            return Result(folder, words, _packed(output), returned, views)
 
     def _require_room(self, ref: ScanRef, header: Header) -> None:
         """Refuses what wouldn't fit into the memory to be shown.
@@ -157,7 +141,7 @@ class Workshop:
         translator = self.translator
         report(what, 0, 0)
         translator.windows = self.windows.decide(translator)  # by what is free now
-        target = _target(translator, ref, folder, direction)
+        target = fitting_path(folder / ref.file_name, least_header(translator, direction))
         job = file_job(translator, ref, target, direction)
         try:
             job.read()
@@ -178,24 +162,27 @@ class Workshop:
         return stack(torch.from_numpy(unit), scan.affine).reduced(MOST_SHOWN[len(scan.shape)])
 
 
-def _target(translator: Translator, ref: ScanRef, folder: Path, direction: Direction) -> Path:
-    """Where a translation goes: a file of the same format, or of one that can hold it."""
-    path = writable(folder / ref.file_name)
-    dims, channels = translator.file_dims, translator.channels(direction)[1]
-    usual = translator.output_type(direction, np.dtype(np.uint8)) or np.dtype(np.uint8)
-    least = Header(channels, (1,) * dims, np.dtype(WIDER.get(usual.name, usual.name)))
-    if holds(path, least):
-        return path
-    others = (path.with_suffix(suffix) for suffix in INSTEAD[dims])
-    return next((other for other in others if holds(other, least)), path)
-
-
 def _packed(ref: ScanRef) -> Path:
     """A file to download: of a scan that is a folder, a ZIP archive with the folder."""
     path = ref.path
     if not path.is_dir():
         return path
     return Path(shutil.make_archive(str(path), "zip", path.parent, path.name))
+
+
+@contextmanager
+def _told_without(folder: Path) -> Iterator[None]:
+    """Turns what fails into sentences that don't name the folder."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(_without(folder, str(error))) from error
+    except OSError as error:
+        raise UserError(_without(folder, io_sentence(error))) from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError("this machine hasn't enough memory for that; try a smaller") from error
 
 
 def _without(folder: Path, sentence: str) -> str:

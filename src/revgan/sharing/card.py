@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from revgan.data.formats import KINDS
-from revgan.data.intensity import IntensityMapping, PerScan, TypeRange
+from revgan.data.intensity import IntensityMapping, PerScan
+from revgan.data.mappings import TypeRange
 from revgan.data.preparation import WITHOUT_FILE, Preparation
 from revgan.data.sets import BUILT_IN
 from revgan.evaluation.tables import Row, format_tables, rows_from_json
@@ -20,7 +21,11 @@ from revgan.networks import TwoWayGenerator
 from revgan.plain_yaml import read_yaml
 from revgan.training.runs import RunFolder
 
-METHODS = {"revgan": "RevGAN", "resnet": "a ResNet generator for each direction"}
+METHODS = {
+    "revgan": "RevGAN",
+    "resnet": "a ResNet generator for each direction",
+    "unet": "a U-Net for each direction",
+}
 
 
 def model_card(
@@ -93,8 +98,8 @@ def _summary(generator: TwoWayGenerator, config: Mapping[str, Any]) -> str:
     count = sum(weight.numel() for weight in generator.parameters())
     return (
         f"Translates {KINDS[generator.spatial_dims].many} {' and '.join(generator.directions)}: "
-        f"{METHODS.get(generator.config.model, generator.config.model)} of width "
-        f"{generator.config.width} and depth {generator.config.depth}, {count:,} parameters"
+        f"{METHODS.get(generator.config.model, generator.config.model)} of "
+        f"{generator.config.size}, {count:,} parameters"
         f"{trained.get(str(config.get('objective')), '')}. Made with revgan {__version__}."
     )
 

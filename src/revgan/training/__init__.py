@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from revgan.faces import face
 
 if TYPE_CHECKING:
+    from revgan.training.batch import Batch
     from revgan.training.best import Best
     from revgan.training.config import (
         Device,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     )
     from revgan.training.data import checked_data
     from revgan.training.loop import Outcome, train
-    from revgan.training.objectives import Batch, Players, build_objective
+    from revgan.training.objectives import Players, build_objective
     from revgan.training.prediction import Workload, predict_training
     from revgan.training.runs import RunFolder, existing_run, new_run
     from revgan.training.setup import make_accelerator, make_trainer
@@ -68,7 +69,7 @@ _HOMES = {
     "checked_data": "data",
     "Outcome": "loop",
     "train": "loop",
-    "Batch": "objectives",
+    "Batch": "batch",
     "Players": "objectives",
     "build_objective": "objectives",
     "RunFolder": "runs",

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.errors import UserError, io_sentence, one_line, out_of_memory
+from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
 from revgan.training.interrupt import leave_signals_to_parent
-from revgan.training.objectives import Batch
 from revgan.training.step import Trainer
 
 _log = logging.getLogger(__name__)

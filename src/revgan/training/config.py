@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from revgan.data.config import LEARNT, DataConfig
 from revgan.directions import DomainName
 from revgan.errors import LARGEST, check_choices, check_numbers
 from revgan.memory.sizes import parse_bytes
 from revgan.networks.axes import in_words
-from revgan.networks.config import USE_OF_MEMORY, DiscriminatorConfig, GeneratorConfig, Memory
+from revgan.networks.config import USE_OF_MEMORY, GeneratorConfig, Memory
+from revgan.networks.discriminator_config import DiscriminatorConfig
+from revgan.plain_yaml import whole_yaml
 
 ObjectiveKind = Literal["unpaired", "paired"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -279,10 +279,10 @@ class RunConfig:
             network = getattr(self, name)
             try:
                 network.require_dims(len(sizes))
+                fitted = network.fitted(sizes)
             except ValueError as error:
                 raise ValueError(f"{name}.{error}") from error
-            # The configuration is frozen for all others.
-            object.__setattr__(self, name, network.fitted(sizes))
+            object.__setattr__(self, name, fitted)  # the configuration is frozen for all others
         multiples, least = self.size_multiples, self.min_sizes
         limits = zip(sizes, multiples, least, strict=True)
         if any(size % multiple or size < low for size, multiple, low in limits):
@@ -367,7 +367,7 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """The configuration as YAML, which ``--config`` reads back."""
-        return yaml.safe_dump(asdict(self), sort_keys=False)
+        return whole_yaml(asdict(self))
 
 
 _THIN = ", unless a thin axis has a side of its own, as in [64, 64, 12]"

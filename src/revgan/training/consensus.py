@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from revgan.directions import DOMAINS
 from revgan.networks.recomputing import FrozenStatistics
-from revgan.training.objectives import Batch, Objective, Players, Terms, total
+from revgan.training.batch import Batch
+from revgan.training.losses import Terms, total
+from revgan.training.objectives import Objective, Players
 
 
 def consensus_term(objective: Objective, players: Players, batch: Batch) -> Terms:

@@ -18,6 +18,7 @@ from revgan.data.sets import DataSet
 from revgan.errors import UserError
 from revgan.files import write_text, writing
 from revgan.networks.pretrained import save_generator
+from revgan.training.batch import Batch
 from revgan.training.best import BestModel, forget_best_after
 from revgan.training.checkpoint import (
     forget_checkpoints_after,
@@ -27,7 +28,6 @@ from revgan.training.checkpoint import (
 )
 from revgan.training.config import RunConfig
 from revgan.training.display import Clock, Display
-from revgan.training.objectives import Batch
 from revgan.training.previews import save_pictures
 from revgan.training.processes import together
 from revgan.training.record import DataRecord

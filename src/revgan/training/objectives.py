@@ -12,135 +12,19 @@ gives the same terms uncut, for code that needs the joint loss itself.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import get_args
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from revgan.data.domains import fill_gaps
 from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
 from revgan.networks import PatchDiscriminator, TwoWayGenerator
-from revgan.training.config import AdversarialForm, LossConfig, ObjectiveKind
+from revgan.training.batch import Batch, Gaps
+from revgan.training.config import LossConfig, ObjectiveKind
 from revgan.training.features import FeatureDistance
+from revgan.training.losses import Terms, adversarial_loss, translate
 from revgan.training.pool import ImagePool
-
-CONTRAST = 1e-5
-"""The least meaningful difference between an image's values, where black and white are 2 apart:
-with a thousandth of a grey level, gradients have their usual size."""
-
-Terms = dict[str, Tensor]
-"""Weighted losses by name; their sum is minimised."""
-
-
-@dataclass
-class Gaps:
-    """Where losses don't count in a batch, and what the discriminators see there.
-
-    Attributes:
-        measured: by domain, (B, C, *spatial) of bool: where data was measured, and is inside the
-            mask, if there is one.
-        fill: by domain, (1 or C, *1) in [-1, 1].
-    """
-
-    measured: dict[DomainName, Tensor]
-    fill: dict[DomainName, Tensor]
-
-    def seen(self, domain: DomainName) -> Tensor:
-        """(B, 1, *spatial): where any channel was measured."""
-        return self.measured[domain].any(dim=1, keepdim=True)
-
-
-@dataclass
-class Batch:
-    """Images of both domains, (B, C, *spatial) in [-1, 1]; aligned if the data is paired.
-
-    Where data is missing, they hold `gaps.fill`. Outside a mask they are what they are.
-    """
-
-    a: Tensor
-    b: Tensor
-    gaps: Gaps | None = field(default=None, kw_only=True)
-
-    @classmethod
-    def with_gaps(
-        cls,
-        a: Tensor,
-        b: Tensor,
-        fill_a: Tensor,
-        fill_b: Tensor,
-        inside: tuple[Tensor, Tensor] | None = None,
-    ) -> "Batch":
-        """Makes a batch from images that are NaN where data is missing.
-
-        Args:
-            a: the images of A, (B, C, *spatial).
-            b: those of B.
-            fill_a: see `Gaps.fill`.
-            fill_b: the same for B.
-            inside: of A and B, (B, 1, *spatial) of bool, where losses count; None for everywhere.
-        """
-        fill: dict[DomainName, Tensor] = {"a": fill_a.to(a), "b": fill_b.to(b)}
-        counts: dict[DomainName, Tensor] = {"a": ~a.isnan(), "b": ~b.isnan()}
-        if inside is not None:
-            counts = {"a": counts["a"] & inside[0], "b": counts["b"] & inside[1]}
-        gaps = Gaps(counts, fill)
-        return cls(fill_gaps(a, fill["a"]), fill_gaps(b, fill["b"]), gaps=gaps)
-
-    def parts(self, count: int) -> "list[Batch]":
-        """The batch in so many parts of equal size."""
-        if count == 1:
-            return [self]
-        of_a, of_b = self.a.chunk(count), self.b.chunk(count)
-        gaps: Sequence[Gaps | None] = [None] * count
-        if self.gaps is not None:
-            fill, measured = self.gaps.fill, self.gaps.measured
-            masks = zip(measured["a"].chunk(count), measured["b"].chunk(count), strict=True)
-            gaps = [Gaps({"a": a, "b": b}, fill) for a, b in masks]
-        return [Batch(a, b, gaps=of) for a, b, of in zip(of_a, of_b, gaps, strict=True)]
-
-    def of(self, domain: DomainName) -> Tensor:
-        """The images of a domain."""
-        return self.a if domain == "a" else self.b
-
-    def marked(self, domain: DomainName, image: Tensor, seen: Tensor | None) -> Tensor:
-        """An image of a domain that says where something was measured; itself without gaps.
-
-        Args:
-            domain: whose `gaps.fill` the image gets where it isn't seen.
-            image: (B, C, *spatial).
-            seen: (B, 1, *spatial) of bool.
-
-        Returns:
-            (B, C + 1, *spatial): the last channel is 1 where it is seen, and else 0.
-        """
-        if self.gaps is None or seen is None:
-            return image
-        shown = torch.where(seen, image, self.gaps.fill[domain].to(image))
-        return torch.cat((shown, seen.to(image)), dim=1)
-
-    def unmarked(self, marked: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The image, and where it is seen, of what `marked` gave."""
-        return (marked, None) if self.gaps is None else (marked[:, :-1], marked[:, -1:])
-
-    def distance(self, domain: DomainName, image: Tensor, within: Tensor | None = None) -> Tensor:
-        """The mean absolute difference from the images of a domain, where these were measured.
-
-        Args:
-            domain: whose images.
-            image: as they are.
-            within: bool (B, 1, *spatial), where it counts in addition.
-        """
-        truth = self.of(domain)
-        if self.gaps is None:
-            return F.l1_loss(image, truth)
-        counts = self.gaps.measured[domain]
-        if within is not None:
-            counts = counts & within
-        distances = F.l1_loss(image, truth, reduction="none")
-        return (distances * counts).sum() / counts.sum().clamp(min=1)
 
 
 @dataclass
@@ -169,69 +53,6 @@ class Players:
     def judge(self, domain: DomainName) -> PatchDiscriminator:
         """The discriminator of a domain."""
         return self.judge_a if domain == "a" else self.judge_b
-
-
-def adversarial_loss(
-    logits: Tensor, *, real: bool, form: AdversarialForm, seen: Tensor | None = None
-) -> Tensor:
-    """The GAN loss: how far logits are from calling every patch real or every patch fake.
-
-    Args:
-        logits: (B, 1, *patches), before any Sigmoid.
-        real: the label: real patches have target 1, fake ones 0.
-        form: "least-squares" compares the unbounded scores with the target (Mao et al., LSGAN,
-            2017; the released code). "least-squares-sigmoid" does so after the Sigmoid that the
-            paper's Section 1.2 puts at the end of the discriminator. "cross-entropy" is the
-            original GAN loss (Goodfellow et al., 2014), with Sigmoid and logarithm fused into one
-            numerically stable function.
-        seen: (B, 1, *spatial), true or above 0 where something was measured in what was judged: a
-            patch counts by the share of its place that was. None counts all alike.
-
-    Returns:
-        The mean over patches, 0 at best.
-
-    Raises:
-        ValueError: there is no such form.
-    """
-    if form not in get_args(AdversarialForm):
-        known = ", ".join(get_args(AdversarialForm))
-        raise ValueError(f"form must be one of {known}, not {form!r}")
-    target = logits.new_full((), float(real)).expand_as(logits)
-    each = "mean" if seen is None else "none"
-    match form:
-        case "least-squares":
-            loss = F.mse_loss(logits, target, reduction=each)
-        case "least-squares-sigmoid":
-            loss = F.mse_loss(logits.sigmoid(), target, reduction=each)
-        case "cross-entropy":
-            loss = F.binary_cross_entropy_with_logits(logits, target, reduction=each)
-    if seen is None:
-        return loss
-    weights = F.interpolate(seen.float(), list(logits.shape[2:]), mode="area")
-    return (loss * weights).sum() / weights.sum().clamp(min=1)
-
-
-def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:
-    """Translates so that blank images, such as crops of air, give no gradients.
-
-    In every layer, all channels of a constant image are constant, so instance normalisation divides
-    only by the root of its epsilon. Each layer then multiplies gradients by 316, until they
-    overflow or make Adam's moments too large for thousands of steps.
-
-    Args:
-        generator: the generator.
-        x: (B, C, *spatial) in [-1, 1].
-        direction: "AtoB" or "BtoA".
-
-    Returns:
-        (B, C', *spatial); samples with less than `CONTRAST` get no gradients.
-    """
-    translated: Tensor = generator(x, direction)
-    if translated.requires_grad:
-        values = x.detach().flatten(2)
-        blank = ((values.amax(2) - values.amin(2)).amax(1) < CONTRAST).view(-1, *[1] * (x.ndim - 1))
-        translated.register_hook(lambda grad: grad.masked_fill(blank, 0))
-    return translated
 
 
 class _Uncut:
@@ -305,22 +126,37 @@ class Objective(ABC):
     ) -> Iterator[Terms]:
         """Yields the generator's terms and leaves its translations, cut, in `fakes`."""
 
+    def judged_fakes(
+        self, domain: DomainName, fakes: Sequence[Fakes], draws: torch.Generator
+    ) -> list[Tensor]:
+        """What a domain's discriminator sees of the translations of all parts of a batch.
+
+        The generator's terms come first: they leave the translations in `fakes`. `draws` decides
+        what the domain's pool exchanges.
+        """
+        shown = [of_part.of(domain) for of_part in fakes]
+        if domain in self.pools:
+            shown = [self.pools[domain].exchange(fake, draws) for fake in shown]
+        return shown
+
     def discriminator_terms(
         self,
         domain: DomainName,
         players: Players,
         batch: Batch,
-        fakes: Fakes,
-        draws: torch.Generator,
+        fake: Tensor,
+        among: Sequence[Tensor] = (),
     ) -> Iterator[Terms]:
-        """Yields the terms of a domain's discriminator; `draws` decides what its pool exchanges.
+        """Yields the terms of a domain's discriminator.
 
-        The generator's terms come first: they leave the translations in `fakes`.
+        Args:
+            domain: whose.
+            players: the networks.
+            batch: the real images.
+            fake: what `judged_fakes` gave for it.
+            among: of a part of a batch, what it gave for all parts.
         """
-        fake = fakes.of(domain)
-        if domain in self.pools:
-            fake = self.pools[domain].exchange(fake, draws)
-        yield self.tell_apart(domain, players, batch, fake)
+        yield self.tell_apart(domain, players, batch, fake, among=among)
         if self.config.r1_weight > 0:
             yield {
                 f"d_{domain}_r1": self.config.r1_weight / 2 * self.penalty(domain, players, batch)
@@ -332,7 +168,7 @@ class Objective(ABC):
         The logits of an image's patches are added up before; the square is divided by the number of
         patches, so that it is that of one patch, whatever the size of crops.
         """
-        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch.gaps))
         image, _ = self._judged(domain, real, batch)
         image = image.detach().requires_grad_()
         logits = players.judge(domain)(image)
@@ -347,6 +183,7 @@ class Objective(ABC):
         batch: Batch,
         fake: Tensor,
         together: bool = True,
+        among: Sequence[Tensor] = (),
     ) -> Terms:
         """The discriminator's losses, halved so that it learns slower relative to the generator.
 
@@ -358,24 +195,36 @@ class Objective(ABC):
             together: whether to show real and fake images as one batch, so that the weights'
                 gradients, most of the discriminator's memory, exist only once. Batch norm would mix
                 the two, so with it they are always shown one after the other.
+            among: of a part of a batch, the generated images of all parts; by default those that
+                the generator makes of them.
         """
         judge, form = players.judge(domain), self.config.adversarial
-        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch))
+        real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch.gaps))
         real, real_seen = self._judged(domain, real, batch)
         fake, fake_seen = self._judged(domain, fake, batch)
         if together and judge.config.norm != "batch":
             real_logits, fake_logits = judge(torch.cat((real, fake))).chunk(2)
         else:
             real_logits, fake_logits = judge(real), judge(fake)
-        of_real = adversarial_loss(real_logits, real=True, form=form, seen=real_seen)
-        of_fake = adversarial_loss(fake_logits, real=False, form=form, seen=fake_seen)
+        all_real, all_fake = (
+            self._seen_among(find, domain, batch) for find in (self._real_seen, self._made_seen)
+        )
+        if batch.among and among:
+            all_fake = [marked[:, -1:] for marked in among]
+        of_real = adversarial_loss(
+            real_logits, real=True, form=form, seen=real_seen, among=all_real
+        )
+        of_fake = adversarial_loss(
+            fake_logits, real=False, form=form, seen=fake_seen, among=all_fake
+        )
         return {f"d_{domain}_real": 0.5 * of_real, f"d_{domain}_fake": 0.5 * of_fake}
 
     def _fool(self, domain: DomainName, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         """The generator's side of the GAN loss: its translations should be called real."""
         image, seen = self._judged(domain, fake, batch)
-        logits = players.judge(domain)(image)
-        return adversarial_loss(logits, real=True, form=self.config.adversarial, seen=seen)
+        logits, form = players.judge(domain)(image), self.config.adversarial
+        among = self._seen_among(self._made_seen, domain, batch)
+        return adversarial_loss(logits, real=True, form=form, seen=seen, among=among)
 
     def _of_features(
         self, domain: DomainName, image: Tensor, batch: Batch, seen: Tensor | None
@@ -401,15 +250,24 @@ class Objective(ABC):
         So the discriminators see the same fill in real images and translations, and can't tell them
         apart by it.
         """
-        return batch.marked(domain, image, self._made_seen(domain, batch))
+        return batch.marked(domain, image, self._made_seen(domain, batch.gaps))
 
     @abstractmethod
-    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+    def _real_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
         """(B, 1, *spatial): where a discriminator sees the real images; None for everywhere."""
 
     @abstractmethod
-    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
+    def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
         """The same for the translations into its domain."""
+
+    def _seen_among(
+        self,
+        find: Callable[[DomainName, Gaps | None], Tensor | None],
+        domain: DomainName,
+        batch: Batch,
+    ) -> list[Tensor]:
+        """What one of the two finds in each part of the batch that this is a part of."""
+        return [seen for gaps in batch.among if (seen := find(domain, gaps)) is not None]
 
 
 class UnpairedObjective(Objective):
@@ -428,11 +286,11 @@ class UnpairedObjective(Objective):
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         return image
 
-    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return None if batch.gaps is None else batch.gaps.seen(domain)
+    def _real_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return None if gaps is None else gaps.seen(domain)
 
-    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return self._real_seen(other(domain), batch)
+    def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return self._real_seen(other(domain), gaps)
 
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
@@ -463,7 +321,7 @@ class UnpairedObjective(Objective):
         cycled = translate(players.generator, batch.unmarked(made)[0], back(there))
         terms = {f"cycle_{source}": self.config.cycle_weight * batch.distance(source, cycled)}
         # With the cycle loss, as it is of the same translation, whose graph is used once.
-        yield terms | self._of_features(source, cycled, batch, self._real_seen(source, batch))
+        yield terms | self._of_features(source, cycled, batch, self._real_seen(source, batch.gaps))
         return self._made(target, fake.finish(), batch)
 
 
@@ -479,11 +337,11 @@ class PairedObjective(Objective):
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         return torch.cat((batch.of(other(domain)), image), dim=1)
 
-    def _real_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return None if batch.gaps is None else batch.gaps.seen("a") & batch.gaps.seen("b")
+    def _real_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return None if gaps is None else gaps.seen("a") & gaps.seen("b")
 
-    def _made_seen(self, domain: DomainName, batch: Batch) -> Tensor | None:
-        return self._real_seen(domain, batch)
+    def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
+        return self._real_seen(domain, gaps)
 
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
@@ -501,18 +359,12 @@ class PairedObjective(Objective):
         fake = cut(translate(players.generator, batch.of(source), direction))
         made = self._made(target, fake.image, batch)
         yield {f"gan_{direction}": self._fool(target, players, batch, made)}
-        seen = None if batch.gaps is None else batch.gaps.seen(source)
-        distance = batch.distance(target, fake.image, within=seen)
+        distance = batch.distance(target, fake.image, within=lambda gaps: gaps.seen(source))
         yield {f"l1_{direction}": self.config.l1_weight * distance}
-        terms = self._of_features(target, fake.image, batch, self._made_seen(target, batch))
+        terms = self._of_features(target, fake.image, batch, self._made_seen(target, batch.gaps))
         if terms:
             yield terms
         return self._made(target, fake.finish(), batch)
-
-
-def total(terms: Terms) -> Tensor:
-    """The sum of the losses."""
-    return torch.stack(list(terms.values())).sum()
 
 
 def build_objective(

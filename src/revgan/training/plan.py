@@ -59,7 +59,7 @@ class Largest:
     Attributes:
         memory: the memory mode that this is for, and its slabs.
         size: of training images, the longest side where they aren't squares or cubes.
-        depth: of the generator.
+        depth: of the generator, if it has blocks.
         batch_size: the training batch.
         translated_size: of images to translate in one pass.
     """
@@ -262,8 +262,10 @@ def _largest(way: str, trained: Workload, budget: int, next_is: Callable[[str], 
     """What fits of a training; `way` says how it uses memory."""
     next_is("searching the largest size")
     size = largest_size(trained, budget)
-    next_is("searching the largest depth")
-    depth = largest_depth(trained, budget)
+    depth = None
+    if trained.config.generator.has_blocks:
+        next_is("searching the largest depth")
+        depth = largest_depth(trained, budget)
     next_is("searching the largest batch")
     batch_size = largest_batch(trained, budget)
     next_is("searching the largest size to translate")
@@ -276,8 +278,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     config, workload = plan.workload.config, plan.workload
     shape = " x ".join(map(str, workload.sizes))
     console.print(
-        f"{config.objective} {config.model_name}, width {config.generator.width}, depth "
-        f"{config.generator.depth}, {config.training.batch_size} x {shape}, "
+        f"{config.objective} {config.model_name}, {config.generator.size}, "
+        f"{config.training.batch_size} x {shape}, "
         f"{'float32' if workload.precision == 'no' else workload.precision} on "
         f"{workload.device_type}",
         soft_wrap=True,
@@ -315,18 +317,21 @@ def _needs(plan: Plan) -> Table:
 def _fits(plan: Plan, largest: Largest) -> Table:
     table = Table("", "at most", show_header=False)
     size = "size" if len(set(plan.workload.sizes)) == 1 else "longest side"
+    depth = f"depth, training in {largest.memory}"
     limits = {
         f"{size}, training in {largest.memory}": (
             largest.size,
             LARGEST_SIZE[plan.workload.spatial_dims],
         ),
-        f"depth, training in {largest.memory}": (largest.depth, LARGEST_DEPTH),
+        depth: (largest.depth, LARGEST_DEPTH),
         f"batch, training in {largest.memory}": (largest.batch_size, LARGEST_BATCH),
         f"{size}, translation in one pass": (
             largest.translated_size,
             LARGEST_SIZE[plan.workload.spatial_dims],
         ),
     }
+    if not plan.workload.config.generator.has_blocks:
+        limits.pop(depth)
     table.add_row("generator.memory auto takes", plan.auto)
     for what, (value, limit) in limits.items():
         text = "none" if value is None else f"{value} or more" if value >= limit else str(value)

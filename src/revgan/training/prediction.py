@@ -19,8 +19,8 @@ from revgan.directions import DOMAINS
 from revgan.inference.planning import require_predictable
 from revgan.memory import StepPrediction, predict_step
 from revgan.networks.axes import PerAxis, per_axis
+from revgan.training.batch import Batch
 from revgan.training.config import RunConfig, RuntimeConfig
-from revgan.training.objectives import Batch
 from revgan.training.pool import ImagePool
 from revgan.training.setup import make_trainer, mixed_precision
 from revgan.training.skips import Skips

@@ -103,8 +103,7 @@ def _description(config: RunConfig, data: DataSet) -> str:
     own = data.a.val != data.a.test
     validation = f", {len(data.a.val)} and {len(data.b.val)} for validation" if own else ""
     return (
-        f"{name}, width {generator.width}, depth {generator.depth}, memory "
-        f"{generator.use_of_memory}; {len(data.a.train)} {data.kind.many} of A, "
-        f"{len(data.b.train)} of B, {len(data.a.test)} and {len(data.b.test)} held out for the "
-        f"test{validation}"
+        f"{name}, {generator.size}, memory {generator.use_of_memory}; "
+        f"{len(data.a.train)} {data.kind.many} of A, {len(data.b.train)} of B, "
+        f"{len(data.a.test)} and {len(data.b.test)} held out for the test{validation}"
     )

@@ -139,7 +139,9 @@ def _judge(
     config: RunConfig, objective: Objective, spatial_dims: Literal[2, 3], own: int, other: int
 ) -> PatchDiscriminator:
     channels = objective.judged_channels(own, other)
-    return PatchDiscriminator.from_config(config.discriminator, spatial_dims, channels)
+    # The R1 penalty takes second derivatives.
+    slabs = 0 if config.losses.r1_weight else config.generator.slabs or 0
+    return PatchDiscriminator.from_config(config.discriminator, spatial_dims, channels, slabs)
 
 
 def load_resumed(trainer: Trainer, config: RunConfig, run: RunFolder) -> int:

@@ -21,9 +21,11 @@ from revgan.errors import short
 from revgan.networks import TwoWayGenerator
 from revgan.training.average import WeightAverage
 from revgan.training.averaging import GradientAverage
+from revgan.training.batch import Batch
 from revgan.training.config import OptimizerConfig, Schedule
 from revgan.training.consensus import consensus_term
-from revgan.training.objectives import Batch, Fakes, Objective, Players, Terms, total
+from revgan.training.losses import Terms, total
+from revgan.training.objectives import Fakes, Objective, Players
 from revgan.training.processes import together
 from revgan.training.skips import Skips
 
@@ -130,11 +132,10 @@ class Trainer:
             # The other side of the GAN loss, one judge after the other, so that the gradients of
             # only one network are alive at a time.
             for domain in DOMAINS:
+                shown = self.objective.judged_fakes(domain, [made for _, made in parts], pool_draws)
                 terms = (
-                    self.objective.discriminator_terms(
-                        domain, self.players, part, fakes, pool_draws
-                    )
-                    for part, fakes in parts
+                    self.objective.discriminator_terms(domain, self.players, part, fake, shown)
+                    for (part, _), fake in zip(parts, shown, strict=True)
                 )
                 self._minimise(terms, domain, learning_rate, losses)
         return losses

@@ -54,6 +54,6 @@ def _require_alike(model: TwoWayGenerator, generator: TwoWayGenerator, where: st
 
 
 def _part(name: str) -> str:
-    """What a weight belongs to, such as encoder_a, or AtoB's encoder in a pair of ResNets."""
+    """What a weight belongs to, such as encoder_a, or AtoB's encoder in a pair of generators."""
     first, second, *more = name.split(".")
     return f"{second}'s {more[0]}" if first == "generators" else first

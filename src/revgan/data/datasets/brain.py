@@ -17,7 +17,7 @@ import numpy as np
 
 from revgan.data.formats import Scan, Window, cut, read, write
 from revgan.data.grids import double, halve
-from revgan.errors import UserError
+from revgan.errors import missing_package
 from revgan.files import making_folder
 
 BrainTask = Literal["gray-matter", "super-resolution"]
@@ -102,4 +102,4 @@ def _read(name: str) -> Scan:
         path = Path(place) / "datasets" / "data" / name
         if path.is_file():
             return read(path)
-    raise UserError("the sample set brain needs the package nilearn: pip install 'revgan[samples]'")
+    raise missing_package("nilearn", "samples", "the sample set brain")

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from revgan.data.datasets.diffusion_scans import B0_LIMIT, Array, Gradients, Mask, Scan
 from revgan.data.grids import double, halve
-from revgan.errors import UserError
+from revgan.errors import require_package
 
 ELEMENTS = ("Dxx", "Dxy", "Dyy", "Dxz", "Dyz", "Dzz")
 """The order of the channels: the lower triangle row by row, as in NIfTI and dipy. x, y and z are
@@ -44,8 +43,7 @@ def require_dipy() -> None:
     Raises:
         UserError: it isn't installed.
     """
-    if find_spec("dipy") is None:
-        raise UserError("diffusion tensors need the package dipy: pip install 'revgan[diffusion]'")
+    require_package("dipy", "diffusion", "a diffusion tensor")
 
 
 def fit_tensors(scan: Scan, advance: Progress) -> Array:

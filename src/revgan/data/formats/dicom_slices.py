@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from revgan.errors import UserError
+from revgan.errors import require_package
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -127,10 +127,7 @@ def require_pydicom() -> None:
     Raises:
         UserError: it isn't installed.
     """
-    try:
-        import pydicom  # noqa: F401 - only whether it is there
-    except ImportError as error:
-        raise UserError("DICOM needs the package pydicom; pip install 'revgan[dicom]'") from error
+    require_package("pydicom", "dicom", "DICOM")
 
 
 def dataset_of(path: Path, **options: Any) -> "Dataset":

@@ -29,7 +29,7 @@ def _itk() -> Any:
     Raises:
         UserError: it isn't installed.
     """
-    return optional("SimpleITK", "itk", "MetaImage and NRRD")
+    return optional("SimpleITK", "itk", "a MetaImage or NRRD file")
 
 
 class _ItkReader(Reader):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from revgan.data.formats.pyramid import (
     lengths,
     means,
 )
-from revgan.errors import UserError, one_line
+from revgan.errors import UserError, one_line, optional
 
 ORDER = {2: "yx", 3: "xyz"}
 """A scan's spatial axes, by how many there are."""
@@ -312,10 +311,7 @@ class Zarr(Family):
 
 
 def _zarr(path: Path) -> Any:
-    try:
-        return import_module("zarr")
-    except ImportError as error:
-        raise UserError(f"{path} needs the package zarr: pip install 'revgan[zarr]'") from error
+    return optional("zarr", "zarr", str(path))
 
 
 def _image(path: Path, root: Any, wanted: str | None) -> Any:

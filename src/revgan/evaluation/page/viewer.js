@@ -33,8 +33,8 @@ function word([slices, height, width], picture, slice, row, column) {
   return (top + row) * picture.width + left + column;
 }
 
-/** One slice of a picture as a canvas; superior is up. */
-function cut(picture, shape, plane, index) {
+/** One slice of a picture as a canvas; superior is up. Words of a picture of levels come from `shades`. */
+function cut(picture, shape, plane, index, shades) {
   const [through, down, across] = PLANES[plane].axes;
   const canvas = document.createElement("canvas");
   canvas.width = shape[across];
@@ -48,7 +48,8 @@ function cut(picture, shape, plane, index) {
     at[down] = down === 0 ? canvas.height - 1 - y : y;
     for (let x = 0; x < canvas.width; x++) {
       at[across] = x;
-      words[y * canvas.width + x] = picture.words[word(shape, picture, ...at)];
+      const found = picture.words[word(shape, picture, ...at)];
+      words[y * canvas.width + x] = shades ? shades[found & 255] : found;
     }
   }
   context.putImageData(image, 0, 0);
@@ -65,6 +66,7 @@ class Viewer {
     this.order = this.set.cases.map((_, number) => number);
     this.pictures = {};
     this.slices = {};
+    this.windows = new Windows(root, this.set, () => this.slice());
     this.fillSelects();
     this.listen();
     root.hidden = false;
@@ -179,7 +181,7 @@ class Viewer {
     this.slices = Object.fromEntries(
       Object.entries(this.pictures).map(([kind, picture]) => [
         kind,
-        cut(picture, this.shape, this.plane, index),
+        cut(picture, this.shape, this.plane, index, this.windows.shades(kind, this.number)),
       ]),
     );
     this.draw();
