@@ -41,10 +41,10 @@ def add_options(parser: Parser) -> None:
         nargs="?",
         help=(
             "a folder with trainA and trainB (testA and testB), or with train (test) that has A "
-            "and B side by side; or earth, the built-in sample set of 256 x 256 tiles (earth-small: "
-            "64 x 64, with --data.crop 64). With --preset volumes, a folder with trainA and trainB that hold "
-            "volumes, or the built-in sets brain and brain-super-resolution. The same as "
-            "--data.path"
+            "and B side by side; or earth, the built-in sample set of 256 x 256 tiles "
+            "(earth-small: 64 x 64, with --data.crop 64). With --preset volumes, a folder with "
+            "trainA and trainB that hold volumes, or the built-in sets brain and "
+            "brain-super-resolution. The same as --data.path"
         ),
     )
     parser.add_argument(

@@ -69,7 +69,9 @@ def _drawn(name: str, size: tuple[int, int]) -> Image.Image:
     canvas = Image.new("L", (width, height))
     draw = ImageDraw.Draw(canvas)
     for degrees in _lines(name):
-        places = (degrees + (180, -90)) * (width / 360, -height / 180)
+        places = np.stack(
+            [(degrees[:, 0] + 180) * width / 360, (90 - degrees[:, 1]) * height / 180], 1
+        )
         if len(places) > 1:
             draw.line([(float(x), float(y)) for x, y in places], fill=255, width=_FINER)
     return canvas.resize(size, Image.Resampling.BOX)
