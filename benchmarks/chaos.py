@@ -13,9 +13,11 @@ weights, the best model and image pools, and meanwhile
 - a dead rank: kills one of two processes that train together.
 
 In the end, weights, moments, pools, best model and metrics must equal those of an undisturbed run.
-What can't be resumed must say so in one sentence; no traceback is printed. Each case is recorded at
-once, so that an interrupted record continues. Processes are forked from this one, which saves them
-the import of PyTorch, but they run the command line's `main`. Writes results/chaos-cpu.json.
+What can't be resumed must say so in one sentence; no traceback is printed, and no torn model
+translates otherwise than the whole one. Each case is recorded at once, so that the same command
+continues an interrupted record, case by case, and tries again what failed. Processes are forked
+from this one, which saves them the import of PyTorch, but they run the command line's `main`.
+Writes results/chaos-cpu.json.
 """
 
 import argparse
@@ -48,6 +50,9 @@ from revgan.training import session  # noqa: F401
 STEPS, EVERY = 12, 2
 CASES = {f"{dims}D-{workers}": (dims, workers) for dims in (2, 3) for workers in (0, 2)}
 WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+TORN = ("2D-0", "3D-2")
+"""Whose files are cut."""
+
 LATEST = 160
 """Changes of files in an undisturbed run of `STEPS`, about."""
 
@@ -81,6 +86,7 @@ def options(case, steps=STEPS):
     values = {
         "data.spatial_dims": dims,
         "data.crop": 24,
+        "data.aligned": "true",  # else there is no best model
         "generator.width": 4,
         "generator.depth": 1,
         "generator.memory": "reversible",
@@ -307,39 +313,94 @@ class Chaos:
             subprocess.run(["umount", str(disk)], check=True)
         return {"case": case, "size": size, "said": said.replace(str(self.folder), "")}
 
-    def torn(self, number):
-        """Cuts one file of a run that was killed, and resumes."""
-        case = "2D-0"
-        reference = self.reference(case)
-        half = self.folder / "half"
-        if not half.exists():
-            process = self.train(case, half)
-            while not (half / "checkpoints" / "step-8").exists():
+    def half(self, case):
+        """A run that was killed when it had a checkpoint and a best model."""
+        run = self.folder / f"half-{case}"
+        if not run.exists():
+            self.reference(case)
+            process = self.train(case, run)
+            while not (run / "checkpoints" / "step-8").exists():
                 time.sleep(0.001)
             process.kill()
             process.wait()
+            if not (run / "best" / "best.json").exists():
+                raise ChaosError(f"{case} has no best model at step 8")
+        return run
+
+    def torn(self, number):
+        """Cuts one file of a run that was killed, translates by it, and resumes."""
+        case = TORN[number % len(TORN)]
+        reference, half = self.reference(case), self.half(case)
         files = sorted(path for path in half.rglob("*") if path.is_file())
         files = [path for path in files if "tensorboard" not in path.parts]
-        path = files[number % len(files)].relative_to(half)
+        path = files[number // len(TORN) % len(files)].relative_to(half)
         draws = random.Random(number)
         run = self.folder / f"torn-{number}"
         shutil.copytree(half, run)
-        size = draws.randrange((half / path).stat().st_size or 1)
+        content = (half / path).read_bytes()
+        # Every other time between two lines, where what is left may look whole.
+        ends = [place + 1 for place, byte in enumerate(content[:-1]) if byte == ord("\n")]
+        between = bool(ends) and draws.random() < 0.5
+        size = draws.choice(ends) if between else draws.randrange(len(content) or 1)
         os.truncate(run / path, size)
+        translated = None
+        if path.parts[0] in ("model", "best") and path.name != "best.json":
+            translated = self.same_translation(case, half, run, path.parts[0])
         process = self.resume(run)
         said = require_sentence(process, process.wait())
-        if not said:
-            found = {k: v for k, v in outcome(run).items() if k != "metrics"}
-            kept = {k: v for k, v in reference.items() if k != "metrics"}
-            if path.name != "config.yaml" and found != kept:
-                wrong = sorted(k for k in {*found, *kept} if found.get(k) != kept.get(k))
-                if any(name.startswith(("model/", "checkpoints/")) for name in wrong):
-                    raise ChaosError(f"{path} cut at {size}: other {wrong}")
-        shutil.rmtree(run)
         told = said or "\n".join(
             line for line in process.said().splitlines() if line.startswith("revgan: ")
         )
-        return {"file": str(path), "at": size, "said": told.replace(str(self.folder), "")}
+        if not said:
+            found = outcome(run)
+            wrong = {
+                name for name in {*found, *reference} if found.get(name) != reference.get(name)
+            }
+            # What is gone for good: pictures, lines of metrics, and, with a word, the best model.
+            wrong -= {str(path)} if path.parts[0] == "samples" else set()
+            wrong -= {"metrics"} if path.name == "metrics.jsonl" else set()
+            if "so the run has no best model" in told:
+                wrong = {name for name in wrong if not name.startswith("best/")}
+                if (run / "best").exists():
+                    self.require_model(case, run / "best")
+            if wrong:
+                raise ChaosError(f"{path} cut at {size}: other {sorted(wrong)}")
+        shutil.rmtree(run)
+        return {
+            "case": case,
+            "file": str(path),
+            "at": size,
+            "said": told.replace(str(self.folder), ""),
+            **({} if translated is None else {"translated": translated}),
+        }
+
+    def translate(self, case, model, output):
+        suffix = "png" if CASES[case][0] == 2 else "npy"
+        image = self.folder / "data" / f"{CASES[case][0]}D" / "testA" / f"0.{suffix}"
+        out = output.with_suffix(f".{suffix}")
+        arguments = ["translate", str(model), str(image), str(out), "--device", "cpu"]
+        process = Process(arguments, output.with_suffix(".log"))
+        return require_sentence(process, process.wait()), out
+
+    def require_model(self, case, model):
+        said, out = self.translate(case, model, self.folder / "kept")
+        if said:
+            raise ChaosError(said)
+        out.unlink()
+
+    def same_translation(self, case, half, run, name):
+        """Translates by a torn model: the same bytes as by the whole one, or a sentence."""
+        said, torn = self.translate(case, run / name, self.folder / "torn-output")
+        if said:
+            if torn.exists():
+                raise ChaosError(f"{said}, yet there is {torn.name}")
+            return said.replace(str(self.folder), "")
+        whole_said, whole = self.translate(case, half / name, self.folder / "whole-output")
+        if whole_said or torn.read_bytes() != whole.read_bytes():
+            raise ChaosError(f"a torn {name}/ translates otherwise: {whole_said}")
+        torn.unlink()
+        whole.unlink()
+        return "the same"
 
     def two_writers(self, number):
         case = list(CASES)[number % len(CASES)]
@@ -365,8 +426,9 @@ class Chaos:
             port = listener.getsockname()[1]
         of_all = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         of_all["ACCELERATE_USE_CPU"] = "true"
-        data = self.folder / "data" / "2D"
-        arguments = ["train", str(data), "--run", str(run), *options("2D-0", 10**6)]
+        case = ("2D-0", "3D-2")[number // 2 % 2]
+        data = self.folder / "data" / f"{CASES[case][0]}D"
+        arguments = ["train", str(data), "--run", str(run), *options(case, 10**6)]
         ranks = [
             Process(
                 arguments,
@@ -384,12 +446,12 @@ class Chaos:
         said = require_sentence(left, left.wait())
         if "has lost another process" not in said:
             raise ChaosError(said)
-        return {"killed": number % 2, "said": said.replace(str(self.folder), "")}
+        return {"case": case, "killed": number % 2, "said": said.replace(str(self.folder), "")}
 
     def do(self, part, key, action, *arguments):
         """One case, unless it is recorded."""
         cases = self.content["results"].setdefault(part, {})
-        if key in cases:
+        if key in cases and "failed" not in cases[key]:
             return
         try:
             cases[key] = action(*arguments)
@@ -422,9 +484,15 @@ def main():
             for key, action, *arguments in PARTS[part](chaos, given.kills):
                 if time.monotonic() < end:
                     chaos.do(part, key, action, *arguments)
+            left = [
+                f"{part} {key}"
+                for part in given.parts
+                for key, *_ in PARTS[part](chaos, given.kills)
+                if key not in content["results"].get(part, {})
+            ]
     cases = [case for part in content["results"].values() for case in part.values()]
     failed = [case["failed"] for case in cases if "failed" in case]
-    print(f"{len(cases)} cases, {len(failed)} failed")
+    print(f"{len(cases)} cases, {len(failed)} failed, {len(left)} left for the same command")
     sys.exit(bool(failed))
 
 
@@ -436,7 +504,7 @@ def _kills(chaos, total, each=5):
 PARTS = {
     "kills": _kills,
     "full disks": lambda chaos, _: [(str(n), chaos.full_disk, n, 20) for n in range(20)],
-    "torn files": lambda chaos, _: [(str(n), chaos.torn, n) for n in range(60)],
+    "torn files": lambda chaos, _: [(str(n), chaos.torn, n) for n in range(80)],
     "two writers": lambda chaos, _: [(str(n), chaos.two_writers, n) for n in range(4)],
     "a dead rank": lambda chaos, _: [(str(n), chaos.dead_rank, n) for n in range(4)],
 }

@@ -57,6 +57,21 @@ def test_accumulating_over_parts_equals_one_batch(objective, make):
         torch.testing.assert_close(losses[name], loss, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("objective", ["unpaired", "paired"])
+def test_gradients_in_masks_are_those_of_one_batch(objective):
+    """By value: what a first step leaves in Adam is half of each gradient."""
+    at_once, in_parts = trainer(objective, batch_size=4), trainer(objective, accumulate=4)
+    for one in (at_once, in_parts):
+        one.step(masked(4), 0)
+    ours, theirs = in_parts.state(), at_once.state()
+    for network in ("generator", "a", "b"):
+        names = [name for name in ours if name.startswith(f"adam_{network}.")]
+        names = [name for name in names if name.endswith("exp_avg")]
+        largest = max(float(theirs[name].abs().max()) for name in names)
+        apart = max(float((ours[name] - theirs[name]).abs().max()) for name in names)
+        assert apart <= 1e-6 * largest, (network, apart / largest)
+
+
 def test_parts_need_the_memory_of_one():
     config = RunConfig(**PLAIN)
     needs = [

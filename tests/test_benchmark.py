@@ -194,7 +194,7 @@ def refusal(capsys, folder, *more, status=1, **how):
         ("--repeats", "1", "must be 2 or more"),
         ("--spatial-dims", "4", "[2, 3]"),
         ("--variants", "fast", "['joint', 'naive'"),
-        ("--precision", "fp16", "['float32', 'bf16']"),
+        ("--precision", "fp16", "must be one of float32, bf16, not fp16"),
     ],
 )
 def test_a_wrong_option_is_told_what_would_be_right(capsys, tmp_path, option, value, right):

@@ -551,8 +551,8 @@ def refusal(capsys, *arguments, status, **how):
         ("--modes", "fast", "['reversible', 'lean', 'joint', 'joint-reversible']"),
         ("--warmup", "0", "must be 1 or more"),
         ("--samples", "1", "must be 2 or more"),
-        ("--samples", "many", "Expected a <class 'int'>"),
-        ("--precision", "fp16", "['float32', 'bf16']"),
+        ("--samples", "many", "must be a whole number"),
+        ("--precision", "fp16", "must be one of float32, bf16, not fp16"),
     ],
 )
 def test_a_wrong_option_is_told_what_would_be_right(capsys, tmp_path, option, value, right):

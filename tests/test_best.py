@@ -47,6 +47,7 @@ def test_the_best_offer_is_kept_the_first_of_equals(tmp_path, by, offers, chosen
     assert max(i for i, better in enumerate(taken) if better) == chosen
     assert kept(tmp_path / "best") == chosen
     record = json.loads((tmp_path / "best" / "best.json").read_text())
+    assert sorted(record.pop("sha256")) == ["config.yaml", "model.safetensors"]
     assert record == {"step": chosen, "by": by, "split": "val", **scores(**{by: offers[chosen]})}
 
 

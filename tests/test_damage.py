@@ -1,12 +1,19 @@
 """A run's own files, damaged: repaired or named, and nothing dropped in silence."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from revgan import Translator
+from revgan.data.intensity import TypeRange
+from revgan.data.preparation import Preparation
 from revgan.errors import Notice, UserError
+from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_tensors
-from revgan.training.best import Best
+from revgan.options.runs import stored_config
+from revgan.training.best import Best, BestModel, forget_best_after
 from revgan.training.checkpoint import load_checkpoint, save_checkpoint
 from revgan.training.runs import RunFolder
 from small_runs import configuration, run, write_images
@@ -105,6 +112,51 @@ def test_a_damaged_record_of_the_best_model_is_named(tmp_path, content):
     (tmp_path / "best.json").write_bytes(content)
     with pytest.warns(Notice, match="best.json is damaged, so the run has no best model"):
         assert Best.read(tmp_path) is None
+
+
+def torn(path):
+    """Beginnings of a file, as after a power cut, above all between its last lines."""
+    content = path.read_bytes()
+    ends = [n + 1 for n, byte in enumerate(content) if byte == ord("\n")]
+    for end in (0, len(content) // 2, *ends[-6:-1], len(content) - 3):
+        path.write_bytes(content[:end])
+        yield end
+    path.write_bytes(content)
+
+
+def test_a_torn_configuration_of_a_model_or_run_never_means_its_defaults(folder, tmp_path):
+    # What is missing at the end of YAML is YAML still. Each of these options would be lost.
+    config = configuration(folder, steps=1)
+    generator = replace(config.generator, skip=True)
+    run(replace(config, generator=generator), tmp_path)
+    model = tmp_path / "model"
+    for name in ("config.yaml", "intensity.yaml"):
+        for _ in torn(model / name):
+            with pytest.raises(UserError):
+                Translator.from_pretrained(model)
+    for _ in torn(tmp_path / "config.yaml"):
+        with pytest.raises(UserError):
+            stored_config(tmp_path / "config.yaml")
+    assert Translator.from_pretrained(model).generator.config.skip
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.yaml", "intensity.yaml"])
+def test_a_damaged_best_model_is_named_and_counts_no_more(tmp_path, name):
+    best = BestModel(tmp_path / "best", "psnr", "val", Preparation(TypeRange(), TypeRange()))
+    scores = {"mae": 9.0, "psnr": 20.0, "ssim": 0.5}
+    generator = RevGenerator(in_channels=1, out_channels=1, width=4, depth=1)
+    assert best.offer(generator, 3, scores)
+    assert Best.read(tmp_path / "best").step == 3
+    path = tmp_path / "best" / name
+    content = path.read_bytes()
+
+    for damaged in (content[:-1], content[:-9] + b"x" + content[-8:], None):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        with pytest.warns(Notice, match=f"{name} is damaged, so the run has no best model"):
+            assert Best.read(tmp_path / "best") is None
+    with pytest.warns(Notice):
+        forget_best_after(tmp_path / "best", 5)
+    assert not (tmp_path / "best").exists()
 
 
 def test_counts_that_json_lacks_are_not_written(tmp_path):

@@ -1,5 +1,7 @@
 """Figures of test images beside the translations of runs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -128,3 +130,11 @@ def test_names_longer_than_a_picture_is_wide_go_on_below_and_are_no_formulas():
 def test_without_images_there_is_no_figure():
     with pytest.raises(ValueError, match="no images"):
         comparison_figure([])
+
+
+def test_a_figure_never_replaces_a_test_image(runs, capsys):
+    image = Path(runs[0]).parent / "images" / "testB" / "place1.png"
+    before = image.read_bytes()
+    assert main(["figure", runs[0], "--output", str(image)]) == 1
+    assert f"{image} is a test image; name another file with --output" in capsys.readouterr().err
+    assert image.read_bytes() == before

@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 
+import imagecodecs
 import nibabel
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 
 from revgan import memory
 from revgan.data import formats
+from revgan.data.formats.jxl import declared_size
 from revgan.data.labels import Palette
 from revgan.data.patterns import found_by
 from revgan.data.preparation import Preparation
@@ -74,6 +76,31 @@ def test_a_file_that_unpacks_to_more_than_the_free_memory_is_refused(tmp_path, m
     assert "needs 143 MiB of memory to be read, but 95.4 MiB are free" in refused(
         tmp_path / "x.png"
     )
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_jpeg_xl_is_refused_by_its_declared_size_before_it_is_decoded(tmp_path, boxes):
+    # No small multiple of 8, 18 bits a side, no ratio: 250,000 x 250,000.
+    side = 250_000 - 1
+    size = 0 | 2 << 1 | side << 3 | 0 << 21 | 2 << 24 | side << 26
+    content = b"\xff\x0a" + size.to_bytes(6, "little") + bytes(20)
+    if boxes:
+        start = b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0\0\0\x14ftypjxl \0\0\0\0jxl "
+        first, rest = content[:4], content[4:]
+        parts = [
+            struct.pack(">I4sI", 12 + len(x), b"jxlp", n) + x for n, x in enumerate([first, rest])
+        ]
+        content = start + b"".join(parts)
+    (tmp_path / "x.jxl").write_bytes(content)
+    assert "of memory to be read" in refused(tmp_path / "x.jxl")
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+@pytest.mark.parametrize("shape", [(8, 8), (40, 48), (300, 400), (37, 600), (100, 200), (64, 520)])
+def test_the_size_that_jpeg_xl_declares_is_the_one_that_it_has(shape, boxes):
+    pixels = np.zeros((*shape, 3), np.uint8)
+    data = imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1, usecontainer=boxes)
+    assert declared_size(data) == shape[::-1]
 
 
 def test_a_header_without_values_needs_more_memory_than_there_is(tmp_path):

@@ -220,6 +220,10 @@ def test_images_are_scaled_as_in_training(capsys, model, tmp_path):
     assert translate(volume, save(tmp_path / "x.nii", (8, 8, 8)), "y.nii", "--resize=8") == 1
     assert "--resize is for images" in capsys.readouterr().err
     assert translate(model, source, tmp_path / "y.png", "--resize=0") == 2
+    capsys.readouterr()
+    for size in (10**6, 10**9):  # no memory holds the first, no tensor the second
+        assert translate(model, source, tmp_path / "big.png", f"--resize={size}") == 1
+        assert "are free; give a --resize below" in capsys.readouterr().err
 
 
 def test_folders_inside_are_named_or_descended_into(capsys, model, tmp_path):

@@ -70,6 +70,12 @@ def test_folders_side_by_side_are_matched_by_the_names_of_their_files(tmp_path):
         assert [ref.path.name for ref in train.b] == ["x.nrrd", "y.mha"]
 
 
+def test_a_file_that_any_folders_lead_to_in_two_ways_is_one_scan(tmp_path):
+    touch(tmp_path / "d" / "a", "0.png", "1.png")
+    found, _ = found_by(tmp_path, "d/**/*", 2)
+    assert sorted(ref.path.name for ref in found.values()) == ["0.png", "1.png"]
+
+
 def test_what_has_no_partner_is_named_and_unpaired_it_is_taken(tmp_path):
     bids(tmp_path)
     touch(tmp_path / "sub-04" / "anat", "sub-04_T1w.nii.gz", "sub-04_T1w.json")

@@ -77,7 +77,7 @@ def test_a_gpu_that_is_not_there_can_be_planned_for(capsys, monkeypatch):
     [
         (["--size", "30"], "--size must be a multiple of 4 from 24 up, not 30"),
         (["--channels", "0", "3"], "--channels must be 1 or more, not 0"),
-        (["--spatial-dims", "4"], '"spatial_dims": Expected a typing.Literal[2, 3]. Got value: 4'),
+        (["--spatial-dims", "4"], "--spatial-dims must be one of 2, 3, not 4"),
         (["--run", "x"], "unrecognized arguments: --run;"),
         (["--memory-budget", "much"], "must be a size such as 8GiB or 500MB, not 'much'"),
         (["--channels", "1", "3"], "set --losses.identity_weight 0"),

@@ -479,3 +479,43 @@ def test_images_leave_a_generator_in_slabs_without_a_copy(tanh):
     y = network(torch.rand(1, 3, 32, 32))
     assert y.is_contiguous()
     assert y.data_ptr() == made[0].data_ptr()
+
+
+def test_the_way_back_through_slabs_of_a_core_makes_no_negative_copy_of_a_gradient():
+    network = RevGenerator(
+        3, 1, 1, width=4, depth=1, memory="lean", slabs=4, norm="none", downsamplings=0
+    )
+    half = 2 * 16**3
+
+    class Negatives(TorchDispatchMode):
+        largest = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.neg.default:
+                self.largest = max(self.largest, out.numel())
+            return out
+
+    x = torch.randn(1, 4, 16, 16, 16, requires_grad=True)
+    with Negatives() as negatives:
+        network.core.inverse(x).square().sum().backward()
+    assert negatives.largest < half
+    assert not x.grad.is_neg()
+    plain = RevGenerator(3, 1, 1, width=4, depth=1, norm="none", downsamplings=0, memory="naive")
+    plain.load_state_dict(network.state_dict())
+    again = x.detach().requires_grad_()
+    plain.core.inverse(again).square().sum().backward()
+    assert error({"x": x.grad}, {"x": again.grad}, "x") < 2e-6
+    for ours, theirs in zip(network.core.parameters(), plain.core.parameters(), strict=True):
+        assert not ours.grad.is_neg()
+        assert error({"w": ours.grad}, {"w": theirs.grad}, "w") < 2e-6
+
+
+def test_what_a_discriminator_keeps_serves_one_backward_pass_and_is_computed_again_for_others():
+    judge = PatchDiscriminator(2, 1, width=4, init="kaiming", slabs=3)
+    x = torch.randn(1, 1, 48, 48, requires_grad=True)
+    y = judge(x).square().sum()
+    first, second = (
+        torch.autograd.grad(y, [x, *judge.parameters()], retain_graph=True) for _ in "12"
+    )
+    assert all(map(torch.equal, first, second))

@@ -181,5 +181,5 @@ def out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError):
         return True
-    phrases = ("out of memory", "can't allocate memory")
+    phrases = ("out of memory", "can't allocate memory", "size calculation overflowed")
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)

@@ -1,6 +1,7 @@
 """Writes files that appear complete or not at all."""
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -108,6 +109,16 @@ def write_text(path: Path, text: str) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
-"""YAML as configurations need it: plain values, few levels, every key once."""
+"""YAML as configurations need it: plain values, few levels, every key once, whole."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,19 @@ LARGEST = 2**20
 
 DEEPEST = 20
 """Levels of lists and mappings."""
+
+_FIRST = "# This file is whole if its last line is ...\n"
+_END = "..."
+"""YAML's mark of a document's end."""
+
+
+def whole_yaml(content: Mapping[str, Any]) -> str:
+    """YAML that `parse_yaml` refuses if its end is missing.
+
+    A file that a power cut has torn between two lines is YAML still, and what is missing would get
+    its default without a word.
+    """
+    return _FIRST + yaml.safe_dump(dict(content), sort_keys=False, explicit_end=True)
 
 
 class _NotPlainError(yaml.MarkedYAMLError):
@@ -67,6 +81,9 @@ def parse_yaml(text: bytes | str) -> Any:
     """
     if len(text) > LARGEST:
         raise ValueError(f"is larger than {LARGEST // 2**20} MiB")
+    lines = text.encode(errors="replace") if isinstance(text, str) else text
+    if lines.startswith(_FIRST.strip().encode()) and lines.split()[-1] != _END.encode():
+        raise ValueError(f"is torn, as its last line, {_END}, is missing")
     try:
         return yaml.load(text, _Loader)
     except _NotPlainError as error:

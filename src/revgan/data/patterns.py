@@ -95,6 +95,7 @@ def found_by(
     find = partial(given_scans, spatial_dims=spatial_dims, recursive=recursive, selection=selection)
     found: Found = {}
     passed: list[Passed] = []
+    known: set[ScanRef] = set()  # ** may lead to a file, and to its folder
     for key, path in matches(root, pattern):
         if not path.is_dir() and (reason := passed_over(path, spatial_dims)):
             passed.append(Passed(path, reason))
@@ -107,7 +108,9 @@ def found_by(
         inside = not (len(scans.refs) == 1 and scans.refs[0].path == path)
         for ref in scans.refs:
             full = (*key, ref.name) if inside else key
-            found[full] = replace(ref, root=root)
+            if ref not in known:
+                known.add(ref)
+                found[full] = replace(ref, root=root)
     if not found:
         kind = KINDS[spatial_dims].many
         why = f" ({len(passed)} skipped: {passed[0].reason})" if passed else ""

@@ -9,7 +9,6 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from revgan.data.formats import WHOLE, Scan, Selection
@@ -20,7 +19,7 @@ from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError, one_line
 from revgan.files import write_text
-from revgan.plain_yaml import parse_yaml
+from revgan.plain_yaml import parse_yaml, whole_yaml
 
 PREPARATION = "intensity.yaml"
 """The file in a model folder that records it."""
@@ -158,7 +157,7 @@ class Preparation:
             content["parts"] = parts
         if self.slices is not None:
             content["slices"] = self.slices
-        return yaml.safe_dump(content, sort_keys=False)
+        return whole_yaml(content)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -185,9 +184,14 @@ class Preparation:
         Raises:
             ValueError: it can't be understood.
         """
+        content = parse_yaml(text)
+        if not isinstance(content, dict):
+            raise ValueError("it holds nothing by name")
         try:
-            return cls._from_dict(parse_yaml(text))
-        except (TypeError, KeyError, AttributeError) as error:
+            return cls._from_dict(content)
+        except KeyError as error:
+            raise ValueError(f"{error.args[0]} is missing") from error
+        except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
 
     @classmethod

@@ -61,7 +61,9 @@ def draw_samples(
             "--names"
         )
     write_figure(
-        comparison_figure(_pictures(runs, configs, direction, samples, model, console, windows)),
+        comparison_figure(
+            _pictures(runs, configs, paths, direction, samples, model, console, windows)
+        ),
         paths,
     )
 
@@ -69,6 +71,7 @@ def draw_samples(
 def _pictures(
     runs: Mapping[str, RunFolder],
     configs: Mapping[str, RunConfig],
+    paths: Sequence[Path],
     direction: Direction,
     samples: Sequence[str],
     model: ModelChoice,
@@ -84,6 +87,10 @@ def _pictures(
     for run_name, run in runs.items():
         translator, data = open_trained(configs[run_name], run, console, model=model)
         source, target = data.sides(direction)
+        inputs = {file.resolve() for ref in (*source.test, *target.test) for file in ref.files}
+        for path in paths:
+            if path.resolve() in inputs:
+                raise UserError(f"{path} is a test image; name another file with --output")
         if not rows:
             names = _chosen(source, samples)
             rows = [{} for _ in names]

@@ -144,7 +144,7 @@ def _style(axes: Axes, title: str, x_label: str) -> None:
     axes.locator_params(axis="x", nbins=4, integer=True, min_n_ticks=1)
     axes.legend(
         loc="upper left",
-        bbox_to_anchor=(0, -0.2),
+        bbox_to_anchor=(0, -0.24),
         ncols=2,
         fontsize=9,
         labelcolor=INK,

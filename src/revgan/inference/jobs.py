@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cache, partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +34,7 @@ from revgan.errors import UserError
 from revgan.inference.mirrored import Mirror
 from revgan.inference.parts import padding_for, translate_parts
 from revgan.inference.windows import Progress
+from revgan.memory import format_bytes, free_memory
 
 if TYPE_CHECKING:
     from revgan.inference.translator import Translator
@@ -184,6 +186,7 @@ class FileJob:
             made = _like(header, after, np.dtype(WIDER[stored.name]), lacks)
         if self._resize is not None:
             made = _scaled(made, scaled_sizes(header.shape, self._resize))
+            _require_room(self.source, made, max(before, after), self._resize)
         if in_file:
             formats.require_holds(self.target, made)
         self._result = made
@@ -315,6 +318,17 @@ def _like(header: Header, channels: int, dtype: np.dtype[Any], lacks: Callable[[
         nodata = nodata_for(dtype, header.nodata)
     names = header.names if channels == header.channels else ()
     return replace(header, channels=channels, dtype=dtype, nodata=nodata, names=names)
+
+
+def _require_room(source: ScanRef, scaled: Header, channels: int, resize: int) -> None:
+    """Refuses a size at which not even the scaled image and its translation fit into memory."""
+    needed, free = 8 * channels * prod(scaled.shape), free_memory(torch.device("cpu"))
+    if needed > free:
+        raise UserError(
+            f"{source} scaled to {KINDS[len(scaled.shape)].size(scaled.shape)} takes "
+            f"{format_bytes(needed)} with its translation, but {format_bytes(free)} are free; give "
+            f"a --resize below {resize}"
+        )
 
 
 def _scaled(header: Header, shape: tuple[int, ...]) -> Header:

@@ -86,7 +86,9 @@ class PatchDiscriminator(nn.Module):
                 layers += norm_layers(config.norm, spatial_dims, after)
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(conv(spatial_dims, channels[-1], 1, 1 if config.form == "paper" else 4, 1))
-        self.layers = Slabs(*layers, slabs=slabs) if slabs > 1 else nn.Sequential(*layers)
+        self.layers = (
+            Slabs(*layers, slabs=slabs, kept=True) if slabs > 1 else nn.Sequential(*layers)
+        )
         init_weights(self, config.init)
         if config.spectral_norm:
             for layer in self.layers:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -19,7 +18,7 @@ from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
 from revgan.networks.pair import GeneratorPair
 from revgan.networks.stored import read_part, require_shapes, require_tensors
-from revgan.plain_yaml import LARGEST, parse_yaml
+from revgan.plain_yaml import LARGEST, parse_yaml, whole_yaml
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURE = "config.yaml"
@@ -75,7 +74,7 @@ def architecture(generator: TwoWayGenerator) -> str:
     }
     if isinstance(generator, GeneratorPair):
         content["directions"] = list(generator.directions)
-    return yaml.safe_dump(content, sort_keys=False)
+    return whole_yaml(content)
 
 
 def load_generator(folder: Path, weights: Path | None = None, part: str = "") -> TwoWayGenerator:

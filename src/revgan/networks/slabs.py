@@ -47,6 +47,8 @@ class Slabs(nn.Sequential):
             lower resolution are cut less often.
         contiguous: whether the output's channels come first in memory, as those of images do
             outside of the networks, where all else has them last.
+        kept: whether hidden tensors that aren't wide are kept for the backward pass: it is quicker,
+            and takes no more memory where that pass follows at once, as it needs them all.
 
     Shapes: as the layers'. Several inputs (B, C, *spatial) stand for their concatenation along the
     channels.
@@ -66,10 +68,16 @@ class Slabs(nn.Sequential):
         True
     """
 
-    def __init__(self, *layers: nn.Module, slabs: int, contiguous: bool = False) -> None:
+    reads_parts = True
+    """To a reversible core: the gradient of the output is never read whole."""
+
+    def __init__(
+        self, *layers: nn.Module, slabs: int, contiguous: bool = False, kept: bool = False
+    ) -> None:
         super().__init__(*layers)
         self.slabs = slabs
         self.contiguous = contiguous
+        self.kept = kept
 
     # As for the reversible core: torch.compile compiles what surrounds it. (The public
     # torch.compiler.disable imports the whole compiler; this one, which has no types, does not.)
@@ -107,7 +115,8 @@ class _InSlabs(torch.autograd.Function):
     def forward(ctx: Any, layers: Slabs, n_inputs: int, *tensors: Tensor) -> Tensor:
         inputs, weights = tensors[:n_inputs], tensors[n_inputs:]
         ctx.layers, ctx.n_inputs, ctx.dtype = layers, n_inputs, _autocast_dtype(inputs[0])
-        stages, y = _run(layers, inputs, weights)
+        stages, y = _run(layers, inputs, weights, kept=layers.kept)
+        ctx.kept = [stage.h for stage in stages[:-1]]
         norms = [stage.norm.statistics for stage in stages if stage.norm is not None]
         ctx.counts = [statistics.count for statistics in norms]
         of_norms = [x for statistics in norms for x in (statistics.mean, statistics.inverse)]
@@ -127,6 +136,10 @@ class _InSlabs(torch.autograd.Function):
         wishes = zip(weights, of_weights, strict=True)
         stages = _stages(ctx.layers, source, wishes, statistics)
         stages[-1].output = next(saved, None)
+        # For one backward pass; if the graph is kept, another computes them again.
+        for stage, h in zip(stages, ctx.kept, strict=False):
+            stage.h = h
+        ctx.kept = []
         with torch.autocast(grad.device.type, enabled=False):
             _backward(stages, grad)
         gradients: list[Tensor | None] = [*source.gradients] or [None for _ in inputs]
@@ -138,13 +151,13 @@ class _InSlabs(torch.autograd.Function):
 
 
 def _run(
-    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor]
+    layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor], *, kept: bool = False
 ) -> tuple[list[Stage], Tensor]:
-    """The stages, with statistics, and the output."""
+    """The stages, with statistics and what is `kept` of h, and the output."""
     source = Input(inputs, _cut_axis(inputs[0]), _autocast_dtype(inputs[0]))
     stages = _stages(layers, source, ((w, False) for w in weights))
     with torch.autocast(inputs[0].device.type, enabled=False):
-        return stages, _forward(stages)
+        return stages, _forward(stages, kept=kept)
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -280,13 +293,13 @@ def _cut(stages: list[Stage], slabs: int) -> None:
         behind = stage
 
 
-def _forward(stages: list[Stage]) -> Tensor:
-    """The last stage's output."""
+def _forward(stages: list[Stage], *, kept: bool) -> Tensor:
+    """The last stage's output; hidden tensors are dropped when the next one exists, or `kept`."""
     for number, stage in enumerate(stages):
         if not stage.wide:
             stage.fill()
             for earlier in stages[:number]:
-                earlier.h = None
+                earlier.h = earlier.h if kept else None
         elif stage.norm is not None and not stage.norm.known:
             moments = stage.norm.moments()
             for rows in stage.slabs:
@@ -304,7 +317,7 @@ def _backward(stages: list[Stage], grad: Tensor) -> None:
     """
     for stage in stages:
         # The last one's rows are needed once each, unless a norm sums over them first.
-        if not stage.wide and (stage is not stages[-1] or stage.needs_sums):
+        if not stage.wide and stage.h is None and (stage is not stages[-1] or stage.needs_sums):
             stage.fill()
     stages[-1].gradient = grad
     for stage in reversed(stages):

@@ -2,7 +2,9 @@
 
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from math import isfinite
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -147,7 +149,35 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raises `UsageError`; jsonargparse calls it with a report of several lines."""
+        wrong = (self.mistake(name, value) for name, value in self._given())
+        if said := next(filter(None, wrong), None):
+            raise UsageError(said) from ex
         raise UsageError(f"{short(message, MOST_SAID).rstrip('.')}; {self._remedy()}") from ex
+
+    def mistake(self, name: str, value: Any) -> str | None:
+        """A sentence about a value that an option doesn't take; None if it takes it.
+
+        It knows numbers, truth values and choices, and takes all else.
+
+        Args:
+            name: of the option, with dashes.
+            value: as text, or as YAML reads it.
+        """
+        # argparse has no public list of its options.
+        action = self._option_string_actions.get(name)
+        if action is None or action.nargs is not None or not hasattr(action, "_typehint"):
+            return None
+        if any(_takes(kind, value) for kind in _kinds_of(action)):
+            return None
+        return f"{name} must be {_accepted(action)}, not {short(value)}; {self._remedy()}"
+
+    def _given(self) -> Iterable[tuple[str, str]]:
+        """The options of the command line with a value."""
+        args = getattr(self, "args", ())  # none where a file is read
+        for word, after in zip(args, [*args[1:], "--"], strict=False):
+            name, separator, value = word.partition("=")
+            if separator or not after.startswith("--"):
+                yield name, value if separator else after
 
     def _remedy(self) -> str:
         """Suggests the option that a misspelt one may mean, or where all are listed."""
@@ -184,10 +214,30 @@ def _check_finite(options: Namespace) -> None:
 
 def _accepted(option: Action) -> str:
     """The values that an option accepts, in words."""
+    return " or ".join(map(_kind, _kinds_of(option)))
+
+
+def _kinds_of(option: Action) -> tuple[Any, ...]:
+    """The types that an option accepts."""
     hint = getattr(option, "_typehint", str)
     alone = hint in _KINDS or get_origin(hint) is Literal
-    kinds = (hint,) if alone else get_args(hint)
-    return " or ".join(map(_kind, kinds))
+    return (hint,) if alone else get_args(hint)
+
+
+def _takes(kind: Any, value: Any) -> bool:
+    """Whether a value, or a text that stands for one, is of a type; True for types of texts."""
+    text = "null" if value is None else str(value)
+    if get_origin(kind) is Literal:
+        return text in map(str, get_args(kind))
+    if kind is NoneType:
+        return text.lower() in ("null", "~", "")
+    if kind is bool:
+        return text.lower() in ("true", "false")
+    if kind in (int, float):
+        with suppress(ValueError):
+            return isfinite(kind(text)) and not isinstance(value, bool)
+        return False
+    return get_origin(kind) is not tuple or text.lstrip().startswith(("[", "("))
 
 
 def _kind(hint: Any) -> str:

@@ -41,12 +41,21 @@ class _ConfigFile(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         # With today's options: the file may be from an earlier version.
-        content = yaml.safe_dump(_read(Path(values)))
+        read = _read(Path(values))
+        content = yaml.safe_dump(read)
         try:
             # jsonargparse has no types here.
             super().__call__(parser, cfg, content, option_string)  # type: ignore[no-untyped-call]
         except UsageError as error:
-            raise UsageError(f"{values}: {error}") from error
+            flat = {
+                f"{name}.{key}": value
+                for name, section in read.items()
+                if isinstance(section, dict)
+                for key, value in section.items()
+            } | {name: value for name, value in read.items() if not isinstance(value, dict)}
+            wrong = (parser.mistake(f"--{name}", value) for name, value in flat.items())
+            said = next(filter(None, wrong), str(error)).removeprefix("--")
+            raise UsageError(f"{values}: {said}") from error
 
 
 def add_folder_option(parser: Parser) -> None:

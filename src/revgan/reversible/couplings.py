@@ -130,8 +130,9 @@ class AdditiveCoupling(Coupling):
     def couple_vjp(
         self, target: Tensor, features: Tensor, grad: Tensor, inverse: bool
     ) -> tuple[Tensor, Tensor]:
-        # A sum passes its gradient on unchanged; there is no need to differentiate it.
-        return grad, (-grad if inverse else grad).to(features.dtype)
+        # A sum passes its gradient on unchanged; there is no need to differentiate it. PyTorch has
+        # no public name for what is negative once it is read, so that no second copy exists.
+        return grad, (torch._neg_view(grad) if inverse else grad).to(features.dtype)
 
 
 class AffineCoupling(Coupling):

@@ -92,8 +92,14 @@ class Step:
         return uncouple(target, features)
 
     def vjp(self, target: Tensor, features: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of the target before this step and of the features."""
-        return self.coupling.couple_vjp(target, features, grad, self.inverse)
+        """The gradients of the target before this step and of the features.
+
+        The latter is negative once it is read (`torch.Tensor.is_neg`) where that saves memory: for
+        a net whose backward pass reads it by parts, which says so as `reads_parts`.
+        """
+        grad, of_features = self.coupling.couple_vjp(target, features, grad, self.inverse)
+        reads_parts = getattr(self.net, "reads_parts", False)
+        return grad, of_features if reads_parts else of_features.resolve_neg()
 
 
 def inverted(steps: Sequence[Step]) -> list[Step]:

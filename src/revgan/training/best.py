@@ -4,15 +4,15 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from revgan.data.preparation import Preparation
+from revgan.data.preparation import PREPARATION, Preparation
 from revgan.errors import notice
-from revgan.files import write_text
+from revgan.files import file_digest, write_text
 from revgan.networks import TwoWayGenerator
-from revgan.networks.pretrained import save_generator
+from revgan.networks.pretrained import ARCHITECTURE, WEIGHTS, save_generator
 from revgan.training.config import ScoreName
 
 RECORD = "best.json"
@@ -29,6 +29,7 @@ class Best:
         mae: in grey levels of 0..255; like all scores, the mean of both directions.
         psnr: in dB.
         ssim: in [-1, 1].
+        sha256: of the model's files, by name; None in records of earlier versions.
     """
 
     step: int
@@ -37,21 +38,27 @@ class Best:
     mae: float
     psnr: float
     ssim: float
+    sha256: Mapping[str, str] | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, folder: Path) -> "Best | None":
-        """That in a run's best/; None without one, or if the record is damaged, which it tells."""
-        path = folder / RECORD
+        """That in a run's best/; None without one, or, which it tells, if a file is damaged."""
+        damaged = folder / RECORD
         try:
-            best = cls(**json.loads(path.read_text(encoding="utf-8", errors="replace")))
+            best = cls(**json.loads(damaged.read_text(encoding="utf-8", errors="replace")))
             numbers = best.step, best.mae, best.psnr, best.ssim
             if all(map(math.isfinite, numbers)) and isinstance(best.step, int):
+                for name, digest in (best.sha256 or {}).items():
+                    damaged = folder / Path(name).name
+                    if file_digest(damaged) != digest:
+                        raise ValueError("isn't what was written")
                 return best
-        except FileNotFoundError:  # no best model yet, or killed while one was saved
-            return None
-        except (OSError, TypeError, ValueError, RecursionError):
+        except FileNotFoundError:
+            if damaged.name == RECORD:  # no best model yet, or killed while one was saved
+                return None
+        except (OSError, TypeError, ValueError, AttributeError, RecursionError):
             pass
-        notice(f"{path} is damaged, so the run has no best model")
+        notice(f"{damaged} is damaged, so the run has no best model")
         return None
 
 
@@ -87,7 +94,7 @@ class BestModel:
         Raises:
             OSError: the disk is full or not writable.
         """
-        offered = Best(step, self.by, self.split, **scores)
+        offered = Best(step, self.by, self.split, scores["mae"], scores["psnr"], scores["ssim"])
         if not self._is_better(offered):
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +103,11 @@ class BestModel:
         if self.preparation is not None:
             self.preparation.write(self.folder)
         save_generator(generator, self.folder)
-        write_text(self.folder / RECORD, json.dumps(asdict(offered), indent=2) + "\n")
+        names = [ARCHITECTURE, WEIGHTS] + [PREPARATION] * (self.preparation is not None)
+        saved = replace(
+            offered, sha256={name: file_digest(self.folder / name) for name in sorted(names)}
+        )
+        write_text(self.folder / RECORD, json.dumps(asdict(saved), indent=2) + "\n")
         self._best = offered
         return True
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from revgan.errors import UserError, notice, one_line
-from revgan.files import write_text
+from revgan.files import file_digest, write_text
 from revgan.networks.places import STATE
 from revgan.networks.pretrained import save_tensors
 from revgan.text import shell_word
@@ -53,7 +53,7 @@ def save_checkpoint(
         folder.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder))
         save_tensors(building / STATE, tensors)
-        counted = {"step": step, "sha256": _digest(building / STATE), **counts}
+        counted = {"step": step, "sha256": file_digest(building / STATE), **counts}
         counted[CHECK] = _check(counted)
         write_text(building / PROGRESS, json.dumps(counted, allow_nan=False))
         _flush(building)
@@ -142,7 +142,7 @@ def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
             "resume from the one before"
         )
     digest = counts.pop("sha256", None)
-    if digest is not None and digest != _digest(path / STATE):
+    if digest is not None and digest != file_digest(path / STATE):
         raise ValueError(f"{STATE} isn't what was written")
     if any(not _numbers(values) for values in counts.values()):
         raise ValueError(f"{PROGRESS} holds something else than numbers")
@@ -170,11 +170,6 @@ def forget_checkpoints_after(folder: Path, step: int) -> None:
     for later in _steps(folder):
         if later > step:
             shutil.rmtree(folder / f"step-{later}", ignore_errors=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _steps(folder: Path) -> list[int]:

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from revgan.data.config import LEARNT, DataConfig
 from revgan.directions import DomainName
 from revgan.errors import LARGEST, check_choices, check_numbers
@@ -14,6 +12,7 @@ from revgan.memory.sizes import parse_bytes
 from revgan.networks.axes import in_words
 from revgan.networks.config import USE_OF_MEMORY, GeneratorConfig, Memory
 from revgan.networks.discriminator_config import DiscriminatorConfig
+from revgan.plain_yaml import whole_yaml
 
 ObjectiveKind = Literal["unpaired", "paired"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -368,7 +367,7 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """The configuration as YAML, which ``--config`` reads back."""
-        return yaml.safe_dump(asdict(self), sort_keys=False)
+        return whole_yaml(asdict(self))
 
 
 _THIN = ", unless a thin axis has a side of its own, as in [64, 64, 12]"

@@ -22,6 +22,7 @@ from revgan.data.formats.contract import (
     Window,
     require_photo,
 )
+from revgan.data.formats.jxl import declared_size
 from revgan.data.formats.pillow import PillowReader, channels_first, encoded, kept
 from revgan.data.formats.upright import turn
 from revgan.errors import UserError
@@ -32,6 +33,9 @@ the number of channels."""
 
 MOST_BYTES = 16
 """Of a pixel: four channels of 16 bits, decoded and copied."""
+
+MOST_BYTES_OF_JXL = 32
+"""Of a pixel: the same, and its channels as fractions of 32 bits, in which it is decoded."""
 
 LONGEST_WEBP = 16383
 """Pixels a side that WebP holds at most."""
@@ -121,7 +125,12 @@ class JpegXl(Family):
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         _require(path, imagecodecs.JPEGXL)
-        return _Decoded(channels_first(imagecodecs.jpegxl_decode(path.read_bytes(), index=0)))
+        data = path.read_bytes()
+        size = declared_size(data)
+        if size is None:
+            raise UserError(f"{path} is no JPEG XL file; replace it with an undamaged copy")
+        require_memory(MOST_BYTES_OF_JXL * size[0] * size[1], path)
+        return _Decoded(channels_first(imagecodecs.jpegxl_decode(data, index=0)))
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
