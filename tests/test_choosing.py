@@ -57,8 +57,9 @@ def test_the_fastest_setting_that_fits_is_chosen(needs):
     assert needs["lean"] < needs["reversible"] < needs["naive"]
     assert chosen(needs["naive"]) == "naive"
 
-    def most(memory, budget):
-        stored = [predict_training(workload(memory=memory, stored_blocks=n)) for n in range(5)]
+    def most(memory, budget, slabs=0):
+        kind = {"memory": memory, "variant": {"slabs": slabs}}
+        stored = [predict_training(workload(stored_blocks=n, **kind)) for n in range(5)]
         return max(n for n in range(5) if stored[n].total <= budget)
 
     budget = needs["naive"] - 1
@@ -69,8 +70,11 @@ def test_the_fastest_setting_that_fits_is_chosen(needs):
     assert chosen(budget) == f"lean with {most('lean', budget)} of 4 blocks stored"
     assert chosen(needs["lean"]) == "lean"
     assert needs[4] < needs[2] < needs["lean"]
-    assert chosen(needs["lean"] - 1) == "lean with 2 slabs"
-    assert chosen(needs[2] - 1) == "lean with 4 slabs"
+    budget = needs["lean"] - 1
+    stored = most("lean", budget, slabs=2)
+    assert chosen(budget) == f"lean with {stored} of 4 blocks stored, 2 slabs"
+    assert chosen(needs[2]) == "lean with 2 slabs"
+    assert "4 slabs" in chosen(needs[2] - 1)
 
 
 def test_blocks_are_stored_beside_slabs():
@@ -97,7 +101,7 @@ def test_where_nothing_fits_the_error_says_what_would(needs):
 def test_of_what_does_not_fit_the_error_names_the_slabs_that_need_least():
     options = {"width": 2, "depth": 1, "size": 32, "judge": 2}
     least = predict_training(lean(4, **options)).total
-    assert predict_training(lean(8, **options)).total == least
+    assert predict_training(lean(8, **options)).total >= least
     with pytest.raises(UserError, match=r"even with generator\.memory lean with 4 slabs, but only"):
         choose_memory(workload(memory="auto", **options), least - 1)
 
