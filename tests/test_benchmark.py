@@ -192,14 +192,14 @@ def refusal(capsys, folder, *more, status=1, **how):
         ("--widths", "0", "must be 1 or more"),
         ("--depths", "0", "must be 1 or more"),
         ("--repeats", "1", "must be 2 or more"),
-        ("--spatial-dims", "4", "[2, 3]"),
+        ("--spatial-dims", "4", "must be one of 2, 3, not 4"),
         ("--variants", "fast", "['joint', 'naive'"),
         ("--precision", "fp16", "must be one of float32, bf16, not fp16"),
     ],
 )
 def test_a_wrong_option_is_told_what_would_be_right(capsys, tmp_path, option, value, right):
     message = refusal(capsys, tmp_path, option, value, status=2)
-    assert option.strip("-").replace("-", "_") in message
+    assert option.strip("-").replace("-", "_") in message.replace("-", "_")
     assert right in message
     assert value in message
 

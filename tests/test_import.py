@@ -229,7 +229,7 @@ def test_an_epoch_is_refused_with_a_single_file(capsys, tmp_path, model, generat
 
 def test_a_direction_that_is_none_is_refused(capsys, checkpoint, model):
     message = refusal(capsys, "import", checkpoint, model, "--direction", "there", status=2)
-    assert "['AtoB', 'BtoA']. Got value: there" in message
+    assert "--direction must be one of AtoB, BtoA, not there" in message
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -202,11 +202,11 @@ def test_train_and_resume_from_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        ("--data.spacing=1", '"data.spacing"'),
+        ("--data.spacing=1", "must be three numbers such as [1, 1, 1] or null, not 1"),
         ("--data.spacing=[1,1]", '"data.spacing"'),
         ("--data.spacing=[1,0,1]", "--data.spacing must be null or three numbers above 0"),
         ("--data.resize=30", "--data.resize does nothing for volumes"),
-        ("--data.intensity_a=hu", "'zscore-per-scan']. Got value: hu"),
+        ("--data.intensity_a=hu", "percentiles-per-scan, zscore-per-scan, not hu;"),
         ("--data.intensity_a=range", "--data.intensity_a, low_a and high_a don't go together"),
         ("--data.foreground=2", "--data.foreground must be from 0 to 1, not 2.0"),
         ("--data.crop=25", "--data.crop must be a multiple of 2 from 24 up, not 25"),

@@ -18,6 +18,7 @@ from revgan.exporting.graph import OneWay
 from revgan.inference import Windows, translate_padded
 from revgan.inference.exported import Label
 from revgan.networks.pretrained import MODELS, parse_architecture
+from revgan.plain_yaml import parse_yaml
 
 WINDOWS = Windows(128)
 """Larger volumes are run in parts, with the result of one pass."""
@@ -58,6 +59,11 @@ class BundleNetwork(OneWay):
         # A clone, as the rest of the bundle doesn't run in inference mode.
         y = translate_padded(self.generator, unit, self.direction, windows=WINDOWS).clone()
         return self.after(y)
+
+
+def _without_comments(text: str) -> str:
+    """YAML as JSON, as MONAI takes a # in any text for one of its references."""
+    return json.dumps(parse_yaml(text)) if text else ""
 
 
 def require_bundle() -> None:
@@ -109,8 +115,8 @@ def _inference(label: Label) -> dict[str, Any]:
         "network_def": {
             "_target_": f"{__name__}.{BundleNetwork.__name__}",
             "direction": label.direction,
-            "architecture": label.architecture,
-            "intensities": label.intensities,
+            "architecture": _without_comments(label.architecture),
+            "intensities": _without_comments(label.intensities),
         },
         "network": "$@network_def.to(@device)",
         "datalist": "$[{'image': path} for path in sorted(glob.glob(@dataset_dir + '/*'))]",
