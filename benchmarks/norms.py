@@ -6,7 +6,8 @@ Satellite to relief map and back, 300 steps of 4 crops of 64 pixels of the set `
 discriminator, width 32, depth 6. Scores the 27 tiles for validation: PSNR, and how far fine detail
 is there: the correlation of what a blur over 9 pixels takes away, and the size of the gradients as
 a share of the truth's. Instance norm is only tried with a core that starts as the identity: crops
-of nothing but sea, which `revgan train` marks, give NaN without it. Writes results/norms-cpu.json after each row, and skips rows that are there.
+of nothing but sea, which `revgan train` marks, give NaN without it. Writes results/norms-cpu.json
+after each row, and skips rows that are there.
 """
 
 import json
