@@ -15,7 +15,6 @@ from revgan.options import (
     add_folder_option,
     add_run_options,
     check_startable,
-    networks_of,
     run_config,
     start_from,
 )
@@ -77,10 +76,8 @@ def _start(parser: Parser, options: Namespace) -> None:
     start_from(
         parser,
         PRESETS[options.dataset] if options.preset is None else options.preset,
-        values={
-            "data.path": options.dataset, "training.pretrained": model, **networks_of(model),
-        },
-    )  # fmt: skip
+        values={"data.path": options.dataset, "training.pretrained": model},
+    )
 
 
 def run(options: Namespace, console: Console) -> int:
