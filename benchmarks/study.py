@@ -52,6 +52,27 @@ VARIANTS = {
     "core starts as identity": ["--generator.identity_start=true"],
     "core not exact": ["--generator.exact=false"],
     "L1 weight 300": ["--losses.l1_weight=300"],
+    "batch 4, learning rate 0.0005": ["--training.batch_size=4", "--optimizer.lr=0.0005"],
+    "batch 4, learning rate 0.0005, batch norm": [
+        "--training.batch_size=4",
+        "--optimizer.lr=0.0005",
+        "--generator.norm=batch",
+    ],
+    "batch 4, learning rate 0.0005, no norm": [
+        "--training.batch_size=4",
+        "--optimizer.lr=0.0005",
+        "--generator.norm=none",
+    ],
+    "batch 4, learning rate 0.0005, no norm, He, identity, bilinear, no tanh": [
+        "--training.batch_size=4",
+        "--optimizer.lr=0.0005",
+        "--generator.norm=none",
+        "--generator.init=kaiming",
+        "--generator.identity_start=true",
+        "--generator.upsampling=bilinear",
+        "--generator.tanh=false",
+    ],
+    "crops of 128, learning rate 0.0005": ["--data.crop=128", "--optimizer.lr=0.0005"],
     "pix2pix of as many weights": ["--generator.model=resnet", "--generator.width=18"],
 }
 SEEDS = (0, 1)
@@ -114,7 +135,8 @@ def report():
         found[result["objective"], result["steps"], result["name"]][result["seed"]] = result
     lines = []
     for (objective, steps, name), runs in found.items():
-        default = found.get((objective, steps, next(iter(VARIANTS))), {})
+        first = (found[objective, steps, v] for v in VARIANTS if (objective, steps, v) in found)
+        default = next(first, {})
         cells = [_validation(runs.values(), direction) for direction in DIRECTIONS]
         cells += [_difference(runs, default, direction) for direction in DIRECTIONS]
         lines.append([f"{objective}, {steps} steps: {name}", len(runs), *cells])
