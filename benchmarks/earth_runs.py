@@ -21,14 +21,14 @@ def train_and_score(run, options):
 
     Args:
         run: its folder, whose name tells runs of different options apart.
-        options: of `revgan train earth`.
+        options: of `revgan train earth-small`.
     """
     if not (run / "scores.json").exists():
         if any(run.glob("checkpoints/step-*")):
             _revgan("train", "--resume", run)
         else:
             shutil.rmtree(run, ignore_errors=True)
-            _revgan("train", "earth", "--run", run, *options)
+            _revgan("train", "earth-small", "--run", run, *options)
         _revgan("evaluate", run, "--device=cpu")
     return json.loads((run / "scores.json").read_text())
 
