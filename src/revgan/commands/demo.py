@@ -98,8 +98,9 @@ def run(options: Namespace, console: Console) -> int:
     evaluations = {}
     for name, (config, folder) in trainings.items():
         run = new_run(config, folder)
-        if config.training.pretrained is not None:
-            show_pretrained(config.training.pretrained, run.root / "pretrained.png", console)
+        if config.training.pretrained and options.dataset in PRETRAINED:
+            picture = run.root / "pretrained.png"
+            show_pretrained(config.training.pretrained, picture, console, config.runtime.device)
         outcome = run_training(config, run, resume=False, console=console)
         if not outcome.finished:  # an interrupted training isn't evaluated
             command = f"revgan evaluate {shell_word(run.root)}"

@@ -22,18 +22,19 @@ DRAWN = 5
 PICTURES = {"A": "bmng.jpg", "B": "shadedrelief.jpg"}
 
 
-def show_pretrained(model: str, picture: Path, console: Console) -> None:
+def show_pretrained(model: str, picture: Path, console: Console, device: str = "auto") -> None:
     """Translates the places of the test set both ways; prints scores, writes a picture.
 
     Args:
         model: where it is, as `Translator.from_pretrained` takes it.
         picture: the PNG to write: satellite image, its translation, the true map and the way back.
         console: for the scores.
+        device: "cpu", "cuda" or "mps"; "auto" takes a GPU, if there is one.
 
     Raises:
         UserError: there is no such model, or the package with the pictures isn't installed.
     """
-    translator = Translator.from_pretrained(model)
+    translator = Translator.from_pretrained(model, None if device == "auto" else device)
     world = {domain: world_picture(name, LARGE) for domain, name in PICTURES.items()}
     places = held_out_places()
     scores: dict[Direction, list[float]] = {direction: [] for direction in DIRECTIONS}
