@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from revgan import Translator
-from revgan.data.datasets.earth import LARGE, _role, world_picture
+from revgan.data.datasets.earth import LARGE, block_role
+from revgan.evaluation.pretrained import world_pictures
 
 BLOCKS = [(1, 8), (2, 6)]
 """Rows and columns of blocks."""
@@ -23,7 +24,7 @@ GAP, HEAD = 8, 40
 
 def main():
     translator = Translator.from_pretrained(sys.argv[1], "cpu")
-    satellite, relief = (world_picture(name, LARGE) for name in ("bmng.jpg", "shadedrelief.jpg"))
+    world = world_pictures(LARGE)
     side = LARGE.block
     size = len(NAMES) * (side + GAP) - GAP, HEAD + len(BLOCKS) * (side + GAP) - GAP
     canvas = Image.new("RGB", size, "white")
@@ -32,10 +33,10 @@ def main():
         middle = number * (side + GAP) + side // 2
         draw.text((middle, HEAD // 2), name, "black", ImageFont.load_default(24), anchor="mm")
     for place, (row, column) in enumerate(BLOCKS):
-        assert _role(row, column, LARGE) == "test"
+        assert block_role(row, column, LARGE) == "test"
         rows = slice(row * side, (row + 1) * side)
         columns = slice(column * side, (column + 1) * side)
-        a, b = satellite[rows, columns], relief[rows, columns]
+        a, b = (world[domain][rows, columns] for domain in "AB")
         shown = a, translator(a, "AtoB"), b, translator(b, "BtoA")
         for number, picture in enumerate(shown):
             at = number * (side + GAP), HEAD + place * (side + GAP)

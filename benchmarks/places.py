@@ -10,7 +10,6 @@ down to the demo's 64 x 64, and compared with the demo's truth. Writes results/p
 
 import argparse
 import json
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -18,11 +17,18 @@ import numpy as np
 from earth_runs import RESULTS
 
 from revgan import Translator
-from revgan.data.datasets.earth import LARGE, SMALL, tiles, world_picture
+from revgan.data.datasets.earth import LARGE, SMALL, Tile
+from revgan.directions import DIRECTIONS
 from revgan.environment import cpu_model, library_versions
+from revgan.evaluation.pretrained import distance, held_out_places, world_pictures
 
-PICTURES = {"A": "bmng.jpg", "B": "shadedrelief.jpg"}
-SCALE = LARGE.size[0] // SMALL.size[0]
+
+def at_low_resolution(place, made):
+    """A place's translation, averaged, and the tile of the small layout that it is of."""
+    scale = LARGE.size[0] // SMALL.size[0]
+    top, left, side = (number // scale for number in (place.top, place.left, place.side))
+    blocks = made.reshape(side, scale, side, scale, 3)
+    return blocks.mean((1, 3)), Tile(top, left, place.role, side)
 
 
 def main():
@@ -30,22 +36,16 @@ def main():
     parser.add_argument("run", type=Path)
     parser.add_argument("--role", choices=["test", "val"], default="test")
     options = parser.parse_args()
-    small = {domain: world_picture(name, SMALL) for domain, name in PICTURES.items()}
-    large = {domain: world_picture(name, LARGE) for domain, name in PICTURES.items()}
+    large, small = world_pictures(LARGE), world_pictures(SMALL)
     translator = Translator.from_pretrained(options.run, "cpu")
-    layout = replace(SMALL, validation=True)
-    places = [tile for tile in tiles(small["B"], layout) if tile.role == options.role]
+    places = held_out_places(options.role)
     scores = {}
-    for direction in ("AtoB", "BtoA"):
-        source, target = direction[0], direction[-1]
+    for direction in DIRECTIONS:
         psnr = {}
-        for tile in places:
-            top, left, side = (SCALE * number for number in (tile.top, tile.left, tile.side))
-            whole = large[source][top : top + side, left : left + side]
-            made = translator(whole, direction).astype(float)
-            made = made.reshape(tile.side, SCALE, tile.side, SCALE, 3).mean((1, 3))
-            error = np.square(made - tile.cut(small[target])).mean()
-            psnr[tile.name] = round(float(10 * np.log10(255**2 / error)), 2)
+        for place in places:
+            made = translator(place.cut(large[direction[0]]), direction).astype(float)
+            averaged, low = at_low_resolution(place, made)
+            psnr[low.name] = round(distance(averaged, low.cut(small[direction[-1]])), 2)
         scores[direction] = {"mean": round(float(np.mean(list(psnr.values()))), 2), "places": psnr}
     print({direction: each["mean"] for direction, each in scores.items()}, len(places), "places")
     if options.role == "val":

@@ -109,6 +109,22 @@ def test_with_skip_networks_learn_the_difference_from_their_input(model, tanh):
         assert torch.equal(net(x, direction), y.tanh() if tanh else y)
 
 
+@pytest.mark.parametrize("model", [RevGenerator, ResnetPair])
+def test_with_skip_and_identity_start_translations_start_as_their_input_and_leave_it(model):
+    net = model(
+        3, 1, 1, width=4, depth=1, downsamplings=1, norm="none", init="kaiming",
+        upsampling="bilinear", tanh=False, skip=True, identity_start=True,
+    )  # fmt: skip
+    x = torch.rand(1, 1, 8, 8, 8) * 4 - 2
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for direction in ("AtoB", "BtoA"):
+        assert torch.equal(net(x, direction), x)
+        net(x, direction).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert not torch.equal(net(x, direction), x)
+
+
 def test_skip_between_domains_of_unlike_channels_is_refused():
     with pytest.raises(ValueError, match="same channels in both domains, not 1 and 2"):
         RevGenerator(2, 1, 2, skip=True)

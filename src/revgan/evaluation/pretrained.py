@@ -1,7 +1,9 @@
 """What the shipped model of the Earth makes of places that it never saw."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from revgan.data.datasets.earth import LARGE, SMALL, Tile, tiles, world_picture
+from revgan.data.datasets.earth import LARGE, SMALL, Layout, Role, Tile, tiles, world_picture
 from revgan.directions import DIRECTIONS, Direction
 from revgan.errors import visible
 from revgan.figures import comparison_figure, write_figure
@@ -35,7 +37,7 @@ def show_pretrained(model: str, picture: Path, console: Console, device: str = "
         UserError: there is no such model, or the package with the pictures isn't installed.
     """
     translator = Translator.from_pretrained(model, None if device == "auto" else device)
-    world = {domain: world_picture(name, LARGE) for domain, name in PICTURES.items()}
+    world = world_pictures(LARGE)
     places = held_out_places()
     scores: dict[Direction, list[float]] = {direction: [] for direction in DIRECTIONS}
     rows: list[dict[str, Tensor]] = []
@@ -44,7 +46,7 @@ def show_pretrained(model: str, picture: Path, console: Console, device: str = "
         shown = {domain: place.cut(whole) for domain, whole in world.items()}
         made = {way: translator(shown[way[0]], way) for way in DIRECTIONS}
         for way in DIRECTIONS:
-            scores[way].append(_distance(made[way], shown[way[-1]]))
+            scores[way].append(distance(made[way], shown[way[-1]]))
         if number in drawn:
             back = translator(made["AtoB"], "BtoA")
             columns = shown["A"], made["AtoB"], shown["B"], back
@@ -59,14 +61,26 @@ def show_pretrained(model: str, picture: Path, console: Console, device: str = "
     )
 
 
-def held_out_places() -> list[Tile]:
-    """The test tiles of the small layout, at the pictures' full resolution."""
+def world_pictures(layout: Layout) -> dict[str, NDArray[np.uint8]]:
+    """The whole Earth in both domains, (H, W, 3) each, at a layout's size.
+
+    Raises:
+        UserError: the package with the pictures isn't installed.
+    """
+    return {domain: world_picture(name, layout) for domain, name in PICTURES.items()}
+
+
+def held_out_places(role: Role = "test") -> list[Tile]:
+    """The small layout's tiles of a role, at the pictures' full resolution.
+
+    Those for validation are training tiles of the small set, but not of the large one.
+    """
     scale = LARGE.size[0] // SMALL.size[0]
-    small = tiles(world_picture("shadedrelief.jpg"))
+    small = tiles(world_picture(PICTURES["B"]), replace(SMALL, validation=True))
     return [
         Tile(scale * tile.top, scale * tile.left, tile.role, scale * tile.side, LARGE.size[0])
         for tile in small
-        if tile.role == "test"
+        if tile.role == role
     ]
 
 
@@ -74,6 +88,6 @@ def _unit(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32)).movedim(-1, 0) / 127.5 - 1
 
 
-def _distance(made: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
-    """PSNR in dB."""
+def distance(made: NDArray[Any], truth: NDArray[np.uint8]) -> float:
+    """PSNR in dB of values in 0 to 255."""
     return float(10 * np.log10(255**2 / np.square(made.astype(float) - truth).mean()))

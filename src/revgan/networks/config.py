@@ -85,7 +85,8 @@ class GeneratorConfig:
         last_kernel: side of the last convolution's kernel, odd: 7, or 1 in the paper's 3D model;
             also one per axis.
         identity_start: whether the last convolution of every residual function starts at zero, with
-            no normalisation after it, so that the core starts as the identity (Section 1.1, 3D).
+            no normalisation after it, so that the core starts as the identity (Section 1.1, 3D);
+            with `skip`, the decoders' last one too, so that translations start as their input.
         tanh: whether translations end with tanh, which keeps their values in [-1, 1].
         skip: whether the image itself is added to what the networks make of it, before tanh, so
             that they learn only the difference; for domains with the same channels that resemble

@@ -197,7 +197,8 @@ class RevGenerator(TwoWayGenerator):
         self.core = (ode_core if config.core == "ode" else reversible_core)(config, dims)
         self.decoder_a = decoder(config, dims, self.in_channels)
         self.decoder_b = decoder(config, dims, self.out_channels)
-        draw_weights(self, config, residual_functions(self.core))
+        decoders = self.decoder_a, self.decoder_b
+        draw_weights(self, config, residual_functions(self.core), decoders)
 
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x: decoder(core(encoder(x))), with the core run backwards for BtoA."""

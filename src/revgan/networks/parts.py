@@ -76,19 +76,25 @@ def with_skip(config: GeneratorConfig, y: Tensor, x: Tensor) -> Tensor:
 
 
 def draw_weights(
-    network: nn.Module, config: GeneratorConfig, functions: Iterable[nn.Module]
+    network: nn.Module,
+    config: GeneratorConfig,
+    functions: Iterable[nn.Module],
+    decoders: Iterable[nn.Module],
 ) -> None:
     """Gives a network fresh weights; with `identity_start`, its blocks add nothing at first.
+
+    With `skip` as well, decoders add nothing either, so that each translation starts as its input.
 
     Args:
         network: a generator with all its layers.
         config: of the generator.
         functions: the residual functions of the network's blocks.
+        decoders: its decoders.
     """
     init_weights(network, config.init)
     if config.identity_start:
-        for function in functions:
-            last = [layer for layer in function.modules() if isinstance(layer, PaddedConv)][-1]
+        for part in [*functions, *(decoders if config.skip else ())]:
+            last = [layer for layer in part.modules() if isinstance(layer, PaddedConv)][-1]
             nn.init.zeros_(last.conv.weight)  # its bias is zero already
 
 

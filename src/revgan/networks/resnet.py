@@ -35,7 +35,7 @@ class ResnetGenerator(Generator):
             residual_function(config, dims, config.core_channels) for _ in range(config.depth)
         )
         self.decoder = decoder(config, dims, self.out_channels)
-        draw_weights(self, config, self.blocks)
+        draw_weights(self, config, self.blocks, [self.decoder])
 
     def forward(self, x: Tensor) -> Tensor:
         """Translates x."""

@@ -70,7 +70,7 @@ class UnetGenerator(Generator):
                 behind.append(nn.Dropout(config.dropout))
             self.decoder.insert(0, nn.Sequential(nn.ReLU(inplace=True), up, *behind))
         self.end = nn.Tanh() if config.tanh and not config.skip else nn.Identity()
-        draw_weights(self, config, ())
+        draw_weights(self, config, (), ())  # identity_start isn't for U-Nets
 
     def forward(self, x: Tensor) -> Tensor:
         """Translates x."""

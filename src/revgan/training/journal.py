@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from revgan.data.sets import DataSet
-from revgan.errors import UserError
+from revgan.errors import UserError, notice
 from revgan.files import write_text, writing
 from revgan.networks.pretrained import save_generator
 from revgan.training.batch import Batch
@@ -217,6 +217,8 @@ class Journal:
             self._save(step)
 
     def _log(self, step: int, losses: dict[str, float | None]) -> None:
+        for sentence in self.trainer.constancy.told(step):
+            notice(sentence)
         speed, skips = self._clock.images_per_second(step), self.trainer.skips
         self._display.show(step, losses, speed, skips.total)
         learning_rate = self.trainer.learning_rate(step - 1)

@@ -24,6 +24,7 @@ from revgan.training.averaging import GradientAverage
 from revgan.training.batch import Batch
 from revgan.training.config import OptimizerConfig, Schedule
 from revgan.training.consensus import consensus_term
+from revgan.training.constancy import Constancy
 from revgan.training.losses import Terms, total
 from revgan.training.objectives import Fakes, Objective, Players
 from revgan.training.processes import together
@@ -52,6 +53,7 @@ class Trainer:
             one after the other.
 
     Attributes:
+        constancy: follows whether translations still vary.
         between_steps: whether all weights are from the end of a step, even after an error.
     """
 
@@ -76,6 +78,7 @@ class Trainer:
         self.average = average
         self.skips = skips or Skips()
         self.accumulate = accumulate
+        self.constancy = Constancy()
         self.between_steps = True
         if average is not None:
             average.start(players.generator.state_dict())
@@ -126,6 +129,7 @@ class Trainer:
                 self._minimise(terms, "generator", learning_rate, losses)
             if self.skips.now:  # it made nothing that the judges may see
                 return losses
+            self.constancy.look(parts)
             if self.average is not None:
                 self.average.update(self.players.generator, step)
 

@@ -166,7 +166,7 @@ def tiles(relief: NDArray[np.uint8], layout: Layout = SMALL) -> Iterator[Tile]:
     (width, height), (least, most) = layout.size, layout.sea_share
     poles = round(POLES * height)
     for row, column in product(range(height // layout.block), range(width // layout.block)):
-        role = _role(row, column, layout)
+        role = block_role(row, column, layout)
         trained = role.startswith("train")
         side = layout.tile if trained else layout.held_out
         offsets = layout.offsets if trained else layout.held_out_offsets
@@ -178,7 +178,8 @@ def tiles(relief: NDArray[np.uint8], layout: Layout = SMALL) -> Iterator[Tile]:
                 yield tile
 
 
-def _role(row: int, column: int, layout: Layout) -> Role:
+def block_role(row: int, column: int, layout: Layout) -> Role:
+    """What the block of this row and column of the Earth is for."""
     place = (column + 2 * row) % 5  # a knight's move apart, so that every part has every climate
     if place == 0:
         return "test"
