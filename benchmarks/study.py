@@ -41,6 +41,15 @@ COMMON = [
     "--training.checkpoint_every=400",
     "--training.sample_every=4000",
 ]
+RECIPE = [
+    "--generator.norm=none",
+    "--generator.init=kaiming",
+    "--generator.identity_start=true",
+    "--generator.upsampling=bilinear",
+    "--generator.tanh=false",
+]
+"""What made paired pictures better (docs/presets.md)."""
+
 VARIANTS = {
     "as by default": [],
     "average of weights 0.999": ["--training.ema=0.999"],
@@ -66,11 +75,15 @@ VARIANTS = {
     "batch 4, learning rate 0.0005, no norm, He, identity, bilinear, no tanh": [
         "--training.batch_size=4",
         "--optimizer.lr=0.0005",
-        "--generator.norm=none",
-        "--generator.init=kaiming",
-        "--generator.identity_start=true",
-        "--generator.upsampling=bilinear",
-        "--generator.tanh=false",
+        *RECIPE,
+    ],
+    "no norm, He, identity, bilinear, no tanh": RECIPE,
+    "no norm, He, identity, bilinear": [*RECIPE, "--generator.tanh=true"],
+    "no norm, He, identity, bilinear, no tanh, learning rate 0.0005": [
+        *RECIPE,
+        "--optimizer.lr=0.0005",
+        "--optimizer.warmup=100",
+        "--training.ema=0.99",
     ],
     "crops of 128, learning rate 0.0005": ["--data.crop=128", "--optimizer.lr=0.0005"],
     "pix2pix of as many weights": ["--generator.model=resnet", "--generator.width=18"],
@@ -172,13 +185,14 @@ def main():
     parser.add_argument("what", choices=["screen", "report"])
     parser.add_argument("--objective", default="paired", choices=["paired", "unpaired"])
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--runs", type=Path, default=Path("runs/study"))
     options = parser.parse_args()
     if options.what == "report":
         report()
         return
-    for seed in SEEDS:
+    for seed in options.seeds:
         for name in options.only:
             train(name, VARIANTS[name], seed, options.objective, options.steps, options.runs)
 

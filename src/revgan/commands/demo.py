@@ -30,7 +30,7 @@ PRESETS: dict[Dataset, str] = {
     "earth-small": "demo",
     "earth-labels": "demo",
     "brain": "demo-brain",
-    "brain-super-resolution": "demo-brain",
+    "brain-super-resolution": "demo-super-resolution",
 }
 """The preset for each set."""
 
