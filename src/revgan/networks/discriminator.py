@@ -1,5 +1,6 @@
 """The PatchGAN discriminator, in the paper's form and in the released code's."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -98,3 +99,12 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The logit of "real" per patch."""
         return self.layers(x)
+
+    def patches(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """How many patches it judges along each axis of an image of this size."""
+        sizes = tuple(spatial)
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d | nn.Conv3d):
+                around = zip(sizes, layer.padding, layer.kernel_size, layer.stride, strict=True)
+                sizes = tuple((n + 2 * int(p) - k) // s + 1 for n, p, k, s in around)
+        return sizes
