@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrally
@@ -105,6 +105,7 @@ class PatchDiscriminator(nn.Module):
         sizes = tuple(spatial)
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d | nn.Conv3d):
-                around = zip(sizes, layer.padding, layer.kernel_size, layer.stride, strict=True)
-                sizes = tuple((n + 2 * int(p) - k) // s + 1 for n, p, k, s in around)
+                pads: Any = layer.padding  # numbers, as `conv` gives it
+                around = zip(sizes, pads, layer.kernel_size, layer.stride, strict=True)
+                sizes = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in around)
         return sizes
