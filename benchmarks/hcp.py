@@ -36,12 +36,10 @@ TRAINING = [
     "--preset=hcp",
     "--generator.width=16",
     "--generator.depth=4",
-    "--generator.norm=none",
-    "--generator.init=kaiming",
     "--discriminator.width=16",
-    "--optimizer.lr=0.001",
-    "--training.steps=1000",
-    "--training.sample_every=1000",
+    "--training.steps=900",
+    "--training.sample_every=900",
+    "--training.validate_every=null",
     "--runtime.device=cpu",
 ]
 NAMES = {"AtoB": "low to high resolution", "BtoA": "high to low resolution"}

@@ -256,7 +256,8 @@ def test_presets_for_volumes_describe_the_papers_network_in_3d(preset):
     assert config.generator.identity_start
     if preset == "hcp":
         assert (config.paired, config.data.crop, config.generator.downsamplings) == (True, 24, 0)
-        assert (config.training.epochs, config.training.batch_size) == (20, 1)
-        assert (config.optimizer.lr, config.data.flip) == (0.002, False)
+        assert (config.training.epochs, config.data.flip) == (20, False)
+        # Translations start as their input, the tensors that a coarse scan gives, unbent.
+        assert (config.generator.skip, config.generator.tanh) == (True, False)
         # Else "input unchanged" would be in other units than what it is compared with.
         assert config.data.intensity("a") == config.data.intensity("b")
