@@ -3,6 +3,7 @@
 import json
 from functools import partial
 
+import nibabel
 import numpy as np
 import pytest
 import yaml
@@ -10,6 +11,7 @@ import yaml
 from revgan import Translator
 from revgan.cli import main
 from revgan.data import sets
+from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import SMALL
 from revgan.data.datasets.earth_map import write_earth_map
 from revgan.evaluation import pretrained
@@ -36,6 +38,28 @@ def test_a_shipped_model_is_small_says_what_it_is_and_translates_both_ways(name)
         scan = pixels if len(sizes) == 2 else np.moveaxis(pixels, -1, 0).astype(np.float32)
         shape = (*sizes, made) if len(sizes) == 2 else (made, *sizes)
         assert translator(scan, direction).shape == shape
+
+
+def test_brain_translates_what_it_never_saw_in_any_unit_and_orientation(tmp_path):
+    folder = write_brain(tmp_path, task="gray-matter")
+    t1, grey = (
+        nibabel.load(folder / f"test{domain}" / "anterior.nii.gz").slicer[60:108, :48, 40:88]
+        for domain in "AB"
+    )
+    other = nibabel.Nifti1Image(t1.get_fdata(dtype=np.float32) * 37.5 - 90, t1.affine)
+    nibabel.save(other.as_reoriented([[0, -1], [2, 1], [1, -1]]), tmp_path / "other.nii")
+    nibabel.save(t1, tmp_path / "t1.nii")
+    made = {}
+    for name in ("t1", "other"):
+        path = tmp_path / f"{name}-grey.nii"
+        assert main(["translate", "brain", str(tmp_path / f"{name}.nii"), str(path)]) == 0
+        made[name] = nibabel.as_closest_canonical(nibabel.load(path))
+    pixels = {name: image.get_fdata() for name, image in made.items()}
+    assert np.allclose(made["other"].affine, t1.affine)
+    # The same percentiles, but for rounding, and so the same grey levels.
+    assert np.abs(pixels["other"] - pixels["t1"]).max() <= 1
+    error = np.square(pixels["t1"] - grey.get_fdata()).mean()
+    assert 10 * np.log10(255**2 / error) > 20  # 22.3 inside the whole front
 
 
 def test_the_command_lists_the_shipped_models(capsys):
