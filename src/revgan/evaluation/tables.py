@@ -112,6 +112,9 @@ class Column:
         return max(self.digits, 1 - math.floor(math.log10(largest)))
 
 
+LONG = 14
+"""Intervals of more characters are broken in the terminal, whose columns would cut off the end."""
+
 UNDEFINED = "undefined"
 """Stands where there can't be a score."""
 
@@ -231,9 +234,12 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
     heads = headings(rows)
     for heading in (*heads, what):
         table.add_column(heading, justify="right")
-    between = ".." if len(heads) <= 3 else "..\n"  # else the ends would be cut off
+    lines = list(zip(rows, table_cells(rows), strict=True))
+    longest = max((len(cell.interval) for _, cells in lines for cell in cells), default=0)
+    # Else the ends would be cut off.
+    between = ".." if len(heads) <= 3 and longest <= LONG else "..\n"
     direction = None
-    for row, cells in zip(rows, table_cells(rows), strict=True):
+    for row, cells in lines:
         if row.direction != direction:
             direction = row.direction
             table.add_section()
