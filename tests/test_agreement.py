@@ -170,7 +170,7 @@ def test_plots_come_from_what_is_stored(tmp_path):
         zero = axes.transData.transform((0, 0))[1]
         for text in axes.texts:
             box = text.get_window_extent(renderer)
-            assert axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1, text
+            assert axes.bbox.y0 <= box.y0 < box.y1 <= axes.bbox.y1, text
             assert not box.y0 < zero < box.y1, text
     said = said_of_agreement(agreement, "volumes")
     assert said.startswith("Over 5 volumes, their mean differences average ")
