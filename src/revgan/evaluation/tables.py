@@ -112,8 +112,8 @@ class Column:
         return max(self.digits, 1 - math.floor(math.log10(largest)))
 
 
-LONG = 14
-"""Intervals of more characters are broken in the terminal, whose columns would cut off the end."""
+LONG = 16
+"""Intervals of more characters are broken in the terminal, where columns would cut off their ends."""
 
 UNDEFINED = "undefined"
 """Stands where there can't be a score."""

@@ -149,11 +149,17 @@ def _check_averaging(run: Path, translator: Translator, wishes: Wishes) -> None:
     axes, flips = range(translator.generator.spatial_dims), wishes.flips
     if any(axis not in axes for axis in flips) or len(set(flips)) < len(flips):
         raise UserError(f"--flips must be axes from 0 to {axes[-1]}, each once, not {list(flips)}")
-    models = [path.resolve() for path in (run, *wishes.ensemble)]
-    if twice := [path for path in wishes.ensemble if models.count(path.resolve()) > 1]:
+    models = [_model(path) for path in (run, *wishes.ensemble)]
+    if twice := [path for path in wishes.ensemble if models.count(_model(path)) > 1]:
         raise UserError(f"{twice[0]} would count twice in the mean; name each model once")
     if wishes.spread is not None and not wishes.ensemble and not flips:
         raise UserError("--spread is of several translations; add --ensemble or --flips")
+
+
+def _model(path: Path) -> Path:
+    """The model folder of a run, or what else is given."""
+    folder = path / "model"
+    return (folder if folder.is_dir() else path).resolve()
 
 
 def _spreads(
