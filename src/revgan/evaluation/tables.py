@@ -113,7 +113,7 @@ class Column:
 
 
 LONG = 16
-"""Intervals of more characters are broken in the terminal, where columns would cut off their ends."""
+"""Longer intervals are broken in the terminal, where columns would cut off their ends."""
 
 UNDEFINED = "undefined"
 """Stands where there can't be a score."""
