@@ -27,7 +27,7 @@ BACKENDS = [
 def _compiled_here_alone(tmp_path_factory):
     """A cache of their own: in the shared one, a process that was killed leaves half a library.
 
-    Nor does anything depend on the CPU's vector instructions, which take a compiler run each to try.
+    Nor does anything depend on the CPU's vector instructions: each takes a compiler run to try.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
