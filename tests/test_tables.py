@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from revgan.evaluation.tables import (
-    FORMATS,
-    Row,
-    format_tables,
-    headings,
-    rows_to_json,
-    rows_to_rich,
-    table_cells,
-)
+from revgan.evaluation.table_files import FORMATS, format_tables
+from revgan.evaluation.tables import Row, headings, rows_to_json, rows_to_rich, table_cells
 from revgan.scores.intervals import RESAMPLES, Estimate, difference
 from revgan.text import PlainConsole
 
@@ -129,6 +122,17 @@ def test_long_names_and_four_scores_are_not_cut_off_at_80_columns():
     assert name in "".join(line[1].strip() for line in lines)
     for end in ("115.8", "116.0", "16.80", "17.00", "0.700", "0.900", "0.100", "0.300"):
         assert end in shown
+
+
+def test_intervals_of_large_counts_are_not_cut_off_at_80_columns():
+    scores = {"mae": Estimate(28705.8, 28693.4, 28718.2), "psnr": Estimate(-22.67, -22.68, -22.66)}
+    scores["ssim"] = Estimate(-0.0004, -0.0005, -0.0003)
+    console = PlainConsole(width=80, force_terminal=True)
+    with console.capture() as capture:
+        console.print(rows_to_rich([Row("AtoB", "mean training colour", scores, 2)]))
+    shown = capture.get()
+    assert "…" not in shown
+    assert all(end in shown for end in ("28693.4..", "28718.2", "-22.68..", "-22.66"))
 
 
 def test_rows_survive_json():
