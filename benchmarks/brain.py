@@ -1,11 +1,12 @@
 """The model `brain` on the front of the brain, beside the best function of single voxels.
 
-    python benchmarks/brain.py RUN_OR_MODEL
+    python benchmarks/brain.py RUN_OR_MODEL docs/images/brain-model.png
 
 Scores the held-out slab of the set `brain` in the files' units, 0 to 255: everywhere, and inside
 the brain (T1 above 0). The reference is, for each value of a voxel, the mean that the other domain
 has in the training slabs where a voxel has this value: a table of grey levels, which
-sees nothing around a voxel. Writes results/brain-cpu.json.
+sees nothing around a voxel. Writes results/brain-cpu.json, and a picture of both ways: a coronal
+and a sagittal slice of the input, the translation, the truth, and the difference in grey levels.
 """
 
 import json
@@ -13,6 +14,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from earth_runs import RESULTS
@@ -22,9 +24,15 @@ from revgan.data import formats
 from revgan.data.datasets.brain import SLABS, write_brain
 from revgan.directions import DIRECTIONS
 from revgan.environment import cache_folder, cpu_model, library_versions
+from revgan.figures.differences import COLOURS
 from revgan.scores.metrics import score_values
 
 LEVELS = 256
+
+DIFFERENCE = 80
+"""The grey levels that the darkest colours of differences stand for."""
+
+NAMES = {"AtoB": "T1 to grey matter", "BtoA": "grey matter to T1"}
 
 
 def table(source, target):
@@ -45,7 +53,32 @@ def scores(made, truth, inside):
     return found
 
 
-def main(model):
+def slices(volume):
+    """A coronal slice and a sagittal one beside it, up is up."""
+    coronal, sagittal = volume[:, volume.shape[1] // 3].T, volume[volume.shape[0] * 2 // 5].T
+    return np.concatenate([coronal, sagittal], 1)[::-1]
+
+
+def draw(rows, path):
+    """Rows by name: input, translation and truth, (X, Y, Z) in 0 to 255."""
+    heads = "input", "translation", "truth", f"difference, -{DIFFERENCE} to {DIFFERENCE}"
+    figure, axes = plt.subplots(len(rows), len(heads), figsize=(16, 6.2), layout="constrained")
+    for line, (name, (given, made, truth)) in zip(axes, rows.items(), strict=True):
+        for cell, volume in zip(line, (given, made, truth), strict=False):
+            cell.imshow(slices(volume), cmap="gray", vmin=0, vmax=255)
+        shown = line[-1].imshow(
+            slices(made - truth), cmap=COLOURS, vmin=-DIFFERENCE, vmax=DIFFERENCE
+        )
+        figure.colorbar(shown, ax=line[-1], shrink=0.7)
+        line[0].set_ylabel(name)
+    for cell, head in zip(axes[0], heads, strict=True):
+        cell.set_title(head)
+    for cell in axes.flat:
+        cell.set(xticks=[], yticks=[])
+    figure.savefig(path, dpi=90)
+
+
+def main(model, picture):
     folder = write_brain(cache_folder(), task="gray-matter")
     slabs = {
         (slab.role, domain): []
@@ -59,18 +92,22 @@ def main(model):
     translator = Translator.from_pretrained(model, "cpu")
     (held_out,) = (slab for slab in SLABS if slab.role == "test")
     inside = slabs["test", "A"][0] > 0
-    rows = {}
+    rows, shown = {}, {}
     for way in DIRECTIONS:
         source, target = way[0], way[-1]
         truth = slabs["test", target][0]
         made = translator(folder / f"test{source}" / f"{held_out.name}.nii.gz", way)
+        made = np.asarray(made).reshape(truth.shape).astype(float)
+        given = slabs["test", source][0].astype(float)
+        shown[NAMES[way]] = given, made, truth.astype(float)
         lookup = table(slabs["train", source], slabs["train", target])
         by_table = lookup[slabs["test", source][0].round().astype(int)]
         rows[way] = {
-            "model": scores(np.asarray(made).reshape(truth.shape), truth, inside),
+            "model": scores(made, truth, inside),
             "best function of single voxels": scores(by_table, truth, inside),
             "input unchanged": scores(slabs["test", source][0], truth, inside),
         }
+    draw(shown, picture)
     content = {
         "command": f"python benchmarks/brain.py {Path(model).name}",
         "date": date.today().isoformat(),
@@ -83,4 +120,4 @@ def main(model):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
