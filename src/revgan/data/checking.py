@@ -156,8 +156,8 @@ def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str |
     for a, b in zip(split.a, split.b, strict=True) if split.aligned else ():
         one, other = found[a], found[b]
         if one.shape != other.shape:
-            grounds, affines = (one.ground, other.ground), (one.affine, other.affine)
-            placed = None not in grounds or None not in affines
+            places = (one.ground, other.ground), (one.affine, other.affine)
+            placed = any(all(each is not None for each in pair) for pair in places)
             how = remedy if placed else "resample one onto the other's grid"
             return (
                 f"{a} is {kind.size(one.shape)} and {b} {kind.size(other.shape)}; paired scans "
