@@ -234,11 +234,11 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--runtime.device", "gpu"], "must be one of auto, cpu, cuda, mps, not gpu"),
         (
             ["x", "--preset", "nope"],
-            "the presets are cyclegan, default, demo, demo-brain, demo-map, demo-super-resolution, hcp",
+            "the presets are cyclegan, default, demo, demo-brain, demo-map, demo-super-resolution",
         ),
         (
             ["x", "--preset="],
-            "the presets are cyclegan, default, demo, demo-brain, demo-map, demo-super-resolution, hcp",
+            "the presets are cyclegan, default, demo, demo-brain, demo-map, demo-super-resolution",
         ),
     ],
 )
