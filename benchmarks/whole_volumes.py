@@ -8,11 +8,11 @@ convolutions have small weights instead of zeros.
 
 - pass: by the planner, bytes a voxel that one generator pass takes at its peak, forwards and
   backwards, at 128^3 in float32; with slabs in encoders and decoders alone, and everywhere;
-- gradients: one unpaired training step in naive, lean, and lean with 16 slabs, at 96^3 in float64 and at 128^3 in
-  float32. The gradients of generator and discriminators beside those of naive: relative L2
-  distances, weight by weight (a bias counts relative to its convolution's gradient, as it has none
-  but rounding before a norm), and the median relative difference of single numbers. Measured peaks
-  beside predicted ones (which are for float32);
+- gradients: one unpaired training step in naive, lean, and lean with 16 slabs, at 96^3 in float64
+  and at 128^3 in float32. The gradients of generator and discriminators beside those of naive:
+  relative L2 distances, weight by weight (a bias counts relative to its convolution's gradient, as
+  it has none but rounding before a norm), and the median relative difference of single numbers.
+  Measured peaks beside predicted ones (which are for float32);
 - step: one real training step at 256^3, paired and unpaired, in lean with 16 slabs.
 
 Steps take 2 to 40 minutes each on one core. Each is recorded as it ends in
@@ -121,7 +121,7 @@ def step_of(size, objective, dtype, changes):
     _wake(trainer.players.generator)
     for network in networks.values():
         network.to(dtype)
-    _bring_moments_to_life(trainer)
+    bring_moments_to_life(trainer)
     batch = random_batch((1, 1, size, size, size), accelerator.device, dtype)
     gradients, losses = {}, {}
 
@@ -160,7 +160,7 @@ def _wake(generator):
             weight.data.normal_(0, 0.02, generator=draws)
 
 
-def _bring_moments_to_life(trainer):
+def bring_moments_to_life(trainer):
     """As a first step would, with gradients of 0, which change no weight."""
     for optimizer in trainer._optimizers.values():
         for group in optimizer.param_groups:
@@ -224,10 +224,10 @@ class Record:
         return row in self.parts.get(part, {})
 
 
-def gradients(record, part, size, dtype, network, scratch):
+def gradients(record, part, size, dtype, network, scratch, modes):
     """A part that compares modes with naive."""
     kept = scratch / f"{part}.pt"
-    for mode in COMPARED:
+    for mode in modes:
         if record.has(part, mode) and (mode != "naive" or kept.exists()):
             continue
         ours, row = step_of(size, "unpaired", dtype, network | MODES[mode])
@@ -237,12 +237,12 @@ def gradients(record, part, size, dtype, network, scratch):
         else:
             naive = {name: x.numpy() for name, x in torch.load(kept).items()}
             row["beside_naive"] = differences(ours, naive)
-        record.put(part, mode, {"size": size, "dtype": str(dtype)} | row)
+        record.put(part, mode, {"size": size, "dtype": str(dtype), "changes": network} | row)
         del ours
         gc.collect()
 
 
-def parts(scale, network):
+def parts(scale, network, modes=COMPARED):
     """The parts by name, each a function of record and scratch folder."""
 
     def of_pass(record, scratch):
@@ -251,7 +251,7 @@ def parts(scale, network):
 
     def of_gradients(name, size, dtype):
         return lambda record, scratch: gradients(
-            record, name, size // scale, dtype, network, scratch
+            record, name, size // scale, dtype, network, scratch, modes
         )
 
     def of_step(objective):
@@ -259,7 +259,7 @@ def parts(scale, network):
             if not record.has(f"step-{objective}", LARGE):
                 size = 256 // scale
                 _, row = step_of(size, objective, torch.float32, network | MODES[LARGE])
-                record.put(f"step-{objective}", LARGE, {"size": size} | row)
+                record.put(f"step-{objective}", LARGE, {"size": size, "changes": network} | row)
 
         return run
 
@@ -277,6 +277,9 @@ def main(arguments=None):
     parser.add_argument(
         "--parts", nargs="+", choices=list(parts(1, {})), default=list(parts(1, {}))
     )
+    parser.add_argument(
+        "--modes", nargs="+", choices=COMPARED, default=COMPARED, help="whose gradients"
+    )
     parser.add_argument("--scale", type=int, default=1, help="divides all sides")
     parser.add_argument("--width", type=int, help="of the generator; by default the preset's")
     parser.add_argument("--depth", type=int, help="of the generator; by default the preset's")
@@ -286,7 +289,7 @@ def main(arguments=None):
     network = {n: v for n in ("width", "depth") if (v := getattr(options, n)) is not None}
     record = Record(options.output)
     for name in options.parts:
-        parts(options.scale, network)[name](record, options.scratch)
+        parts(options.scale, network, options.modes)[name](record, options.scratch)
 
 
 if __name__ == "__main__":
