@@ -66,7 +66,11 @@ LEAST = 45
 
 def device_name(device):
     """Such as nvidia-h200."""
-    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    if device == "cpu":
+        return device
+    # In another process: this one takes no memory of the GPU, as paper counts all that is in use.
+    command = [sys.executable, "-c", "import torch; print(torch.cuda.get_device_name())"]
+    name = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

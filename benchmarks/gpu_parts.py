@@ -332,25 +332,46 @@ def _fitted(precision, setting):
     size, generator = fit_size(setting.small)
     config = preset("unpaired", **generator)
     accelerator = make_accelerator(setting.runtime(precision))
-    device = accelerator.device
-    row = {"size": size, "slabs": generator["slabs"], "allocator_limit": CARD - CONTEXT}
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, (CARD - CONTEXT) / total), device)
+    limit = CARD - CONTEXT
+    row = {"size": size, "slabs": generator["slabs"], "allocator_limit": limit, "fits": True}
     try:
-        trainer = make_trainer(config, 3, (1, 1), accelerator, total=1)
-        bring_moments_to_life(trainer)
-        batch = random_batch((1, 1, size, size, size), device)
-        seconds = []
-        taken = measure_step(
-            lambda: seconds.append(step_seconds(lambda: trainer.step(batch, 0), device)), device
-        )
+        with _limited(limit, setting.device):
+            return row | _one_step(config, size, accelerator)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+    _release(setting.device)
+    return row | {"fits": False} | _one_step(config, size, accelerator)
+
+
+@contextmanager
+def _limited(limit, device):
+    """Within, PyTorch's allocator has so many bytes of the GPU."""
+    if device != "cuda":
+        yield
+        return
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total))
+    try:
+        yield
     finally:
-        if device.type == "cuda":
-            torch.cuda.set_per_process_memory_fraction(1.0, device)
-    row |= {"peak": taken.peak, "seconds": seconds[0], "bytes_a_voxel": taken.peak / size**3}
-    if device.type == "cuda":  # with what its blocks lose to rounding and gaps
-        row["reserved"] = torch.cuda.max_memory_reserved(device)
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def _one_step(config, size, accelerator):
+    """What a step takes once moments exist."""
+    device = accelerator.device
+    trainer = make_trainer(config, 3, (1, 1), accelerator, total=1)
+    bring_moments_to_life(trainer)
+    batch = random_batch((1, 1, size, size, size), device)
+    held = torch.cuda.memory_allocated() if device.type == "cuda" else 0
+    seconds = []
+    taken = measure_step(
+        lambda: seconds.append(step_seconds(lambda: trainer.step(batch, 0), device)), device
+    )
+    row = {"peak": taken.peak, "seconds": seconds[0], "bytes_a_voxel": taken.peak / size**3}
+    if device.type == "cuda":  # reserved: with what blocks lose to rounding and gaps
+        row |= {"total": held + taken.peak, "reserved": torch.cuda.max_memory_reserved()}
     return row
 
 

@@ -92,9 +92,10 @@ def _fits(path, predicted):
                 "" if peak is None else f"{peak / GIB:.2f}",
                 f"{row.get('reserved', 0) / GIB:.2f}",
                 f"{row['allocator_limit'] / GIB:.1f}",
+                "yes" if row["fits"] else "no",
             ]
         )
-    heads = ["cube", "precision", "s", "peak GiB", "predicted", "reserved", "limit"]
+    heads = ["cube", "precision", "s", "peak GiB", "predicted", "reserved", "limit", "fits"]
     return f"## On a card of 24 GiB\n\n{markdown_table(heads, lines, left={'precision'})}"
 
 

@@ -61,9 +61,11 @@ SIZES = {"float32": (64, 128, 192, 256, 512), "bf16": (128, 256, 512)}
 FITTED = (128, 256, 512)
 DEPTHS = (3, 9, 18, 30)
 SLABS = (0, 2, 4, 8, 16, 32)
+TIMED_SLABS = (4, 8, 16)
 CARDS = (8, 16, 24, 40, 80)
 """GiB."""
-REPEATS = 7
+REPEATS = {2: 5, 3: 3}
+"""Steps of each, the first of which doesn't count."""
 MIB, GIB = 2**20, 2**30
 
 
@@ -118,11 +120,11 @@ def seconds(dims, slabs):
         if dims == 2:
             config, shape = images(128, 32, 6, how).config, (1, 3, 128, 128)
         else:
-            config, shape = preset("unpaired", depth=2, **how), (1, 1, 64, 64, 64)
+            config, shape = preset("unpaired", depth=2, **how), (1, 1, 48, 48, 48)
         trainer = make_trainer(config, dims, (shape[1],) * 2, accelerator, total=10**6)
         batch = random_batch(shape, accelerator.device)
         steps[count] = lambda trainer=trainer, batch=batch: trainer.step(batch, 0)
-    for number in range(REPEATS if dims == 2 else 3):
+    for number in range(REPEATS[dims]):
         for count, step in steps.items():
             start = time.process_time()
             step()
@@ -152,9 +154,8 @@ def rows():
         found["slabs"][f"volumes {count}"] = lambda *, h=how: (
             predict_training(volumes(128, "float32", h)).activations
         )
-        if count:
-            for dims in (2, 3):
-                found["time"][f"{dims}D {count}"] = lambda *, d=dims, c=count: seconds(d, c)
+    for dims, count in product((2, 3), TIMED_SLABS):
+        found["time"][f"{dims}D {count}"] = lambda *, d=dims, c=count: seconds(d, c)
     return found
 
 
@@ -225,8 +226,8 @@ def figure(parts):
         ],
     }
     times = {
-        name: [(0, 1.0), *((n, parts["time"][f"{key} {n}"]["ratio"]) for n in SLABS[1:])]
-        for name, key in (("images, 128 pixels, width 32", "2D"), ("volumes, 64^3", "3D"))
+        name: [(0, 1.0), *((n, parts["time"][f"{key} {n}"]["ratio"]) for n in TIMED_SLABS)]
+        for name, key in (("images, 128 pixels, width 32", "2D"), ("volumes, 48^3", "3D"))
     }
     panels = [
         [

@@ -13,6 +13,9 @@ convolutions have small weights instead of zeros.
   relative L2 distances, weight by weight (a bias counts relative to its convolution's gradient, as
   it has none but rounding before a norm), and the median relative difference of single numbers.
   Measured peaks beside predicted ones (which are for float32);
+- rounding: at 48^3, what makes float32's differences: distances from float64's gradients, of naive
+  and in slabs, and from naive's with slabs in the generator alone. Sums in another order change
+  norms by rounding, and a leaky ReLU behind it gets another slope where a value is next to 0;
 - step: one real training step at 256^3, paired and unpaired, in lean with 16 slabs.
 
 Steps take 2 to 40 minutes each on one core. Each is recorded as it ends in
@@ -111,13 +114,16 @@ def one_pass(size, network):
     return {"size": size, "bytes_a_voxel": rows}
 
 
-def step_of(size, objective, dtype, changes):
+def step_of(size, objective, dtype, changes, *, whole_judges=False):
     """Runs one training step; its gradients as NumPy's, its losses, and what it took."""
     config = preset(objective, **changes)
     predicted = predict_training(Workload(config, size, 3, (1, 1), "cpu")).peak
     accelerator = make_accelerator(config.runtime)
     trainer = make_trainer(config, 3, (1, 1), accelerator, total=1)
     networks = {name: getattr(trainer.players, name) for name in NETWORKS}
+    if whole_judges:
+        for judge in (trainer.players.judge_a, trainer.players.judge_b):
+            judge.layers = torch.nn.Sequential(*judge.layers)
     _wake(trainer.players.generator)
     for network in networks.values():
         network.to(dtype)
@@ -242,6 +248,28 @@ def gradients(record, part, size, dtype, network, scratch, modes):
         gc.collect()
 
 
+def rounding(record, size, network):
+    """The part of this name."""
+    if record.has("rounding", "float32"):
+        return
+    in_slabs = network | MODES[LARGE]
+
+    def found(dtype, changes, **how):
+        return step_of(size, "unpaired", dtype, changes, **how)[0]
+
+    naive = network | MODES["naive"]
+    exact, stored = found(torch.float64, naive), found(torch.float32, naive)
+    slabs = found(torch.float32, in_slabs)
+    whole = found(torch.float32, in_slabs, whole_judges=True)
+    rows = {
+        "naive beside float64": differences(stored, exact),
+        f"{LARGE} beside float64": differences(slabs, exact),
+        f"{LARGE} beside naive": differences(slabs, stored),
+        f"{LARGE} in the generator alone beside naive": differences(whole, stored),
+    }
+    record.put("rounding", "float32", {"size": size, "changes": network} | rows)
+
+
 def parts(scale, network, modes=COMPARED):
     """The parts by name, each a function of record and scratch folder."""
 
@@ -267,6 +295,7 @@ def parts(scale, network, modes=COMPARED):
         "pass": of_pass,
         "gradients-float64": of_gradients("gradients-float64", 96, torch.float64),
         "gradients-float32": of_gradients("gradients-float32", 128, torch.float32),
+        "rounding": lambda record, scratch: rounding(record, 48 // scale, network),
         "step-paired": of_step("paired"),
         "step-unpaired": of_step("unpaired"),
     }

@@ -17,6 +17,12 @@ from revgan.benchmark import paper_tables, variants
 from revgan.networks import DiscriminatorConfig
 from revgan.training import RunConfig
 
+pytestmark = [  # PyTorch's own, while it compiles
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -63,8 +69,9 @@ def test_recomputation_without_slabs_has_naives_bits_and_the_core_returns_its_in
     for row in part(results, "exactness")["rows"].values():
         for mode in ("naive again", "reversible", "lean"):
             assert row[mode]["equal_to_naive"]
-        # Rounding in another order: of float32, and of bf16 with its 8 bits.
-        assert 0 < row["slabs"]["distance_to_naive"] < 0.1
+        # Slabs round in another order, and so are another, but not a worse neighbour of float64.
+        of_slabs, of_naive = (row[mode]["distance_to_float64"] for mode in ("slabs", "naive"))
+        assert 0 < of_slabs < 1.1 * of_naive
         assert row["core"]["returns_its_input"]
 
 
