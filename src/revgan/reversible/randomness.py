@@ -68,6 +68,9 @@ class NothingDrawn(TorchDispatchMode):
         RuntimeError: an operator draws some.
     """
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
