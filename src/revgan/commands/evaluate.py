@@ -200,7 +200,7 @@ def _data_range(given: Sequence[str] | None) -> DataRange:
 
 
 def _files(options: Namespace) -> list[Path]:
-    from revgan.evaluation.tables import FORMATS
+    from revgan.evaluation.table_files import FORMATS
 
     files = [Path(name) for name in options.table or ()]
     for path in files:

@@ -16,7 +16,8 @@ from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.mappings import TypeRange
 from revgan.data.preparation import WITHOUT_FILE, Preparation
 from revgan.data.sets import BUILT_IN
-from revgan.evaluation.tables import Row, format_tables, rows_from_json
+from revgan.evaluation.table_files import format_tables
+from revgan.evaluation.tables import Row, rows_from_json
 from revgan.networks import TwoWayGenerator
 from revgan.plain_yaml import read_yaml
 from revgan.training.runs import RunFolder
