@@ -54,8 +54,7 @@ class Learner:
             terms = objective.generator_terms(players, self.batch, fakes)
             trainer._minimise([terms], "generator", self._lr, losses)
         for domain in DOMAINS:
-            fake = fakes.of(domain)
-            terms = objective.discriminator_terms(domain, players, self.batch, fake, [fake])
+            terms = objective.discriminator_terms(domain, players, self.batch, fakes.of(domain))
             trainer._minimise([terms], domain, self._lr, losses)
         self.losses = losses
 

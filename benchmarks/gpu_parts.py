@@ -232,6 +232,8 @@ def exactness(setting):
     for case, precision, (words, flags) in product(cases, PRECISIONS, settings):
         if precision == "bf16" and "allow_tf32" in flags:  # 32-bit arithmetic is all it changes
             continue
+        if setting.small and (case.spatial_dims, precision) == (3, "bf16"):
+            continue
         key = f"{case.spatial_dims}D, {precision}, {words}"
         yield key, partial(_exact, case, precision, flags, truths, setting)
 
@@ -291,7 +293,7 @@ def peer_cases(dims, small):
     sizes = {2: (128, 256, 512), 3: (64, 128, 192, 256)}[dims]
     width, depth = (4, 1) if small else (32, 9)
     if small:
-        sizes = (32,)
+        sizes = (32,) if dims == 2 else (24,)
     networks = "volumes" if dims == 3 else "default"
     return [Case("unpaired", dims, size, width, depth, networks) for size in sizes]
 

@@ -106,7 +106,7 @@ def _exactness(path):
     for key, row in PartRecord(path).rows.items():
         returns = "yes" if row["core"]["returns_its_input"] else "no"
         for mode, found in row.items():
-            if mode == "core":
+            if mode == "core" or not isinstance(found, dict):
                 continue
             if "failure" in found:
                 lines.append([key, mode, _cell(found["failure"].splitlines()[-1]), "", "", ""])
