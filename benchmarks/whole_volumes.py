@@ -13,7 +13,7 @@ convolutions have small weights instead of zeros.
   relative L2 distances, weight by weight (a bias counts relative to its convolution's gradient, as
   it has none but rounding before a norm), and the median relative difference of single numbers.
   Measured peaks beside predicted ones (which are for float32);
-- rounding: at 48^3, what makes float32's differences: distances from float64's gradients, of naive
+- rounding: at 24^3, what makes float32's differences: distances from float64's gradients, of naive
   and in slabs, and from naive's with slabs in the generator alone. Sums in another order change
   norms by rounding, and a leaky ReLU behind it gets another slope where a value is next to 0;
 - step: one real training step at 256^3, paired and unpaired, in lean with 16 slabs.
@@ -295,7 +295,7 @@ def parts(scale, network, modes=COMPARED):
         "pass": of_pass,
         "gradients-float64": of_gradients("gradients-float64", 96, torch.float64),
         "gradients-float32": of_gradients("gradients-float32", 128, torch.float32),
-        "rounding": lambda record, scratch: rounding(record, 48 // scale, network),
+        "rounding": lambda record, scratch: rounding(record, 24, network),
         "step-paired": of_step("paired"),
         "step-unpaired": of_step("unpaired"),
     }
