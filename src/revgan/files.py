@@ -111,6 +111,19 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def flush(path: Path) -> None:
+    """Makes what was written to a file, or renamed in a folder, survive a power cut.
+
+    Raises:
+        OSError: it can't be.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits.
 
