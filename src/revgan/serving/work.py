@@ -150,7 +150,7 @@ class Workshop:
             )
 
     def _written(self, header: Header, *, round_trip: bool) -> int:
-        """The most bytes that files of results may have: float32, and again where they're packed."""
+        """The most bytes that files of results may have: float32, and again where packed."""
         values = prod(header.shape) * max(header.channels, *self.translator.channels("AtoB"))
         return 4 * values * 2 * (1 + round_trip)
 
