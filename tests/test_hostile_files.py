@@ -25,6 +25,7 @@ from revgan.data.patterns import found_by
 from revgan.data.preparation import Preparation
 from revgan.data.refs import find_scans
 from revgan.errors import UserError
+from revgan.training.runs import RunFolder
 
 
 def refused(path, spatial_dims=None):
@@ -266,6 +267,15 @@ def test_yaml_of_strangers_is_plain_everywhere(tmp_path, file, content, said):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
+@pytest.mark.parametrize("name", ["labels.yaml", "intensity.yaml", "metrics.jsonl"])
+def test_what_is_no_file_does_not_count_as_missing(tmp_path, name, make):
+    make(tmp_path / name)
+    read = {"labels.yaml": Palette.read, "intensity.yaml": Preparation.read}
+    with pytest.raises(UserError, match="is not a file; replace it with an undamaged copy"):
+        read.get(name, lambda folder: RunFolder(folder).history())(tmp_path)
+
+
 @pytest.fixture
 def image(tmp_path):
     """An OME-Zarr of one chunk, and the file of that."""
@@ -350,6 +360,14 @@ def test_a_chunk_in_a_shard_that_unpacks_to_more_than_is_declared_is_refused(ima
     inner["index_codecs"] = index[:1]
     repacked(path, {"name": "sharding_indexed", "configuration": inner})
     assert "index isn't at their end, with a checksum" in refused(path)
+
+
+def test_a_pyramid_of_endless_levels_is_refused(image):
+    path, _ = image
+    about = json.loads((path / "zarr.json").read_text())
+    about["attributes"]["ome"]["multiscales"][0]["datasets"] *= 100
+    (path / "zarr.json").write_text(json.dumps(about))
+    assert "pyramid has more than 64 levels" in refused(path)
 
 
 def test_chunks_that_are_packed_twice_are_refused(image):

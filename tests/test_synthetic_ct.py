@@ -13,12 +13,12 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from revgan.cli import main
 from revgan.data.formats import Scan
+from revgan.evaluation.rows import rows_from_json
 from revgan.evaluation.samples import Sample
 from revgan.evaluation.structure_finder import StructureFinder
 from revgan.evaluation.tables import (
     FORMATS,
     format_tables,
-    rows_from_json,
     rows_to_json,
     table_cells,
 )

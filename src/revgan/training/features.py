@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from revgan.errors import UserError, one_line
+from revgan.files import is_there
 from revgan.networks.foreign import UNetConfig, load_network
 from revgan.plain_yaml import read_yaml
 from revgan.training.config import LossConfig
@@ -98,7 +99,7 @@ def _of_class(name: str, path: Path, weights: bool) -> nn.Module:
     module, _, kind = name.rpartition(".")
     arguments_file = path.with_suffix(".yaml")
     try:
-        arguments = read_yaml(arguments_file) if arguments_file.is_file() else {}
+        arguments = read_yaml(arguments_file) if is_there(arguments_file) else {}
         network: Any = getattr(import_module(module), kind)(**(arguments or {}))
         if weights:
             network.load_state_dict(load_file(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from revgan.errors import UserError, notice, visible
-from revgan.files import write_text
+from revgan.files import is_there, write_text
 from revgan.networks.places import STATE
 from revgan.networks.pretrained import WEIGHTS
 from revgan.text import shell_word
@@ -158,7 +158,7 @@ class RunFolder:
         return len(kept)
 
     def _lines(self) -> list[dict[str, Any]]:
-        if not self.metrics.is_file():
+        if not is_there(self.metrics):
             return []
         lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
         read = [_values_of(line) for line in lines]
