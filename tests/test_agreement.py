@@ -10,10 +10,11 @@ from revgan.cli import main
 from revgan.evaluation.agreement import read_agreement, said_of_agreement
 from revgan.evaluation.scan_tables import scan_table
 from revgan.evaluation.scans import ScanRow
+from revgan.evaluation.viewer import nice_width
 from revgan.figures import agreement_charts, agreement_figure
 from revgan.figures.agreement import number
 from revgan.scores import agreement as module
-from revgan.scores.agreement import Agreement, AgreementTally, limits_of_agreement, nice_width
+from revgan.scores.agreement import Agreement, AgreementTally, limits_of_agreement
 
 
 def scans(count=5, shape=(2, 30, 20)):
@@ -27,12 +28,16 @@ def scans(count=5, shape=(2, 30, 20)):
     return found
 
 
-def collected(found, low=-900, high=1500, step=1.0):
+def tallied(found, low=-900, high=1500, step=1.0, first=0):
     tally = AgreementTally(low, high, step)
-    for place, (made, truth, mask) in enumerate(found):
+    for place, (made, truth, mask) in enumerate(found, first):
         tensors = map(torch.from_numpy, (made, truth))
-        tally.add(f"scan {place}", "", *tensors, torch.from_numpy(mask))
-    return tally.result()
+        tally.add(f"scan {place}", f"{place // 2}", *tensors, torch.from_numpy(mask))
+    return tally
+
+
+def collected(found, **options):
+    return tallied(found, **options).result()
 
 
 @pytest.mark.parametrize("chunk", [2**22, 100])
@@ -66,19 +71,50 @@ def test_everything_is_what_numpy_makes_of_all_values_at_once(monkeypatch, chunk
 
 def test_bins_of_whole_numbers_are_no_narrower_than_one():
     pixels = [(np.array([[[0.0, 2, 255]]]), np.array([[[1.0, 2, 255]]]), np.ones((1, 3), bool))]
-    agreement = collected(pixels, 0, 255)
+    agreement = collected(pixels, low=0, high=255)
     assert min(np.diff(agreement.difference_edges)) >= 1
     assert len(agreement.bands) == 2
     middle = len(agreement.difference_edges) // 2 - 1
     assert np.sum(agreement.counts, axis=0)[middle] == 2  # no difference lies around 0
-    few = collected(pixels, 0, 5)
+    few = collected(pixels, low=0, high=5)
     assert {round(band.high - band.low, 9) for band in few.bands} == {1}
-    assert collected([(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), np.ones((2, 2), bool))], 7, 7)
+    blank = np.zeros((1, 2, 2))
+    assert collected([(blank, blank, np.ones((2, 2), bool))], low=7, high=7)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.001], ids=["integers", "fractions"])
+def test_joined_tallies_are_one_of_all_scans_whatever_their_ranges(scale):
+    """As folds have: each has bins for the range of its own test scans."""
+    step = float(scale == 1)
+    draws = np.random.default_rng(1)
+    parts = []
+    for low, high in ((-1000, 3000), (0, 40), (-200, 300)):
+        truth = draws.integers(low, high, (3, 1, 20, 20)).astype(float)
+        made = np.clip(truth + draws.normal(0, (high - low) / 20, truth.shape).round(), low, high)
+        masks = draws.random((3, 20, 20)) < 0.8
+        parts.append(
+            [(m * scale, t * scale, k) for m, t, k in zip(made, truth, masks, strict=True)]
+        )
+    ends = [[min(t.min() for _, t, _ in part), max(t.max() for _, t, _ in part)] for part in parts]
+    tallies = [
+        tallied(part, *own, step, first=3 * place)
+        for place, (part, own) in enumerate(zip(parts, ends, strict=True))
+    ]
+    joint = AgreementTally.joined(tallies).result()
+    everything = [scan for part in parts for scan in part]
+    whole = collected(everything, low=np.min(ends), high=np.max(ends), step=step)
+    assert (joint.scans, joint.limits, joint.count) == (whole.scans, whole.limits, whole.count)
+    assert joint.counts == whole.counts
+    assert (joint.mean_edges, joint.difference_edges) == (whole.mean_edges, whole.difference_edges)
+    assert joint.beyond == whole.beyond
+    for one, other in zip(joint.bands, whole.bands, strict=True):
+        assert vars(one) == pytest.approx(vars(other), rel=1e-9, abs=1e-12)
+    assert not AgreementTally(0, 1)
 
 
 def test_values_beyond_the_known_range_count_in_the_outer_bins():
     made, truth = np.full((1, 2, 2), 900.0), np.array([[[-50.0, 0], [100, 250]]])
-    agreement = collected([(made, truth, np.ones((2, 2), bool))], 0, 100)
+    agreement = collected([(made, truth, np.ones((2, 2), bool))], low=0, high=100)
     assert [band.count for band in agreement.bands] == [2, 2]
     assert np.sum(agreement.counts) + agreement.beyond == 4
 

@@ -1,5 +1,6 @@
 """The planner: it picks the fastest setting that fits, and finds the largest of everything."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -10,13 +11,31 @@ from rich.console import Console
 from revgan.errors import UserError
 from revgan.inference.planning import Translation, predict_translation
 from revgan.memory import fit, format_bytes
-from revgan.training import choosing
+from revgan.training import choosing, prediction
 from revgan.training.choosing import choose_memory, decide_memory
 from revgan.training.config import LossConfig
 from revgan.training.largest import largest_batch, largest_depth, largest_size
 from revgan.training.plan import make_plan
 from revgan.training.prediction import predict_training
 from trainings import workload
+
+
+@pytest.mark.parametrize(
+    ("slabs", "size", "variant"),
+    [
+        (5, 100, {"norm": "batch", "upsampling": "transposed"}),
+        (8, 64, {"norm": "none", "upsampling": "bilinear"}),
+        (16, 64, {}),
+    ],
+)
+def test_slabs_like_others_are_left_out_of_predictions_without_a_difference(
+    slabs, size, variant, monkeypatch
+):
+    kind = {"memory": "lean", "variant": variant | {"slabs": slabs}, "precision": "bf16"}
+    work = workload("paired", width=4, depth=1, size=size, judge=4, **kind)
+    predicted = predict_training(work)
+    monkeypatch.setattr(prediction, "unlike_slabs", nullcontext)
+    assert predict_training.__wrapped__(work) == predicted
 
 
 def test_image_pools_count_as_full():

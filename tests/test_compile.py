@@ -25,9 +25,13 @@ BACKENDS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_here_alone(tmp_path_factory):
-    """A cache of their own: in the shared one, a process that was killed leaves half a library."""
+    """A cache of their own: in the shared one, a process that was killed leaves half a library.
+
+    Nor does anything depend on the CPU's vector instructions: each takes a compiler run to try.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        patch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)
         yield
 
 

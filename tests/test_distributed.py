@@ -30,13 +30,38 @@ def batch() -> Batch:
     return Batch(*(image.double() for image in images))
 
 
-def gradients_of_a_step(kind: str, *batches: Batch) -> dict[str, torch.Tensor]:
-    """What reaches the optimizers in the last of some steps, taken where they would use it."""
+def masked_batch() -> Batch:
+    """Four images whose losses count in all of the first, and in less and less of the others."""
+    draws = torch.Generator().manual_seed(4)
+    a, b = ((torch.rand(4, 3, 32, 32, generator=draws) * 2 - 1).double() for _ in "ab")
+    inside = torch.zeros(2, 4, 1, 32, 32, dtype=torch.bool)
+    inside[:, 0] = True
+    inside[0, 1, :, 3:20, 5:] = True
+    inside[1, 1, :, :, 9:31] = True
+    inside[:, 2, :, 12:15, 20:24] = True  # and nothing of the last
+    a[0, :, :5] = b[1, 0, :, 11:14] = torch.nan
+    fill = torch.full((1, 1, 1), -1.0)
+    return Batch.with_gaps(a, b, fill, fill, (inside[0], inside[1]))
+
+
+def gradients_of_a_step(kind: str, *batches: Batch, accumulate: int = 1) -> dict[str, torch.Tensor]:
+    """What reaches the optimizers in the last of some steps, taken where they would use it.
+
+    With the losses of that step, and those with the weights after it.
+    """
     torch.manual_seed(1)
     objective = build_objective(kind, LossConfig())
     judges = [PatchDiscriminator(2, objective.judged_channels(3, 3), width=4) for _ in range(2)]
     players = Players(*(net.double() for net in (RevGenerator(width=4, depth=2), *judges)))
-    trainer = Trainer(players, objective, OptimizerConfig(), 10, 0, Accelerator(cpu=True))
+    trainer = Trainer(
+        players,
+        objective,
+        OptimizerConfig(),
+        10,
+        0,
+        Accelerator(cpu=True),
+        accumulate=accumulate,
+    )
     found = {}
     for name, optimizer in trainer._optimizers.items():
         # The weights stay, so that the discriminators judge the same generator's work.
@@ -46,9 +71,13 @@ def gradients_of_a_step(kind: str, *batches: Batch) -> dict[str, torch.Tensor]:
                     found[f"{name}.{i}"] = weight.grad.clone()
 
         optimizer.step = take
+    losses = {}
     for each in batches:  # the pools aren't full, so the judges see the batch's own fakes
-        trainer.step(each, 0)
-    return found
+        losses = trainer.step(each, 0)
+    after = trainer.losses(batches[-1])
+    assert losses.keys() == after.keys()
+    found |= {f"loss {name}": loss for name, loss in losses.items()}
+    return found | {f"loss {name} after": loss for name, loss in after.items()}
 
 
 KINDS = "unpaired", "paired"
@@ -70,14 +99,17 @@ def process(rank: int, port: str, folder: str) -> None:
     # Of blank images, the generator gets no gradient: what it gets later comes late.
     blank = Batch(*(torch.full_like(images, -rank) for images in (share.a, share.b)))
     first = {"first step": [], "second step": [share], "second after blanks": [blank]}
-    torch.save(
-        {
-            f"{kind}, {when}": gradients_of_a_step(kind, *before, share)
-            for kind in KINDS
-            for when, before in first.items()
-        },
-        Path(folder) / f"{rank}.pt",
-    )
+    found = {
+        f"{kind}, {when}": gradients_of_a_step(kind, *before, share)
+        for kind in KINDS
+        for when, before in first.items()
+    }
+    masked = masked_batch().parts(2)[rank]
+    for kind in KINDS:
+        for accumulate in (1, 2):
+            name = f"{kind}, masked in {accumulate}"
+            found[name] = gradients_of_a_step(kind, masked, masked, accumulate=accumulate)
+    torch.save(found, Path(folder) / f"{rank}.pt")
     # Everyone is done, and the result is on disk. Leave without the interpreter's teardown: a gloo
     # thread that drops its last tensor there finds no interpreter, and aborts the process.
     torch.distributed.barrier()
@@ -106,10 +138,28 @@ def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, when, sh
     joined = gradients_of_a_step(kind, batch())
     assert joined.keys() == ours.keys()
     for name, grad in joined.items():
+        if name.startswith("loss"):  # each has its own
+            assert torch.allclose((ours[name] + other[name]) / 2, grad, rtol=1e-6), name
+            continue
         assert torch.equal(ours[name], other[name])
         # In float64, so that nothing but the order of sums differs. In float32 a convolution over
         # two images differs from two over one in its last bits, which fresh networks amplify.
         assert torch.allclose(ours[name], grad, rtol=1e-6, atol=1e-8), name
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_whose_masks_differ_count_as_parts_of_one_batch(kind, accumulate, shares):
+    """By value: process 0 has most of what counts, process 1 a few pixels of one image."""
+    ours, other = (share[f"{kind}, masked in {accumulate}"] for share in shares)
+    joined = gradients_of_a_step(kind, *[masked_batch()] * 2)
+    assert joined.keys() == ours.keys()
+    for name, value in joined.items():
+        if name.startswith("loss"):
+            assert torch.allclose((ours[name] + other[name]) / 2, value, rtol=1e-6), name
+        else:
+            assert torch.equal(ours[name], other[name])
+            assert torch.allclose(ours[name], value, rtol=1e-6, atol=1e-8), name
 
 
 def killed(self, number):

@@ -1,6 +1,7 @@
 """Folds and seeds: subjects stay apart, and trainings of one model are joined."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -128,6 +129,14 @@ def test_folds_are_scored_as_one_test_whatever_their_order(folder, tmp_path):
     assert (row.count, len(each)) == (12, 36)
     assert row.scores["mae"].value == pytest.approx(np.mean(ours[:4] + ours[4:12]), rel=0.2)
     assert row.scores["mae"].subjects == 6
+    for run in (*folds.values(), whole):
+        assert whole.agreements.keys() == run.agreements.keys() == {"AtoB", "BtoA"}
+    apart = whole.agreements["AtoB"]
+    parts = [run.agreements["AtoB"] for run in folds.values()]
+    assert {s.scan for s in apart.scans} == {s.scan for part in parts for s in part.scans}
+    assert (len(apart.scans), apart.count) == (12, sum(part.count for part in parts))
+    assert abs(apart.difference - np.mean([part.difference for part in parts])) < 1e-9
+    assert sum(band.count for band in apart.bands) == apart.count
     reverse, _ = join(dict(reversed(folds.items())), 0)
     assert rows(reverse.titled())[0].scores == row.scores
     (apart,) = compare({"one": whole, "two": reverse})[f"{TITLE}: differences"][:1]
@@ -191,3 +200,18 @@ def test_folds_are_trained_evaluated_and_gone_on_with_by_one_command(folder, tmp
     assert main(["evaluate", str(run), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert {row["count"] for row in printed["test"]} == {12}
+    # The folder of the folds has what a run's has, of all scans.
+    assert json.loads((run / "scores.json").read_text()) == printed
+    lines = (run / "scans.csv").read_text().splitlines()
+    parts = [(run / f"fold-{n}" / "scans.csv").read_text().splitlines() for n in (1, 2)]
+    assert sorted(lines[1:]) == sorted(line for part in parts for line in part[1:])
+    agreement = json.loads((run / "agreement.json").read_text())["AtoB"]
+    assert len(agreement["scans"]) == 12
+    assert main(["figure", str(run), "--agreement", f"--output={tmp_path / 'cv.png'}"]) == 0
+    each = [str(run / f"fold-{n}") for n in (1, 2)]
+    together = ["figure", *each, "--agreement", "--names", "x", "x"]
+    assert main([*together, f"--output={tmp_path / 'x.png'}"]) == 0
+    assert (tmp_path / "cv.png").read_bytes() == (tmp_path / "x.png").read_bytes()
+    shutil.move(run / "fold-2", tmp_path / "elsewhere")
+    assert main([*together[:2], str(tmp_path / "elsewhere"), *together[3:]]) == 1
+    assert "aren't all folds of one folder" in capsys.readouterr().err

@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from revgan.evaluation.tables import (
-    FORMATS,
-    Row,
-    format_tables,
-    headings,
-    rows_to_json,
-    rows_to_rich,
-    table_cells,
-)
+from revgan.evaluation.table_files import FORMATS, format_tables
+from revgan.evaluation.tables import Row, headings, rows_to_json, rows_to_rich, table_cells
 from revgan.scores.intervals import RESAMPLES, Estimate, difference
 from revgan.text import PlainConsole
 

@@ -364,7 +364,7 @@ def test_distances_and_judgements_count_what_was_measured():
     assert float(batch.distance("b", made)) == pytest.approx(4 / 24)
     within = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     within[0, 0, 3] = False
-    assert float(batch.distance("b", made, lambda _: within)) == 0
+    assert float(batch.distance("b", made, batch.gaps.measured["b"] & within)) == 0
     logits = torch.tensor([[[[3.0, 1.0], [1.0, 1.0]]]])
     seen = torch.ones(1, 1, 8, 8, dtype=torch.bool)
     assert float(adversarial_loss(logits, real=True, form="least-squares", seen=seen)) == 1

@@ -121,8 +121,9 @@ def run(options: Namespace, console: Console) -> int:
     """Evaluates each run, and shows the scores; several runs share their tables."""
     from revgan.evaluation.comparison import require_same_test
     from revgan.evaluation.joining import join
-    from revgan.evaluation.runs import run_evaluation
+    from revgan.evaluation.runs import run_evaluation, write_scores
     from revgan.evaluation.showing import show_scores
+    from revgan.training.runs import folder_of_folds
 
     wanted, files = _scores(options), _files(options)
     models = models_of_runs(options.runs, options.names)
@@ -142,6 +143,8 @@ def run(options: Namespace, console: Console) -> int:
             )
         evaluations[name], note = join(trained, stream)
         notes += [f"{name}: {note}."] if note else []
+        if (folds := folder_of_folds(runs)) is not None:
+            write_scores(folds, evaluations[name])
         require_same_test(evaluations)  # now, rather than after all others
     named = options.names is not None or bool(notes)
     show_scores(evaluations, console, files=files, as_json=options.json, named=named, notes=notes)
@@ -197,7 +200,7 @@ def _data_range(given: Sequence[str] | None) -> DataRange:
 
 
 def _files(options: Namespace) -> list[Path]:
-    from revgan.evaluation.tables import FORMATS
+    from revgan.evaluation.table_files import FORMATS
 
     files = [Path(name) for name in options.table or ()]
     for path in files:

@@ -13,6 +13,7 @@ from revgan.options import (
     Parser,
     add_names_option,
     add_test_options,
+    models_of_runs,
     named_runs,
     trained_config,
 )
@@ -30,7 +31,13 @@ def add_options(parser: Parser) -> None:
         "how translations agree with the truth."
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="run", help="a run folder, or its checkpoints/step-N"
+        "runs",
+        nargs="+",
+        metavar="run",
+        help=(
+            "a run folder, or its checkpoints/step-N; with --agreement also the folder of `revgan "
+            "train --folds`"
+        ),
     )
     parser.add_argument("--direction", type=Direction, default="AtoB", help="AtoB or BtoA")
     parser.add_argument(
@@ -84,7 +91,6 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Draws the figure, and says where it is."""
-    runs = named_runs(options.runs, options.names)
     paths = _paths(options)
     earlier = ", in place of what was there" if any(path.exists() for path in paths) else ""
     if options.agreement:
@@ -95,10 +101,12 @@ def run(options: Namespace, console: Console) -> int:
                 "--samples, --window and --input-window have no meaning with --agreement, which "
                 "draws no images"
             )
-        draw_agreement(runs, options.direction, paths)
+        models = models_of_runs(options.runs, options.names)
+        draw_agreement(models, options.direction, paths)
     else:
         from revgan.evaluation.sample_figure import draw_samples
 
+        runs = named_runs(options.runs, options.names)
         configs = {name: trained_config(folder, options) for name, folder in runs.items()}
         samples = options.samples or [str(SAMPLES)]
         of_input = _window("--input-window", options.input_window)

@@ -13,7 +13,7 @@ from revgan.errors import UserError
 from revgan.figures import agreement_charts, agreement_figure, write_figure
 from revgan.figures.agreement import number
 from revgan.scores.agreement import LIMIT, Agreement
-from revgan.training.runs import RunFolder
+from revgan.training.runs import RunFolder, folder_of_folds
 
 DPI = 200
 """Dots per inch of a figure."""
@@ -69,23 +69,37 @@ def said_of_agreement(agreement: Agreement, items: str) -> str:
 
 
 def draw_agreement(
-    runs: Mapping[str, RunFolder], direction: Direction, paths: Sequence[Path]
+    models: Mapping[str, Sequence[RunFolder]], direction: Direction, paths: Sequence[Path]
 ) -> None:
-    """Draws how the translations of runs agree with the truth, a row for each run.
+    """Draws how the translations of models agree with the truth, a row for each model.
 
     Args:
-        runs: by their names, evaluated.
+        models: the runs of each by its name, evaluated: one, or all folds of a cross-validation.
         direction: "AtoB" or "BtoA".
         paths: the files to write, each in the format of its suffix.
 
     Raises:
-        UserError: a run wasn't evaluated, or no truth is known.
+        UserError: a run wasn't evaluated, or no truth is known, or several runs of one name aren't
+            folds.
         OSError: a file can't be written.
     """
-    found = {name: read_agreement(run.agreement, direction) for name, run in runs.items()}
+    found = {
+        name: read_agreement(_joint(name, runs).agreement, direction)
+        for name, runs in models.items()
+    }
     figure = agreement_figure(found)
     figure.set_dpi(DPI)
     write_figure(figure, paths)
+
+
+def _joint(name: str, runs: Sequence[RunFolder]) -> RunFolder:
+    joint = runs[0] if len(runs) == 1 else folder_of_folds(runs)
+    if joint is None:
+        raise UserError(
+            f"{len(runs)} runs are called {name}, but they aren't all folds of one folder; give "
+            "each its own name, or the folder of the folds"
+        )
+    return joint
 
 
 def read_agreement(path: Path, direction: Direction) -> Agreement:

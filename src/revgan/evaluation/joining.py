@@ -7,6 +7,7 @@ from revgan.errors import UserError, notice
 from revgan.evaluation.runs import Evaluation
 from revgan.evaluation.tables import Row, add_row
 from revgan.evaluation.tally import Tally
+from revgan.scores.agreement import AgreementTally
 from revgan.scores.intervals import over_seeds
 
 
@@ -22,7 +23,8 @@ def join(evaluations: Mapping[str, Evaluation], stream: int) -> tuple[Evaluation
         stream: unlike that of any other model that this one is compared with, see `over_seeds`.
 
     Returns:
-        The joint evaluation, without what only reports need, and a sentence on what it is.
+        The joint evaluation, without scans to show, and a sentence on what it is. Trainings with
+        different seeds have no joint agreement with the truth.
 
     Raises:
         UserError: the tests share some of their subjects or images, but not all.
@@ -38,7 +40,7 @@ def join(evaluations: Mapping[str, Evaluation], stream: int) -> tuple[Evaluation
             f"means over {len(runs)} trainings; intervals cover the choice of test {first.items} "
             "and of seeds"
         )
-        return replace(first, tables=tables, classes={}, cases={}, agreements={}), said
+        return replace(first, tables=tables, classes={}, cases={}, differences={}), said
     _require_folds(evaluations)
     # In one order, whatever that of the runs, as comparisons are image by image.
     runs.sort(key=lambda run: sorted(run.tested.items()))
@@ -78,7 +80,11 @@ def _of_folds(runs: Sequence[Evaluation]) -> Evaluation:
         tables={key: tables.get(key, _over_seeds(others.get(key, []), 0)) for key in first.tables},
         classes={},
         cases={},
-        agreements={},
+        differences={
+            way: AgreementTally.joined([run.differences[way] for run in runs])
+            for way in first.differences
+            if all(way in run.differences for run in runs)
+        },
         tested={way: [one for run in runs for one in run.tested[way]] for way in first.tested},
         scans={key: [row for run in runs for row in run.scans[key]] for key in first.scans},
     )

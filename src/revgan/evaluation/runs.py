@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from revgan.evaluation.samples import Sample, Tested, TestSamples
 from revgan.evaluation.scales import Scale, said_of_scores
 from revgan.evaluation.scan_tables import RANKING, tables_of_scans
 from revgan.evaluation.scans import ScanRow, joined, scans_to_csv, scans_to_json
-from revgan.evaluation.scorers import MaskedTruthScorer, Scorer
+from revgan.evaluation.scorers import Scorer
 from revgan.evaluation.scoring import Scoring
 from revgan.evaluation.step_memory import compare_memory
 from revgan.evaluation.tables import Row, Tables, add_row, rows_to_json
@@ -31,7 +32,7 @@ from revgan.evaluation.windows import Window, windows_of
 from revgan.files import write_text
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
-from revgan.scores.agreement import Agreement
+from revgan.scores.agreement import Agreement, AgreementTally
 from revgan.training.best import Best
 from revgan.training.config import RunConfig
 from revgan.training.data import checked_data
@@ -75,7 +76,7 @@ class Evaluation:
         scans: the scores of single scans, by the keys of `TITLES`.
         tallies: what the tables are made from, with their keys.
         scales: of the domains with test scans.
-        agreements: by direction, where the truth is known.
+        differences: from the truth, by direction, where it is known.
         windows: by direction and side, those in which the report can show scans.
     """
 
@@ -87,8 +88,14 @@ class Evaluation:
     scans: dict[str, list[ScanRow]]
     tallies: list[tuple[str, Tally]]
     scales: dict[DomainName, Scale]
-    agreements: dict[Direction, Agreement]
+    differences: dict[Direction, AgreementTally]
     windows: dict[str, dict[Side, list[Window]]]
+
+    @cached_property
+    def agreements(self) -> dict[Direction, Agreement]:
+        """How translations agree with the truth, by direction; inside masks, if there are any."""
+        found = {direction: tally.result() for direction, tally in self.differences.items()}
+        return {direction: result for direction, result in found.items() if result is not None}
 
     def titled(self) -> Tables:
         """The tables by their titles."""
@@ -136,16 +143,21 @@ def run_evaluation(
     translator, data = open_trained(config, run, console, windows, model)
     scoring = Scoring(wanted or ScoreOptions(), data, config, accelerator.device, console)
     evaluation = evaluate(translator, data, run, console, scoring, config.model_name)
-    write_text(run.scores, evaluation.to_json() + "\n")
-    write_text(run.scan_scores(".json"), evaluation.scans_to_json() + "\n")
-    write_text(run.scan_scores(".csv"), scans_to_csv(evaluation.scans))
-    write_text(run.agreement, evaluation.agreements_to_json() + "\n")
+    write_scores(run, evaluation)
     memory = compare_memory(config, data, accelerator)
     content = _content(config, run, data, evaluation, memory)
     if model == "best":
         content = replace(content, summary=f"{content.summary} {_said_of_best(run)}")
     write_report(run.report, content)
     return evaluation
+
+
+def write_scores(run: RunFolder, evaluation: Evaluation) -> None:
+    """Writes all scores, those of each scan, and how translations agree with the truth."""
+    write_text(run.scores, evaluation.to_json() + "\n")
+    write_text(run.scan_scores(".json"), evaluation.scans_to_json() + "\n")
+    write_text(run.scan_scores(".csv"), scans_to_csv(evaluation.scans))
+    write_text(run.agreement, evaluation.agreements_to_json() + "\n")
 
 
 def _said_of_best(run: RunFolder) -> str:
@@ -244,7 +256,7 @@ def evaluate(
         scans=_scan_tables(both),
         tallies=[(scorer.table, scorer.tally) for scorer in both if scorer.tally is not None],
         scales=scoring.scales,
-        agreements=_agreements(scorers),
+        differences=_differences(scorers),
         windows=_windows(data, scoring),
         classes={s.table: s.class_ious() for s in both if isinstance(s, ClassScorer)},
         cases=cases,
@@ -273,14 +285,14 @@ def _scan_tables(scorers: Sequence[Scorer]) -> dict[str, list[ScanRow]]:
     return {key: joined(tables[key]) for key in TITLES if tables.get(key)}
 
 
-def _agreements(scorers: Mapping[Direction, Sequence[Scorer]]) -> dict[Direction, Agreement]:
-    """By direction, inside the masks if there are any."""
-    found: dict[Direction, Agreement] = {}
-    for direction, of_direction in scorers.items():
-        for scorer in of_direction:
-            if scorer.agreement is not None and (result := scorer.agreement.result()) is not None:
-                found[direction] = replace(result, masked=isinstance(scorer, MaskedTruthScorer))
-    return found
+def _differences(scorers: Mapping[Direction, Sequence[Scorer]]) -> dict[Direction, AgreementTally]:
+    """By direction, inside the masks if there are any, whose scorer comes last."""
+    return {
+        direction: scorer.agreement
+        for direction, of_direction in scorers.items()
+        for scorer in of_direction
+        if scorer.agreement
+    }
 
 
 def _case(sample: Sample, test: TestSamples, most: int) -> Case:

@@ -74,6 +74,7 @@ class TruthScorer(Scorer):
     table = "test"
     tally: Tally
     has_agreement = True
+    masked = False
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class TruthScorer(Scorer):
         names = PIXEL_SCORES if perceptual is None else (*PIXEL_SCORES, "lpips")
         self.tally = Tally(direction, names)
         if self.has_agreement:
-            self.agreement = AgreementTally(scale.lowest, scale.highest, scale.step)
+            self.agreement = AgreementTally(scale.lowest, scale.highest, scale.step, self.masked)
 
     def add(self, sample: Sample) -> None:
         assert sample.values is not None
@@ -162,6 +163,7 @@ class MaskedTruthScorer(TruthScorer):
     """
 
     table = "test_inside_masks"
+    masked = True
 
     def __init__(self, direction: Direction, data: DataSet, method: str, scale: Scale) -> None:
         super().__init__(direction, data, method, scale)

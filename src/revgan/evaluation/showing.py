@@ -9,7 +9,8 @@ from rich.console import Console
 from revgan.evaluation.comparison import compare
 from revgan.evaluation.runs import Evaluation
 from revgan.evaluation.scales import said_of_scores
-from revgan.evaluation.tables import format_tables, rows_to_json, rows_to_rich
+from revgan.evaluation.table_files import format_tables
+from revgan.evaluation.tables import rows_to_json, rows_to_rich
 from revgan.files import write_text
 
 

@@ -19,7 +19,6 @@ from revgan.figures.differences import common_limit, difference_map, most_differ
 from revgan.figures.slices import side_by_side
 from revgan.figures.stacks import Stack, encoded, mosaic
 from revgan.figures.windows import windowed
-from revgan.scores.agreement import nice_width
 
 EXACT = 4 * 10**6
 """Up to so many pixels in a page, pictures are kept as they are; more are compressed with loss."""
@@ -246,3 +245,12 @@ class Viewer:
 
     def _base64(self, picture: Image.Image) -> str:
         return base64.b64encode(encoded(picture, lossless=self.exact)).decode("ascii")
+
+
+def nice_width(span: float, most: int) -> float:
+    """The least of 1, 2, 2.5, 5, 10 and so on, of which at most `most` cover a span."""
+    power = 10.0 ** math.floor(math.log10(span / most))
+    # A quotient of powers of ten may be off by a rounding error.
+    return next(
+        step * power for step in (1, 2, 2.5, 5, 10, 20) if step * power * most >= span * (1 - 1e-9)
+    )

@@ -1,7 +1,8 @@
 """The PatchGAN discriminator, in the paper's form and in the released code's."""
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrally
@@ -98,3 +99,13 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The logit of "real" per patch."""
         return self.layers(x)
+
+    def patches(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """How many patches it judges along each axis of an image of this size."""
+        sizes = tuple(spatial)
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d | nn.Conv3d):
+                pads: Any = layer.padding  # numbers, as `conv` gives it
+                around = zip(sizes, pads, layer.kernel_size, layer.stride, strict=True)
+                sizes = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in around)
+        return sizes

@@ -13,12 +13,13 @@ wide tensors by rows, the others whole, as h_i.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from revgan.networks.cutting import cut
 from revgan.networks.layers import BatchNorm, InstanceNorm, PaddedConv
 from revgan.networks.layers import Convolution as ConvolutionLayer
 from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
@@ -220,7 +221,7 @@ def _stages(
             case _:
                 raise TypeError(f"a {type(layer).__name__} can't run in slabs")
     stages[-1].contiguous = layers.contiguous
-    _cut(stages, layers.slabs)
+    cut(stages, layers.slabs)
     return stages
 
 
@@ -278,19 +279,6 @@ def _convolution(
         paddings=paddings,
         output_paddings=tuple(layer.output_padding),
     )
-
-
-def _cut(stages: list[Stage], slabs: int) -> None:
-    """Cuts all stages into slabs of about as many rows as those of the largest one have."""
-    largest = max(stage.size for stage in stages)
-    thickness = -(-largest // slabs)
-    behind: Stage | None = None
-    for stage in reversed(stages):
-        stage.wide = behind is not None and not behind.wide and stage.size == largest
-        count = min(stage.size, -(-max(stage.size, stage.source.size) // thickness))
-        bounds = [stage.size * i // count for i in range(count + 1)]
-        stage.slabs = [range(*ends) for ends in pairwise(bounds)]
-        behind = stage
 
 
 def _forward(stages: list[Stage], *, kept: bool) -> Tensor:
@@ -358,8 +346,9 @@ def _backward_past_wide(stage: Stage, wide: Stage) -> None:
             assert of_y is not None
             wide.add_to_sums(of_y, h)
             del h, of_y  # before the next ones are computed
-    ends = [*(read.start for _, read in slabs[1:]), wide.size]
-    for (rows, read), end in zip(slabs, ends, strict=True):
+    for rows, read in slabs:
+        behind = range(rows.stop, rows.stop + 1)  # what they read, the next slab owns
+        end = stage.reach(behind).start if rows.stop < stage.size else wide.size
         h = wide.normalised(read)
         of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=not two_passes)
         if of_y is not None:

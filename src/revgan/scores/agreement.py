@@ -154,31 +154,33 @@ class Agreement:
         return whole
 
 
-def nice_width(span: float, most: int) -> float:
-    """The least of 1, 2, 2.5, 5, 10 and so on, of which at most `most` cover a span."""
-    power = 10.0 ** math.floor(math.log10(span / most))
-    # A quotient of powers of ten may be off by a rounding error.
-    return next(
-        step * power for step in (1, 2, 2.5, 5, 10, 20) if step * power * most >= span * (1 - 1e-9)
-    )
+def _power(base: float, least: float) -> float:
+    """The least power of a base that isn't below a number above 0."""
+    return base ** math.ceil(math.log(least, base) - 1e-9)  # a logarithm may be off by rounding
 
 
 class AgreementTally:
     """Collects scans, one by one.
 
+    Bins of means and intensities are a power of 2 wide and have 0 as an edge; the narrow bins of
+    differences are a power of 3 wide, an odd number, as one of them is around 0. So the bins of one
+    tally fit into those of another of a greater range, and tallies can be joined.
+
     Args:
         low: the lowest value of the truth.
         high: the highest.
         step: the least difference between values: 1 for files of integers, 0 for others.
+        masked: see `Agreement`.
     """
 
-    def __init__(self, low: float, high: float, step: float = 0.0) -> None:
+    def __init__(self, low: float, high: float, step: float = 0.0, masked: bool = False) -> None:
+        self._low, self._high, self._step, self._masked = low, high, step, masked
         span = high - low or abs(low) or 1.0
         # Two less, as the first and the last may stick out.
-        self._width = max(nice_width(span, MOST_BINS - 2), step)
+        self._width = _power(2.0, max(span / (MOST_BINS - 2), step))
         self._first = math.floor(low / self._width)
         self._bins = math.floor(high / self._width) - self._first + 1
-        self._narrow = max(self._width / _FINE, step)
+        self._narrow = _power(3.0, max(self._width / _FINE, step))
         self._counts = np.zeros((self._bins, 2 * _REACH + 1), np.int64)
         self._bands = np.zeros((4, self._bins))  # count, and sums of error, its square and its size
         self._scans: list[ScanDifference] = []
@@ -211,6 +213,34 @@ class AgreementTally:
             )
         )
 
+    @classmethod
+    def joined(cls, tallies: "Sequence[AgreementTally]") -> "AgreementTally":
+        """One tally of the scans of several, at least one, such as of the folds of a data set.
+
+        It is what adding all scans to one tally of the whole range would have given, but that
+        values beyond a tally's range stay in the outer bin of that tally.
+        """
+        whole = cls(
+            min(each._low for each in tallies),
+            max(each._high for each in tallies),
+            max(each._step for each in tallies),
+            any(each._masked for each in tallies),
+        )
+        for each in tallies:
+            wider, fine = round(whole._width / each._width), round(whole._narrow / each._narrow)
+            rows = (each._first + np.arange(each._bins)) // wider - whole._first
+            columns = (np.arange(-_REACH, _REACH + 1) + fine // 2) // fine
+            columns[[0, -1]] = -_REACH, _REACH  # which hold all that is beyond
+            np.add.at(whole._counts, (rows[:, None], columns[None] + _REACH), each._counts)
+            np.add.at(whole._bands.T, rows, each._bands.T)
+            whole._scans += each._scans
+            whole._subjects += each._subjects
+        return whole
+
+    def __bool__(self) -> bool:
+        """Whether any scan was added."""
+        return bool(self._scans)
+
     def result(self) -> Agreement | None:
         """The agreement over all scans; None if there was none."""
         if not self._scans:
@@ -233,6 +263,7 @@ class AgreementTally:
             counts=columns[first : last + 1].tolist(),
             beyond=beyond,
             bands=self._found_bands(),
+            masked=self._masked,
         )
 
     def _count(self, mean: Floats, difference: Floats) -> None:

@@ -18,7 +18,8 @@ from revgan.data.preparation import WITHOUT_FILE, Preparation
 from revgan.data.sets import BUILT_IN
 from revgan.errors import notice
 from revgan.evaluation.rows import rows_from_json
-from revgan.evaluation.tables import Row, format_tables
+from revgan.evaluation.table_files import format_tables
+from revgan.evaluation.tables import Row
 from revgan.networks import TwoWayGenerator
 from revgan.plain_yaml import read_yaml
 from revgan.training.runs import RunFolder

@@ -1,6 +1,6 @@
 """A batch of images of both domains, and where losses don't count in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -39,15 +39,16 @@ class Batch:
         a: the images of A.
         b: those of B.
         gaps: where losses don't count; None if they count everywhere.
-        among: of a part of a batch with gaps, those of all parts, itself included. Its means are
-            over as many values as all parts have on average, so that the mean of all parts' means
-            is that of the batch, however unevenly masks cover them.
+        over: of a part of a batch with gaps, over how many values its means are, by their names:
+            as many as all parts have on average, those of other processes included. So the mean of
+            all parts' means is that of the whole batch, however unevenly masks cover it. Means that
+            aren't named are over the part's own values.
     """
 
     a: Tensor
     b: Tensor
     gaps: Gaps | None = field(default=None, kw_only=True)
-    among: Sequence[Gaps] = field(default=(), kw_only=True)
+    over: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
 
     @classmethod
     def with_gaps(
@@ -85,7 +86,7 @@ class Batch:
         masks = zip(measured["a"].chunk(count), measured["b"].chunk(count), strict=True)
         gaps = [Gaps({"a": a, "b": b}, fill) for a, b in masks]
         parts = zip(of_a, of_b, gaps, strict=True)
-        return [Batch(a, b, gaps=own, among=gaps) for a, b, own in parts]
+        return [Batch(a, b, gaps=own) for a, b, own in parts]
 
     def of(self, domain: DomainName) -> Tensor:
         """The images of a domain."""
@@ -111,38 +112,38 @@ class Batch:
         """The image, and where it is seen, of what `marked` gave."""
         return (marked, None) if self.gaps is None else (marked[:, :-1], marked[:, -1:])
 
-    def distance(
-        self, domain: DomainName, image: Tensor, within: Callable[[Gaps], Tensor] | None = None
-    ) -> Tensor:
+    def distance(self, domain: DomainName, image: Tensor, counts: Tensor | None = None) -> Tensor:
         """The mean absolute difference from the images of a domain, where these were measured.
 
         Args:
             domain: whose images.
             image: as they are.
-            within: finds in gaps where it counts in addition, bool (B, 1, *spatial).
+            counts: bool (B, C, *spatial), where it counts if there are gaps; by default where the
+                domain's images were measured.
         """
         truth = self.of(domain)
         if self.gaps is None:
             return F.l1_loss(image, truth)
 
-        def counts(gaps: Gaps) -> Tensor:
-            measured = gaps.measured[domain]
-            return measured if within is None else measured & within(gaps)
-
-        distances = F.l1_loss(image, truth, reduction="none") * counts(self.gaps)
-        return mean_of_part(distances, counts(self.gaps), [counts(gaps) for gaps in self.among])
+        if counts is None:
+            counts = self.gaps.measured[domain]
+        distances = F.l1_loss(image, truth, reduction="none") * counts
+        return mean_of_part(distances, counts, self.over.get(distance_name(domain)))
 
 
-def mean_of_part(values: Tensor, counts: Tensor, among: Sequence[Tensor]) -> Tensor:
+def distance_name(domain: DomainName) -> str:
+    """The name of a domain's distance in `Batch.over`."""
+    return f"distance_{domain}"
+
+
+def mean_of_part(values: Tensor, counts: Tensor, over: Tensor | None = None) -> Tensor:
     """The mean of values by how much each counts.
 
     Args:
         values: already multiplied by their counts.
         counts: of any shape, 0 where values don't count.
-        among: the counts of all parts of the batch that this is a part of, itself included; none if
-            it is whole. See `Batch.among`.
+        over: a number above 0, see `Batch.over`; None for the sum of the counts, or 1 if it is
+            less.
     """
-    if not among:
-        return values.sum() / counts.sum().clamp(min=1)
-    total = torch.stack([each.sum() for each in among]).sum()
-    return values.sum() / (total.clamp(min=1) / len(among))
+    total = counts.sum().clamp(min=1) if over is None else over.to(values.dtype)
+    return values.sum() / total

@@ -26,7 +26,7 @@ def adversarial_loss(
     real: bool,
     form: AdversarialForm,
     seen: Tensor | None = None,
-    among: Sequence[Tensor] = (),
+    over: Tensor | None = None,
 ) -> Tensor:
     """The GAN loss: how far logits are from calling every patch real or every patch fake.
 
@@ -40,7 +40,7 @@ def adversarial_loss(
             numerically stable function.
         seen: (B, 1, *spatial), true or above 0 where something was measured in what was judged: a
             patch counts by the share of its place that was. None counts all alike.
-        among: of a part of a batch, the same of all its parts, see `Batch.among`.
+        over: of a part of a batch, by what to divide the patches' sum, see `Batch.over`.
 
     Returns:
         The mean over patches, 0 at best.
@@ -62,10 +62,18 @@ def adversarial_loss(
             loss = F.binary_cross_entropy_with_logits(logits, target, reduction=each)
     if seen is None:
         return loss
-    weights, *of_all = (
-        F.interpolate(each.float(), list(logits.shape[2:]), mode="area") for each in (seen, *among)
-    )
-    return mean_of_part(loss * weights, weights, of_all)
+    weights = patch_weights(seen, logits.shape[2:])
+    return mean_of_part(loss * weights, weights, over)
+
+
+def patch_weights(seen: Tensor, patches: Sequence[int]) -> Tensor:
+    """(B, 1, *patches): the share of each patch's place where something was measured.
+
+    Args:
+        seen: (B, 1, *spatial), true or above 0 there.
+        patches: how many there are along each axis.
+    """
+    return F.interpolate(seen.float(), list(patches), mode="area")
 
 
 def translate(generator: TwoWayGenerator, x: Tensor, direction: Direction) -> Tensor:

@@ -12,7 +12,7 @@ gives the same terms uncut, for code that needs the joint loss itself.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +20,10 @@ from torch import Tensor
 
 from revgan.directions import DOMAINS, Direction, DomainName, back, ends, other
 from revgan.networks import PatchDiscriminator, TwoWayGenerator
-from revgan.training.batch import Batch, Gaps
+from revgan.training.batch import Batch, Gaps, distance_name
 from revgan.training.config import LossConfig, ObjectiveKind
 from revgan.training.features import FeatureDistance
-from revgan.training.losses import Terms, adversarial_loss, translate
+from revgan.training.losses import Terms, adversarial_loss, patch_weights, translate
 from revgan.training.pool import ImagePool
 
 
@@ -105,6 +105,29 @@ class Objective(ABC):
     def _shown(self, domain: DomainName, image: Tensor, batch: Batch) -> Tensor:
         """A discriminator's input: an image of its domain, and its condition if it has one."""
 
+    def counted(self, players: Players, batch: Batch) -> dict[str, Tensor]:
+        """Over how many values the means of a batch with gaps are, by their names in `Batch.over`.
+
+        Where masks cover parts of a batch unevenly, `Batch.over` of each is the mean of these.
+        """
+        assert batch.gaps is not None
+        counts: dict[str, Tensor] = {}
+        for domain in DOMAINS:
+            counts[distance_name(domain)] = self._compared(domain, batch.gaps).sum()
+            patches = players.judge(domain).patches(batch.of(domain).shape[2:])
+            for name, find in (("real", self._real_seen), ("made", self._made_seen)):
+                seen = find(domain, batch.gaps)
+                assert seen is not None
+                counts[f"{name}_{domain}"] = patch_weights(seen, patches).sum()
+        return counts
+
+    def counted_shown(
+        self, domain: DomainName, players: Players, shown: Tensor
+    ) -> dict[str, Tensor]:
+        """The same for what `judged_fakes` gave, part of which may come from other batches."""
+        patches = players.judge(domain).patches(shown.shape[2:])
+        return {f"shown_{domain}": patch_weights(shown[:, -1:], patches).sum()}
+
     def generator_terms(self, players: Players, batch: Batch, fakes: Fakes) -> Iterator[Terms]:
         """Yields the generator's terms; leaves its translations, without gradients, in `fakes`.
 
@@ -140,12 +163,7 @@ class Objective(ABC):
         return shown
 
     def discriminator_terms(
-        self,
-        domain: DomainName,
-        players: Players,
-        batch: Batch,
-        fake: Tensor,
-        among: Sequence[Tensor] = (),
+        self, domain: DomainName, players: Players, batch: Batch, fake: Tensor
     ) -> Iterator[Terms]:
         """Yields the terms of a domain's discriminator.
 
@@ -154,9 +172,8 @@ class Objective(ABC):
             players: the networks.
             batch: the real images.
             fake: what `judged_fakes` gave for it.
-            among: of a part of a batch, what it gave for all parts.
         """
-        yield self.tell_apart(domain, players, batch, fake, among=among)
+        yield self.tell_apart(domain, players, batch, fake)
         if self.config.r1_weight > 0:
             yield {
                 f"d_{domain}_r1": self.config.r1_weight / 2 * self.penalty(domain, players, batch)
@@ -183,20 +200,18 @@ class Objective(ABC):
         batch: Batch,
         fake: Tensor,
         together: bool = True,
-        among: Sequence[Tensor] = (),
     ) -> Terms:
         """The discriminator's losses, halved so that it learns slower relative to the generator.
 
         Args:
             domain: whose discriminator.
             players: the networks.
-            batch: the real images, and what the fake ones were made from.
+            batch: the real images, and what the fake ones were made from. If its `over` has a
+                number for what `judged_fakes` gave, `fake` is of that.
             fake: generated images of the domain.
             together: whether to show real and fake images as one batch, so that the weights'
                 gradients, most of the discriminator's memory, exist only once. Batch norm would mix
                 the two, so with it they are always shown one after the other.
-            among: of a part of a batch, the generated images of all parts; by default those that
-                the generator makes of them.
         """
         judge, form = players.judge(domain), self.config.adversarial
         real = batch.marked(domain, batch.of(domain), self._real_seen(domain, batch.gaps))
@@ -206,16 +221,13 @@ class Objective(ABC):
             real_logits, fake_logits = judge(torch.cat((real, fake))).chunk(2)
         else:
             real_logits, fake_logits = judge(real), judge(fake)
-        all_real, all_fake = (
-            self._seen_among(find, domain, batch) for find in (self._real_seen, self._made_seen)
-        )
-        if batch.among and among:
-            all_fake = [marked[:, -1:] for marked in among]
+        over_real = batch.over.get(f"real_{domain}")
+        over_fake = batch.over.get(f"shown_{domain}", batch.over.get(f"made_{domain}"))
         of_real = adversarial_loss(
-            real_logits, real=True, form=form, seen=real_seen, among=all_real
+            real_logits, real=True, form=form, seen=real_seen, over=over_real
         )
         of_fake = adversarial_loss(
-            fake_logits, real=False, form=form, seen=fake_seen, among=all_fake
+            fake_logits, real=False, form=form, seen=fake_seen, over=over_fake
         )
         return {f"d_{domain}_real": 0.5 * of_real, f"d_{domain}_fake": 0.5 * of_fake}
 
@@ -223,8 +235,8 @@ class Objective(ABC):
         """The generator's side of the GAN loss: its translations should be called real."""
         image, seen = self._judged(domain, fake, batch)
         logits, form = players.judge(domain)(image), self.config.adversarial
-        among = self._seen_among(self._made_seen, domain, batch)
-        return adversarial_loss(logits, real=True, form=form, seen=seen, among=among)
+        over = batch.over.get(f"made_{domain}")
+        return adversarial_loss(logits, real=True, form=form, seen=seen, over=over)
 
     def _of_features(
         self, domain: DomainName, image: Tensor, batch: Batch, seen: Tensor | None
@@ -260,14 +272,9 @@ class Objective(ABC):
     def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
         """The same for the translations into its domain."""
 
-    def _seen_among(
-        self,
-        find: Callable[[DomainName, Gaps | None], Tensor | None],
-        domain: DomainName,
-        batch: Batch,
-    ) -> list[Tensor]:
-        """What one of the two finds in each part of the batch that this is a part of."""
-        return [seen for gaps in batch.among if (seen := find(domain, gaps)) is not None]
+    @abstractmethod
+    def _compared(self, domain: DomainName, gaps: Gaps) -> Tensor:
+        """(B, C, *spatial) of bool: where distances from the domain's images count."""
 
 
 class UnpairedObjective(Objective):
@@ -291,6 +298,9 @@ class UnpairedObjective(Objective):
 
     def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
         return self._real_seen(other(domain), gaps)
+
+    def _compared(self, domain: DomainName, gaps: Gaps) -> Tensor:
+        return gaps.measured[domain]
 
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
@@ -343,6 +353,9 @@ class PairedObjective(Objective):
     def _made_seen(self, domain: DomainName, gaps: Gaps | None) -> Tensor | None:
         return self._real_seen(domain, gaps)
 
+    def _compared(self, domain: DomainName, gaps: Gaps) -> Tensor:
+        return gaps.measured[domain] & gaps.seen(other(domain))
+
     def _generator_terms(
         self, players: Players, batch: Batch, fakes: Fakes, cut: type[_Uncut]
     ) -> Iterator[Terms]:
@@ -359,7 +372,8 @@ class PairedObjective(Objective):
         fake = cut(translate(players.generator, batch.of(source), direction))
         made = self._made(target, fake.image, batch)
         yield {f"gan_{direction}": self._fool(target, players, batch, made)}
-        distance = batch.distance(target, fake.image, within=lambda gaps: gaps.seen(source))
+        counts = None if batch.gaps is None else self._compared(target, batch.gaps)
+        distance = batch.distance(target, fake.image, counts)
         yield {f"l1_{direction}": self.config.l1_weight * distance}
         terms = self._of_features(target, fake.image, batch, self._made_seen(target, batch.gaps))
         if terms:

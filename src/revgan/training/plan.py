@@ -299,7 +299,7 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 
 def _needs(plan: Plan) -> Table:
-    table = Table("training", *(name.replace("_", " ") for name in _PARTS), "total")
+    table = Table("training", *(name.replace("_", "\n") for name in _PARTS), "total")
     rows = [*plan.training.items(), ("translation", plan.translation)]
     for name, needed in rows:
         if name == "translation":

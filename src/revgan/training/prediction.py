@@ -19,6 +19,7 @@ from revgan.directions import DOMAINS
 from revgan.inference.planning import require_predictable
 from revgan.memory import StepPrediction, predict_step
 from revgan.networks.axes import PerAxis, per_axis
+from revgan.networks.cutting import unlike_slabs
 from revgan.training.batch import Batch
 from revgan.training.config import RunConfig, RuntimeConfig
 from revgan.training.pool import ImagePool
@@ -104,7 +105,10 @@ def predict_training(workload: Workload) -> StepPrediction:
         UserError: it can't be predicted.
     """
     require_predictable(workload.config.generator)
-    return predict_step(lambda: _training_step(workload), cpu_kernels=workload.device_type == "cpu")
+    with unlike_slabs():
+        return predict_step(
+            lambda: _training_step(workload), cpu_kernels=workload.device_type == "cpu"
+        )
 
 
 def _training_step(workload: Workload) -> Callable[[], object]:

@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -236,6 +236,15 @@ def runs_in(root: Path) -> list[RunFolder]:
         return [existing_run(root)]
     folds = sorted(int(number) for number in numbers if number.isdecimal())
     return [existing_run(fold_folder(root, fold)) for fold in folds]
+
+
+def folder_of_folds(runs: Sequence[RunFolder]) -> RunFolder | None:
+    """The folder of a cross-validation, if these are the runs of all its folds."""
+    root = runs[0].root.parent
+    if len(runs) < 2 or any(run.root.parent != root or run.step is not None for run in runs):
+        return None
+    found = {run.root for run in runs_in(root)} if root.is_dir() else set()
+    return RunFolder(root) if found == {run.root for run in runs} else None
 
 
 def existing_run(root: Path) -> RunFolder:

@@ -24,6 +24,7 @@ from revgan.training.averaging import GradientAverage
 from revgan.training.batch import Batch
 from revgan.training.config import OptimizerConfig, Schedule
 from revgan.training.consensus import consensus_term
+from revgan.training.counting import Counting
 from revgan.training.losses import Terms, total
 from revgan.training.objectives import Fakes, Objective, Players
 from revgan.training.processes import together
@@ -76,6 +77,7 @@ class Trainer:
         self.average = average
         self.skips = skips or Skips()
         self.accumulate = accumulate
+        self._counting = Counting(objective, players, accelerator, accumulate)
         self.between_steps = True
         if average is not None:
             average.start(players.generator.state_dict())
@@ -108,14 +110,15 @@ class Trainer:
         torch.manual_seed(self._seed_of(step, _NETWORKS))
         pool_draws = torch.Generator().manual_seed(self._seed_of(step, _POOLS))
         learning_rate = self.learning_rate(step)
-        parts = [(part, Fakes()) for part in batch.parts(self.accumulate)]
+        parts = [(part, Fakes()) for part in self._counting.parts(batch)]
         losses: dict[str, Tensor] = {}
 
         with self._traceless():
             if self.objective.config.consensus_weight > 0:
                 # Mescheder et al., 2017. Its gradients reach all networks; the judges' are kept
                 # until they learn.
-                losses |= self._backpropagate(consensus_term(self.objective, self.players, batch))
+                term = consensus_term(self.objective, self.players, parts[0][0])
+                losses |= self._backpropagate(term)
 
             # Identity, GAN and cycle losses (Zhu et al., 2017), or GAN and L1 (Isola et al., 2017).
             with frozen([*self.players.judge_a.parameters(), *self.players.judge_b.parameters()]):
@@ -133,9 +136,10 @@ class Trainer:
             # only one network are alive at a time.
             for domain in DOMAINS:
                 shown = self.objective.judged_fakes(domain, [made for _, made in parts], pool_draws)
+                judged = self._counting.for_judge(domain, [part for part, _ in parts], shown)
                 terms = (
-                    self.objective.discriminator_terms(domain, self.players, part, fake, shown)
-                    for (part, _), fake in zip(parts, shown, strict=True)
+                    self.objective.discriminator_terms(domain, self.players, part, fake)
+                    for part, fake in zip(judged, shown, strict=True)
                 )
                 self._minimise(terms, domain, learning_rate, losses)
         return losses
@@ -149,7 +153,7 @@ class Trainer:
         """The losses with the current weights, without images from the pools; changes nothing."""
         means: dict[str, Tensor] = {}
         with torch.no_grad(), self._kept_statistics(), self.accelerator.autocast():
-            for part in batch.parts(self.accumulate):
+            for part in self._counting.parts(batch):
                 losses, fakes = self.objective.joint_terms(self.players, part)
                 for domain in DOMAINS:
                     fake = fakes.of(domain)
