@@ -15,6 +15,7 @@ from revgan.errors import UserError, one_line
 from revgan.files import is_there
 from revgan.networks.foreign import UNetConfig, load_network
 from revgan.plain_yaml import read_yaml
+from revgan.text import shell_word
 from revgan.training.config import LossConfig
 
 _trusted: set[str] = set()
@@ -93,8 +94,8 @@ def _of_class(name: str, path: Path, weights: bool) -> nn.Module:
     if name not in _trusted:
         raise UserError(
             f"losses.feature_class {name} is code that runs, and stands in a configuration; give "
-            f"--losses.feature_class {name} on the command line, or add --trust if you know where "
-            "the configuration is from"
+            f"--losses.feature_class {shell_word(name)} on the command line, or add --trust if you "
+            "know where the configuration is from"
         )
     module, _, kind = name.rpartition(".")
     arguments_file = path.with_suffix(".yaml")

@@ -152,15 +152,14 @@ def _store_class(zarr: Any) -> Any:
             """See zarr; refuses what `_require_harmless` and `_require_small` do."""
             _require_harmless(self.root, key)
             found = await super().get(key, prototype, byte_range)
-            known = self.packing is not None and self.packing.codec is not None
-            if found is None or not known or key.endswith(METADATA):
+            packing = self.packing
+            if found is None or packing is None or packing.codec is None or key.endswith(METADATA):
                 return found
             if isinstance(byte_range, SuffixByteRequest):  # the index of a shard
                 return found
             data = found.to_bytes()
-            chunks = self.packing.chunks(data) if byte_range is None else [data]
-            for chunk in chunks:
-                _require_small(self.root / key, chunk, self.packing)
+            for chunk in packing.chunks(data) if byte_range is None else [data]:
+                _require_small(self.root / key, chunk, packing)
             return found
 
     return ChunkStore
