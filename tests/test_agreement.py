@@ -165,6 +165,13 @@ def test_plots_come_from_what_is_stored(tmp_path):
     lines = agreement_figure({"x": again}).axes[0].lines
     (points,) = (line for line in lines if len(line.get_xdata()) == 5)
     np.testing.assert_allclose(points.get_ydata(), [one.difference for one in again.scans])
+    for axes in agreement_figure({"x": again}).axes[:2]:  # labels lie within, off the line at 0
+        renderer = axes.figure._get_renderer()
+        zero = axes.transData.transform((0, 0))[1]
+        for text in axes.texts:
+            box = text.get_window_extent(renderer)
+            assert axes.bbox.y0 <= box.y0 < box.y1 <= axes.bbox.y1, text
+            assert not box.y0 < zero < box.y1, text
     said = said_of_agreement(agreement, "volumes")
     assert said.startswith("Over 5 volumes, their mean differences average ")
     with pytest.raises(ValueError, match="no models"):

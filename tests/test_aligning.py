@@ -154,6 +154,22 @@ def test_pairs_that_lie_elsewhere_are_named_and_aligned_on_request(tmp_path):
         np.testing.assert_allclose(b[2:-2, 2:-2], a[2:-2, 2:-2], atol=0.05)
 
 
+def test_volumes_of_other_sizes_are_told_what_helps(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, spacing, size in (("trainA", 1, 16), ("trainB", 2, 8)):
+        (tmp_path / name).mkdir()
+        affine = np.diag([spacing, spacing, spacing, 1.0])
+        write_nifti(tmp_path / name / "x.nii", linear(affine, (size,) * 3), affine)
+    config = DataConfig(path=str(tmp_path), spatial_dims=3, crop=8)
+    with pytest.raises(UserError, match=r"8 x 8 x 8 voxels; .* size, so set data\.align true"):
+        open_data_set(config, paired=True)
+    for name, size in (("trainA", 16), ("trainB", 8)):  # these don't say where they are
+        np.save(tmp_path / name / "x.npy", linear(np.eye(4), (size,) * 3))
+        (tmp_path / name / "x.nii").unlink()
+    with pytest.raises(UserError, match=r"8 x 8 x 8 voxels; .* so resample one onto the other's"):
+        open_data_set(config, paired=True)
+
+
 def test_pairs_of_one_size_that_lie_elsewhere_are_refused(tmp_path):
     ours, theirs = (from_origin(x, 5_000_000, 10, 10) for x in (500_000, 500_050))
     for domain, place in (("A", ours), ("B", theirs)):

@@ -87,7 +87,8 @@ def test_gaps_stay_gaps():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"flip_axes": (3,)}, r"flip_axes must be from 0 to 2, not \[3\]"),
+        ({"flip_axes": (3,)}, r"flip_axes must be from 0 to 2, each once, not \[3\]"),
+        ({"flip_axes": (1, 1)}, r"flip_axes must be from 0 to 2, each once, not \[1, 1\]"),
         ({"rotate": True, "crop": (32, 24, 16)}, "rotate turns crops in planes with equal sides"),
         ({"elastic": 1.5}, "elastic must be from 0 to 1"),
         ({"noise_b": -1.0}, "noise_b must be 0 or more"),

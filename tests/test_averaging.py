@@ -108,7 +108,9 @@ def test_a_folder_has_a_folder_of_spreads_in_formats_that_hold_fractions(tmp_pat
     ("options", "reason"),
     [
         (["--spread", "s.tif"], "--spread is of several translations; add --ensemble or --flips"),
-        (["--flips", "[2]"], "--flips must be axes from 0 to 1, not [2]"),
+        (["--flips", "[2]"], "--flips must be axes from 0 to 1, each once, not [2]"),
+        (["--flips", "[0, 0]"], "--flips must be axes from 0 to 1, each once, not [0, 0]"),
+        (["--ensemble", "model"], "model would count twice in the mean; name each model once"),
         (["--flips", "[0]", "--spread", "y.png"], "would hold the translation and its spread"),
         (["--ensemble", "volumes"], "so that their translations have no mean"),
         (["--flips", "[0]", "--spread", "s.png"], "can't hold"),

@@ -436,7 +436,10 @@ def spoil_one_test_folder(root):
         (spoil_one_test_folder, "testB does not exist"),
         (lambda root: save(root / "trainA" / "1.png", (31, 40)), "trainA/1.png has 40 x 31 pixels"),
         (lambda root: save(root / "testA" / "1.png", dtype=np.uint16), "16 bits"),
-        (lambda root: save(root / "trainB" / "1.png", (36, 44)), "must have the same size"),
+        (
+            lambda root: save(root / "trainB" / "1.png", (36, 44)),
+            "must have the same size, so resample one onto the other's grid",
+        ),
         (lambda root: save(root / "testB" / "1.png", (36, 44)), "must have the same size"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from rich.console import Console
 
 from revgan.cli import main
 from revgan.data.sets import DataConfig, locate, open_data_set
-from revgan.errors import UserError
+from revgan.errors import Notice, UserError
 from revgan.evaluation.comparison import compare
 from revgan.evaluation.joining import join
 from revgan.evaluation.runs import evaluate
+from revgan.evaluation.scales import Scale
 from revgan.evaluation.scoring import ScoreOptions, Scoring
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
@@ -143,6 +145,20 @@ def test_folds_are_scored_as_one_test_whatever_their_order(folder, tmp_path):
     assert (apart.scores["mae"].value, apart.scores["mae"].p) == (0, 1)
 
 
+def test_folds_whose_ranges_differ_say_so(folder, tmp_path):
+    scales = {1: (0, 10), 2: (-5, 8)}
+    folds = {}
+    for fold, limits in scales.items():
+        run = evaluated(folder, tmp_path, 3.0, folds=2, fold=fold)
+        scale = Scale(*limits, "the test set", *limits, 1.0, limits, 0.5, 3)
+        folds[str(fold)] = replace(run, scales={"a": scale, "b": scale})
+    with pytest.warns(Notice, match="over the range of its own test set; .* --data-range LOW HIGH"):
+        whole, _ = join(folds, 0)
+    assert "PSNR and SSIM are over -5 to 10 (all folds, each over" in whole.said_of_scores
+    for scale in whole.scales.values():  # runs have ranges of their own
+        assert (scale.lowest, scale.highest, scale.run_range, scale.beyond) == (-5, 10, None, 0)
+
+
 def test_trainings_on_the_same_data_are_means_over_seeds(folder, tmp_path):
     runs = {str(n): evaluated(folder, tmp_path, n, folds=2, fold=1) for n in (1.0, 4.0)}
     joint, said = join(runs, 0)
@@ -189,6 +205,9 @@ def test_folds_are_trained_evaluated_and_gone_on_with_by_one_command(folder, tmp
     train += ["--discriminator.width=4", "--runtime.device=cpu", "--data.crop=32"]
     train += ["--training.validate_every=null"]
     assert main(train) == 0
+    twice = ["evaluate", str(run / "fold-1"), f"{run}/../cv/fold-1"]
+    assert main([*twice, "--names", "x", "x"]) == 2
+    assert "would count as two trainings of x" in capsys.readouterr().err
     (run / "fold-2").rename(tmp_path / "away")
     assert main(["evaluate", str(run)]) == 1
     assert "has 1 of 2 folds" in capsys.readouterr().err

@@ -125,6 +125,8 @@ def test_what_lies_beyond_the_range_is_counted(folder):
     assert scale.beyond == 1 / (2 * np.prod(SHAPE))
     assert scale.excess == 7000
     assert "9000 (the test set)" in said_of_scores({"b": scale})
+    said = said_of_scores({"b": scale}, (-1024, 3000))
+    assert said.endswith("PSNR and MS-SSIM of synthetic CT are clipped to -1024 to 3000.")
 
 
 @pytest.mark.filterwarnings("ignore::revgan.errors.Notice")
@@ -132,6 +134,10 @@ def test_the_data_range_is_that_of_the_type_of_photos_or_as_told(folder, tmp_pat
     _, data = opened(folder)
     assert measure_scale(data.b, "b", "type", KINDS[3]).limits == (-32768, 32767)
     assert measure_scale(data.b, "b", (0, 7), KINDS[3]).limits == (0, 7)
+    ref = data.b.test[0]
+    data.b.found[ref] = data.b.found[ref]._replace(dtype=np.dtype(np.uint16))
+    with pytest.raises(UserError, match="one type, but those of B are int16 and uint16; give set"):
+        measure_scale(data.b, "b", "type", KINDS[3])
     for split in ("trainA", "trainB", "testA", "testB"):
         for name, dtype in (("photos", np.uint8), ("floats", np.float32)):
             (tmp_path / name / split).mkdir(parents=True)

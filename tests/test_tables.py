@@ -124,6 +124,17 @@ def test_long_names_and_four_scores_are_not_cut_off_at_80_columns():
         assert end in shown
 
 
+def test_intervals_of_large_counts_are_not_cut_off_at_80_columns():
+    scores = {"mae": Estimate(28705.8, 28693.4, 28718.2), "psnr": Estimate(-22.67, -22.68, -22.66)}
+    scores["ssim"] = Estimate(-0.0004, -0.0005, -0.0003)
+    console = PlainConsole(width=80, force_terminal=True)
+    with console.capture() as capture:
+        console.print(rows_to_rich([Row("AtoB", "mean training colour", scores, 2)]))
+    shown = capture.get()
+    assert "…" not in shown
+    assert all(end in shown for end in ("28693.4..", "28718.2", "-22.68..", "-22.66"))
+
+
 def test_rows_survive_json():
     assert json.loads(json.dumps(rows_to_json(ROWS)))[0] == {
         "direction": "AtoB",

@@ -79,7 +79,7 @@ def test_a_mask_lies_where_its_header_says(volumes):
     ("mask", "reason"),
     [
         (None, "no folder .*trainMask with masks"),
-        (np.zeros(SHAPE, np.uint8), "1.nii.gz is empty where its scan is"),
+        (np.zeros(SHAPE, np.uint8), "1.nii.gz is empty; give a mask with values above 0"),
     ],
 )
 def test_masks_that_are_missing_or_empty_are_named(volumes, mask, reason):

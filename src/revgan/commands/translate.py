@@ -159,7 +159,7 @@ def run(options: Namespace, console: Console) -> int:
         resize=options.resize,
         stack=tuple(options.stack),
         ensemble=tuple(map(Path, options.ensemble)),
-        flips=tuple(sorted(set(options.flips))),
+        flips=options.flips,
         spread=None if options.spread is None else Path(options.spread),
     )
     output = Path(options.output)

@@ -112,7 +112,8 @@ def _cut(split: Split, cutting: Cutting, *, paired: bool) -> dict[SplitName, Spl
         if paired:
             raise UserError(
                 f"{_whole(own)} and {_whole(other)} have other sizes; paired scans must have the "
-                "same size, so set data.align true to resample B onto A's grid"
+                "same size, so resample one onto the other's grid, as data.align true does with "
+                "files that say where they lie"
             )
     return {
         name: Split(

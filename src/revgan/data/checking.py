@@ -156,9 +156,12 @@ def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str |
     for a, b in zip(split.a, split.b, strict=True) if split.aligned else ():
         one, other = found[a], found[b]
         if one.shape != other.shape:
+            places = (one.ground, other.ground), (one.affine, other.affine)
+            placed = any(all(each is not None for each in pair) for pair in places)
+            how = remedy if placed else "resample one onto the other's grid"
             return (
                 f"{a} is {kind.size(one.shape)} and {b} {kind.size(other.shape)}; paired scans "
-                f"must have the same size, so {remedy}"
+                f"must have the same size, so {how}"
             )
         if one.ground is not None and other.ground is not None:
             if not same_crs(one.ground.crs, other.ground.crs):

@@ -134,9 +134,10 @@ def _check_crops(config: "DataConfig") -> None:
 
 def _check_augmentation(config: "DataConfig") -> None:
     sizes = config.crop_sizes
-    if any(axis not in range(len(sizes)) for axis in config.flip_axes):
+    flips = config.flip_axes
+    if any(axis not in range(len(sizes)) for axis in flips) or len(set(flips)) < len(flips):
         raise ValueError(
-            f"flip_axes must be from 0 to {len(sizes) - 1}, not {list(config.flip_axes)}"
+            f"flip_axes must be from 0 to {len(sizes) - 1}, each once, not {list(flips)}"
         )
     if config.rotate and len(set(sizes)) == len(sizes):
         raise ValueError(

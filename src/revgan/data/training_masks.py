@@ -53,9 +53,10 @@ class MaskRecipe(Recipe):
         values = np.asarray(np.asarray(prepared.values) >= 0.5, np.uint8)
         # Slices and blocks at the ends may be empty.
         if not values.any() and ref.plane is None and ref.block is None:
+            where = f" where its scan is{_distance(ref, dims)}" if inside.any() else ""
             raise UserError(
-                f"{ref} is empty where its scan is{_distance(ref, dims)}; give a mask "
-                "with values above 0 where losses or scores count"
+                f"{ref} is empty{where}; give a mask with values above 0 where losses or scores "
+                "count"
             )
         _tell_if_moved(ref, dims)
         return replace(prepared, values=values, foreground=foreground_positions(values, above=0.5))

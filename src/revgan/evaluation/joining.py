@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from revgan.errors import UserError, notice
 from revgan.evaluation.runs import Evaluation
+from revgan.evaluation.scales import Scale
 from revgan.evaluation.tables import Row, add_row
 from revgan.evaluation.tally import Tally
 from revgan.scores.agreement import AgreementTally
@@ -68,8 +69,6 @@ def _over_seeds(tables: Sequence[Sequence[Row]], stream: int) -> list[Row]:
 def _of_folds(runs: Sequence[Evaluation]) -> Evaluation:
     """All folds as one test. Distances between sets, which belong to a set, are their means."""
     first = runs[0]
-    if any(run.scales != first.scales for run in runs):
-        _tell_of_ranges(runs)
     tables: dict[str, list[Row]] = {}
     for together in zip(*(run.tallies for run in runs), strict=True):
         for row in Tally.joined([tally for _, tally in together]).rows():
@@ -80,6 +79,7 @@ def _of_folds(runs: Sequence[Evaluation]) -> Evaluation:
         tables={key: tables.get(key, _over_seeds(others.get(key, []), 0)) for key in first.tables},
         classes={},
         cases={},
+        scales={name: _joint_scale([run.scales[name] for run in runs]) for name in first.scales},
         differences={
             way: AgreementTally.joined([run.differences[way] for run in runs])
             for way in first.differences
@@ -90,12 +90,25 @@ def _of_folds(runs: Sequence[Evaluation]) -> Evaluation:
     )
 
 
-def _tell_of_ranges(runs: Sequence[Evaluation]) -> None:
-    if len({scale.limits for run in runs for scale in run.scales.values()}) > len(runs[0].scales):
-        notice(
-            "each fold's PSNR and SSIM are over the range of its own test set; for numbers to put "
-            "beside others, give one range with --data-range LOW HIGH"
-        )
+def _joint_scale(scales: Sequence[Scale]) -> Scale:
+    """The scale of all folds together; without a range of the run, of which there are several."""
+    first = scales[0]
+    joint = replace(
+        first,
+        lowest=min(scale.lowest for scale in scales),
+        highest=max(scale.highest for scale in scales),
+        run_range=None,
+        beyond=0.0,
+        excess=0.0,
+    )
+    if len({scale.limits for scale in scales}) == 1:
+        return joint
+    notice(
+        "each fold's PSNR and SSIM are over the range of its own test set; for numbers to put "
+        "beside others, give one range with --data-range LOW HIGH"
+    )
+    low, high = min(scale.low for scale in scales), max(scale.high for scale in scales)
+    return replace(joint, low=low, high=high, chosen="all folds, each over that of its own test")
 
 
 def _require_folds(evaluations: Mapping[str, Evaluation]) -> None:

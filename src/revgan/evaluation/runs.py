@@ -78,6 +78,7 @@ class Evaluation:
         scales: of the domains with test scans.
         differences: from the truth, by direction, where it is known.
         windows: by direction and side, those in which the report can show scans.
+        clipped: what PSNR and MS-SSIM of synthetic CT are clipped to, if it is scored.
     """
 
     tables: dict[str, list[Row]]
@@ -90,6 +91,12 @@ class Evaluation:
     scales: dict[DomainName, Scale]
     differences: dict[Direction, AgreementTally]
     windows: dict[str, dict[Side, list[Window]]]
+    clipped: tuple[float, float] | None = None
+
+    @property
+    def said_of_scores(self) -> str:
+        """A sentence or two on the scores' units and ranges."""
+        return said_of_scores(self.scales, self.clipped)
 
     @cached_property
     def agreements(self) -> dict[Direction, Agreement]:
@@ -262,6 +269,7 @@ def evaluate(
         cases=cases,
         tested=tested,
         items=data.kind.many,
+        clipped=None if scoring.ct is None else scoring.limits,
     )
 
 
@@ -373,7 +381,7 @@ def _content(
         windows=evaluation.windows,
         scan_scores=_scan_scores(evaluation),
         ranked_by=config.training.best_by,
-        said_of_scores=said_of_scores(evaluation.scales),
+        said_of_scores=evaluation.said_of_scores,
         scan_tables=tables_of_scans(
             evaluation.scans, TITLES, evaluation.agreements, config.training.best_by
         ),

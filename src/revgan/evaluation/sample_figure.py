@@ -92,7 +92,7 @@ def _pictures(
             if path.resolve() in inputs:
                 raise UserError(f"{path} is a test image; name another file with --output")
         if not rows:
-            names = _chosen(source, samples)
+            names = _chosen(source, samples, data.kind.many)
             rows = [{} for _ in names]
         refs = {ref.name: (number, ref) for number, ref in enumerate(source.test)}
         named = list(zip(rows, names, strict=True))
@@ -144,14 +144,14 @@ def _in_window(
     return windowed(domain.values(ref), *window)
 
 
-def _chosen(source: Domain, samples: Sequence[str]) -> list[str]:
+def _chosen(source: Domain, samples: Sequence[str], items: str) -> list[str]:
     """The samples' names: those given, with or without suffix, or a number of all."""
     if len(samples) == 1 and samples[0].isdecimal() and len(samples[0]) < MOST_DIGITS:
         chosen = [ref.name for ref in spread(source.test, min(int(samples[0]), len(source.test)))]
         if len(chosen) < int(samples[0]):
-            notice(f"there are {len(chosen)} test images, not {samples[0]}: all of them are drawn")
+            notice(f"there are {len(chosen)} test {items}, not {samples[0]}: all of them are drawn")
         if not chosen:
-            raise UsageError("--samples must be 1 or more, or names of test images")
+            raise UsageError(f"--samples must be 1 or more, or names of test {items}")
         return chosen
     files = {ref.file_name: ref.name for ref in source.test}
     return list(dict.fromkeys(files.get(sample, sample) for sample in samples))

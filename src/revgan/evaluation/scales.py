@@ -19,15 +19,25 @@ Scales = Mapping[DomainName, "Scale"]
 """By domain."""
 
 
-def said_of_scores(scales: Scales) -> str:
-    """A sentence for readers of scores: their units, and the data ranges of PSNR and SSIM."""
+def said_of_scores(scales: Scales, clipped: tuple[float, float] | None = None) -> str:
+    """A sentence or two for readers of scores: their units, and the data ranges of PSNR and SSIM.
+
+    Args:
+        scales: of the domains.
+        clipped: what the PSNR and MS-SSIM of synthetic CT are clipped to; None if there is none.
+    """
     ranges = {
         name: f"{scale.low:g} to {scale.high:g} ({scale.chosen})" for name, scale in scales.items()
     }
     over = " and ".join(f"{said} in {name.upper()}" for name, said in ranges.items())
     if len(set(ranges.values())) == 1:
         over = next(iter(ranges.values()))
-    return f"MAE is in the units of the truth's files; PSNR and SSIM are over {over}."
+    said = f"MAE is in the units of the truth's files; PSNR and SSIM are over {over}."
+    if clipped is None:
+        return said
+    return (
+        f"{said} PSNR and MS-SSIM of synthetic CT are clipped to {clipped[0]:g} to {clipped[1]:g}."
+    )
 
 
 def scale_table(scales: Scales) -> list[list[str]]:
@@ -111,7 +121,8 @@ def measure_scale(domain: Domain, name: DomainName, wanted: DataRange, kind: Kin
     Raises:
         UserError: the files' type has no range that was wanted, or all test scans are one value.
     """
-    dtype = _dtype(domain)
+    given = {np.dtype(domain.found[ref].dtype) for ref in domain.test}
+    dtype = np.dtype(np.result_type(*given))  # that all have, or that can hold what they have
     if wanted == "auto":
         wanted = "type" if dtype == np.uint8 else "set"
     extent = None
@@ -126,13 +137,13 @@ def measure_scale(domain: Domain, name: DomainName, wanted: DataRange, kind: Kin
             )
         low, high, chosen = extent.low, extent.high, "the test set"
     elif wanted == "type":
-        low, high = _of_type(dtype, name)
+        low, high = _of_type(dtype, given, name)
         chosen = f"the type {dtype}"
     else:
         (low, high), chosen = wanted, "the option --data-range"
     step = 1.0 if dtype.kind in "iu" else 0.0
     if extent is None:
-        ends = _of_type(dtype, name)
+        ends = _of_type(dtype, given, name)
     else:  # where nothing was measured at all, ends are infinite
         ends = (extent.low, extent.high) if extent.count else (low, high)
     if extent is None or extent.run_range is None:
@@ -154,17 +165,20 @@ def _said(scale: Scale, name: DomainName, kind: Kind) -> str:
     )
 
 
-def _dtype(domain: Domain) -> np.dtype[Any]:
-    """The type that all test scans have, or that can hold what they have."""
-    return np.dtype(np.result_type(*(domain.found[ref].dtype for ref in domain.test)))
-
-
-def _of_type(dtype: np.dtype[Any], name: DomainName) -> tuple[float, float]:
+def _of_type(
+    dtype: np.dtype[Any], given: set[np.dtype[Any]], name: DomainName
+) -> tuple[float, float]:
     if dtype.kind == "b":
         return 0, 1
     if dtype.kind not in "iu":
         raise UserError(
             f"--data-range type needs files of integers, but those of {name.upper()} are {dtype}; "
+            "give set or two numbers"
+        )
+    if not given.issuperset({dtype}):
+        kinds = " and ".join(sorted(map(str, given)))
+        raise UserError(
+            f"--data-range type needs files of one type, but those of {name.upper()} are {kinds}; "
             "give set or two numbers"
         )
     limits = np.iinfo(dtype)

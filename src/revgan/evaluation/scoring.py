@@ -145,11 +145,16 @@ class Scoring:
                 f"{self.data.kind.many} of A and B don't pair; give both the same names and sizes"
             )
         domain, scale = self.data.of(name), self.scales[name]
-        if domain.channels != 1 or scale.lowest >= self.tissues[0]:
+        wrong = None
+        if domain.channels != 1:
+            wrong = f"{domain.channels} channels"
+        elif scale.lowest >= self.tissues[0]:
+            wrong = f"no value below {scale.lowest:g}, as air would be"
+        if wrong is not None:
             raise UserError(
                 f"--synthetic-ct says that {name.upper()} is CT in Hounsfield units, but its test "
-                f"{self.data.kind.many} have {domain.channels} channels and no value below "
-                f"{scale.lowest:g}; name the other domain, or convert its files to HU"
+                f"{self.data.kind.many} have {wrong}; name the other domain, or convert its files "
+                "to HU"
             )
 
     def _segmenter(self, wanted: str, *, trust: bool) -> Segmenter:

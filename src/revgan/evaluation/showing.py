@@ -8,7 +8,6 @@ from rich.console import Console
 
 from revgan.evaluation.comparison import compare
 from revgan.evaluation.runs import Evaluation
-from revgan.evaluation.scales import said_of_scores
 from revgan.evaluation.table_files import format_tables
 from revgan.evaluation.tables import rows_to_json, rows_to_rich
 from revgan.files import write_text
@@ -39,7 +38,7 @@ def show_scores(
     """
     (first, *others) = evaluations.values()
     tables = compare(evaluations) if others or named else first.titled()
-    note = " ".join([*notes, said_of_scores(first.scales)])
+    note = " ".join([*notes, first.said_of_scores])
     for path in files:
         write_text(path, format_tables(path, tables, note))
     if as_json:

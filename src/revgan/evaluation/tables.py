@@ -106,6 +106,9 @@ class Column:
         return max(self.digits, 1 - math.floor(math.log10(largest)))
 
 
+LONG = 16
+"""Longer intervals are broken in the terminal, where columns would cut off their ends."""
+
 UNDEFINED = "undefined"
 """Stands where there can't be a score."""
 
@@ -225,9 +228,12 @@ def rows_to_rich(rows: Sequence[Row], title: str | None = None, what: str = "ima
     heads = headings(rows)
     for heading in (*heads, what):
         table.add_column(heading, justify="right")
-    between = ".." if len(heads) <= 3 else "..\n"  # else the ends would be cut off
+    lines = list(zip(rows, table_cells(rows), strict=True))
+    longest = max((len(cell.interval) for _, cells in lines for cell in cells), default=0)
+    # Else the ends would be cut off.
+    between = ".." if len(heads) <= 3 and longest <= LONG else "..\n"
     direction = None
-    for row, cells in zip(rows, table_cells(rows), strict=True):
+    for row, cells in lines:
         if row.direction != direction:
             direction = row.direction
             table.add_section()

@@ -26,6 +26,9 @@ LEAST = 1e-4
 """The least share of all values that a band of intensities needs to be drawn: means over a handful
 of values would set the scale."""
 
+LABEL = 0.06
+"""The share of a plot's height that a label takes, beside the outermost lines."""
+
 Plot = Callable[[Axes, Agreement, str, str], None]
 
 
@@ -68,7 +71,9 @@ def agreement_figure(agreements: Mapping[str, Agreement]) -> Figure:
         limits = np.array([(axes.get_xlim(), axes.get_ylim()) for axes in column])
         for axes in column:
             axes.set_xlim(limits[:, 0, 0].min(), limits[:, 0, 1].max())
-            axes.set_ylim(limits[:, 1, 0].min(), limits[:, 1, 1].max())
+            low, high = limits[:, 1, 0].min(), limits[:, 1, 1].max()
+            room = LABEL * (high - low) if len(agreements) > 1 else 0
+            axes.set_ylim(low - room, high + room)
     return figure
 
 
@@ -83,6 +88,8 @@ def _scans(axes: Axes, agreement: Agreement, title: str, ink: str) -> None:
     room = high - low
     if low - room < 0 < high + room:  # where it is near; else it would squeeze all others
         axes.axhline(0, color=ink, linewidth=0.8)
+        low, high = axes.get_ylim()
+    axes.set_ylim(low - LABEL * room, high + LABEL * room)
     _label(axes, title, "mean of translation and truth", DIFFERENCE, ink)
 
 
@@ -154,9 +161,12 @@ def _draw_limits(axes: Axes, limits: Limits, ink: str) -> None:
 
 
 def _draw_lines(axes: Axes, middle: float, lower: float, upper: float, ink: str) -> None:
-    """Lines at the mean difference and the limits of agreement, with their numbers."""
+    """Lines at the mean difference and the limits of agreement, with their numbers.
+
+    The mean's is on the side away from 0, whose line would run through it.
+    """
     for value, line, name, side in (
-        (middle, "-", "mean", 1),
+        (middle, "-", "mean", 1 if middle >= 0 else -1),
         (lower, "--", f"{MINUS}{LIMIT} SD", -1),
         (upper, "--", f"+{LIMIT} SD", 1),
     ):

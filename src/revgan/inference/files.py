@@ -114,6 +114,7 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     for ref, output in zip(found.refs, outputs, strict=True):
         if output.resolve() in [path.resolve() for path in (ref.path, *ref.more)]:
             raise UserError(f"{ref} is both input and output; name another output")
+    _check_averaging(run, translator, wishes)
     models = [translator, *(Translator.from_pretrained(path, device) for path in wishes.ensemble)]
     require_alike(models, [run, *wishes.ensemble], wishes.direction)
     for model in models:
@@ -138,6 +139,29 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     return len(outcome.written)
 
 
+def _check_averaging(run: Path, translator: Translator, wishes: Wishes) -> None:
+    """Refuses means that aren't ones, before other models are loaded.
+
+    Raises:
+        UserError: an axis doesn't exist; an axis or a model would count twice; or there is only one
+            translation to tell the spread of.
+    """
+    axes, flips = range(translator.generator.spatial_dims), wishes.flips
+    if any(axis not in axes for axis in flips) or len(set(flips)) < len(flips):
+        raise UserError(f"--flips must be axes from 0 to {axes[-1]}, each once, not {list(flips)}")
+    models = [_model(path) for path in (run, *wishes.ensemble)]
+    if twice := [path for path in wishes.ensemble if models.count(_model(path)) > 1]:
+        raise UserError(f"{twice[0]} would count twice in the mean; name each model once")
+    if wishes.spread is not None and not wishes.ensemble and not flips:
+        raise UserError("--spread is of several translations; add --ensemble or --flips")
+
+
+def _model(path: Path) -> Path:
+    """The model folder of a run, or what else is given."""
+    folder = path / "model"
+    return (folder if folder.is_dir() else path).resolve()
+
+
 def _spreads(
     outputs: Sequence[Path],
     spread: Path | None,
@@ -149,16 +173,11 @@ def _spreads(
     """The file for the spread of each output, in a format that holds fractions.
 
     Raises:
-        UserError: there is nothing to spread, or a file would be written twice.
+        UserError: a file would be written twice.
     """
     dims = translator.file_dims
-    axes = range(translator.generator.spatial_dims)
-    if any(axis not in axes for axis in wishes.flips):
-        raise UserError(f"--flips must be axes from 0 to {axes[-1]}, not {list(wishes.flips)}")
     if spread is None:
         return {}
-    if not wishes.ensemble and not wishes.flips:
-        raise UserError("--spread is of several translations; add --ensemble or --flips")
     if not into_folder:
         made = {outputs[0]: spread}
     else:

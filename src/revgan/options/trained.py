@@ -153,7 +153,7 @@ def models_of_runs(
 
     Raises:
         UserError: a folder holds neither a run nor folds, or some of its folds are missing.
-        UsageError: there are too few or too many names.
+        UsageError: there are too few or too many names, or a model has the same run twice.
     """
     from revgan.training.runs import runs_in
 
@@ -173,6 +173,13 @@ def models_of_runs(
     models: dict[str, list[RunFolder]] = {}
     for name, runs in zip(names, found, strict=True):
         models.setdefault(name, []).extend(runs)
+    for name, runs in models.items():
+        places = [run.trained.resolve() for run in runs]
+        if twice := [run for run in runs if places.count(run.trained.resolve()) > 1]:
+            raise UsageError(
+                f"{twice[0].trained} is given twice, and would count as two trainings of {name}; "
+                "give each run once"
+            )
     return models
 
 
