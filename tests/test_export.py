@@ -315,7 +315,7 @@ def test_a_graph_that_is_not_what_its_metadata_say_ends_in_a_sentence(
 ):
     path = with_other_graph(of_photos, tmp_path / "other.onnx", change)
     with pytest.raises(UserError, match=message) as error:
-        Translator.from_pretrained(path)(np.zeros((20, 24, 3), np.uint8))
+        Translator.from_pretrained(path)(np.zeros((20, 24, 3), np.uint8), "BtoA")
     assert "\n" not in str(error.value)
 
 
