@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -193,7 +194,7 @@ def refusal(capsys, folder, *more, status=1, **how):
         ("--depths", "0", "must be 1 or more"),
         ("--repeats", "1", "must be 2 or more"),
         ("--spatial-dims", "4", "must be one of 2, 3, not 4"),
-        ("--variants", "fast", "['joint', 'naive'"),
+        ("--variants", "fast", "['joint', 'cyclegan', 'naive'"),
         ("--precision", "fp16", "must be one of float32, bf16, not fp16"),
     ],
 )
@@ -252,7 +253,7 @@ def test_variants_on_the_grid_have_the_naive_gradients_bit_for_bit(name, objecti
 
 
 @pytest.mark.parametrize("objective", ["unpaired", "paired"])
-@pytest.mark.parametrize("name", ["joint", *packages])
+@pytest.mark.parametrize("name", ["joint", "slabs", *packages])
 def test_other_variants_have_the_naive_gradients_in_float64(name, objective):
     case = replace(CASE, objective=objective)
     naive, other = (gradients(n, case, dtype=torch.float64) for n in ("naive", name))
@@ -288,6 +289,25 @@ def test_the_joint_step_moves_every_network_as_ours_does(objective):
         # In a first Adam step, each weight moves by the learning rate, 2e-4, in the direction of
         # its gradient: biases before a normalisation, a few of all, by that of rounding noise.
         assert ((one - other).abs() < 1e-7).float().mean() > 0.98
+
+
+def test_another_model_is_measured_without_gradients_to_compare():
+    rows = measure_case(CASE, ("cyclegan", "naive"), CPU, repeats=2)
+    assert [row.failure for row in rows] == [None, None]
+    assert [row.gradient_error is None for row in rows] == [True, False]
+    assert [row.core_bytes is None for row in rows] == [True, False]
+    (row,) = measure_case(CASE, ("lean",), CPU, repeats=2, compare=False)
+    assert row.gradient_error is None is row.naive_error
+
+
+@pytest.mark.parametrize("name", get_args(cases.VariantName))
+def test_a_preset_decides_on_the_networks_but_for_what_makes_the_variant(name):
+    case = Case("unpaired", 3, size=32, width=4, depth=1, preset="volumes")
+    networks = variants.variant_config(name, case).generator
+    assert (networks.norm, networks.downsamplings, networks.width) == ("none", 1, 4)
+    slabs = {"lean": 0, "slabs": 8}.get(name)
+    assert networks.slabs == slabs
+    assert networks.model == ("resnet" if name == "cyclegan" else "revgan")
 
 
 # What is counted

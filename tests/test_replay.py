@@ -15,7 +15,7 @@ from cores import (
     run,
     same_bits,
 )
-from revgan.reversible import round_to_grid
+from revgan.reversible import recomputation, replay, round_to_grid
 
 SIGNIFICANDS = [(torch.bfloat16, 8), (torch.float16, 11)]
 
@@ -54,6 +54,23 @@ def test_dropout_in_several_uses_before_one_backward():
     for ours, naive in zip(*results, strict=True):
         # Four uses are summed in an order that autograd chooses: equal up to rounding.
         assert torch.allclose(ours, naive, rtol=1e-12, atol=1e-12)
+
+
+def test_while_a_cuda_graph_is_captured_no_generator_is_asked_and_random_numbers_are_refused(
+    monkeypatch,
+):
+    # The state of a GPU's generator can't be read then; here a CPU pretends to capture.
+    core, x = additive_core(depth=2), torch.randn(2, 6, 5, 5)
+    _, expected = gradients(core, x)
+    for module in (replay, recomputation):
+        monkeypatch.setattr(module, "capturing", lambda device: True)
+    monkeypatch.setattr(replay.RandomState, "now", None)
+    _, captured = gradients(core, x)
+    assert all(map(torch.equal, captured, expected))
+    noisy = core_of(dropping, depth=2)
+    with pytest.raises(RuntimeError, match="can't be replayed while a CUDA graph is captured"):
+        noisy(x.requires_grad_())
+    noisy.eval()(x)
 
 
 def test_running_statistics_are_updated_once():

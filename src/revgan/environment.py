@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from revgan import __version__
 from revgan.errors import UserError, short
 
 THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
@@ -149,11 +150,20 @@ def library_versions() -> dict[str, str]:
 
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "monai", "accelerate", "revgan")},
+        **versions_of("torch", "monai", "accelerate", "revgan"),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model(),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """The versions of those that are installed; of revgan, also where it runs from its sources."""
+    found = {"revgan": __version__} if "revgan" in packages else {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {name: found[name] for name in packages if name in found}
 
 
 def machine() -> dict[str, str]:

@@ -6,7 +6,17 @@ from typing import Literal, get_args
 
 from revgan.training.config import ObjectiveKind
 
-VariantName = Literal["joint", "naive", "checkpoint", "memcnn", "revtorch", "reversible", "lean"]
+VariantName = Literal[
+    "joint",
+    "cyclegan",
+    "naive",
+    "checkpoint",
+    "memcnn",
+    "revtorch",
+    "reversible",
+    "lean",
+    "slabs",
+]
 PACKAGES = ("memcnn", "revtorch")
 """Variants that need the package of the same name, which may be missing."""
 
@@ -21,6 +31,7 @@ class Case:
         size: positions along each spatial axis.
         width: K, channels after the generator's first convolution.
         depth: R, reversible blocks in the core.
+        preset: the one whose networks are trained, but for width and depth.
     """
 
     objective: ObjectiveKind
@@ -28,6 +39,7 @@ class Case:
     size: int
     width: int
     depth: int
+    preset: str = "default"
 
     @property
     def channels(self) -> int:
@@ -38,7 +50,8 @@ class Case:
     def title(self) -> str:
         """All but the depth, in words."""
         shape = " x ".join([str(self.size)] * self.spatial_dims)
-        return f"{self.objective}, {shape}, width {self.width}"
+        networks = "" if self.preset == "default" else f", preset {self.preset}"
+        return f"{self.objective}, {shape}, width {self.width}{networks}"
 
 
 def installed_variants() -> list[VariantName]:

@@ -41,10 +41,12 @@ class MeasuredStep:
         q1_s: their first quartile.
         q3_s: their third quartile.
         peak_bytes: the most that a step allocates, above what is held between steps.
-        core_bytes: what one forward pass of the core leaves for the backward pass, output included.
+        core_bytes: what one forward pass of the core leaves for the backward pass, output included;
+            None without a core.
         gmac: 10**9 multiply-accumulates of convolutions per step, recomputation included.
         gradient_error: distance of the generator's gradient in the first step, all weights in one
             vector, from that in float64 with every activation stored; relative, in the L2 norm.
+            None for another model, which has nothing to be compared with.
         naive_error: the same distance from our naive variant in the same precision, which has no
             grid where this variant has none: what recomputation and order of summation add.
         failure: why the variant can't run the case, in a few words.
@@ -66,7 +68,12 @@ class MeasuredStep:
 
 
 def measure_case(
-    case: Case, variants: Sequence[VariantName], runtime: RuntimeConfig, repeats: int
+    case: Case,
+    variants: Sequence[VariantName],
+    runtime: RuntimeConfig,
+    repeats: int,
+    *,
+    compare: bool = True,
 ) -> list[MeasuredStep]:
     """Measures variants of a step in one sitting, on the same weights and images.
 
@@ -75,6 +82,7 @@ def measure_case(
         variants: which ways to train are compared.
         runtime: device and precision.
         repeats: timed steps per variant, at least 2.
+        compare: whether to compare gradients, for which steps are run in float64 as well.
 
     Returns:
         What was measured of each variant. Where one runs out of memory, or a package's fails for
@@ -82,11 +90,13 @@ def measure_case(
     """
     # In this order: a process can have one precision at a time.
     exactly = make_accelerator(RuntimeConfig(runtime.device, "float32"))
-    truth = _naive_gradients(case, exactly, dtype=torch.float64)
+    truth = on_grid = off_grid = None
+    if compare:
+        truth = _naive_gradients(case, exactly, dtype=torch.float64)
     accelerator = make_accelerator(runtime)
-    on_grid = _naive_gradients(case, accelerator)
-    off_grid = None
-    if not set(variants).isdisjoint(OFF_GRID):
+    if compare:
+        on_grid = _naive_gradients(case, accelerator)
+    if compare and not set(variants).isdisjoint(OFF_GRID):
         off_grid = _naive_gradients(case, accelerator, exact=False)
 
     rows = {name: MeasuredStep(case, name) for name in variants}
@@ -95,8 +105,9 @@ def measure_case(
         with _noting_failure(row):
             variant = build_variant(name, case, accelerator)
             gradients = _first_gradients(variant)
-            row.gradient_error = _distance(gradients, truth)
-            row.naive_error = _distance(gradients, off_grid if name in OFF_GRID else on_grid)
+            if name != "cyclegan":
+                row.gradient_error = _distance(gradients, truth)
+                row.naive_error = _distance(gradients, off_grid if name in OFF_GRID else on_grid)
             row.peak_bytes = measure_step(variant.step, accelerator.device).peak
             row.core_bytes = _core_bytes(variant, case, accelerator)
             row.gmac = _macs(variant.step) / 1e9
@@ -161,9 +172,10 @@ def _distance(gradients: Gradients, reference: Gradients | None) -> float | None
     return float((error / norm) ** 0.5)
 
 
-def _core_bytes(variant: Variant, case: Case, accelerator: Accelerator) -> int:
+def _core_bytes(variant: Variant, case: Case, accelerator: Accelerator) -> int | None:
     generator = variant.players.generator
-    assert isinstance(generator, RevGenerator)
+    if not isinstance(generator, RevGenerator):
+        return None
     shape = (1, case.channels, *[case.size] * case.spatial_dims)
     with torch.no_grad(), accelerator.autocast():
         x = generator.encoder_a(torch.zeros(shape, device=accelerator.device))

@@ -6,13 +6,12 @@ import platform
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 
-from revgan.environment import cpu_model
+from revgan.environment import cpu_model, versions_of
 from revgan.errors import UserError
 from revgan.files import write_text
 from revgan.training import RuntimeConfig
@@ -55,8 +54,7 @@ def current_conditions(
             "threads": torch.get_num_threads(),
             "platform": f"{platform.system()} {platform.machine()}",
         },
-        versions={"python": platform.python_version()}
-        | {name: version(name) for name in libraries},
+        versions={"python": platform.python_version(), **versions_of(*libraries)},
         settings={"precision": runtime.precision, **settings},
     )
 

@@ -31,7 +31,8 @@ Time is the median of a training step, with the first and third quartile. Peak m
 is held between steps. Core memory is what one forward pass of the core leaves for the backward
 pass. GMAC are 10^9 multiply-accumulates of a step's convolutions. Errors are relative L2 distances
 of the generator's gradient (all weights) from the one in float64, and from the one of the naive
-variant in the same precision, both with every activation stored.
+variant in the same precision, both with every activation stored. cyclegan is another model: two
+ResNet generators of the same width and depth. slabs is lean with 8 slabs.
 """
 
 
@@ -72,9 +73,12 @@ class StepResults(Recording[MeasuredStep]):
     def _entry(self, row: MeasuredStep) -> dict[str, Any]:
         entry = asdict(row)
         case: dict[str, Any] = entry.pop("case")
+        if case["preset"] == "default":  # as in files from before there was a choice
+            del case["preset"]
         return case | entry
 
     def _row(self, entry: dict[str, Any]) -> MeasuredStep:
+        entry = {"preset": "default", **entry}
         case = {field.name: entry[field.name] for field in fields(Case)}
         measured = {name: value for name, value in entry.items() if name not in case}
         return MeasuredStep(Case(**case), **measured)
@@ -90,7 +94,8 @@ class StepResults(Recording[MeasuredStep]):
 
 def _order(row: MeasuredStep) -> tuple[Any, ...]:
     case, place = row.case, get_args(VariantName).index(row.variant)
-    return case.spatial_dims, case.objective, case.size, case.width, case.depth, place
+    sizes = case.size, case.width, case.preset, case.depth
+    return case.spatial_dims, case.objective, *sizes, place
 
 
 def _groups(rows: Sequence[MeasuredStep]) -> Iterator[tuple[str, list[MeasuredStep]]]:

@@ -12,7 +12,7 @@ from revgan.benchmark.paper_tables import TableNumber
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
 from revgan.options import Parser
-from revgan.training.config import ObjectiveKind, RunConfig, RuntimeConfig
+from revgan.training.config import ObjectiveKind, RunConfig, RuntimeConfig, preset_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,12 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--depths", type=int, nargs="+", default=[6, 30], help="reversible blocks of the core"
+    )
+    parser.add_argument(
+        "--preset",
+        type=str,
+        default="default",
+        help="whose networks are trained, but for width and depth; volumes is for 3 dimensions",
     )
     parser.add_argument(
         "--variants",
@@ -175,11 +181,19 @@ def _variants(options: Namespace) -> "Sequence[VariantName]":
 
 def _cases(options: Namespace) -> list[Case]:
     """The grid of cases that the options span, each case once."""
+    if options.preset not in preset_names():
+        known = ", ".join(preset_names())
+        raise UsageError(f"--preset must be one of {known}, not {options.preset}")
     multiple, least = RunConfig().size_multiple, RunConfig().min_size
     for size in options.sizes:
         if size % multiple or size < least:
             raise UsageError(f"--sizes must be multiples of {multiple} from {least} up, not {size}")
     grid = product(
-        options.objective, [options.spatial_dims], options.sizes, options.widths, options.depths
+        options.objective,
+        [options.spatial_dims],
+        options.sizes,
+        options.widths,
+        options.depths,
+        [options.preset],
     )
     return list(dict.fromkeys(Case(*values) for values in grid))

@@ -134,6 +134,12 @@ def _corners(shape: tuple[int, ...], points: int = 2) -> NDArray[np.float64]:
     return np.vstack([grid, np.ones(grid.shape[1])])
 
 
+def have_places(one: Header, other: Header) -> bool:
+    """Whether `align` can bring one scan onto the grid of the other."""
+    on_ground = one.ground is not None and other.ground is not None
+    return on_ground or _in_space(one, other)
+
+
 def _in_space(*headers: Header) -> bool:
     """Whether all say where they are in the patient, or on a microscope's stage."""
     return all(each.affine is not None and each.affine is not NOWHERE for each in headers)

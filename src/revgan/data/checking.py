@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from nibabel.orientations import aff2axcodes
 
-from revgan.data.aligning import apart
+from revgan.data.aligning import apart, have_places
 from revgan.data.channels import COLOURS
 from revgan.data.config import DataConfig
 from revgan.data.folders import Split
@@ -156,8 +156,7 @@ def misplaced_pair(split: Split, found: FoundScans, config: DataConfig) -> str |
     for a, b in zip(split.a, split.b, strict=True) if split.aligned else ():
         one, other = found[a], found[b]
         if one.shape != other.shape:
-            places = (one.ground, other.ground), (one.affine, other.affine)
-            placed = any(all(each is not None for each in pair) for pair in places)
+            placed = have_places(*(ref.header(config.file_dims) for ref in (a, b)))
             how = remedy if placed else "resample one onto the other's grid"
             return (
                 f"{a} is {kind.size(one.shape)} and {b} {kind.size(other.shape)}; paired scans "

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from revgan.files import replacing
 
-# Okabe and Ito's colours, apart for the colour-blind; markers tell lines apart that coincide.
+# Okabe and Ito's colours, apart for the colour-blind, with a darker yellow, and grey; markers tell
+# lines apart that coincide.
 _STYLES = (
     ("#000000", "s"),
     ("#e69f00", "o"),
@@ -19,6 +20,8 @@ _STYLES = (
     ("#56b4e9", "D"),
     ("#d55e00", "P"),
     ("#0072b2", "*"),
+    ("#b8a800", "X"),
+    ("#7f7f7f", "p"),
 )
 
 Points = Sequence[tuple[float, float]]
@@ -47,7 +50,7 @@ def line_chart(rows: Sequence[Sequence[Panel]], names: Sequence[str]) -> Figure:
 
     Args:
         rows: of panels, all of the same length.
-        names: of all lines, in the legend's order, at most 7; a name has one style in all panels.
+        names: of all lines, in the legend's order, at most 9; a name has one style in all panels.
     """
     columns = len(rows[0])
     figure = Figure(figsize=(4.6 * columns, 3.1 * len(rows) + 0.6))

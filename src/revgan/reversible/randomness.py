@@ -6,9 +6,11 @@ import ctypes
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,36 @@ class RandomState:
             torch.mps.set_rng_state(self.of_global[1])
         for generator, state in zip(self.own, self.of_own, strict=True):
             generator.set_state(state)
+
+
+def capturing(device: torch.device) -> bool:
+    """Whether what is done on a device goes into a CUDA graph.
+
+    Meanwhile the state of its generator can't be asked for.
+    """
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+class NothingDrawn(TorchDispatchMode):
+    """While active, random numbers are refused.
+
+    Raises:
+        RuntimeError: an operator draws some.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise RuntimeError(
+                "f or g of a reversible core that saves memory draws random numbers, which can't "
+                "be replayed while a CUDA graph is captured; leave out dropout, or set "
+                'memory_saving=False (memory="naive" in RevGenerator)'
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def own_generators(modules: Iterable[nn.Module]) -> list[torch.Generator]:

@@ -20,7 +20,13 @@ from torch import Tensor, nn
 
 from revgan.reversible.modules import have_buffers, is_hooked, modules_of, weights_of
 from revgan.reversible.origins import refuse_other_origins
-from revgan.reversible.randomness import RandomState, own_generators, replaying
+from revgan.reversible.randomness import (
+    NothingDrawn,
+    RandomState,
+    capturing,
+    own_generators,
+    replaying,
+)
 from revgan.reversible.steps import Conditions, Step
 
 own_weights = RLock()
@@ -124,21 +130,22 @@ def record(
 
     Raises:
         RuntimeError: the net uses something that requires a gradient, and is neither a weight of
-            its own nor a condition.
+            its own nor a condition; or it draws random numbers while a CUDA graph is captured.
     """
     weights = weights_of(modules)
     device = source.device
     buffers = {}
     if have_buffers(modules):
         buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
-    before = RandomState.now(device, own_generators(modules))
+    captured = capturing(device)
+    before = None if captured else RandomState.now(device, own_generators(modules))
     # With gradients, as in the replay: compiled nets and attention compute other bits without.
-    with torch.enable_grad():
+    with torch.enable_grad(), NothingDrawn() if captured else nullcontext():
         seen = source if source.requires_grad else leaf(source, True)
         features = step.features(seen, conditions)
     refuse_other_origins(features, [seen, *conditions, *weights])
     # Most nets draw nothing, and then nothing needs to be kept.
-    state = before if before.drawn_since else None
+    state = before if before is not None and before.drawn_since else None
     autocast = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
     modes = [module.training for module in modules]
     return features.detach(), Recording(step, weights, modes, buffers, state, autocast)
