@@ -7,17 +7,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from revgan.cli import COMMANDS, main
 from revgan.data.formats.files import OpenScan
 from revgan.data.sampling import TrainingSamples
-from revgan.errors import notice
+from revgan.errors import UsageError, notice
 from revgan.inference.planning import WindowOptions
 from revgan.networks import pretrained
 from revgan.options import Parser, add_window_options, window_options
@@ -134,6 +136,7 @@ def test_no_help_waits_for_pytorch_or_what_is_slower():
     """All in one process of its own: in this one, tests have imported everything."""
     program = """
 import sys
+from importlib import import_module
 from revgan.cli import COMMANDS, main
 for words in [[], *([name] for name in COMMANDS), ["prepare", "hcp"], ["benchmark", "paper"]]:
     try:
@@ -244,6 +247,80 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
 )
 def test_a_wrong_option_is_named_with_what_would_be_right(capsys, arguments, expected):
     assert expected in refusal(capsys, "train", *arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "expected"),
+    [
+        ("train", ["--data.crop=[1, x]"], "whole number or whole numbers such as [64, 64, 12]"),
+        ("train", ["--data.spacing", "[1, 2]"], "three numbers such as [1, 1, 1] or null, not [1"),
+        ("translate", ["--flips", "[0, {}]"], "whole numbers such as [64, 64, 12], not [0, {}]"),
+        ("translate", ["--select", "{a: 1}"], "a list such as [DAPI, 2] or null, not {a: 1}"),
+        ("figure", ["--window", "40", "x"], "--window must be a number, not x"),
+        ("plan", ["--channels", "nan", "1"], "--channels must be a whole number, not nan"),
+        ("evaluate", ["--distribution", "random", "x"], "one of random, segmenter, inception, no"),
+    ],
+)
+def test_an_option_with_several_values_is_named_with_what_would_be_right(
+    capsys, command, arguments, expected
+):
+    assert expected in refusal(capsys, command, "x", "y", "z", *arguments, status=2)
+
+
+def test_no_option_of_any_type_is_refused_in_words_of_python():
+    seen = set()
+    for name in COMMANDS:
+        if name in ("demo", "prepare", "benchmark"):  # whose tasks' types are those of others
+            continue
+        parser = Parser(name)
+        import_module(f"revgan.commands.{name}{'_weights' * (name == 'import')}").add_options(
+            parser
+        )
+        for action in parser._actions:
+            kind = str(getattr(action, "_typehint", None)), action.nargs
+            if not hasattr(action, "_typehint") or kind in seen or not action.option_strings:
+                continue
+            seen.add(kind)
+            option = action.option_strings[-1]
+            for value in ("x", "[1, x]", "[1, {}]", "{a: 1}", "[[1]]", "1.5", "[true]"):
+                told = parser.mistake(option, value) or ""
+                try:
+                    if not told:  # to read all options takes longer
+                        parser.parse_args([f"{option}={value}"])
+                except UsageError as error:
+                    told = str(error)
+                odd = ("Union", "<class", "Annotated", "tuple[", "NoneType", "Parser key")
+                assert not any(word in told for word in odd), told
+    assert len(seen) > 25
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WORLD_SIZE": "x"},
+        {"LOCAL_RANK": "7"},
+        {"WORLD_SIZE": "2", "RANK": "0"},
+        {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": "99999999"},
+        {"ACCELERATE_USE_CPU": "maybe"},
+        {"ACCELERATE_DYNAMO_BACKEND": "nope"},
+        {"ACCELERATE_USE_DEEPSPEED": "true"},
+        {"LOCAL_WORLD_SIZE": "0"},
+    ],
+)
+def test_variables_that_no_training_can_begin_with_are_named(
+    tmp_path, monkeypatch, capsys, variables
+):
+    AcceleratorState._reset_state(reset_partial_state=True)  # else none is read again
+    make_images(tmp_path / "images")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    options = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
+    where = [str(tmp_path / "images"), "--run", str(tmp_path / "run")]
+    said = refusal(capsys, "train", *where, *options)
+    name = next(iter(variables))
+    assert "training can't begin with the environment variables" in said or "must be a" in said
+    assert f"{name}={variables[name]}" in said or f"{name} must be a" in said
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,9 @@ def test_a_damaged_line_of_metrics_is_named_and_the_others_kept(folder, trained)
     metrics = trained / "metrics.jsonl"
     lines = metrics.read_bytes().splitlines(keepends=True)
     metrics.write_bytes(lines[0] + b"\xff\x00{\n[1]\n" + lines[1] + b'{"step": 2, "ga')
-    with pytest.warns(Notice, match=r"line \d of .*metrics.jsonl is damaged, and left out"):
+    with pytest.warns(
+        Notice, match=r"2 lines of .*jsonl, the first of them line 2, are damaged, and"
+    ):
         run(configuration(folder, steps=3, log_every=1), trained, resume=True)
     assert [line["step"] for line in RunFolder(trained).history()] == [
         1,
@@ -105,6 +107,36 @@ def test_a_damaged_line_of_metrics_is_named_and_the_others_kept(folder, trained)
         3,
         3,
     ]  # the last is a validation
+
+
+@pytest.mark.parametrize(("first", "last"), [(2, 4), (0, 2), (0, 4)])  # the end, a part, all
+def test_lines_of_metrics_that_are_lost_without_a_trace_are_counted(
+    folder, tmp_path, first, last, recwarn
+):
+    config = configuration(folder, steps=2, checkpoint_every=2, log_every=1, validate_every=1)
+    run(config, tmp_path)
+    metrics = tmp_path / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    assert len(lines) == 4  # of two steps, and of the scores after each
+    left = lines[:first] + lines[last:]
+    metrics.write_text("".join(left)) if left else metrics.unlink()
+    run(replace(config, training=replace(config.training, steps=3)), tmp_path, resume=True)
+    (told,) = [str(each.message) for each in recwarn if "metrics" in str(each.message)]
+    assert f"has {len(left)} of the 4 lines that were written until step 2" in told
+    assert f"the last is of step {1 if first else 2}" in told or not left
+    assert len(RunFolder(tmp_path).history()) == len(left) + 2
+    recwarn.clear()
+    run(replace(config, training=replace(config.training, steps=4)), tmp_path, resume=True)
+    assert not [each for each in recwarn if "metrics" in str(each.message)]  # it was said
+
+
+def test_many_damaged_lines_of_metrics_are_told_in_one_sentence(tmp_path, recwarn):
+    odd = ['{"step": 1, "gan_a": "x"}', '{"step": 1.5}', "{", '{"step": 2, "mae": [1]}', "null"]
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*odd * 99, '{"step": 7, "mae": 1.0}\n']))
+    assert RunFolder(tmp_path).history() == [{"step": 7, "mae": 1.0}]
+    (told,) = [str(each.message) for each in recwarn]
+    assert "495 lines of" in told
+    assert "the first of them line 1, are damaged, and left out" in told
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"step": 1}'])

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from revgan.errors import UserError, check_choices, optional
+from revgan.errors import UserError, check_choices, one_line, optional
 
 
 @dataclass
@@ -30,3 +30,10 @@ def test_a_missing_optional_package_ends_in_a_sentence_that_says_how_to_get_it(m
         UserError, match=r"needs the package SimpleITK: pip install 'revgan\[itk\]'$"
     ):
         optional("SimpleITK", "itk", "MetaImage and NRRD")
+
+
+def test_an_error_of_the_system_is_quoted_without_pythons_number(tmp_path):
+    with pytest.raises(OSError, match="Errno") as error:
+        (tmp_path / "x").read_text()
+    assert one_line(error.value) == f"No such file or directory: {tmp_path / 'x'}"
+    assert one_line(OSError("odd\nthing")) == "odd thing"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from revgan.data.intensity import IntensityConfig, PerScan
 from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError
-from revgan.exporting import ExportOptions, export_model, files, graph
+from revgan.exporting import ExportOptions, checking, export_model, files, graph
 from revgan.inference import Translator, Windows
 from revgan.inference.parts import describe
 from revgan.networks import RevGenerator, build_generator
@@ -264,6 +265,65 @@ def test_files_of_others_end_in_one_sentence(of_photos, tmp_path, metadata, mess
     with pytest.raises(UserError, match=message) as error:
         Translator.from_pretrained(path)
     assert "\n" not in str(error.value)
+
+
+def with_other_graph(of_photos, path, change):
+    model = onnx.load(of_photos[0])
+    change(model)
+    onnx.save(model, path)
+    return path
+
+
+def takes_seven(model):
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 7
+
+
+def takes_a_vector(model):
+    del model.graph.input[0].type.tensor_type.shape.dim[1:]
+
+
+def returns_twice(model):
+    (output,) = model.graph.output
+    model.graph.node.append(onnx.helper.make_node("Identity", [output.name], ["again"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("again", 1, [None] * 4))
+
+
+def grows(model):
+    """Demands 12 TB for any image."""
+    much = [1, 3, 10**6, 10**6]
+    sizes = onnx.helper.make_tensor("much", onnx.TensorProto.INT64, [4], much)
+    model.graph.initializer.append(sizes)
+    (given,) = model.graph.input
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == given.name:
+                node.input[place] = "grown"
+    model.graph.node.insert(0, onnx.helper.make_node("Expand", [given.name, "much"], ["grown"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (takes_seven, r"it takes \[.*7.*\], not 3 channels|INVALID_GRAPH|Fail"),
+        (takes_a_vector, "it takes .*, not 3 channels|can't be run|onnxruntime can run"),
+        (returns_twice, "it returns .* and .*, not 3 channels"),
+        (grows, "can't be run on values of size"),
+    ],
+)
+def test_a_graph_that_is_not_what_its_metadata_say_ends_in_a_sentence(
+    of_photos, tmp_path, change, message
+):
+    path = with_other_graph(of_photos, tmp_path / "other.onnx", change)
+    with pytest.raises(UserError, match=message) as error:
+        Translator.from_pretrained(path)(np.zeros((20, 24, 3), np.uint8), "BtoA")
+    assert "\n" not in str(error.value)
+
+
+def test_a_sample_of_other_channels_is_refused(photos):
+    label = SimpleNamespace(direction="AtoB")
+    scan = Scan(np.zeros((24, 20, 20), np.uint8), None, None, np.dtype(np.uint8))
+    with pytest.raises(UserError, match="has 24 channels, but for AtoB the model takes 3; give"):
+        checking._unit(photos, label, scan)
 
 
 def test_two_directions_must_be_of_one_model(of_photos, tmp_path):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from revgan.files import ABANDONED, remove_abandoned, write_text
+from revgan.files import ABANDONED, remove_abandoned, replacing, write_text
 
 
 def test_an_error_names_the_file_that_was_meant(tmp_path):
@@ -30,6 +30,12 @@ def test_a_full_disk_names_the_file_which_the_system_does_not(tmp_path, monkeypa
     with pytest.raises(OSError, match="No space left") as caught:
         write_text(tmp_path / "config.yaml", "text")
     assert caught.value.filename == str(tmp_path / "config.yaml")
+
+
+def test_a_full_disk_that_numpy_has_no_number_for_is_said(tmp_path):
+    with pytest.raises(OSError, match="No space left") as error, replacing(tmp_path / "x.npy"):
+        raise OSError("13824 requested and 3968 written")  # as `ndarray.tofile` says it
+    assert error.value.filename == str(tmp_path / "x.npy")
 
 
 def test_names_that_are_not_utf8_are_written_as_escapes(tmp_path):

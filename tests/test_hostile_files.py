@@ -1,7 +1,11 @@
 """Files of strangers: they name no others outside their folder, and declare no sizes in vain."""
 
+import bz2
 import gzip
+import json
+import lzma
 import os
+import resource
 import struct
 import warnings
 import zlib
@@ -21,6 +25,7 @@ from revgan.data.patterns import found_by
 from revgan.data.preparation import Preparation
 from revgan.data.refs import find_scans
 from revgan.errors import UserError
+from revgan.training.runs import RunFolder
 
 
 def refused(path, spatial_dims=None):
@@ -260,3 +265,132 @@ def test_yaml_of_strangers_is_plain_everywhere(tmp_path, file, content, said):
     read = Palette.read if file == "labels.yaml" else Preparation.read
     with warnings.catch_warnings(), pytest.raises(UserError, match=said):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
+@pytest.mark.parametrize("name", ["labels.yaml", "intensity.yaml", "metrics.jsonl"])
+def test_what_is_no_file_does_not_count_as_missing(tmp_path, name, make):
+    make(tmp_path / name)
+    read = {"labels.yaml": Palette.read, "intensity.yaml": Preparation.read}
+    with pytest.raises(UserError, match="is not a file; replace it with an undamaged copy"):
+        read.get(name, lambda folder: RunFolder(folder).history())(tmp_path)
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An OME-Zarr of one chunk, and the file of that."""
+    pytest.importorskip("zarr")
+    values = np.random.default_rng(0).integers(256, size=(1, 40, 44)).astype(np.uint8)
+    path = tmp_path / "x.ome.zarr"
+    formats.write(path, values, formats.Header(1, (40, 44), np.dtype(np.uint8), None))
+    (chunk,) = (each for each in (path / "0" / "c").rglob("*") if each.is_file())
+    return path, chunk
+
+
+def repacked(path, *codecs, **changes):
+    about = json.loads((path / "0" / "zarr.json").read_text())
+    about["codecs"] = list(codecs)
+    (path / "0" / "zarr.json").write_text(json.dumps(about | changes))
+
+
+def zstd_of_unknown_size(content):
+    """A frame of runs of zeros, or of a raw block, that doesn't say its size (RFC 8878)."""
+    head, step = b"\x28\xb5\x2f\xfd\x00\x58", 2**17
+    if any(content):
+        return head + (len(content) << 3 | 1).to_bytes(3, "little") + content
+    runs = [(step << 3 | 2 | (n + step >= len(content))) for n in range(0, len(content), step)]
+    return head + b"".join(run.to_bytes(3, "little") + b"\0" for run in runs)
+
+
+BOMB = 2**27
+BYTES = {"name": "bytes"}
+BLOSC = {"typesize": 1, "cname": "zstd", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}
+PACKED = {
+    "zstd": lambda content: imagecodecs.zstd_encode(content),
+    "zstd of unknown size": zstd_of_unknown_size,
+    "gzip": gzip.compress,
+    "blosc": lambda content: imagecodecs.blosc_encode(content),
+    "numcodecs.zlib": zlib.compress,
+    "numcodecs.bz2": bz2.compress,
+    "numcodecs.lzma": lzma.compress,
+    "numcodecs.lz4": lambda content: imagecodecs.lz4_encode(content, header=True),
+}
+SETTINGS = {"zstd": {"level": 1, "checksum": False}, "gzip": {"level": 1}, "blosc": BLOSC}
+
+
+@pytest.mark.parametrize("codec", PACKED)
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+def test_a_chunk_that_unpacks_to_more_than_is_declared_is_refused_unread(image, codec):
+    path, chunk = image
+    name = codec.split()[0]
+    repacked(path, BYTES, {"name": name, "configuration": SETTINGS.get(name, {})})
+    whole = np.arange(40 * 44, dtype=np.uint8).tobytes()
+    chunk.write_bytes(PACKED[codec](whole))
+    assert formats.read(path).values.tobytes() == whole
+    chunk.write_bytes(PACKED[codec](bytes(BOMB)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "unpacks to more than the image's metadata say" in refused(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < BOMB // 2**11
+
+
+def test_a_chunk_in_a_shard_that_unpacks_to_more_than_is_declared_is_refused(image):
+    google_crc32c = pytest.importorskip("google_crc32c")  # zarr's own
+    path, chunk = image
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    inner = {"chunk_shape": [1, 20, 44], "index_codecs": index, "index_location": "end"}
+    zstd = {"name": "zstd", "configuration": SETTINGS["zstd"]}
+    inner["codecs"] = [BYTES, zstd]
+    repacked(path, {"name": "sharding_indexed", "configuration": inner})
+
+    def write(*chunks):
+        places = np.cumsum([0, *map(len, chunks)])[:-1]
+        table = b"".join(
+            struct.pack("<QQ", *each) for each in zip(places, map(len, chunks), strict=True)
+        )
+        check = struct.pack("<I", google_crc32c.value(table))
+        chunk.write_bytes(b"".join(chunks) + table + check)
+
+    half = PACKED["zstd"](bytes(range(220)) * 4)
+    write(half, half)
+    assert formats.read(path).values.tobytes() == bytes(range(220)) * 8
+    write(half, PACKED["zstd"](bytes(BOMB)))
+    assert "unpacks to more" in refused(path)  # read as a whole
+    with formats.open(path) as scan, pytest.raises(UserError, match="unpacks to more"):
+        scan.read((slice(20, 40), slice(0, 44)))  # and chunk by chunk
+    inner["index_codecs"] = index[:1]
+    repacked(path, {"name": "sharding_indexed", "configuration": inner})
+    assert "index isn't at their end, with a checksum" in refused(path)
+
+
+def test_a_pyramid_of_endless_levels_is_refused(image):
+    path, _ = image
+    about = json.loads((path / "zarr.json").read_text())
+    about["attributes"]["ome"]["multiscales"][0]["datasets"] *= 100
+    (path / "zarr.json").write_text(json.dumps(about))
+    assert "pyramid has more than 64 levels" in refused(path)
+
+
+def test_chunks_that_are_packed_twice_are_refused(image):
+    path, _ = image
+    zstd = {"name": "zstd", "configuration": SETTINGS["zstd"]}
+    repacked(path, BYTES, zstd, zstd)
+    assert "packs its chunks several times, by zstd and zstd" in refused(path)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/etc/hostname", "../elsewhere"])
+@pytest.mark.parametrize("what", ["0/c/0/0/0", "0", "0/zarr.json", "zarr.json"])
+def test_links_out_of_a_folder_of_chunks_are_refused(image, target, what):
+    path, _ = image
+    linked = path / what
+    linked.rename(path.parent / "elsewhere")
+    linked.symlink_to(path.parent / "elsewhere" if target == "../elsewhere" else target)
+    sentence = refused(path)
+    assert "a link that leads out of it" in sentence or what == "zarr.json"
+
+
+@pytest.mark.parametrize("what", ["0/c/0/0/0", "0/zarr.json"])
+def test_pipes_in_a_folder_of_chunks_are_refused(image, what):
+    path, _ = image
+    (path / what).unlink()
+    os.mkfifo(path / what)
+    assert "a pipe, socket or device, not a file" in refused(path)

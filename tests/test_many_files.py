@@ -164,6 +164,9 @@ def test_a_part_is_given_or_taken_from_the_environment(wish, environment, expect
     assert share(wish, named) == expected
 
 
+SLURM, RANKS = ("ID", "COUNT", "MIN", "MAX", "STEP"), ("RANK", "WORLD_SIZE")
+
+
 @pytest.mark.parametrize("wish", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", "1/4/4", "", "\uff11/4"])
 def test_what_is_no_part_is_refused(wish):
     with pytest.raises(UsageError, match="--part must be auto or"):
@@ -176,6 +179,26 @@ def test_a_part_that_the_environment_does_not_tell_is_refused():
     gaps = {"ID": "7", "COUNT": "3", "MIN": "1", "MAX": "7", "STEP": "1"}  # of --array=1,3,7
     with pytest.raises(UserError, match="numbers have gaps"):
         share("auto", {f"SLURM_ARRAY_TASK_{name}": value for name, value in gaps.items()})
+
+
+@pytest.mark.parametrize("odd", ["x", "nan", "1.5", "-1", "9" * 5000, "\uff11", " "])
+@pytest.mark.parametrize("name", [*(f"SLURM_ARRAY_TASK_{each}" for each in SLURM), *RANKS])
+def test_a_part_by_variables_that_hold_no_numbers_is_refused_by_name(name, odd):
+    environment = dict.fromkeys(RANKS, "3")
+    if name not in RANKS:
+        environment = {f"SLURM_ARRAY_TASK_{each}": "1" for each in SLURM}
+    with pytest.raises(UserError, match=f"the environment variable {name} must be a whole") as said:
+        share("auto", environment | {name: odd})
+    assert len(str(said.value)) < 200
+
+
+@pytest.mark.parametrize(("name", "least"), [("SLURM_ARRAY_TASK_STEP", 1), ("WORLD_SIZE", 1)])
+def test_a_part_of_none_is_refused(name, least):
+    environment = {f"SLURM_ARRAY_TASK_{each}": "1" for each in SLURM} | {"RANK": "0"}
+    with pytest.raises(UserError, match=f"{name} must be a whole number from {least} up, not 0"):
+        share("auto", environment | {"WORLD_SIZE": "2", name: "0"})
+    with pytest.raises(UserError, match="RANK must be below WORLD_SIZE"):
+        share("auto", {"RANK": "2", "WORLD_SIZE": "2"})
 
 
 def volumes(folder, types):

@@ -76,6 +76,36 @@ def test_options_that_would_do_nothing_or_harm_are_refused(options, reason):
         GeneratorConfig(**options)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"skip": ["x"]},
+        {"skip": 1},
+        {"identity_start": {"a": 1}},
+        {"exact": None},
+        {"width": 2.5},
+        {"depth": True},
+        {"dropout": "0"},
+        {"downsamplings": ((1,), 2)},
+        {"first_kernel": None},
+        {"model": ["revgan"]},
+        {"norm": {}},
+    ],
+)
+def test_options_of_another_type_are_refused_by_name(options):
+    # A stranger's model folder may hold anything; a wrong type would fail somewhere far inside.
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} (can't be|must be one of) "):
+        GeneratorConfig(**options)
+
+
+def test_a_network_without_values_draws_none(monkeypatch):
+    # PyTorch would import its compiler to draw them, which takes seconds.
+    monkeypatch.setattr(nn.init, "normal_", None)
+    with torch.device("meta"):
+        assert all(weight.is_meta for weight in RevGenerator(width=2).parameters())
+
+
 def test_the_core_is_what_the_options_say():
     assert all(isinstance(b, AdditiveCoupling) and b.exact for b in RevGenerator(width=2).core)
     assert not any(b.exact for b in RevGenerator(width=2, exact=False).core)

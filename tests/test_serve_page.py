@@ -58,9 +58,9 @@ def nothing_left() -> Iterator[None]:
 
 
 @contextmanager
-def served(translator: Translator, name: str) -> Iterator[str]:
+def served(translator: Translator, name: str, kept: int = 2**30) -> Iterator[str]:
     """The address of a page, while it is served."""
-    limits = Limits(MOST, WindowOptions("whole"))
+    limits = Limits(MOST, kept, WindowOptions("whole"))
     with opened(translator, name, Address(port=0), limits) as (server, listening):
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -305,6 +305,33 @@ def test_uploaded_pages_and_scripts_are_never_shown_as_such(address, name) -> No
     answer = httpx.get(f"{address}/gradio_api/file={path}")
     assert answer.headers["content-disposition"].startswith("attachment")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_what_is_kept_has_a_limit_and_the_oldest_goes_first(photos, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    def there() -> set[str]:
+        return {path.name for path in tmp_path.glob("revgan-serve-*/uploads/*/*")}
+
+    with served(photos, "x", kept=3 * MOST) as address:
+        upload = f"{address}/gradio_api/upload"
+        for number in range(8):
+            body = bytes([number]) * (MOST - 1000)
+            assert httpx.post(upload, files={"files": (f"{number}.png", body)}).status_code == 200
+            assert f"{number}.png" in there()
+            assert len(there()) <= 2  # and what is coming
+        url = httpx.URL(upload)
+        with socket.create_connection((url.host, url.port), timeout=60) as raw:
+            # Who never ends sending keeps what it declares from others, but no more.
+            head = f"POST {url.path} HTTP/1.1\r\nHost: localhost\r\n"
+            head += "Content-Type: multipart/form-data; boundary=x\r\n"
+            raw.sendall(f"{head}Content-Length: {MOST}\r\n\r\n--x".encode())
+            assert httpx.post(upload, files={"files": ("y.png", body)}).status_code == 200
+    with served(photos, "x", kept=MOST // 2) as address:
+        refused = httpx.post(f"{address}/gradio_api/upload", files={"files": ("x.png", body)})
+        assert refused.status_code == 503
+        assert refused.text.endswith("at the moment; try again later")
 
 
 def test_nothing_is_left_of_a_server_that_was_stopped(photos, tmp_path, monkeypatch) -> None:

@@ -1,9 +1,12 @@
 """What people upload to `revgan serve`, and what it makes of that, without a browser."""
 
+import os
+import shutil
 import struct
 import sys
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
@@ -20,6 +23,8 @@ from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator
+from revgan.serving import keeping
+from revgan.serving.keeping import FullError, Keeping
 from revgan.serving.looking import VIEWS, compared, slices, views_of
 from revgan.serving.work import Workshop
 
@@ -242,6 +247,87 @@ def test_damaged_archives_and_large_uploads_are_refused(photos, tmp_path, conten
     assert "this page takes" in refused(photos, tmp_path, tmp_path / "x.png")
 
 
+@dataclass
+class Kept:
+    folder: Path
+    memory: int = 0
+    gone: bool = False
+
+    def remove(self):
+        self.gone = True
+
+
+def entry(folder, size, changed):
+    folder.mkdir(parents=True)
+    (folder / "file").write_bytes(bytes(size))
+    os.utime(folder, (changed, changed))
+    return folder
+
+
+def keeping_of(folder, monkeypatch, most=1000, spare=10**9):
+    usage = shutil.disk_usage(folder)._replace(total=20 * spare, free=spare + most)
+    monkeypatch.setattr(keeping, "SPARE", spare)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    return Keeping(folder, most + 2**20)
+
+
+def test_the_oldest_files_go_for_new_ones_but_none_that_are_in_use(tmp_path, monkeypatch):
+    size = 4096  # of an empty folder
+    first, used, last = (
+        entry(tmp_path / place / name, 300, changed)
+        for place, name, changed in (("uploads", "a", 1), ("results", "b", 2), ("results", "c", 3))
+    )
+    keep = Keeping(tmp_path, 3 * (300 + first.lstat().st_size) + 400)
+    one, other = Kept(used), Kept(last)
+    keep.add(one)
+    keep.add(other)
+    with keep.writing(0, used), keep.writing(300):
+        assert first.exists()  # there is room
+        with keep.writing(300):
+            assert [each.exists() for each in (first, used, last)] == [False, True, True]
+        with pytest.raises(FullError, match="at the moment; try again"), keep.writing(10**6):
+            pytest.fail("there is none")
+        assert [one.gone, other.gone] == [False, True]
+    with keep.writing(size):
+        assert used.exists()  # what has come in the meantime counts no more
+
+
+def test_a_disk_that_others_need_too_is_not_filled(tmp_path, monkeypatch):
+    old = entry(tmp_path / "uploads" / "a", 300, 1)
+    keep = keeping_of(tmp_path, monkeypatch)
+    with keep.writing(900):
+        assert old.exists()
+        with pytest.raises(FullError), keep.writing(10**5):
+            pytest.fail("there is none")
+    assert not old.exists()  # which didn't help
+
+
+def test_pictures_of_results_and_bodies_have_a_limit_in_memory(tmp_path, monkeypatch):
+    keep = Keeping(tmp_path, 10**9)
+    results = [Kept(tmp_path / str(n), keeping.PICTURES // 3) for n in range(5)]
+    for result in results:
+        keep.add(result)
+    assert [result.gone for result in results] == [True, True, False, False, False]
+    keep.add(Kept(tmp_path / "large", 2 * keeping.PICTURES))
+    assert all(result.gone for result in results)
+    monkeypatch.setattr(keeping, "free_budget", lambda device: 1000)
+    with (
+        keep.receiving(400),
+        pytest.raises(FullError, match="too much is being sent"),
+        keep.receiving(101),
+    ):
+        pytest.fail("there is none")
+    with keep.receiving(500):
+        pass
+
+
+def test_the_picture_of_a_result_that_went_is_not_looked_for(photos, tmp_path):
+    result = translated(photos, tmp_path / "room", photo(tmp_path / "x.png"))
+    assert result.memory == sum(view.values.nbytes for view in result.views.values()) > 0
+    result.remove()
+    assert (result.memory, result.folder.exists()) == (0, False)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("served") / "tiles"
@@ -254,6 +340,8 @@ def model(tmp_path_factory) -> Path:
     [
         (["--port", "70000"], "--port must be from 0 to 65535, not 70000"),
         (["--max-upload", "lots"], "--max-upload must be a size such as 500MB, not lots"),
+        (["--max-kept", "lots"], "--max-kept must be a size from --max-upload (1GiB) up, such as"),
+        (["--max-kept", "500MB"], "--max-kept must be a size from --max-upload (1GiB) up, such as"),
         (["--window", "3"], "--window must be"),
     ],
 )

@@ -3,6 +3,7 @@
 The hub is a local stand-in that speaks its HTTP interface; the real one was not tried.
 """
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -15,6 +16,7 @@ from huggingface_hub.utils import close_session
 import hub as stand_in
 from revgan import Translator
 from revgan.cli import main
+from revgan.errors import Notice
 from revgan.networks.hub import is_hub_name
 from revgan.sharing import PushOptions, card_of
 
@@ -125,7 +127,8 @@ def test_a_repository_without_a_model_is_none(hub, capsys):
 def test_without_a_connection_or_a_login_nothing_is_pushed(hub, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert "log in with hf auth login" in refusal(capsys, "push", RUN, "user/name")
-    assert "is no name on the Hugging Face hub" in refusal(capsys, "push", RUN, "name")
+    for name in ("name", "user/é", "user/-x", f"user/{'x' * 200}", "user/x.git", "user/x\n"):
+        assert "is no name on the Hugging Face hub" in refusal(capsys, "push", RUN, name)
     assert "isn't a model folder" in refusal(capsys, "push", tmp_path, "user/name")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -133,6 +136,28 @@ def test_without_a_connection_or_a_login_nothing_is_pushed(hub, capsys, monkeypa
         assert "can't be reached" in refusal(capsys, "push", RUN, "user/name")
         assert "can't be reached" in refusal(capsys, "translate", "user/name", tmp_path, "out")
     assert not hub.files
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: [],
+        lambda content: {"test": 5},
+        lambda content: {"test": [{}]},
+        lambda content: {"test": [content["test"][0] | {"psnr": "=1+1"}]},
+        lambda content: {"test": [content["test"][0] | {"mae": {}}]},
+        lambda content: {"test": [content["test"][0] | {"mae": True}]},
+        lambda content: {"test": [content["test"][0] | {"ssim_low": "x"}]},
+        lambda content: {"test": [content["test"][0] | {"direction": None}]},
+        lambda content: {"test": [content["test"][0] | {"count": "2"}]},
+    ],
+)
+def test_a_card_of_damaged_scores_has_none_and_says_so(tmp_path, damage):
+    run = shutil.copytree(RUN, tmp_path / "run")
+    content = json.loads((BEFORE / "images" / "scores.json").read_text())
+    (run / "scores.json").write_text(json.dumps(damage(content)))
+    with pytest.warns(Notice, match=r"scores\.json is damaged, so the card has no scores"):
+        assert "None were measured." in card_of(run, "user/name", PushOptions())
 
 
 def test_a_card_tells_scores_with_intervals_and_no_paths(tmp_path):

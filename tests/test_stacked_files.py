@@ -92,6 +92,7 @@ def test_what_can_not_be_stacked_is_said(model, tree, capsys):
     for other, message in (
         ("missing.nii", "missing.nii does not exist; give a file or a folder"),
         ("small.nii", "aren't on one grid, as channels of one scan must be"),
+        ("sub-01/anat/sub-01_T1w.nii", "sub-01_T1w.nii is given twice, but the channels of a scan"),
     ):
         command = ["translate", str(model), one, str(root / "out.nii")]
         assert main([*command, "--stack", str(root / other)]) == 1

@@ -13,10 +13,11 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from revgan.cli import main
 from revgan.data.formats import Scan
+from revgan.evaluation.rows import rows_from_json
 from revgan.evaluation.samples import Sample
 from revgan.evaluation.structure_finder import StructureFinder
 from revgan.evaluation.table_files import FORMATS, format_tables
-from revgan.evaluation.tables import rows_from_json, rows_to_json, table_cells
+from revgan.evaluation.tables import rows_to_json, table_cells
 from revgan.evaluation.tally import Tally
 from revgan.scores.structures import structure_scores
 from revgan.scores.synthetic_ct import SCALE_WEIGHTS, score_synthetic_ct

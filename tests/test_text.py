@@ -2,12 +2,15 @@
 
 import io
 import os
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import revgan
 from revgan.errors import visible
 from revgan.text import PlainConsole, csv_cell, markdown, shell_word
 
@@ -30,6 +33,31 @@ def test_the_console_prints_no_control_characters():
 
 def test_what_is_visible_is_one_line_that_utf8_can_hold():
     assert visible("a\nb\r\x1b\udcffé") == "a\\nb\\r\\x1b\\udcffé"
+
+
+OWN = {"ALL", "UNET", "config.folds", "kind.preset", "other.preset", "generator.directions[0]"}
+"""What commands in sentences may hold besides quoted words: these have no odd characters."""
+
+NO_COMMANDS = {"--device {device} here", "--table {path} must", "--output {path} must"}
+NO_COMMANDS |= {"--variants {name} needs", "--help {ALL} lists", "revgan reads {FORMAT_VERSION}"}
+NO_COMMANDS |= {"revgan translate {name} INPUT"}  # a name on the hub
+
+
+def test_what_sentences_tell_to_type_is_quoted():
+    place = Path(revgan.__file__).parent
+    told = re.compile(r"(?:--[a-z_.-]+|revgan [a-z]+) \{([^}]*)\} ?\w*")
+    odd = [
+        f"{path.relative_to(place)}: {found[0]}"
+        for path in place.rglob("*.py")
+        for found in told.finditer(path.read_text())
+        if "shell_word" not in found[1] and found[1] not in OWN and found[0] not in NO_COMMANDS
+    ]
+    assert odd == []
+
+
+def test_a_path_that_looks_like_an_option_is_put_otherwise():
+    assert shell_word(Path("-x")) == "./-x"
+    assert shell_word("-x") == "-x"
 
 
 @settings(max_examples=20)

@@ -5,6 +5,7 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from revgan import __version__
-from revgan.errors import UserError
+from revgan.errors import UserError, short
 
 THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 """Variables that decide where and how quickly a program runs."""
@@ -85,6 +86,29 @@ def _cores() -> list[int]:
     if hasattr(process, "cpu_affinity"):  # not on macOS
         return list(process.cpu_affinity())
     return list(range(psutil.cpu_count() or 1))
+
+
+def counted(
+    name: str, default: int, least: int = 0, environment: Mapping[str, str] = os.environ
+) -> int:
+    """The whole number that an environment variable holds.
+
+    Args:
+        name: the variable.
+        default: where it isn't set, or is empty.
+        least: the smallest number that it may hold; none is above 10^9.
+        environment: all variables.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    text = environment.get(name) or str(default)
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < least:
+        raise UserError(
+            f"the environment variable {name} must be a whole number from {least} up, not "
+            f"{short(text)}; unset or correct it"
+        )
+    return int(text)
 
 
 def require_device(device: str, option: str) -> None:

@@ -4,7 +4,9 @@ import warnings
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from numbers import Integral, Real
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -61,7 +63,10 @@ def one_line(error: object, at_most: int | None = None) -> str:
         error: an exception, or its text.
         at_most: how many characters to keep, from the start, or from the end if negative.
     """
-    text = " ".join(str(error).split())
+    said: object = error
+    if isinstance(error, OSError) and error.strerror:  # without Python's [Errno 2]
+        said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = " ".join(str(said).split())
     if at_most is None:
         return text
     return text[at_most:] if at_most < 0 else text[:at_most]
@@ -121,17 +126,40 @@ def missing_package(name: str, extra: str, what: str) -> "UserError":
 
 
 def check_choices(config: "DataclassInstance") -> None:
-    """Checks the fields of a dataclass whose type is a `Literal`.
+    """Checks the types of a dataclass's fields, and the choices of those that are a `Literal`.
 
     Raises:
-        ValueError: a field has a value that its type doesn't list.
+        ValueError: a field has a value that its type doesn't list, or another type.
     """
     types = get_type_hints(type(config))
     for field in fields(config):
-        value, known = getattr(config, field.name), get_args(types[field.name])
-        if get_origin(types[field.name]) is Literal and value not in known:
-            listed = ", ".join(map(str, known))
-            raise ValueError(f"{field.name} must be one of {listed}, not {value!r}")
+        value, hint = getattr(config, field.name), types[field.name]
+        known = get_args(hint)
+        if get_origin(hint) is Literal:
+            if not any(type(value) is type(each) and value == each for each in known):
+                listed = ", ".join(map(str, known))
+                raise ValueError(f"{field.name} must be one of {listed}, not {short(repr(value))}")
+        elif not _is(value, hint):
+            raise ValueError(f"{field.name} can't be {short(repr(value))}, which is no such value")
+
+
+def _is(value: object, hint: Any) -> bool:
+    """Whether a value has a type, as far as types of options go."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_is(value, each) for each in inner)
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            return False
+        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        return len(kinds) == len(value) and all(map(_is, value, kinds))
+    if hint is float:
+        return isinstance(value, Real) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, Integral) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)
 
 
 LARGEST = 1e38

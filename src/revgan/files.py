@@ -1,6 +1,7 @@
 """Writes files that appear complete or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+from revgan.errors import UserError
 
 ABANDONED = 24 * 3600.0
 """Seconds without a change after which what is unfinished counts as left by a killed process."""
@@ -35,10 +38,13 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             unfinished.replace(path)
     except OSError as error:
+        if error.errno is None and "requested and" in str(error):
+            # NumPy says only how much less than wanted was written: the disk is full.
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(unfinished))
         named = str(error.filename or unfinished)  # none is named when the disk is full
         if named.startswith(str(unfinished)):
             error.filename, error.filename2 = named.replace(str(unfinished), str(path)), None
-        raise
+        raise error
     finally:
         if unfinished.is_dir():
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -96,6 +102,19 @@ def making_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file that need not be there.
+
+    Raises:
+        UserError: there is something else of its name, such as a folder or a pipe.
+    """
+    if path.is_file():
+        return True
+    if os.path.lexists(path):
+        raise UserError(f"{path} is not a file; replace it with an undamaged copy")
+    return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all, and flushed to the disk.
 
@@ -109,6 +128,19 @@ def write_text(path: Path, text: str) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def flush(path: Path) -> None:
+    """Makes what was written to a file, or renamed in a folder, survive a power cut.
+
+    Raises:
+        OSError: it can't be.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def file_digest(path: Path) -> str:

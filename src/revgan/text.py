@@ -5,6 +5,7 @@ Names that aren't UTF-8 hold lone surrogates in Python (PEP 383).
 
 import os
 import shlex
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,8 +14,14 @@ from revgan.errors import visible
 
 
 def shell_word(word: object) -> str:
-    """A word of a command that can be pasted into a shell, though the name be odd."""
+    """A word of a command that can be pasted into a shell, though the name be odd.
+
+    Args:
+        word: the word; a path that looks like an option is put so that it is none.
+    """
     text = str(word)
+    if isinstance(word, Path) and text.startswith("-"):
+        text = f"./{text}"
     if text.isprintable():
         return shlex.quote(text)
     parts = (

@@ -162,7 +162,10 @@ def _runtime(options: Namespace) -> RuntimeConfig:
 
 
 def _folder(options: Namespace, name: str) -> Path:
-    return Path(options.output or Path("benchmark") / name)
+    folder = Path(options.output or Path("benchmark") / name)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, but the results are several; name a folder")
+    return folder
 
 
 def _variants(options: Namespace) -> "Sequence[VariantName]":

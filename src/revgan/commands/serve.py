@@ -37,6 +37,13 @@ def add_options(parser: Parser) -> None:
         help="the most that the files of one scan may have together, such as 500MB",
     )
     parser.add_argument(
+        "--max-kept",
+        metavar="SIZE",
+        type=str,
+        default="10GiB",
+        help="the most that all uploads and results may have together; the oldest go first",
+    )
+    parser.add_argument(
         "--device", type=Device, default="auto", help="where to run; auto takes a GPU if possible"
     )
     add_window_options(parser)
@@ -53,10 +60,15 @@ def run(options: Namespace, console: Console) -> int:
     require_device(options.device, "--device")
     if not 0 <= options.port <= 65535:
         raise UsageError(f"--port must be from 0 to 65535, not {options.port}")
-    most = parse_bytes(options.max_upload)
+    most, kept = parse_bytes(options.max_upload), parse_bytes(options.max_kept)
     if most is None:
         raise UsageError(f"--max-upload must be a size such as 500MB, not {options.max_upload}")
-    limits = Limits(most, window_options(options))
+    if kept is None or kept < most:
+        raise UsageError(
+            f"--max-kept must be a size from --max-upload ({options.max_upload}) up, such as "
+            f"10GiB, not {options.max_kept}"
+        )
+    limits = Limits(most, kept, window_options(options))
     device = None if options.device == "auto" else options.device
     translator = Translator.from_pretrained(options.run, device)
     limits.windows.decide(translator)  # refuses windows that the model can't take

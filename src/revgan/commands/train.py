@@ -176,7 +176,7 @@ def _resumed(options: Namespace) -> "RunFolder":
     if folder.step is not None:
         raise UsageError(
             f"--resume continues a run from its last checkpoint; give its folder, {folder.root}, "
-            f"or start another run with --from {folder.trained}"
+            f"or start another run with --from {shell_word(folder.trained)}"
         )
     return folder
 

@@ -27,7 +27,7 @@ from revgan.data.formats import KINDS
 from revgan.data.mappings import TypeRange
 from revgan.data.refs import ScanRef
 from revgan.errors import UserError
-from revgan.files import write_text
+from revgan.files import is_there, write_text
 from revgan.plain_yaml import read_yaml
 
 FILE = "labels.yaml"
@@ -169,7 +169,7 @@ class Palette:
             UserError: it can't be understood.
         """
         path = folder / FILE
-        if not path.is_file():
+        if not is_there(path):
             return None
         try:
             content = read_yaml(path)

@@ -186,8 +186,13 @@ def domain_scans(
         The scans by their keys, and the skipped files.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or a pattern is given twice.
     """
+    if twice := next((each for each in patterns if patterns.count(each) > 1), None):
+        raise UserError(
+            f"{twice} is given twice, but the channels of a scan come from different files; name "
+            "each once"
+        )
     passed: list[Passed] = []
     by_pattern: dict[str, Found] = {}
     for pattern in patterns:

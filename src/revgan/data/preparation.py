@@ -18,7 +18,7 @@ from revgan.data.mappings import TypeRange
 from revgan.data.views import View
 from revgan.directions import DOMAINS, DomainName
 from revgan.errors import UserError, one_line
-from revgan.files import write_text
+from revgan.files import is_there, write_text
 from revgan.plain_yaml import parse_yaml, whole_yaml
 
 PREPARATION = "intensity.yaml"
@@ -167,7 +167,7 @@ class Preparation:
             UserError: the file can't be understood.
         """
         path = folder / PREPARATION
-        if not path.is_file():
+        if not is_there(path):
             return None
         try:
             return cls.from_yaml(path.read_text(encoding="utf-8"))

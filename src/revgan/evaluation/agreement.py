@@ -13,6 +13,7 @@ from revgan.errors import UserError
 from revgan.figures import agreement_charts, agreement_figure, write_figure
 from revgan.figures.agreement import number
 from revgan.scores.agreement import LIMIT, Agreement
+from revgan.text import shell_word
 from revgan.training.runs import RunFolder, folder_of_folds
 
 DPI = 200
@@ -112,9 +113,9 @@ def read_agreement(path: Path, direction: Direction) -> Agreement:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{path} doesn't exist; it is written by revgan evaluate {path.parent}"
+            f"{path} doesn't exist; it is written by revgan evaluate {shell_word(path.parent)}"
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} can't be read; write it again by revgan evaluate") from error
     if not isinstance(content, dict) or direction not in content:
         raise UserError(

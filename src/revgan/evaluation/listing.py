@@ -47,7 +47,7 @@ def listed(folder: Path) -> list[ListedRun]:
     Raises:
         UserError: there are none.
     """
-    runs = [RunFolder(path.parent) for path in folder.glob("*/config.yaml")]
+    runs = [RunFolder(path.parent) for path in folder.glob("*/config.yaml") if path.is_file()]
     runs = [run for run in runs if run.model.is_dir() or run.metrics.exists()]
     if not runs:
         raise UserError(f"{folder} has no runs; name the folder that revgan train --run was in")

@@ -263,32 +263,6 @@ def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def rows_from_json(content: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """The rows that `rows_to_json` described; scores that this version doesn't know are left out.
-
-    Raises:
-        KeyError, TypeError: it described none.
-    """
-    return [
-        Row(
-            line["direction"],
-            line["method"],
-            {
-                key: Estimate(
-                    math.nan if line[key] is None else line[key],
-                    line.get(f"{key}_low"),
-                    line.get(f"{key}_high"),
-                    left_out=line.get(f"{key}_undefined", 0),
-                )
-                for key in COLUMNS
-                if key in line
-            },
-            line["count"],
-        )
-        for line in content
-    ]
-
-
 def _flat(row: Row) -> dict[str, float | None]:
     flat: dict[str, float | None] = {}
     for key, score in row.scores.items():

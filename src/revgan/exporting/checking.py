@@ -128,13 +128,17 @@ def _unit(translator: Translator, label: Label, sample: Scan) -> NDArray[np.floa
         mapping = mapping.of_scan([with_nan(values, missing_in(values, sample.nodata))])
     if values.ndim - 1 > generator.spatial_dims:
         values = values[..., values.shape[-1] // 2]
-    unit = translator.to_unit(values, sample.nodata, mapping, label.direction)
     wanted = generator.channels(label.direction)[0]
+    other = UserError(
+        f"the sample has {len(values)} channels, but for {label.direction} the model takes "
+        f"{wanted}; give another --sample"
+    )
+    try:
+        unit = translator.to_unit(values, sample.nodata, mapping, label.direction)
+    except ValueError as error:
+        raise other from error
     if len(unit) != wanted:
-        raise UserError(
-            f"the sample has {len(unit)} channels, but for {label.direction} the model takes "
-            f"{wanted}; give another --sample"
-        )
+        raise other
     return unit
 
 

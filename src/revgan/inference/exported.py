@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from revgan.data.intensity import PerScan
@@ -19,7 +20,7 @@ from revgan.data.preparation import PREPARATION, WITHOUT_FILE, Preparation
 from revgan.directions import DIRECTIONS, Direction, ends
 from revgan.errors import UserError, one_line
 from revgan.networks import TwoWayGenerator
-from revgan.networks.graphs import CPU, open_session
+from revgan.networks.graphs import CPU, open_session, run_session
 from revgan.networks.pretrained import ARCHITECTURE, MODELS, parse_architecture
 
 ONNX = ".onnx"
@@ -135,14 +136,19 @@ class Label:
         return linear(before), linear(after)
 
 
+GraphRun = Callable[[str, NDArray[Any]], list[Any]]
+"""Runs a file; see `run_session`."""
+
+
 class ExportedGenerator(TwoWayGenerator):
     """A generator whose layers are in ONNX files.
 
     Args:
-        graphs: a session of onnxruntime and its file's label, by direction; of one model.
+        graphs: what runs a file, given its input's name and values, and the file's label, by
+            direction; of one model.
     """
 
-    def __init__(self, graphs: Mapping[Direction, tuple[Any, Label]]) -> None:
+    def __init__(self, graphs: Mapping[Direction, tuple[GraphRun, Label]]) -> None:
         outline = next(label.outline for _, label in graphs.values())
         nn.Module.__init__(self)
         self.config, self.spatial_dims = outline.config, outline.spatial_dims
@@ -166,11 +172,17 @@ class ExportedGenerator(TwoWayGenerator):
     def forward(self, x: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translates x; see `TwoWayGenerator`."""
         self._check(x, direction)
-        session, label = self._graphs[direction]
+        run, label = self._graphs[direction]
         values = x.numpy()
         if label.ranges is not None:
             values = np.stack([label.ranges[0].from_unit(each) for each in values])
-        (translated,) = session.run(None, {INPUT: values.astype(np.float32, copy=False)})
+        (translated,) = run(INPUT, values.astype(np.float32, copy=False))
+        wanted = (len(values), self.channels(direction)[1], *values.shape[2:])
+        if translated.shape != wanted:
+            raise UserError(
+                f"the ONNX file for {direction} returns values of size {list(translated.shape)}, "
+                f"not {list(wanted)} as its metadata say; export the model again"
+            )
         if label.ranges is not None:
             translated = np.stack([label.ranges[1].to_unit(each) for each in translated])
         return torch.from_numpy(translated)
@@ -197,7 +209,8 @@ def load_exported(path: Path, device: str | None) -> tuple[ExportedGenerator, Pr
         try:
             label = Label.read(session.get_modelmeta().custom_metadata_map)
             preparation, _ = label.preparation, label.ranges  # which may be wrong
-            graphs[label.direction] = session, label
+            _require_fit(session, label)
+            graphs[label.direction] = partial(run_session, session, file), label
             generator = ExportedGenerator(graphs)
         except ValueError as error:
             raise UserError(
@@ -209,6 +222,31 @@ def load_exported(path: Path, device: str | None) -> tuple[ExportedGenerator, Pr
             f"the files in {path} are of different models; export both directions again"
         )
     return generator, preparation
+
+
+def _require_fit(session: Any, label: Label) -> None:
+    """Refuses a graph that takes or returns something else than its metadata say.
+
+    Raises:
+        ValueError: it does.
+    """
+    before, after = label.outline.channels(label.direction)
+    for what, values, channels in (
+        ("takes", session.get_inputs(), before),
+        ("returns", session.get_outputs(), after),
+    ):
+        axes = 2 + label.outline.spatial_dims
+        fits = [
+            each.type == "tensor(float)"
+            and len(each.shape) == axes
+            and (
+                each.shape[1] is None or isinstance(each.shape[1], str) or each.shape[1] == channels
+            )
+            for each in values
+        ]
+        if fits != [True]:
+            shapes = " and ".join(str(each.shape) for each in values)
+            raise ValueError(f"it {what} {shapes or 'nothing'}, not {channels} channels")
 
 
 def _files(path: Path) -> list[Path]:

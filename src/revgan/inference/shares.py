@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from revgan.environment import counted
 from revgan.errors import UsageError, UserError
 
 Item = TypeVar("Item")
@@ -70,10 +71,10 @@ def _slurm(environment: Mapping[str, str]) -> Share | None:
     names = [f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "COUNT", "MIN", "MAX", "STEP")]
     if not all(environment.get(name) for name in names[:2]):
         return None
-    defaults = {names[2]: "0", names[3]: str(int(environment[names[1]]) - 1), names[4]: "1"}
-    task, count, least, most, step = (
-        int(environment.get(name) or defaults[name]) for name in names
-    )
+    count = counted(names[1], 1, 1, environment)
+    defaults = {names[0]: 0, names[2]: 0, names[3]: count - 1}
+    task, least, most = (counted(name, defaults[name], 0, environment) for name in defaults)
+    step = counted(names[4], 1, 1, environment)
     place, beyond = divmod(task - least, step)
     if beyond or (most - least) // step + 1 != count or not 0 <= place < count:
         raise UserError(
@@ -86,4 +87,10 @@ def _slurm(environment: Mapping[str, str]) -> Share | None:
 def _torchrun(environment: Mapping[str, str]) -> Share | None:
     if not (environment.get("RANK") and environment.get("WORLD_SIZE")):
         return None
-    return Share(int(environment["RANK"]) + 1, int(environment["WORLD_SIZE"]))
+    place, count = counted("RANK", 0, 0, environment), counted("WORLD_SIZE", 1, 1, environment)
+    if place >= count:
+        raise UserError(
+            f"--part auto can't tell which part process {place} of {count} takes, as RANK must be "
+            "below WORLD_SIZE; correct them, or say --part 3/64"
+        )
+    return Share(place + 1, count)

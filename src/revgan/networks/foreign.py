@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from revgan.errors import UserError, check_numbers, one_line
 from revgan.networks.config import LARGEST_KERNEL, LARGEST_WIDTH
-from revgan.networks.graphs import open_session
+from revgan.networks.graphs import open_session, run_session
 from revgan.networks.stored import require_shapes
 from revgan.plain_yaml import read_yaml
 
@@ -166,24 +166,33 @@ def _load_unet(path: Path, device: torch.device) -> ForeignNetwork:
 
 
 def _load_onnx(path: Path, device: torch.device) -> ForeignNetwork:
-    return ForeignNetwork(_OnnxNetwork(open_session(path)), differentiable=False)
+    return ForeignNetwork(_OnnxNetwork(path), differentiable=False)
 
 
 class _OnnxNetwork(nn.Module):
     """Runs an ONNX file on the CPU.
 
     Args:
-        session: of onnxruntime.
+        path: the file.
+
+    Raises:
+        UserError: it can't be loaded, or takes several inputs.
     """
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
-        self._session = session
-        (self._input,) = (each.name for each in session.get_inputs())
+        self._path, self._session = path, open_session(path)
+        names = [each.name for each in self._session.get_inputs()]
+        if len(names) != 1 or not self._session.get_outputs():
+            raise UserError(
+                f"{path} takes {len(names)} inputs; give a network of one input, an image, and of "
+                "one output, its scores"
+            )
+        (self._input,) = names
 
     def forward(self, batch: Tensor) -> Tensor:
         """The first output."""
-        outputs = self._session.run(None, {self._input: batch.cpu().numpy()})
+        outputs = run_session(self._session, self._path, self._input, batch.cpu().numpy())
         return torch.from_numpy(outputs[0]).to(batch.device)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
-from revgan.errors import UserError, one_line, optional
+from revgan.errors import UserError, one_line, optional, out_of_memory
 
 CPU = "CPUExecutionProvider"
 """onnxruntime's name for the processor."""
@@ -37,6 +38,32 @@ def open_session(path: Path, providers: Sequence[str] = (CPU,)) -> Any:
         raise UserError(
             f"{path} is damaged or no ONNX file that onnxruntime can run: {one_line(error, 200)}"
         ) from error
+
+
+def run_session(session: Any, path: Path, name: str, values: NDArray[Any]) -> list[Any]:
+    """What a session returns for one input.
+
+    Args:
+        session: the session.
+        path: its file, for errors.
+        name: of its input.
+        values: the input.
+
+    Raises:
+        UserError: it can't be run on it.
+    """
+    try:
+        outputs: list[Any] = session.run(None, {name: values})
+    except MemoryError:
+        raise
+    except Exception as error:  # of kinds that onnxruntime doesn't list
+        if out_of_memory(error) or "allocat" in str(error):
+            raise MemoryError from error
+        raise UserError(
+            f"{path} can't be run on values of size {' x '.join(map(str, values.shape))}: "
+            f"{one_line(error, 200)}"
+        ) from error
+    return outputs
 
 
 def _messages(message: Any) -> Iterator[Any]:

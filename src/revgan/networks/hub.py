@@ -8,7 +8,7 @@ from revgan.errors import UserError, one_line
 WANTED = ("model.safetensors", "config.yaml", "intensity.yaml")
 """The files of a model folder. Nothing else is fetched: no pickles, no code."""
 
-_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
 
 
 def is_hub_name(name: str) -> bool:

@@ -217,6 +217,8 @@ def init_weights(module: nn.Module, init: Init = "normal") -> None:
 
 
 def _draw(weight: Tensor, init: Init) -> None:
+    if weight.is_meta:
+        return  # it has no values, yet PyTorch would import its whole compiler to draw them
     match init:
         case "normal":
             nn.init.normal_(weight, 0.0, WEIGHT_STD)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from revgan.errors import UserError, one_line
+from revgan.errors import UserError, one_line, short
 from revgan.files import replacing, write_text
 from revgan.networks.building import GENERATORS
 from revgan.networks.generator import TwoWayGenerator
@@ -134,6 +134,10 @@ def parse_architecture(text: bytes | str) -> tuple[str, dict[str, Any]]:
         raise ValueError(
             f"{ARCHITECTURE} has format {json.dumps(version)}, this revgan reads {FORMAT_VERSION}"
         )
+    for name in ("spatial_dims", "in_channels", "out_channels"):
+        if name in content and type(content[name]) is not int:
+            told = f"{name} must be a whole number, not {short(content[name])}"
+            raise ValueError(f"{ARCHITECTURE}: {told}")
     # YAML has lists only, and configurations are compared and hashed.
     return kind, {
         name: tuple(value) if isinstance(value, list) and name != "directions" else value

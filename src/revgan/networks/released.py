@@ -16,6 +16,7 @@ file: encoder, blocks with ``conv_block``, decoder. A U-Net is a chain of levels
     innermost level     0- 1c 2- 3c 4n
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -117,7 +118,9 @@ def read_weights(path: Path) -> Weights:
     """
     with path.open("rb") as file:
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # of what is refused in any case
+                warnings.simplefilter("ignore")
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # damage shows in errors of many kinds
             if out_of_memory(error):
                 raise

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from revgan.errors import LARGEST, UsageError, short
 from revgan.options.habits import of_other_tools
+from revgan.plain_yaml import parse_yaml
 
 MOST_SAID = 600
 """Characters of a mistake's description, which quotes what was given."""
@@ -157,7 +158,7 @@ class Parser(ArgumentParser):
     def mistake(self, name: str, value: Any) -> str | None:
         """A sentence about a value that an option doesn't take; None if it takes it.
 
-        It knows numbers, truth values and choices, and takes all else.
+        It knows numbers, truth values, choices, texts and lists of these.
 
         Args:
             name: of the option, with dashes.
@@ -165,19 +166,26 @@ class Parser(ArgumentParser):
         """
         # argparse has no public list of its options.
         action = self._option_string_actions.get(name)
-        if action is None or action.nargs is not None or not hasattr(action, "_typehint"):
+        if action is None or not hasattr(action, "_typehint"):
             return None
-        if any(_takes(kind, value) for kind in _kinds_of(action)):
+        if _takes_any(_kinds_of(action), value):
             return None
         return f"{name} must be {_accepted(action)}, not {short(value)}; {self._remedy()}"
 
     def _given(self) -> Iterable[tuple[str, str]]:
-        """The options of the command line with a value."""
-        args = getattr(self, "args", ())  # none where a file is read
-        for word, after in zip(args, [*args[1:], "--"], strict=False):
-            name, separator, value = word.partition("=")
-            if separator or not after.startswith("--"):
-                yield name, value if separator else after
+        """The options of the command line with a value, or, if they take several, with each."""
+        name, several = "", False
+        for word in getattr(self, "args", ()):  # none where a file is read
+            option, separator, value = word.partition("=")
+            if word.startswith("--"):
+                name = option
+                action = self._option_string_actions.get(name)
+                several = action is not None and action.nargs is not None
+                if separator:
+                    yield name, value
+            elif name:
+                yield name, word
+                name = name if several else ""
 
     def _remedy(self) -> str:
         """Suggests the option that a misspelt one may mean, or where all are listed."""
@@ -220,12 +228,25 @@ def _accepted(option: Action) -> str:
 def _kinds_of(option: Action) -> tuple[Any, ...]:
     """The types that an option accepts."""
     hint = getattr(option, "_typehint", str)
-    alone = hint in _KINDS or get_origin(hint) is Literal
+    return _alternatives(hint)
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """The types that a type is a union of, or that type alone."""
+    alone = isinstance(hint, type) or get_origin(hint) in (Literal, tuple)
     return (hint,) if alone else get_args(hint)
 
 
+def _takes_any(kinds: Iterable[Any], value: Any) -> bool:
+    return any(_takes(kind, value) for kind in kinds)
+
+
 def _takes(kind: Any, value: Any) -> bool:
-    """Whether a value, or a text that stands for one, is of a type; True for types of texts."""
+    """Whether a value, or a text that stands for one, is of a type."""
+    if get_origin(kind) is tuple:
+        return _takes_list(get_args(kind), value)
+    if kind is str:
+        return isinstance(value, str)
     text = "null" if value is None else str(value)
     if get_origin(kind) is Literal:
         return text in map(str, get_args(kind))
@@ -236,8 +257,23 @@ def _takes(kind: Any, value: Any) -> bool:
     if kind in (int, float):
         with suppress(ValueError):
             return isfinite(kind(text)) and not isinstance(value, bool)
+    return False
+
+
+def _takes_list(kinds: tuple[Any, ...], value: Any) -> bool:
+    """Whether a value is a list of such types, as of `tuple`, or YAML that says so."""
+    if isinstance(value, str):
+        try:
+            value = parse_yaml(value)
+        except ValueError:
+            return False
+    if not isinstance(value, list | tuple):
         return False
-    return get_origin(kind) is not tuple or text.lstrip().startswith(("[", "("))
+    if kinds[1:] == (...,):
+        kinds = kinds[:1] * len(value)
+    return len(kinds) == len(value) and all(
+        _takes_any(_alternatives(kind), item) for kind, item in zip(kinds, value, strict=True)
+    )
 
 
 def _kind(hint: Any) -> str:

@@ -11,6 +11,7 @@ from revgan.data.formats import KINDS, suffixes
 from revgan.directions import Direction
 from revgan.errors import UserError, visible
 from revgan.memory import format_bytes
+from revgan.serving.keeping import Keeping
 from revgan.serving.looking import PLANES, TRANSLATION, compared, slices, views_of
 from revgan.serving.work import Result, Workshop
 
@@ -19,6 +20,8 @@ WAITING = 32
 
 KEPT, CLEANED = 3600, 300
 """Seconds after which files are removed, and how often gradio looks for its own."""
+
+GONE = "The server removes files after an hour, and the oldest sooner when it needs their room"
 
 STYLE = """
 .gradio-container {max-width: 1180px !important; width: 100%; margin: 0 auto !important}
@@ -43,15 +46,22 @@ class Page:
         name: of the model.
         cache: the folder that gradio keeps uploads in.
         rooms: a folder, in which each result gets a folder.
+        keeping: makes room in both.
 
     Attributes:
         blocks: what gradio serves.
     """
 
     def __init__(
-        self, gradio: Any, workshop: Workshop, name: str, cache: Path, rooms: Path
+        self,
+        gradio: Any,
+        workshop: Workshop,
+        name: str,
+        cache: Path,
+        rooms: Path,
+        keeping: Keeping,
     ) -> None:
-        self._gradio, self._workshop = gradio, workshop
+        self._gradio, self._workshop, self._keeping = gradio, workshop, keeping
         self._cache, self._rooms = cache.resolve(), rooms
         translator = workshop.translator
         self._directions = translator.generator.directions
@@ -59,7 +69,7 @@ class Page:
         with gradio.Blocks(
             title=f"{name} · revgan", analytics_enabled=False, delete_cache=(CLEANED, KEPT)
         ) as self.blocks:
-            self._result = gradio.State(None, time_to_live=KEPT, delete_callback=_remove)
+            self._result = gradio.State(None, time_to_live=KEPT, delete_callback=self._drop)
             gradio.HTML(self._heading(name), elem_id="head")
             with gradio.Row():
                 with gradio.Column(scale=2, min_width=300):
@@ -76,8 +86,7 @@ class Page:
             for letter, count in zip("AB", counts, strict=True)
         )
         return (
-            f"<h1>{escape(visible(name))}</h1><p>Translates {self._kind.many}: {takes}. "
-            "The server removes files after an hour.</p>"
+            f"<h1>{escape(visible(name))}</h1><p>Translates {self._kind.many}: {takes}. {GONE}.</p>"
         )
 
     def _add_controls(self) -> None:
@@ -186,17 +195,19 @@ class Page:
             def report(what: str, done: int, total: int) -> None:
                 progress(done / total if total else None, desc=what)
 
-            if before is not None:
-                before.remove()
+            self._drop(before)
             folder = Path(mkdtemp(dir=self._rooms))
             try:
-                result = self._workshop.translate(
-                    self._uploaded(files or ()),
-                    folder,
-                    direction,
-                    report,
-                    round_trip=round_trip,
-                )
+                with self._keeping.writing(0, folder):
+                    result = self._workshop.translate(
+                        self._uploaded(files or ()),
+                        folder,
+                        direction,
+                        report,
+                        round_trip=round_trip,
+                        room=self._keeping.writing,
+                    )
+                self._keeping.add(result)
             except Exception as error:
                 shutil.rmtree(folder, ignore_errors=True)
                 if isinstance(error, UserError):
@@ -205,6 +216,10 @@ class Page:
             return self._everything(result, view)
 
         return translate
+
+    def _drop(self, result: Result | None) -> None:
+        if result is not None:
+            self._keeping.drop(result)
 
     def _uploaded(self, files: Sequence[str]) -> list[Path]:
         """The paths of files that the browser names, which may be made up.
@@ -216,7 +231,10 @@ class Page:
         if not all(path.resolve().is_relative_to(self._cache) for path in paths):
             raise UserError("these files weren't uploaded here; drop them again")
         if not all(path.is_file() for path in paths):
-            raise UserError("the files are gone after an hour; drop them again")
+            raise UserError(
+                "the files are gone, as the server removes them after an hour, and the oldest "
+                "sooner when it needs their room; drop them again"
+            )
         return paths
 
     def _nothing(self, sentence: str) -> list[Any]:
@@ -261,22 +279,17 @@ class Page:
 
     def _turn(self, result: Result | None, plane: str) -> Any:
         """The slices of another plane, from the middle one."""
-        if result is None:
+        if result is None or not result.views:
             return self._gradio.update()
         last = slices(result.views["input"], plane) - 1
         return self._gradio.update(maximum=max(1, last), value=last // 2)
 
     def _look(self, result: Result | None, view: str, plane: str, number: int) -> list[Any]:
         """The pictures that were asked for."""
-        if result is None:
-            return [None, "The result is gone after an hour; translate the file again."]
+        if result is None or not result.views:
+            return [None, f"The result is gone; translate the file again. {GONE}."]
         pictures = compared(result.views, view, plane, int(number))
         return [(pictures.left, pictures.right), escape(pictures.words)]
-
-
-def _remove(result: Result | None) -> None:
-    if result is not None:
-        result.remove()
 
 
 def _button(name: str) -> str:

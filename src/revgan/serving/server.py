@@ -15,6 +15,7 @@ from revgan.errors import UserError, optional, visible
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
 from revgan.memory import format_bytes
+from revgan.serving.keeping import FullError, Keeping
 from revgan.serving.page import STYLE, Page
 from revgan.serving.work import Workshop
 
@@ -36,6 +37,12 @@ FORM = 2**20
 
 ASKED = 2**25
 """Bytes of what browsers send beside uploads: a few hundred for each file of a series."""
+
+PARSED = 10
+"""How many times as much memory JSON takes when it is read."""
+
+CONNECTIONS = 500
+"""How many there may be at once; systems let a process have about 1,000 open files."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -60,10 +67,12 @@ class Limits:
 
     Attributes:
         upload: bytes of one scan's files.
+        kept: bytes of all uploads and results together; the oldest go first.
         windows: how files are cut that are too large for one pass.
     """
 
     upload: int = 2**30
+    kept: int = 10 * 2**30
     windows: WindowOptions = AUTO
 
 
@@ -124,10 +133,13 @@ def opened(
         cache.mkdir()
         rooms.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(cache)
+        keeping = Keeping(Path(folder), limits.kept)
         workshop = Workshop(translator, limits.windows, limits.upload)
-        page = Page(gradio, workshop, name, cache, rooms)
-        app = _app(gradio, page.blocks, address.host, limits.upload)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+        page = Page(gradio, workshop, name, cache, rooms, keeping)
+        app = _app(gradio, page.blocks, address.host, limits.upload, keeping)
+        config = uvicorn.Config(
+            app, log_level="warning", timeout_graceful_shutdown=2, limit_concurrency=CONNECTIONS
+        )
         server = uvicorn.Server(config)
         server.shutdown = _letting_go(server.shutdown, app.routes[-1].app.stop_event)
         yield server, listening
@@ -165,7 +177,7 @@ def _listen(address: Address) -> socket.socket:
         ) from error
 
 
-def _app(gradio: Any, blocks: Any, host: str, most: int) -> Any:
+def _app(gradio: Any, blocks: Any, host: str, most: int, keeping: Keeping) -> Any:
     """The page as an ASGI application, behind what guards it."""
     from fastapi import FastAPI
     from starlette.middleware import Middleware
@@ -177,7 +189,7 @@ def _app(gradio: Any, blocks: Any, host: str, most: int) -> Any:
         Middleware(
             TrustedHostMiddleware, allowed_hosts=list(LOOPBACK) if host in LOOPBACK else ["*"]
         ),
-        Middleware(_Guard, most=most),
+        Middleware(_Guard, most=most, keeping=keeping),
     ]
     plain = FastAPI(middleware=guards, docs_url=None, redoc_url=None, openapi_url=None)
     # Until then, gradio takes any path on this machine for one that was uploaded.
@@ -224,10 +236,11 @@ class _Guard:
     Args:
         app: what it guards.
         most: bytes of an upload's files.
+        keeping: makes room for what is sent.
     """
 
-    def __init__(self, app: Any, most: int) -> None:
-        self._app, self._most = app, most
+    def __init__(self, app: Any, most: int, keeping: Keeping) -> None:
+        self._app, self._most, self._keeping = app, most, keeping
 
     async def __call__(self, scope: Message, receive: Any, send: Send) -> None:
         """See the ASGI specification."""
@@ -248,17 +261,31 @@ class _Guard:
                 await _refuse(403, "this page takes nothing from other sites", guarded)
                 return
             size = headers.get(b"content-length")
-            most = self._most + FORM if "upload" in scope["path"] else ASKED
+            upload = "upload" in scope["path"]
+            most = self._most + FORM if upload else ASKED
             if size is None or b"transfer-encoding" in headers:  # then size says nothing
                 await _refuse(411, "what is sent must begin with its size", guarded)
                 return
             if int(size) > most:
-                while (await receive()).get("more_body"):
-                    pass  # browsers don't listen before
+                await _listen_to_the_end(receive)
                 sentence = f"this page takes files of {format_bytes(self._most)} and less"
                 await _refuse(413, sentence, guarded)
                 return
+            try:
+                sizes = (int(size), int(size)) if upload else (int(size) * PARSED, 0)
+                with self._keeping.receiving(*sizes):
+                    await self._app(scope, receive, guarded)
+            except FullError as error:
+                await _listen_to_the_end(receive)
+                await _refuse(503, str(error), guarded)
+            return
         await self._app(scope, receive, guarded)
+
+
+async def _listen_to_the_end(receive: Any) -> None:
+    """Takes the rest of what is sent, as browsers don't listen before."""
+    while (await receive()).get("more_body"):
+        pass
 
 
 async def _refuse(status: int, sentence: str, send: Send) -> None:

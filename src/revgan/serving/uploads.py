@@ -3,6 +3,7 @@
 import os
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from revgan.data.formats import KINDS, stem, suffix_of
@@ -48,6 +49,18 @@ def uploaded_scan(uploads: Sequence[Path], folder: Path, dims: int, most: int) -
             f"these files are {len(found)} {KINDS[dims].many}; drop the files of one at a time"
         )
     return found[0]
+
+
+def unpacked(uploads: Sequence[Path]) -> int:
+    """Bytes of the files that uploads become beside themselves: those of archives."""
+    total = 0
+    for archive in uploads:
+        if archive.suffix.lower() != ".zip":
+            continue
+        damaged = suppress(zipfile.BadZipFile, NotImplementedError, OSError)  # which is told later
+        with damaged, zipfile.ZipFile(archive) as opened:
+            total += sum(member.file_size for member in opened.infolist())
+    return total
 
 
 def _link(uploads: Sequence[Path], folder: Path) -> Path:

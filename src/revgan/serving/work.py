@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ from revgan.inference.outputs import fitting_path, least_header
 from revgan.inference.planning import WindowOptions
 from revgan.inference.slicewise import file_job
 from revgan.memory import format_bytes, free_budget
-from revgan.serving.uploads import SERIES, uploaded_scan
+from revgan.serving.uploads import SERIES, unpacked, uploaded_scan
 
 MOST_SHOWN = {2: 2**22, 3: 2**24}
 """The most pixels or voxels of what is shown; larger scans are averaged to fewer."""
@@ -52,9 +52,20 @@ class Result:
     returned: Path | None = None
     views: dict[str, Stack] = field(default_factory=dict)
 
+    @property
+    def memory(self) -> int:
+        """Bytes that its views take."""
+        return sum(view.values.nbytes for view in self.views.values())
+
     def remove(self) -> None:
-        """Removes its files."""
+        """Removes its files and views."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.views.clear()
+
+
+def _any_room(size: int, folder: Path) -> AbstractContextManager[None]:
+    """Takes it that there is room."""
+    return nullcontext()
 
 
 @dataclass
@@ -79,6 +90,7 @@ class Workshop:
         report: Report,
         *,
         round_trip: bool,
+        room: Callable[[int, Path], AbstractContextManager[None]] = _any_room,
     ) -> Result:
         """Translates uploaded files.
 
@@ -88,20 +100,23 @@ class Workshop:
             direction: "AtoB" or "BtoA".
             report: is told of the progress.
             round_trip: whether to translate the translation back.
+            room: makes room, within a context, for so many bytes in a folder.
 
         Raises:
             UserError: the files can't be read or translated. Its sentence names files without the
                 folder that they are in here.
         """
-        with _told_without(folder):
+        with _told_without(folder), ExitStack() as rooms:
             dims = self.translator.file_dims
             given, there, again = (folder / name for name in ("given", "translation", "back"))
             for each in (given, there, again):
                 each.mkdir()
+            rooms.enter_context(room(unpacked(uploads), folder))
             ref = uploaded_scan(uploads, given, dims, self.most)
             seen = self.translator.as_trained(ref, direction)
             header = seen.header(dims)
             self._require_room(ref, header)
+            rooms.enter_context(room(self._written(header, round_trip=round_trip), folder))
             way_back = back(direction)
             output = self._one(ref, there, direction, "Translating", report)
             views = {
@@ -133,6 +148,11 @@ class Workshop:
                 f"{format_bytes(needed)} of memory here, and {format_bytes(free)} are free; "
                 "translate it by revgan translate, which works in parts"
             )
+
+    def _written(self, header: Header, *, round_trip: bool) -> int:
+        """The most bytes that files of results may have: float32, and again where packed."""
+        values = prod(header.shape) * max(header.channels, *self.translator.channels("AtoB"))
+        return 4 * values * 2 * (1 + round_trip)
 
     def _one(
         self, ref: ScanRef, folder: Path, direction: Direction, what: str, report: Report

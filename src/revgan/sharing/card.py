@@ -16,8 +16,10 @@ from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.mappings import TypeRange
 from revgan.data.preparation import WITHOUT_FILE, Preparation
 from revgan.data.sets import BUILT_IN
+from revgan.errors import notice
+from revgan.evaluation.rows import rows_from_json
 from revgan.evaluation.table_files import format_tables
-from revgan.evaluation.tables import Row, rows_from_json
+from revgan.evaluation.tables import Row
 from revgan.networks import TwoWayGenerator
 from revgan.plain_yaml import read_yaml
 from revgan.training.runs import RunFolder
@@ -152,11 +154,15 @@ def _range(mapping: IntensityMapping | None) -> str:
 def _scores(run: RunFolder | None) -> str:
     tables: dict[str, list[Row]] = {}
     if run is not None:
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        try:
             content = json.loads(run.scores.read_text(encoding="utf-8"))
             tables = {
                 title.replace("_", " "): rows_from_json(rows) for title, rows in content.items()
             }
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            notice(f"{run.scores} is damaged, so the card has no scores; run revgan evaluate again")
     if not tables:
         return "None were measured."
     return format_tables(Path("scores.md"), tables).strip()

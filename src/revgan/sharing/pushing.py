@@ -63,11 +63,12 @@ def push(source: Path, name: str, options: PushOptions) -> str:
         UserError: there is no model, no access, or no connection.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    wrong = UserError(f"{name} is no name on the Hugging Face hub; give one such as user/name")
     if not is_hub_name(name) or "@" in name:
-        raise UserError(f"{name} is no name on the Hugging Face hub; give one such as user/name")
+        raise wrong
     folder, card = _model(source), card_of(source, name, options)
     files = [folder / file for file in WANTED if (folder / file).is_file()]
     operations = [CommitOperationAdd(path.name, path) for path in files]
@@ -77,6 +78,8 @@ def push(source: Path, name: str, options: PushOptions) -> str:
     try:
         api.create_repo(name, private=options.private or None, exist_ok=True)
         commit = api.create_commit(name, operations, commit_message=options.message)
+    except HFValidationError as error:
+        raise wrong from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from revgan.errors import UserError, notice, one_line
-from revgan.files import file_digest, write_text
+from revgan.files import file_digest, flush, write_text
 from revgan.networks.places import STATE
 from revgan.networks.pretrained import save_tensors
 from revgan.text import shell_word
@@ -56,10 +55,10 @@ def save_checkpoint(
         counted = {"step": step, "sha256": file_digest(building / STATE), **counts}
         counted[CHECK] = _check(counted)
         write_text(building / PROGRESS, json.dumps(counted, allow_nan=False))
-        _flush(building)
+        flush(building)
         building.chmod(0o755)
         building.rename(final)
-        _flush(folder)
+        flush(folder)
     except OSError as error:
         raise not_written(error, final, folder) from error
     finally:
@@ -123,6 +122,18 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor], Counts]:
     raise UserError(f"{reasons[0]}; train again in another run folder")
 
 
+def counted(folder: Path, step: int, what: str) -> Mapping[str, float]:
+    """The numbers called `what` that a whole checkpoint holds; none if it is of before they were.
+
+    Args:
+        folder: the run's checkpoints.
+        step: whose; it has been loaded.
+        what: a key of the counts that it was saved with.
+    """
+    counts = json.loads((folder / f"step-{step}" / PROGRESS).read_text(encoding="utf-8"))
+    return counts.get(what, {})
+
+
 def _load(path: Path, step: int) -> tuple[int, dict[str, Tensor], Counts]:
     """A checkpoint.
 
@@ -176,12 +187,3 @@ def _steps(folder: Path) -> list[int]:
     """The steps of complete checkpoints, ascending."""
     names = (path.name.removeprefix("step-") for path in folder.glob("step-*"))
     return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]{0,17}", name))
-
-
-def _flush(folder: Path) -> None:
-    """Makes a rename survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

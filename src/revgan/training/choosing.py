@@ -1,6 +1,5 @@
 """Chooses for `generator.memory auto`: the fastest way to train within a budget."""
 
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
+from revgan.environment import counted
 from revgan.errors import UserError
 from revgan.memory import (
     StepPrediction,
@@ -133,7 +133,7 @@ def _process_budget(config: RunConfig, accelerator: Accelerator) -> int:
     budget = free_budget(device) if given is None else parse_bytes(given) or 0
     if device.type != "cuda":
         # torchrun and accelerate launch set it; num_processes counts those of all machines.
-        budget //= int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+        budget //= counted("LOCAL_WORLD_SIZE", accelerator.num_processes, 1)
     with together():
         return int(accelerator.gather(torch.tensor([budget], device=device)).min())
 

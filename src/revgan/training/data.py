@@ -1,6 +1,5 @@
 """Opens the data set of a run, with a progress bar."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ from rich.console import Console
 
 from revgan.data.preparation import Preparation
 from revgan.data.sets import DataSet, open_data_set
+from revgan.environment import counted
 from revgan.memory import free_budget
 from revgan.progress import progress_bar
 from revgan.training.config import RunConfig
@@ -40,5 +40,5 @@ def checked_data(config: RunConfig, console: Console, model: Path | None = None)
             progress=show,
             preparation=preparation,
             # Each process on a machine keeps its own images.
-            memory=free_budget(torch.device("cpu")) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+            memory=free_budget(torch.device("cpu")) // counted("LOCAL_WORLD_SIZE", 1, 1),
         )

@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from revgan.errors import UserError, one_line
+from revgan.files import is_there
 from revgan.networks.foreign import UNetConfig, load_network
 from revgan.plain_yaml import read_yaml
+from revgan.text import shell_word
 from revgan.training.config import LossConfig
 
 _trusted: set[str] = set()
@@ -92,13 +94,13 @@ def _of_class(name: str, path: Path, weights: bool) -> nn.Module:
     if name not in _trusted:
         raise UserError(
             f"losses.feature_class {name} is code that runs, and stands in a configuration; give "
-            f"--losses.feature_class {name} on the command line, or add --trust if you know where "
-            "the configuration is from"
+            f"--losses.feature_class {shell_word(name)} on the command line, or add --trust if you "
+            "know where the configuration is from"
         )
     module, _, kind = name.rpartition(".")
     arguments_file = path.with_suffix(".yaml")
     try:
-        arguments = read_yaml(arguments_file) if arguments_file.is_file() else {}
+        arguments = read_yaml(arguments_file) if is_there(arguments_file) else {}
         network: Any = getattr(import_module(module), kind)(**(arguments or {}))
         if weights:
             network.load_state_dict(load_file(path))

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from revgan.data.sets import DataSet
 from revgan.errors import UserError, notice
-from revgan.files import write_text, writing
+from revgan.files import flush, write_text, writing
 from revgan.networks.pretrained import save_generator
 from revgan.training.batch import Batch
 from revgan.training.best import BestModel, forget_best_after
 from revgan.training.checkpoint import (
+    counted,
     forget_checkpoints_after,
     how_to_go_on,
     not_written,
@@ -35,6 +36,9 @@ from revgan.training.runs import RunFolder, json_line
 from revgan.training.step import Trainer
 from revgan.training.trackers import log_configuration
 from revgan.training.validation import flat, means, validate
+
+METRICS = "metrics"
+"""What checkpoints call the number of lines in metrics.jsonl."""
 
 
 class Journal:
@@ -66,6 +70,7 @@ class Journal:
         self.console = console
         self._record_of_data = record
         self._good: Batch | None = None  # of the last step that wasn't skipped
+        self._lines = 0  # of metrics.jsonl
 
     @contextmanager
     def opened(self, first: int) -> Iterator[None]:
@@ -111,7 +116,8 @@ class Journal:
         if self._record_of_data is not None:
             self._record_of_data.write(run.data)
         run.sweep()
-        run.forget_after(first)
+        written = counted(run.checkpoints, first, METRICS).get("lines") if first else None
+        self._lines = run.forget_after(first, None if written is None else int(written))
         forget_best_after(run.best, first)
         forget_checkpoints_after(run.checkpoints, first)
 
@@ -247,6 +253,7 @@ class Journal:
         metrics = self.folder.metrics
         with writing(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json_line(line))
+        self._lines += 1
         with writing(self.folder.tensorboard):
             self.accelerator.log(scalars, step=line["step"])
 
@@ -255,11 +262,15 @@ class Journal:
         save_pictures(model, data, self.config.data, folder, self.accelerator, step)
 
     def _save(self, step: int) -> None:
+        metrics = self.folder.metrics
+        if self._lines and metrics.exists():
+            with writing(metrics):
+                flush(metrics)  # so that no power cut takes lines that the checkpoint counts
         save_checkpoint(
             self.folder.checkpoints,
             step,
             self.trainer.state(),
-            self.trainer.counts(),
+            {**self.trainer.counts(), METRICS: {"lines": self._lines}},
             self.config.training.keep_checkpoints,
         )
         self.save_model()

@@ -18,6 +18,7 @@ from revgan.memory import LARGEST_SIZE, StepPrediction, format_bytes, free_budge
 from revgan.networks import GeneratorConfig
 from revgan.networks.axes import PerAxis
 from revgan.networks.pretrained import ARCHITECTURE, read_architecture
+from revgan.text import shell_word
 from revgan.training.choosing import choose_memory
 from revgan.training.config import RunConfig
 from revgan.training.largest import (
@@ -150,8 +151,8 @@ def _model_domains(run: RunFolder) -> Domains | None:
         return Domains(model["spatial_dims"], channels)
     except (ValueError, KeyError, yaml.YAMLError) as error:
         raise UserError(
-            f"{path} can't be read ({one_line(error)}); plan with --config {run.config} instead "
-            "of the run"
+            f"{path} can't be read ({one_line(error)}); plan with "
+            f"--config {shell_word(run.config)} instead of the run"
         ) from error
 
 

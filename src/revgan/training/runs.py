@@ -3,13 +3,13 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from revgan.errors import UserError, notice, visible
-from revgan.files import write_text
+from revgan.files import is_there, write_text
 from revgan.networks.places import STATE
 from revgan.networks.pretrained import WEIGHTS
 from revgan.text import shell_word
@@ -128,7 +128,7 @@ class RunFolder:
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        return list(self._lines())
+        return self._lines()
 
     def sweep(self) -> None:
         """Removes what a killed process left half-written; only who trains in the folder may."""
@@ -136,24 +136,54 @@ class RunFolder:
             for unfinished in folder.glob(".*.part*"):
                 unfinished.unlink(missing_ok=True)
 
-    def forget_after(self, step: int) -> None:
-        """Removes lines of metrics.jsonl after `step`, which a resumed run writes again."""
-        kept = [json_line(line) for line in self._lines() if line["step"] <= step]
-        write_text(self.metrics, "".join(kept))
+    def forget_after(self, step: int, written: int | None = None) -> int:
+        """Removes lines of metrics.jsonl after `step`, which a resumed run writes again.
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        if not self.metrics.is_file():
-            return
+        Args:
+            step: steps done.
+            written: how many lines there should be until then, if that is known. Lines may be lost
+                without a trace, as where a power cut has torn the file between two of them.
+
+        Returns:
+            How many lines are left.
+        """
+        kept = [line for line in self._lines() if line["step"] <= step]
+        write_text(self.metrics, "".join(map(json_line, kept)))
+        if written is not None and len(kept) < written:
+            ends = f"; the last is of step {kept[-1]['step']}" if kept else ""
+            notice(
+                f"{self.metrics} has {len(kept)} of the {written} lines that were written until "
+                f"step {step}{ends}; training goes on, and its curves lack the others"
+            )
+        return len(kept)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not is_there(self.metrics):
+            return []
         lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-        for number, line in enumerate(lines, start=1):
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError):
-                values = None
-            if isinstance(values, dict) and type(values.get("step")) is int:
-                yield values
-            elif number < len(lines):  # the last is torn where a run was killed
-                notice(f"line {number} of {self.metrics} is damaged, and left out")
+        read = [_values_of(line) for line in lines]
+        # The last is torn where a run was killed.
+        damaged = [number for number, values in enumerate(read[:-1], start=1) if values is None]
+        if len(damaged) == 1:
+            notice(f"line {damaged[0]} of {self.metrics} is damaged, and left out")
+        elif damaged:
+            notice(
+                f"{len(damaged)} lines of {self.metrics}, the first of them line {damaged[0]}, are "
+                "damaged, and left out"
+            )
+        return [values for values in read if values is not None]
+
+
+def _values_of(line: str) -> dict[str, Any] | None:
+    """What a line of metrics.jsonl says; None if it is damaged."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or type(values.get("step")) is not int:
+        return None
+    known = all(value is None or type(value) in (int, float) for value in values.values())
+    return values if known else None
 
 
 def json_line(values: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Sets up a run: device, networks, and the state of an earlier checkpoint."""
 
-from typing import Literal
+import os
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -9,7 +10,7 @@ from accelerate.utils import ProjectConfiguration
 from torch import nn
 
 from revgan.environment import require_device
-from revgan.errors import UserError
+from revgan.errors import UserError, one_line, out_of_memory, short
 from revgan.networks import PatchDiscriminator, build_generator
 from revgan.training.average import WeightAverage
 from revgan.training.checkpoint import load_checkpoint
@@ -26,23 +27,39 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     """Device, precision, processes and trackers.
 
     Raises:
-        UserError: the device or a tracker's package isn't available.
+        UserError: the device or a tracker's package isn't available, or variables of the
+            environment, which accelerate and PyTorch read, aren't usable.
     """
     require_device(runtime.device, "runtime.device")
     cpu = runtime.device == "cpu"
     precision = mixed_precision(runtime.precision, cuda=not cpu and torch.cuda.is_available())
     # It would refuse a precision that differs from an earlier call's, and has no public reset.
     AcceleratorState._reset_state()
-    if run is None:
-        return Accelerator(cpu=cpu, mixed_precision=precision)
-    return Accelerator(
-        cpu=cpu,
-        mixed_precision=precision,
-        log_with=make_trackers(runtime, run),
-        project_config=ProjectConfiguration(
-            project_dir=str(run.root), logging_dir=str(run.tensorboard)
-        ),
-    )
+    kept: dict[str, Any] = {}
+    if run is not None:
+        folders = ProjectConfiguration(project_dir=str(run.root), logging_dir=str(run.tensorboard))
+        kept = {"log_with": make_trackers(runtime, run), "project_config": folders}
+    try:
+        return Accelerator(cpu=cpu, mixed_precision=precision, **kept)
+    except (ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
+        # Both raise whatever Python does where they read a variable, and are left half-made.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        if out_of_memory(error) or not (given := _of_processes()):
+            raise
+        raise UserError(
+            f"training can't begin with the environment variables {' '.join(given)} "
+            f"({one_line(error, 200)}); unset them, or start it with accelerate launch"
+        ) from error
+
+
+def _of_processes() -> list[str]:
+    """The variables that say how processes train together, and what they hold."""
+    said = ("ACCELERATE_", "MASTER_", "LOCAL_", "RANK", "WORLD_SIZE", "PMI_", "OMPI_", "MV2_")
+    return [
+        f"{name}={short(value)}"
+        for name, value in sorted(os.environ.items())
+        if name.startswith(said)
+    ]
 
 
 def mixed_precision(precision: Precision, *, cuda: bool) -> str:

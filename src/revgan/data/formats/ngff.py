@@ -11,6 +11,9 @@ from revgan.data.formats.physical import MILLIMETRES
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 """The types of axes by their names, in the format's order."""
 
+MOST_LEVELS = 64
+"""As each halves the one before, no image has as many."""
+
 EARLY_AXES = "tczyx"
 """The axes of all images before version 0.3."""
 
@@ -62,9 +65,11 @@ class Multiscale:
         version = str(ome.get("version") or content.get("version") or "0.4")
         axes, units = _axes(content.get("axes", EARLY_AXES))
         overall = content.get("coordinateTransformations", ())
+        if len(content["datasets"]) > MOST_LEVELS:
+            raise ValueError(f"its pyramid has more than {MOST_LEVELS} levels")
         levels = tuple(_level(dataset, overall, len(axes)) for dataset in content["datasets"])
         if not levels:
-            raise ValueError("its pyramid has no levelss")
+            raise ValueError("its pyramid has no levels")
         channels = tuple(ome.get("omero", {}).get("channels", ()))
         return cls(version, axes, units, levels, str(content.get("name", "")), channels)
 

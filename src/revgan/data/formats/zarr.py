@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from revgan.data.formats import ngff, selecting
+from revgan.data.formats.chunks import Packing, chunk_store
 from revgan.data.formats.contract import (
     Affine,
     Family,
@@ -117,8 +118,8 @@ class _Axes:
 
 class _ZarrReader(Reader):
     def __init__(self, path: Path, dims: int, selection: Selection) -> None:
-        zarr = _zarr(path)
-        group = _image(path, zarr.open_group(path, mode="r"), selection.series)
+        store = chunk_store(path)
+        group = _image(path, _zarr(path).open_group(store, mode="r"), selection.series)
         self._image = image = _described(path, group.attrs.asdict())
         order = ORDER[dims]
         if missing := set(order) - set(image.axes):
@@ -139,6 +140,7 @@ class _ZarrReader(Reader):
         known = in_plane if len(in_plane) == len(shapes) else None
         self._level = level = choose(path, selection, shapes, known)
         self._array = arrays[level.number]
+        store.packing = Packing.of(path, self._array, _codecs(self._array.metadata.to_dict()))
         self.windowed = prod(self._array.chunks) <= LARGEST_CHUNK
         self.header = Header(
             len(self._channels),
