@@ -53,7 +53,8 @@ class MaskRecipe(Recipe):
         values = np.asarray(np.asarray(prepared.values) >= 0.5, np.uint8)
         # Slices and blocks at the ends may be empty.
         if not values.any() and ref.plane is None and ref.block is None:
-            where = f" where its scan is{_distance(ref, dims)}" if inside.any() else ""
+            apart = _distance(ref, dims)
+            where = f" where its scan is{apart}" if apart or inside.any() else ""
             raise UserError(
                 f"{ref} is empty{where}; give a mask with values above 0 where losses or scores "
                 "count"
@@ -150,9 +151,11 @@ def _headers(mask: ScanRef, file_dims: int) -> tuple[Header, Header]:
 
 
 def _distance(mask: ScanRef, file_dims: int) -> str:
-    """How far a mask lies from its scan, in words."""
+    """How far a mask lies from its scan, in words; "" if it lies where that does."""
     far = centres_apart(*_headers(mask, file_dims))
-    return "" if far is None else f", as by their headers their centres are {far} apart"
+    if far is None or far.pixels <= HALF:
+        return ""
+    return f", as by their headers their centres are {far} apart"
 
 
 def _tell_if_moved(mask: ScanRef, file_dims: int) -> None:
