@@ -4,7 +4,7 @@ import json
 
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from revgan.errors import visible
 from revgan.options import Parser
@@ -24,7 +24,9 @@ def run(options: Namespace, console: Console) -> int:
     if options.json:
         print(json.dumps([model.to_json() for model in models], indent=2))
         return 0
-    table = Table("name", "A", "B", "PSNR A to B", "PSNR B to A", "MB", "licence")
+    name = Column("name", no_wrap=True, min_width=max(len(model.name) for model in models))
+    others = "A", "B", "PSNR A to B", "PSNR B to A", "MB", "licence"
+    table = Table(name, *(Column(head, overflow="fold") for head in others))
     for model in models:
         there, back = (f"{model.psnr[way]:.1f} dB" for way in ("AtoB", "BtoA"))
         row = (model.name, model.a, model.b, there, back, f"{model.megabytes:.1f}", model.licence)
