@@ -189,12 +189,12 @@ def refusal(capsys, folder, *more, status=1, **how):
     ("option", "value", "right"),
     [
         ("--sizes", "30", "must be multiples of 4 from 24 up"),
-        ("--sizes", "large", "Expected a <class 'int'>"),
+        ("--sizes", "large", "must be a whole number, not large"),
         ("--widths", "0", "must be 1 or more"),
         ("--depths", "0", "must be 1 or more"),
         ("--repeats", "1", "must be 2 or more"),
         ("--spatial-dims", "4", "must be one of 2, 3, not 4"),
-        ("--variants", "fast", "['joint', 'cyclegan', 'naive'"),
+        ("--variants", "fast", "must be one of joint, cyclegan, naive, "),
         ("--precision", "fp16", "must be one of float32, bf16, not fp16"),
     ],
 )

@@ -221,8 +221,10 @@ def test_model_memory_is_that_of_weights_and_optimizer_states(measured):
             for network in (players.generator, players.judge_a, players.judge_b)
             for weight in network.parameters()
         ]
-        # Adam keeps two moments of each weight, and a counter of four bytes.
+        # Adam keeps two moments of each weight, and a counter of four bytes; six numbers tell a
+        # trainer whether the last translations varied.
         expected = 3 * sum(weight.nbytes for weight in weights) + 4 * len(weights)
+        expected += 0 if is_joint(found.mode) else 6 * 4
         assert found.figures.allocator.model_bytes == expected
 
 
@@ -547,8 +549,8 @@ def refusal(capsys, *arguments, status, **how):
 @pytest.mark.parametrize(
     ("option", "value", "right"),
     [
-        ("--table", "5", "[2, 3, 4]"),
-        ("--modes", "fast", "['reversible', 'lean', 'joint', 'joint-reversible']"),
+        ("--table", "5", "must be one of 2, 3, 4, not 5"),
+        ("--modes", "fast", "must be one of reversible, lean, joint, joint-reversible, not fast"),
         ("--warmup", "0", "must be 1 or more"),
         ("--samples", "1", "must be 2 or more"),
         ("--samples", "many", "must be a whole number"),

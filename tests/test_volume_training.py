@@ -203,7 +203,7 @@ def test_train_and_resume_from_the_command_line(tmp_path, capsys):
     ("option", "expected"),
     [
         ("--data.spacing=1", "must be three numbers such as [1, 1, 1] or null, not 1"),
-        ("--data.spacing=[1,1]", '"data.spacing"'),
+        ("--data.spacing=[1,1]", "must be three numbers such as [1, 1, 1] or null, not [1,1]"),
         ("--data.spacing=[1,0,1]", "--data.spacing must be null or three numbers above 0"),
         ("--data.resize=30", "--data.resize does nothing for volumes"),
         ("--data.intensity_a=hu", "percentiles-per-scan, zscore-per-scan, not hu;"),

@@ -39,11 +39,16 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     if run is not None:
         folders = ProjectConfiguration(project_dir=str(run.root), logging_dir=str(run.tensorboard))
         kept = {"log_with": make_trackers(runtime, run), "project_config": folders}
+    before = dict(os.environ)
     try:
         return Accelerator(cpu=cpu, mixed_precision=precision, **kept)
     except (ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
-        # Both raise whatever Python does where they read a variable, and are left half-made.
+        # Both raise whatever Python does where they read a variable, and are left half-made; so are
+        # variables that accelerate sets.
         AcceleratorState._reset_state(reset_partial_state=True)
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
         if out_of_memory(error) or not (given := _of_processes()):
             raise
         raise UserError(
