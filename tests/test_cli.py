@@ -475,6 +475,15 @@ def test_ctrl_c_while_images_are_checked_leaves_nothing(capsys, images, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def _interruptible():
+    """Shells start what runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize(
     ("number", "status", "told"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
@@ -502,6 +511,26 @@ def test_a_signal_before_the_first_step_leaves_nothing(
     assert sentence(capsys, train(images, tmp_path / "run"), status) == told
     assert not (tmp_path / "run").exists()
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.usefixtures("_interruptible")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_comes_within_a_destructor_is_heeded(capsys, images, tmp_path, monkeypatch):
+    class Signalled:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            sum(range(10))
+
+    decide_memory = loop.decide_memory
+
+    def losing(*arguments, **options):
+        Signalled()
+        return decide_memory(*arguments, **options)
+
+    monkeypatch.setattr(loop, "decide_memory", losing)
+    assert train(images, tmp_path / "run") == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 # Run folders

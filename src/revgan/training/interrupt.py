@@ -77,9 +77,11 @@ class StopRequest:
             return bool(accelerator.reduce(flag) > 0)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if not self._begun or (self.signal is not None and number == signal.SIGINT):
-            raise Stopped(number)
+        at_once = not self._begun or (self.signal is not None and number == signal.SIGINT)
+        # Recorded in any case: an exception that is raised within a destructor gets lost.
         self.signal = self.signal or signal.Signals(number)
+        if at_once:
+            raise Stopped(number)
 
 
 def leave_signals_to_parent(worker: int) -> None:
