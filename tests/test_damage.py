@@ -71,17 +71,19 @@ def test_a_checkpoint_that_training_can_not_have_written_is_refused(folder, trai
         run(configuration(folder, steps=3), trained, resume=True)
 
 
-def test_what_a_kill_left_unfinished_is_removed_at_the_next_start(folder, trained):
+@pytest.mark.parametrize("steps", [2, 3])  # of which 2 are done
+def test_what_a_kill_left_unfinished_is_removed_at_the_next_start(folder, trained, steps):
     part = ".0123456789abcdef.part"
     leftovers = [
         trained / "checkpoints" / ".step-abcd" / f"{part}.safetensors",
         trained / "model" / f"{part}.safetensors",
+        trained / "model" / f"{part}.yaml",
         trained / f"{part}.jsonl",
     ]
     for path in leftovers:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-    run(configuration(folder, steps=3), trained, resume=True)
+    run(configuration(folder, steps=steps), trained, resume=True)
     assert not list(trained.rglob(".*"))
 
 

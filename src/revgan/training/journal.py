@@ -275,6 +275,19 @@ class Journal:
         )
         self.save_model()
 
+    def save_again(self, step: int) -> None:
+        """Writes the model of a run that has done all its steps.
+
+        It may have been killed while it wrote that, or have found no space on the disk.
+
+        Args:
+            step: steps done.
+        """
+        if self.accelerator.is_main_process:
+            self.folder.sweep()
+            forget_checkpoints_after(self.folder.checkpoints, step)
+        self.save_model()
+
     def save_model(self) -> None:
         """Writes the current generator, from the main process."""
         if self.accelerator.is_main_process:

@@ -90,7 +90,7 @@ def train(
         journal = Journal(config, data, run, trainer, console, record)
         if step >= total:
             console.print(f"All {step} steps are done; raise --training.steps to continue")
-            journal.save_model()  # in case there was no space left for it
+            journal.save_again(step)
             return Outcome(step, total, None)
 
         first = step
