@@ -4,6 +4,7 @@ Whatever is read, no file is left, and no example takes 5 seconds of a CPU or a 
 tries more examples: REVGAN_FUZZ_EXAMPLES is their number for each kind of file.
 """
 
+import json
 import os
 import resource
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,15 +32,19 @@ from revgan.data.labels import LabelClass, Palette
 from revgan.data.mappings import TypeRange
 from revgan.data.preparation import Preparation
 from revgan.errors import UserError, io_sentence, visible
+from revgan.evaluation.agreement import read_agreement
+from revgan.figures.agreement import agreement_figure
 from revgan.networks import GeneratorConfig, build_generator
 from revgan.networks.foreign import UNetConfig
 from revgan.networks.pretrained import load_generator, save_generator
 from revgan.options import Parser, add_run_options, run_config, stored_config
+from revgan.scores.agreement import AgreementTally
 from revgan.training.best import Best
 from revgan.training.checkpoint import load_checkpoint, save_checkpoint
 from revgan.training.config import RunConfig
 from revgan.training.record import DataRecord
 from revgan.training.runs import RunFolder
+from scans import write_slide
 
 EXAMPLES = int(os.environ.get("REVGAN_FUZZ_EXAMPLES", "12"))
 CPU_SECONDS, KIBIBYTES = 5, 2**20
@@ -163,6 +169,11 @@ def zarr(folder):
     written(folder, "x.ome.zarr", 2, 8, 9, dtype=np.uint16)
 
 
+def slide(folder):
+    pytest.importorskip("openslide")
+    write_slide(folder / "x.svs", values(3, 80, 96), levels=2)
+
+
 SCANS = {
     **{f"x{suffix}": named(f"x{suffix}", 3, 8, 9) for suffix in (".png", ".jpg", ".tif", ".webp")},
     **{f"x{suffix}": named(f"x{suffix}", 3, 8, 9) for suffix in (".bmp", ".jxl", ".avif")},
@@ -172,6 +183,7 @@ SCANS = {
     "x.npy": named("x.npy", 2, 8, 9, dtype=np.float32),
     "geo x.tif": geotiff,
     "x.ome.zarr": zarr,
+    "x.svs": slide,
     **{
         f"x{suffix}": named(f"x{suffix}", 2, 4, 5, 6, dtype=np.int16)
         for suffix in (".nii", ".nii.gz", ".mha", ".nrrd", ".mgz")
@@ -235,7 +247,22 @@ def texts_of(folder):
     (folder / "unet.yaml").write_text(yaml.safe_dump({**unet, "strides": [2], "norm": "batch"}))
 
 
+def agreement_of(folder):
+    tally = AgreementTally(-5.0, 9.0, 0.5)
+    draws = torch.Generator().manual_seed(0)
+    for number in "12":
+        truth = torch.rand(1, 8, 9, generator=draws) * 14 - 5
+        tally.add(number, number, truth + 0.5, truth, None)
+    content = {"AtoB": tally.result().to_dict()}
+    (folder / "agreement.json").write_text(json.dumps(content, indent=1))
+
+
+def draw_agreement_of(folder):
+    agreement_figure({"run": read_agreement(folder / "agreement.json", "AtoB")})
+
+
 READERS = {
+    "agreement.json": (agreement_of, draw_agreement_of),
     "model": (model_of, lambda folder: (load_generator(folder / "model"),)),
     "preparation": (model_of, lambda folder: Preparation.read(folder / "model")),
     "palette": (palette_of, Palette.read),
@@ -272,7 +299,6 @@ def test_a_damaged_file_of_ours_is_read_or_refused(name, tmp_path_factory):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
 def test_a_damaged_network_of_a_stranger_is_refused(suffix, tmp_path_factory):
-    import torch
     from monai.networks import nets  # noqa: F401 - it takes longer than an example may
 
     from revgan.networks.foreign import load_network

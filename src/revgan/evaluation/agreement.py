@@ -124,5 +124,5 @@ def read_agreement(path: Path, direction: Direction) -> Agreement:
         )
     try:
         return Agreement.from_dict(content[direction])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged; write it again by revgan evaluate") from error

@@ -8,6 +8,7 @@ mean of the two, and the errors at each intensity of the truth.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from revgan.scores.intervals import bootstrap
+from revgan.scores.numbers import require_numbers
 
 LIMIT = 1.96
 """Limits of agreement are so many standard deviations from the mean difference."""
@@ -144,14 +146,27 @@ class Agreement:
                 "scans": [ScanDifference(**scan) for scan in content["scans"]],
                 "limits": None
                 if limits is None
-                else Limits(**{name: tuple(ends) for name, ends in limits.items()}),
+                else Limits(**{name: _ends(*ends) for name, ends in limits.items()}),
                 "bands": [Band(**band) for band in content["bands"]],
             }
         )
+        if not all(isinstance(scan.scan, str) for scan in whole.scans):
+            raise TypeError("a scan's name must be text")
+        scans = [{**scan, "scan": None} for scan in content["scans"]]
+        require_numbers({**content, "scans": scans, "masked": None})
+        for edges in (whole.mean_edges, whole.difference_edges):
+            if any(low >= high for low, high in pairwise(edges)):
+                raise ValueError("the edges of bins must ascend")
         shape = (len(whole.mean_edges) - 1, len(whole.difference_edges) - 1)
-        if np.shape(whole.counts) != shape or not whole.scans:
+        if np.shape(whole.counts) != shape or 0 in shape or not whole.scans:
             raise ValueError(f"the counts of {shape} bins can't be {np.shape(whole.counts)}")
         return whole
+
+
+def _ends(
+    value: float, low: float | None, high: float | None
+) -> tuple[float, float | None, float | None]:
+    return value, low, high
 
 
 def _power(base: float, least: float) -> float:
