@@ -174,6 +174,18 @@ def slide(folder):
     write_slide(folder / "x.svs", values(3, 80, 96), levels=2)
 
 
+def shipped(*names):
+    """Files of other software, which nibabel brings."""
+
+    def copied(folder):
+        for name in names:
+            shutil.copy(Path(nibabel.__file__).parent / "tests" / "data" / name, folder)
+
+    return copied
+
+
+PHANTOM = "phantom_EPI_asc_CLEAR_2_1"
+
 SCANS = {
     **{f"x{suffix}": named(f"x{suffix}", 3, 8, 9) for suffix in (".png", ".jpg", ".tif", ".webp")},
     **{f"x{suffix}": named(f"x{suffix}", 3, 8, 9) for suffix in (".bmp", ".jxl", ".avif")},
@@ -189,6 +201,10 @@ SCANS = {
         for suffix in (".nii", ".nii.gz", ".mha", ".nrrd", ".mgz")
     },
     "x.hdr": analyze,
+    "tiny.mnc": shipped("tiny.mnc"),
+    "small.mnc": shipped("small.mnc"),
+    "scaled+tlrc.HEAD": shipped("scaled+tlrc.HEAD", "scaled+tlrc.BRIK"),
+    f"{PHANTOM}.PAR": shipped(f"{PHANTOM}.PAR", f"{PHANTOM}.REC"),
     "x.mhd": detached,
     "series": lambda folder: write_series(folder / "series", values(1, 3, 4, 5)[0]),
 }
