@@ -202,6 +202,16 @@ def outcome(run):
     return found
 
 
+def require_counted(run):
+    """Checkpoints must say how many lines metrics.jsonl has, until their step."""
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for checkpoint in (run / "checkpoints").glob("step-*"):
+        progress = json.loads((checkpoint / "progress.json").read_text())
+        counted = sum(step <= progress["step"] for step in steps)
+        if progress["metrics"]["lines"] != counted:
+            raise ChaosError(f"{checkpoint} counts other lines than {counted}: {progress}")
+
+
 def require_same(run, reference):
     found = outcome(run)
     different = [name for name in reference if found.get(name) != reference[name]]
@@ -358,7 +368,9 @@ class Chaos:
             }
             # What is gone for good: pictures, lines of metrics, and, with a word, the best model.
             wrong -= {str(path)} if path.parts[0] == "samples" else set()
-            wrong -= {"metrics"} if path.name == "metrics.jsonl" else set()
+            if path.name == "metrics.jsonl":  # checkpoints count its lines
+                require_counted(run)
+                wrong = {name for name in wrong if not name.endswith(("metrics", "progress.json"))}
             if "so the run has no best model" in told:
                 wrong = {name for name in wrong if not name.startswith("best/")}
                 if (run / "best").exists():

@@ -67,6 +67,7 @@ class OpenScan:
         with _blaming(self._path):
             values = self._reader.values(window)
             measured = self._reader.measured(window)
+        self._require_all(values, window)
         wrong = _count_infinite(values, self.header.nodata)
         if wrong:
             raise UserError(
@@ -87,6 +88,16 @@ class OpenScan:
             )
         size = header.channels * math.prod(sides) * header.dtype.itemsize
         return size if self.windowed else 2 * size  # decoded, then copied
+
+    def _require_all(self, values: Values, window: Window) -> None:
+        """Refuses what decoders make of files whose parts contradict each other."""
+        parts = zip(window, self.header.shape, strict=True)
+        told = self.header.channels, *(len(range(*part.indices(size))) for part, size in parts)
+        if values.shape != told:
+            raise UserError(
+                f"{self._path} cannot be read (its header tells of values of shape {told}, but "
+                f"there are {values.shape}); replace it with an undamaged copy"
+            )
 
     def scan(self) -> Scan:
         """The whole scan.

@@ -96,7 +96,10 @@ class _TiffReader(Reader):
             _require_plain_samples(path, self._file)
             levels = self._file.series[0].levels
             first = levels[0].keyframe
-            sides = [(level.keyframe.imagelength, level.keyframe.imagewidth) for level in levels]
+            self._axis = SAMPLES.get(levels[0].axes)
+            if levels[0].axes in UNNAMED:  # pages may even be rows
+                self._axis = channel_axis(levels[0].shape)
+            sides = [_sides(level.shape, self._axis) for level in levels]
             photo = _photo(first)
             dpi = photo.dpi
             sizes = dpi and [MICROMETRES / dpi[0] * sides[0][1] / width for _, width in sides]
@@ -105,13 +108,7 @@ class _TiffReader(Reader):
             self.windowed = len(series.pages) == 1 and in_small_pieces(series.keyframe)
             self._turn = turn(getattr(first.tags.get(ORIENTATION), "value", 1))
             self._palette = _palette(first)
-            shape = series.shape
-            self._axis = SAMPLES.get(series.axes)
-            if series.axes in UNNAMED:
-                self._axis = channel_axis(shape)
-            channels = 1
-            if self._axis is not None:
-                channels, shape = shape[self._axis], shape[: self._axis] + shape[self._axis + 1 :]
+            channels = 1 if self._axis is None else series.shape[self._axis]
             dtype = series.dtype.newbyteorder("=")
             if self._palette is not None:
                 channels, dtype = 3, self._palette.dtype
@@ -154,6 +151,12 @@ class _TiffReader(Reader):
 
     def close(self) -> None:
         self._file.close()
+
+
+def _sides(shape: tuple[int, ...], channels: int | None) -> tuple[int, int]:
+    """The height and width of an image whose channels are along an axis, if it has such."""
+    height, width = (size for axis, size in enumerate(shape) if axis != channels)
+    return height, width
 
 
 class Tiff(TiffFamily):
