@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from whole_volumes import preset
+from whole_volumes import MODES, preset
 
 from revgan.benchmark.recording import markdown_table
 from revgan.benchmark.variants import random_batch
@@ -50,13 +50,6 @@ from revgan.training import (
 
 RESULTS = Path(__file__).parent / "results"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "memory.svg"
-MODES = {
-    "naive": {"memory": "naive"},
-    "reversible": {"memory": "reversible"},
-    "lean": {"memory": "lean", "slabs": 0},
-    "lean, 8 slabs": {"memory": "lean", "slabs": 8},
-    "lean, 16 slabs": {"memory": "lean", "slabs": 16},
-}
 SIZES = {"float32": (64, 128, 192, 256, 512), "bf16": (128, 256, 512)}
 FITTED = (128, 256, 512)
 DEPTHS = (3, 9, 18, 30)

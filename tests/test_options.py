@@ -95,7 +95,7 @@ def test_options_that_would_do_nothing_or_harm_are_refused(options, reason):
 def test_options_of_another_type_are_refused_by_name(options):
     # A stranger's model folder may hold anything; a wrong type would fail somewhere far inside.
     (name,) = options
-    with pytest.raises(ValueError, match=f"{name} (can't be|must be one of) "):
+    with pytest.raises(ValueError, match=f"{name} must be "):
         GeneratorConfig(**options)
 
 

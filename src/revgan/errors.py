@@ -5,7 +5,7 @@ from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
 from numbers import Integral, Real
-from types import UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
@@ -125,6 +125,17 @@ def missing_package(name: str, extra: str, what: str) -> "UserError":
     return UserError(f"{what} needs the package {name}: pip install 'revgan[{extra}]'")
 
 
+WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+    tuple: "a list",
+}
+"""What users call types."""
+
+
 def check_choices(config: "DataclassInstance") -> None:
     """Checks the types of a dataclass's fields, and the choices of those that are a `Literal`.
 
@@ -140,7 +151,9 @@ def check_choices(config: "DataclassInstance") -> None:
                 listed = ", ".join(map(str, known))
                 raise ValueError(f"{field.name} must be one of {listed}, not {short(repr(value))}")
         elif not _is(value, hint):
-            raise ValueError(f"{field.name} can't be {short(repr(value))}, which is no such value")
+            kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+            right = " or ".join(WORDS.get(get_origin(kind) or kind, str(kind)) for kind in kinds)
+            raise ValueError(f"{field.name} must be {right}, not {short(repr(value))}")
 
 
 def _is(value: object, hint: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from revgan.errors import LARGEST, UsageError, short
+from revgan.errors import LARGEST, WORDS, UsageError, short
 from revgan.options.habits import of_other_tools
 from revgan.plain_yaml import parse_yaml
 
@@ -284,11 +284,7 @@ def _kind(hint: Any) -> str:
 
 
 _KINDS: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    NoneType: "null",
-    str: "text",
+    **WORDS,
     tuple[str, ...]: "a list of texts such as [x, y]",
     tuple[str | int, ...]: "a list such as [DAPI, 2]",
     tuple[float, float, float]: "three numbers such as [1, 1, 1]",

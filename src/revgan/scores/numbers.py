@@ -1,12 +1,13 @@
 """Numbers that come from a file and are going to be drawn."""
 
 from collections.abc import Mapping
+from typing import Any
 
 LARGEST = 1e100
 """What none may reach: axes can't be drawn that far."""
 
 
-def require_numbers(values: object) -> None:
+def require_numbers(values: Any) -> None:
     """Refuses what isn't a number, or not a usable one, anywhere in lists and mappings.
 
     Args:
@@ -22,5 +23,5 @@ def require_numbers(values: object) -> None:
     if isinstance(values, list):
         for value in values:
             require_numbers(value)
-    elif type(values) not in (int, float) or not abs(values) < LARGEST:  # type: ignore[arg-type]
+    elif type(values) not in (int, float) or not -LARGEST < values < LARGEST:
         raise ValueError(f"{values!r} isn't a number that can be drawn")

@@ -143,6 +143,7 @@ class Packing:
 def _store_class(zarr: Any) -> Any:
     from zarr.abc.store import SuffixByteRequest
 
+    # zarr, an extra, is without types here.
     class ChunkStore(zarr.storage.LocalStore):  # type: ignore[misc]
         """Files of one folder."""
 
