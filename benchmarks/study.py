@@ -53,6 +53,7 @@ RECIPE = [
 VARIANTS = {
     "as by default": [],
     "average of weights 0.999": ["--training.ema=0.999"],
+    "average of weights 0.99": ["--training.ema=0.99"],
     "learning rate 0.0005": ["--optimizer.lr=0.0005"],
     "learning rate 0.001": ["--optimizer.lr=0.001"],
     "upsampling nearest": ["--generator.upsampling=nearest"],
@@ -77,7 +78,16 @@ VARIANTS = {
         "--optimizer.lr=0.0005",
         *RECIPE,
     ],
+    "core starts as identity, bilinear, average of weights 0.99": [
+        "--generator.identity_start=true",
+        "--generator.upsampling=bilinear",
+        "--training.ema=0.99",
+    ],
     "no norm, He, identity, bilinear, no tanh": RECIPE,
+    "no norm, He, identity, bilinear, no tanh, average of weights 0.99": [
+        *RECIPE,
+        "--training.ema=0.99",
+    ],
     "no norm, He, identity, bilinear": [*RECIPE, "--generator.tanh=true"],
     "no norm, He, identity, bilinear, no tanh, learning rate 0.0005": [
         *RECIPE,
