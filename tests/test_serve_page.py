@@ -298,6 +298,25 @@ def test_other_sites_and_large_bodies_are_turned_away(address) -> None:
             assert raw.recv(12) in (b"HTTP/1.1 411", b"HTTP/1.1 400")
 
 
+def test_functions_that_are_not_there_end_in_a_sentence_and_no_traceback(address, caplog) -> None:
+    gradio, named = f"{address}/gradio_api", {"data": [], "session_hash": "s"}
+    with caplog.at_level("WARNING"):
+        answers = [
+            *(
+                httpx.post(f"{gradio}/{way}/x", json=named)
+                for way in ("run", "api", "call", "call/v2")
+            ),
+            httpx.get(f"{gradio}/call/x/y"),
+            httpx.post(f"{gradio}/queue/join", json=named | {"fn_index": 12345}),
+            httpx.post(f"{gradio}/queue/join", json=named),
+            httpx.post(f"{gradio}/queue/join", json=named | {"fn_index": 0, "data": "x"}),
+        ]
+    assert {answer.status_code for answer in answers} <= {400, 404, 422}
+    assert all("\n" not in answer.text for answer in answers)
+    assert [record.exc_info for record in caplog.records] == [None] * len(caplog.records)
+    assert "Traceback" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["x.html", "x.svg", "x.xml", "x.js"])
 def test_uploaded_pages_and_scripts_are_never_shown_as_such(address, name) -> None:
     script = {"files": (name, b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")}
