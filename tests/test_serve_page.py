@@ -58,10 +58,12 @@ def nothing_left() -> Iterator[None]:
 
 
 @contextmanager
-def served(translator: Translator, name: str, kept: int = 2**30) -> Iterator[str]:
+def served(
+    translator: Translator, name: str, kept: int = 2**30, ends: tuple[str, str] = ("A", "B")
+) -> Iterator[str]:
     """The address of a page, while it is served."""
     limits = Limits(MOST, kept, WindowOptions("whole"))
-    with opened(translator, name, Address(port=0), limits) as (server, listening):
+    with opened(translator, name, Address(port=0), limits, ends) as (server, listening):
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -233,7 +235,10 @@ def test_a_volume_is_looked_at_slice_by_slice(browser, tmp_path) -> None:
     translator = Translator(network, Preparation(Intensity(0, 1), Intensity(0, 1)))
     values = np.random.default_rng(0).random((12, 16, 8), np.float32)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "x.nii")
-    with served(translator, "brains") as address, visit(browser, address) as page:
+    ends = "T1 <b>", "grey matter"
+    with served(translator, "x", ends=ends) as address, visit(browser, address) as page:
+        expect(page.get_by_label("grey matter to T1 <b>", exact=True)).to_be_visible()
+        expect(page.locator("#head")).to_contain_text("T1 <b> with 1 channel and grey matter")
         translate(page, tmp_path / "x.nii")
         expect(page.locator(".done")).to_contain_text("12 x 16 x 8 voxels")
         number = page.locator("#slice input[type=number]")

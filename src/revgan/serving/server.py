@@ -16,7 +16,7 @@ from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
 from revgan.serving.guard import Guard
 from revgan.serving.keeping import Keeping
-from revgan.serving.page import STYLE, Page
+from revgan.serving.page import ENDS, STYLE, Page
 from revgan.serving.work import Workshop
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -57,7 +57,12 @@ class Limits:
 
 
 def serve(
-    translator: Translator, name: str, address: Address, limits: Limits, console: Console
+    translator: Translator,
+    name: str,
+    address: Address,
+    limits: Limits,
+    console: Console,
+    ends: tuple[str, str] = ENDS,
 ) -> None:
     """Serves the page for a model until the process is told to stop; see `opened`.
 
@@ -67,11 +72,12 @@ def serve(
         address: where.
         limits: what the page takes on.
         console: is told the page's address.
+        ends: what A and B are, in a few words.
 
     Raises:
         UserError: as of `opened`.
     """
-    with opened(translator, name, address, limits) as (server, listening):
+    with opened(translator, name, address, limits, ends) as (server, listening):
         host = f"[{address.host}]" if ":" in address.host else address.host
         port = listening.getsockname()[1]
         console.print(f"Open http://{host}:{port} (Ctrl-C stops the server)", soft_wrap=True)
@@ -86,7 +92,11 @@ def serve(
 
 @contextmanager
 def opened(
-    translator: Translator, name: str, address: Address, limits: Limits
+    translator: Translator,
+    name: str,
+    address: Address,
+    limits: Limits,
+    ends: tuple[str, str] = ENDS,
 ) -> Iterator[tuple[Any, socket.socket]]:
     """A server that is ready to run: a `uvicorn.Server` and the socket for it.
 
@@ -98,6 +108,7 @@ def opened(
         name: what to call it.
         address: where.
         limits: what the page takes on.
+        ends: what A and B are, in a few words.
 
     Raises:
         UserError: gradio isn't installed, the model can't take files, or the address isn't free.
@@ -115,7 +126,7 @@ def opened(
         os.environ["GRADIO_TEMP_DIR"] = str(cache)
         keeping = Keeping(Path(folder), limits.kept)
         workshop = Workshop(translator, limits.windows, limits.upload)
-        page = Page(gradio, workshop, name, cache, rooms, keeping)
+        page = Page(gradio, workshop, name, cache, rooms, keeping, ends)
         app = _app(gradio, page.blocks, address.host, limits.upload, keeping)
         config = uvicorn.Config(
             app, log_level="warning", timeout_graceful_shutdown=2, limit_concurrency=CONNECTIONS
