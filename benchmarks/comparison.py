@@ -34,7 +34,7 @@ COMMON = [
 ]
 RECIPES = {
     "paired": [*study.RECIPE, "--optimizer.lr=0.0005", "--optimizer.warmup=100"],
-    "unpaired": [],
+    "unpaired": ["--generator.identity_start=true", "--generator.upsampling=bilinear"],
 }
 """What both models of an objective are trained with, by what the study found."""
 
