@@ -5,7 +5,7 @@ front: the patient's right is at the left of axial and coronal slices, anterior 
 at the left of sagittal ones, superior is up in coronal and sagittal ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal, get_args
@@ -188,6 +188,10 @@ def strips(volumes: Sequence[Tensor], affine: Affine, plane: Plane | None = None
     """
     turned, spacing = to_ras(volumes[0], affine)
     centre = foreground_centre(turned)
-    slices = (planes(to_ras(volume, affine)[0], centre, spacing) for volume in volumes)
-    chosen = slice(None) if plane is None else slice(at := get_args(Plane).index(plane), at + 1)
-    return [side_by_side(three[chosen]).detach().cpu().float() for three in slices]
+    slices: Iterable[tuple[Tensor, ...]] = (
+        planes(to_ras(volume, affine)[0], centre, spacing) for volume in volumes
+    )
+    if plane is not None:
+        at = get_args(Plane).index(plane)
+        slices = ((three[at],) for three in slices)
+    return [side_by_side(shown).detach().cpu().float() for shown in slices]
