@@ -77,6 +77,7 @@ def _start(parser: Parser, options: Namespace) -> None:
         parser,
         PRESETS[options.dataset] if options.preset is None else options.preset,
         values={"data.path": options.dataset, "training.pretrained": model},
+        asked=options,
     )
 
 

@@ -61,7 +61,7 @@ def _start(parser: Parser, options: Namespace) -> None:
         raise UsageError("a run folder has its own options; omit --preset")
     files = [] if folder is None else [folder.config]
     pretrained = None if files else options["training.pretrained"]
-    start_from(parser, options.preset, *files, values=networks_of(pretrained))
+    start_from(parser, options.preset, *files, values=networks_of(pretrained), asked=options)
 
 
 def run(options: Namespace, console: Console) -> int:

@@ -82,7 +82,7 @@ def _start(parser: Parser, options: Namespace) -> None:
         )
     files = [] if options.resume is None else [_resumed(options).config]
     pretrained = None if files else options["training.pretrained"]
-    start_from(parser, options.preset, *files, values=networks_of(pretrained))
+    start_from(parser, options.preset, *files, values=networks_of(pretrained), asked=options)
     mode = parser.get_defaults()["generator.memory"]
     if files and "--generator.memory" in given and options["generator.memory"] != mode:
         # They belong to the run's old mode.

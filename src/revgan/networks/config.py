@@ -1,6 +1,6 @@
 """The generators' configuration: the paper's choices, and the alternatives that it tried."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -154,14 +154,8 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         self._check_ranges()
-        for name, conditions in _ONLY_WITH.items():
-            value, default = getattr(self, name), getattr(type(self), name)
-            for other, values in conditions:
-                if value != default and getattr(self, other) not in values:
-                    raise ValueError(
-                        f"{name} can't be {value} with {other} {getattr(self, other)}, only with "
-                        f"{' or '.join(values)}"
-                    )
+        for _, message in without_meaning(vars(self)):
+            raise ValueError(message)
         if self.core == "ode":
             self._check_ode()
         self._check_memory()
@@ -394,3 +388,23 @@ _ONLY_WITH: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "stored_blocks": [("core", ("reversible",))],
 }
 """Fields that only mean something where other fields have one of these values."""
+
+
+def without_meaning(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Fields of a `GeneratorConfig` that differ from their default, but mean nothing beside others.
+
+    Args:
+        values: of all fields.
+
+    Yields:
+        name, and a message that says beside what it means something.
+    """
+    for name, conditions in _ONLY_WITH.items():
+        value = values[name]
+        for other, allowed in conditions:
+            if value != getattr(GeneratorConfig, name) and values[other] not in allowed:
+                yield (
+                    name,
+                    f"{name} can't be {value} with {other} {values[other]}, only with "
+                    f"{' or '.join(allowed)}",
+                )

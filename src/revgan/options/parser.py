@@ -20,6 +20,9 @@ MOST_SAID = 600
 ALL = "all"
 """What ``--help`` takes to list rarely set options too."""
 
+PRINTING = "--print_config"
+"""The option that prints all others, once their defaults are known, and ends."""
+
 LISTED_IN_USAGE = 20
 """The most options that a command's usage line lists one by one."""
 
@@ -139,10 +142,10 @@ class Parser(ArgumentParser):
         if "" in args:
             raise UsageError(f"an argument is empty; fill it or omit it, see {self.prog} --help")
         try:
-            options = super().parse_args(args, namespace, **how)
             if self.start is not _leave_defaults:
-                self.start(options)
-                options = super().parse_args(args, namespace, **how)
+                asked = [word for word in args if not word.startswith(PRINTING)]
+                self.start(super().parse_args(asked, namespace, **how))
+            options = super().parse_args(args, namespace, **how)
         except RecursionError as error:
             raise UsageError(f"an option's value is nested too deep; {self._remedy()}") from error
         _check_finite(options)

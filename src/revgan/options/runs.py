@@ -17,6 +17,8 @@ from jsonargparse import (  # type: ignore[attr-defined]  # handed out on first 
 from revgan.data.config import upgraded
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
+from revgan.networks import GeneratorConfig
+from revgan.networks.config import without_meaning
 from revgan.options.parser import Parser
 from revgan.plain_yaml import read_yaml
 from revgan.training.config import RunConfig, preset_names, preset_path
@@ -110,38 +112,61 @@ def add_run_options(parser: Parser) -> None:
     )
     parser.common = COMMON
     parser.start = lambda options: start_from(
-        parser, options.preset, values=networks_of(options["training.pretrained"])
+        parser, options.preset, values=networks_of(options["training.pretrained"]), asked=options
     )
 
 
 def start_from(
-    parser: Parser, preset: str | None, *files: Path, values: Mapping[str, Any] | None = None
+    parser: Parser,
+    preset: str | None,
+    *files: Path,
+    values: Mapping[str, Any] | None = None,
+    asked: Namespace | None = None,
 ) -> None:
     """Sets defaults.
 
     Args:
         parser: with the options of `add_run_options`.
-        preset: the first defaults; None for the preset called default.
-        files: configurations, each on top of the ones before.
+        preset: the first defaults; None for none with files, else for the preset called default.
+        files: runs' configurations, each on top of the ones before.
         values: the topmost values, by the options' names.
+        asked: what the command line asks for. What the preset has for a generator, but what means
+            nothing in the one that is asked for, is left out.
 
     Raises:
         UsageError: there is no such preset, or a file isn't a configuration.
     """
-    preset = "default" if preset is None else preset
-    if preset not in preset_names():
-        known = ", ".join(preset_names())
-        raise UsageError(f"there is no preset {preset!r}; the presets are {known}")
-    for path in (preset_path(preset), *files):
-        content = _read(path)
-        try:
-            options = parser.parse_object(content)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
-        parser.set_defaults({name: options[name] for name in _given(content)})
+    usual = parser.get_defaults()
+    by_preset: set[str] = set()
+    if preset is not None or not files:
+        preset = "default" if preset is None else preset
+        if preset not in preset_names():
+            known = ", ".join(preset_names())
+            raise UsageError(f"there is no preset {preset!r}; the presets are {known}")
+        by_preset = _add_file(parser, preset_path(preset))
+        shown = f"The defaults shown are from the preset {preset}."
+        parser.description = f"{parser.description or ''} {shown}".strip()
+    above = {name for path in files for name in _add_file(parser, path)} | set(values or {})
     parser.set_defaults(dict(values or {}))
-    shown = f"The defaults shown are from the preset {preset}."
-    parser.description = f"{parser.description or ''} {shown}".strip()
+    if asked is not None:
+        generator = {
+            name: asked[option] if asked[option] != usual[option] else parser.get_default(option)
+            for name, option in ((f.name, f"generator.{f.name}") for f in fields(GeneratorConfig))
+        }
+        idle = {f"generator.{name}" for name, _ in without_meaning(generator)}
+        parser.set_defaults({name: usual[name] for name in idle & by_preset - above})
+
+
+def _add_file(parser: Parser, path: Path) -> set[str]:
+    """Sets the defaults that a configuration has, and returns their names."""
+    content = _read(path)
+    try:
+        options = parser.parse_object(content)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    names = set(_given(content))
+    parser.set_defaults({name: options[name] for name in names})
+    return names
 
 
 def networks_of(model: str | None) -> dict[str, Any]:
@@ -195,7 +220,8 @@ def stored_config(path: Path, changes: Mapping[str, Any] | None = None) -> RunCo
     """
     parser = Parser("train")
     add_run_options(parser)
-    start_from(parser, None, path, values=changes)
+    _add_file(parser, path)
+    parser.set_defaults(dict(changes or {}))
     return run_config(parser.get_defaults())
 
 
