@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from revgan.data.config import DataConfig
+from revgan.errors import UsageError
 from revgan.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -305,7 +306,18 @@ def test_what_another_network_would_be_is_known():
             "pix2pix-unet",
             {"model": "unet", "width": 64, "downsamplings": 8, "dropout": 0.5, "norm": "instance"},
         ),
-        ("paper", {"downsampling_padding": "reflect", "exact": True, "lr": 2e-3, "form": "paper"}),
+        (
+            "paper",
+            {
+                "downsampling_padding": "reflect",
+                "exact": True,
+                "lr": 2e-3,
+                "form": "paper",
+                "identity_start": False,
+                "upsampling": "transposed",
+            },
+        ),
+        ("default", {"identity_start": True, "upsampling": "bilinear", "norm": "instance"}),
     ],
 )
 def test_presets_are_what_the_docs_say(preset, expected):
@@ -316,6 +328,32 @@ def test_presets_are_what_the_docs_say(preset, expected):
     found = {"objective": config.objective, "lr": config.optimizer.lr} | discriminator | generator
     found["width"], found["norm"] = config.generator.width, config.generator.norm
     assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ("--generator.coupling=affine", ["upsampling"]),
+        ("--generator.model=unet", []),
+        ("--generator.core=ode", ["identity_start", "upsampling"]),
+    ],
+)
+def test_what_a_preset_has_gives_way_where_it_means_nothing(options, kept):
+    """What a user asks for beside it is refused as before."""
+    preset, without = parsed().generator, GeneratorConfig()
+    config = parsed(options).generator
+    for name in ("identity_start", "upsampling"):
+        assert getattr(config, name) == getattr(preset if name in kept else without, name)
+        if name not in kept:
+            with pytest.raises(UsageError, match=f"--generator.{name} can't be"):
+                parsed(options, f"--generator.{name}={getattr(preset, name)}")
+
+
+def test_configurations_are_printed_with_their_presets_values(capsys):
+    for preset, shown in (("pix2pix", "model: resnet"), ("default", "ema: 0.999")):
+        with pytest.raises(SystemExit):
+            parsed("--preset", preset, "--print_config")
+        assert shown in capsys.readouterr().out
 
 
 def parsed(*arguments):
@@ -334,7 +372,7 @@ def test_options_override_files_which_override_the_preset_wherever_it_stands(tmp
     assert config.runtime.memory_budget == "1GiB"
     assert (config.discriminator.form, config.data.resize) == ("paper", 286)
     assert parsed(*given, "--memory-budget", "2GiB").runtime.memory_budget == "2GiB"
-    assert parsed("--preset", "default") == parsed() == RunConfig()
+    assert parsed("--preset", "default") == parsed()
 
 
 def test_a_stored_configuration_is_read_as_it_was_written(tmp_path):
