@@ -1,5 +1,6 @@
 """Volumes of many families, in files made by other software."""
 
+import bz2
 import gzip
 import shutil
 from pathlib import Path
@@ -134,7 +135,7 @@ def nrrd(path, values, fields, encoding="raw"):
         f"sizes: {' '.join(map(str, values.shape))}\nencoding: {encoding}\nendian: little\n"
         f"{fields}\n"
     )
-    data = gzip.compress(raw) if encoding == "gzip" else raw
+    data = {"gzip": gzip.compress, "bzip2": bz2.compress, "raw": bytes}[encoding](raw)
     path.write_bytes(header.encode() + data)
 
 
@@ -167,6 +168,26 @@ def test_nrrd_of_four_axes_is_read_with_and_without_kinds(
     np.testing.assert_array_equal(scan.values, values)
     np.testing.assert_array_equal(scan.affine[:3, :3], np.diag([-1, -1, 2]))
     np.testing.assert_array_equal(scan.affine[:3, 3], [-1, -2, 3] if placed else [0, 0, 0])
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("mm", 1), ("cm", 10), ("um", 1e-3), ("pixel", 1)])
+@pytest.mark.parametrize("placed", [True, False])
+def test_the_units_of_an_nrrd_are_heeded(tmp_path, unit, mm, placed):
+    values = np.zeros((5, 6, 7), "<i2")
+    units = " ".join([f'"{unit}"'] * 3)
+    fields = f"{PLACE}space directions: (1,0,0) (0,1,0) (0,0,2)\nspace units: {units}\n"
+    if not placed:
+        fields = f"spacings: 1 1 2\nunits: {units}\n"
+    nrrd(tmp_path / "x.nrrd", values, fields, "raw")
+    affine = formats.probe(tmp_path / "x.nrrd", 3).affine
+    np.testing.assert_allclose(np.diag(affine), [-mm, -mm, 2 * mm, 1])
+    np.testing.assert_allclose(affine[:3, 3], [-mm, -2 * mm, 3 * mm] if placed else [0, 0, 0])
+
+
+def test_a_packing_that_itk_has_not_is_named_and_the_file_not_called_damaged(tmp_path):
+    nrrd(tmp_path / "x.nrrd", np.zeros((5, 6, 7), "<i2"), "spacings: 1 1 2\n", "bzip2")
+    with pytest.raises(UserError, match="packed by bzip2, which ITK can't read; save it with gzip"):
+        formats.read(tmp_path / "x.nrrd", 3)
 
 
 @pytest.mark.parametrize(("suffix", "instead"), [(".mhd", ".mha"), (".nhdr", ".nrrd")])
