@@ -193,6 +193,7 @@ def test_palettes_become_their_colours(tmp_path):
     np.testing.assert_array_equal(read[:, 0].T, [[1, 2, 3], [40, 50, 60], [255, 0, 9]])
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_points_and_polynomials_that_place_an_image_are_kept_and_scaled_with_it(tmp_path):
     values, path = random_values("uint8", (1, 20, 30)), tmp_path / "a.tif"
     points = [
@@ -222,7 +223,7 @@ def test_points_and_polynomials_that_place_an_image_are_kept_and_scaled_with_it(
     # The middle of what was the first pixel is 1/2 and 1/3 of a pixel from the corner, less 1/2.
     of_image = scaled.line_off, scaled.line_scale, scaled.samp_off, scaled.samp_scale
     assert of_image == pytest.approx((4.5, 5, 4.5, 5))
-    assert scaled.line_den_coeff == half
+    assert scaled.line_num_coeff == half
 
 
 def test_one_of_several_images_is_chosen_and_none_passed_over(tmp_path):

@@ -235,6 +235,24 @@ def test_values_that_are_missing_leave_metadata_that_is_json(tmp_path):
     json.loads((tmp_path / "x.zarr" / "zarr.json").read_text(), parse_constant=refuse)
 
 
+@pytest.mark.parametrize("suffix", [".ome.tif", ".tif"])
+def test_the_same_content_makes_the_same_bytes_and_another_one_another_identifier(tmp_path, suffix):
+    values = random_values((2, 600, 30), "uint16")
+    header = Header(2, (600, 30), values.dtype, place([1e-3, 1e-3], [0, 0]))
+
+    def written(values):
+        path = tmp_path / f"x{suffix}"
+        formats.write(path, values, header)
+        with tifffile.TiffFile(path) as file:
+            xml = file.ome_metadata or ""
+        return path.read_bytes(), xml.partition('UUID="urn:uuid:')[2][:36]
+
+    first, again = written(values), written(values.copy())
+    values[1, 599, 29] += 1
+    assert first == again
+    assert written(values)[1] != first[1] or suffix == ".tif"
+
+
 def test_what_ome_says_of_channels_is_kept(tmp_path):
     write_stack(tmp_path / "x.ome.tif", **OME)
     scan = formats.read(tmp_path / "x.ome.tif", 2, Selection(z=0, t=0, channels=("b", "c")))

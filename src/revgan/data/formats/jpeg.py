@@ -34,13 +34,17 @@ FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 LOSSLESS = 0xC3
 
+END = b"\xff\xd9"
+"""The marker of a file's end, which isn't found in what is encoded."""
+
 MOST_BYTES = 8
 """Of a channel of a pixel: decoded, as a fraction, and as 16 bits."""
 
 
 class _Frame(NamedTuple):
-    """How a JPEG is encoded: the marker of its frame, and what that begins with."""
+    """How a JPEG is encoded: where its frame begins, its marker, and what it begins with."""
 
+    place: int
     marker: int
     bits: int
     height: int
@@ -55,7 +59,7 @@ def _frame(data: bytes) -> _Frame | None:
         marker, size = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
         if marker in FRAMES:
             sides = (int.from_bytes(data[place + at : place + at + 2]) for at in (5, 7))
-            return _Frame(marker, data[place + 4], *sides, data[place + 9])
+            return _Frame(place, marker, data[place + 4], *sides, data[place + 9])
         place += 1 if marker == 0xFF else 2 + size  # a marker may be preceded by more of these
     return None
 
@@ -71,6 +75,8 @@ class _DeepReader(Reader):
         require_photo(self.header)
 
     def values(self, window: Window) -> Values:
+        if END not in self._data[self._frame.place :]:  # the decoder would make up the rest
+            raise ValueError("it ends too early")
         lossless = self._frame.marker == LOSSLESS
         decode: Callable[[bytes], Any] = (
             imagecodecs.ljpeg_decode if lossless else imagecodecs.jpeg8_decode
