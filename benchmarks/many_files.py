@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import tifffile
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
@@ -95,6 +96,9 @@ def make_volumes(folder):
         values = values_of(SIZES[3], 1, "i2", number) // 250
         if not suffix:
             make_series(folder / f"{number:03d}", values[0])
+            continue
+        if suffix == ".tif":
+            tifffile.imwrite(folder / f"{number:03d}.tif", values[0].T, photometric="minisblack")
             continue
         axes = np.diag([0.7, 0.7, 2, 1]) if suffix != ".npy" else None
         header = Header(1, SIZES[3], values.dtype, axes)

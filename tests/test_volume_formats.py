@@ -13,8 +13,13 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from revgan.cli import main
 from revgan.data import formats
+from revgan.data.mappings import Intensity
+from revgan.data.preparation import Preparation
 from revgan.errors import UserError
+from revgan.networks import RevGenerator
+from revgan.networks.pretrained import save_generator
 from test_folders import refusal
 
 SHIPPED = Path(nibabel.__file__).parent / "tests" / "data"
@@ -255,6 +260,27 @@ def test_pages_of_a_plain_tiff_are_slices_of_a_volume(tmp_path_factory, shape, d
     formats.write(folder / "y.tif", scan.values[:, ::-1].copy(), scan.header)
     np.testing.assert_array_equal(tifffile.imread(folder / "y.tif"), values[::-1].T)
     assert formats.read(folder / "y.tif", 3).dtype == dtype
+
+
+def test_a_volume_of_another_kind_is_no_stack_of_pages(tmp_path):
+    values, place = np.zeros((1, 4, 5, 6), np.uint8), np.diag([2.0, 2, 2, 1])
+    for source, said in (("of another kind", "can only be a volume that"), (None, "a place in sp")):
+        header = formats.Header(1, (4, 5, 6), values.dtype, place, source)
+        with pytest.raises(UserError, match=rf"x\.tif.*{said}.*use the suffix \.ome\.tif"):
+            formats.write(tmp_path / "x.tif", values, header)
+    formats.write(tmp_path / "x.ome.tif", values, header)
+
+
+def test_a_folder_of_stacks_of_pages_is_translated_into_such(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (7, 12, 16), np.uint8)
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        tifffile.imwrite(tmp_path / "in" / f"{name}.tif", values, photometric="minisblack")
+    save_generator(RevGenerator(3, 1, 1, width=2, depth=1), tmp_path / "model")
+    Preparation(Intensity(0, 255), Intensity(0, 255)).write(tmp_path / "model")
+    folders = [str(tmp_path / name) for name in ("model", "in", "out")]
+    assert main(["translate", *folders]) == 0
+    assert tifffile.imread(tmp_path / "out" / "b.tif").shape == values.shape
 
 
 def test_pages_of_several_sizes_and_a_single_one_are_no_volume(tmp_path):

@@ -52,7 +52,7 @@ def bound_kernel_caches() -> None:
 def _trimming() -> Callable[[int], object]:
     """The `malloc_trim` of glibc; what does nothing where there is another library."""
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):  # macOS, Windows, musl
         return lambda padding: None
 

@@ -58,8 +58,8 @@ def _frame(data: bytes) -> _Frame | None:
     while place + 10 <= len(data) and data[place] == 0xFF:
         marker, size = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
         if marker in FRAMES:
-            sides = (int.from_bytes(data[place + at : place + at + 2]) for at in (5, 7))
-            return _Frame(place, marker, data[place + 4], *sides, data[place + 9])
+            height, width = (int.from_bytes(data[place + at : place + at + 2]) for at in (5, 7))
+            return _Frame(place, marker, data[place + 4], height, width, data[place + 9])
         place += 1 if marker == 0xFF else 2 + size  # a marker may be preceded by more of these
     return None
 

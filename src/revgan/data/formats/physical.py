@@ -6,7 +6,7 @@ import numpy as np
 
 from revgan.data.formats.contract import Affine, Header
 
-PREFIXES = {
+PREFIXES: dict[tuple[str, ...], int] = {
     **{("yocto", "y"): -24, ("zepto", "z"): -21, ("atto", "a"): -18, ("femto", "f"): -15},
     **{("pico", "p"): -12, ("nano", "n"): -9, ("micro", "u", "µ", "μ"): -6, ("milli", "m"): -3},
     **{("centi", "c"): -2, ("deci", "d"): -1, ("", ""): 0, ("deca", "deka", "da"): 1},
