@@ -72,6 +72,9 @@ class Slabs(nn.Sequential):
     reads_parts = True
     """To a reversible core: the gradient of the output is never read whole."""
 
+    plain_layer = True
+    """And it computes the same bits without gradients, if all its layers do."""
+
     def __init__(
         self, *layers: nn.Module, slabs: int, contiguous: bool = False, kept: bool = False
     ) -> None:
