@@ -5,8 +5,10 @@ layer's output depend on a few rows of its input: those rows and a halo. All lay
 linear, so their backward pass needs no more than that either; where halos overlap, gradients add.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +61,10 @@ class Arrangement(Local):
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
         """The gradient of `cut.source` from that of `cut.rows`; it may write into `grad`."""
 
+    def room(self, x: Tensor, cut: Cut) -> Tensor:
+        """What `run` returns, with any values."""
+        return self.run(x, cut)
+
 
 @dataclass(frozen=True)
 class Pad(Arrangement):
@@ -92,6 +98,12 @@ class Pad(Arrangement):
         # F.pad wants the last axis first.
         amounts = [side for axis in reversed(self._sides(cut)) for side in axis]
         return F.pad(x, amounts, mode="reflect" if self.reflects else "constant")
+
+    def room(self, x: Tensor, cut: Cut) -> Tensor:
+        sides = zip(x.shape[2:], self._sides(cut), strict=True)
+        shape = [*x.shape[:2], *(size + before + after for size, (before, after) in sides)]
+        layout = CHANNELS_LAST[x.ndim]
+        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
         for axis, (before, after) in enumerate(self._sides(cut), start=2):
@@ -244,6 +256,18 @@ class Convolution(Local):
     def run(self, x: Tensor, cut: Cut) -> Tensor:
         return torch.convolution(x, self.weight, self.bias, *self._geometry())
 
+    def followed_by(self, shift: Tensor, scale: Tensor) -> Convolution:
+        """One that computes ``(output + shift) * scale``, both with a number a channel."""
+        shape = [1] * self.weight.ndim
+        shape[self._out_axis] = -1
+        weight, bias = self.weight * scale.view(shape), (self.bias + shift) * scale
+        return replace(self, weight=weight, bias=bias, wanted=(False, False))
+
+    @property
+    def _out_axis(self) -> int:
+        """The weight's axis of output channels."""
+        return 0
+
     def backward(
         self, grad: Tensor, x: Tensor, cut: Cut, *, of_input: bool, of_weights: bool
     ) -> Tensor | None:
@@ -288,6 +312,10 @@ class TransposedConvolution(Convolution):
 
     paddings: tuple[int, ...] = ()
     output_paddings: tuple[int, ...] = ()
+
+    @property
+    def _out_axis(self) -> int:
+        return 1
 
     @property
     def padding(self) -> int:

@@ -294,7 +294,7 @@ def _forward(stages: list[Stage], *, kept: bool) -> Tensor:
         elif stage.norm is not None and not stage.norm.known:
             moments = stage.norm.moments()
             for rows in stage.slabs:
-                moments.add(stage.convolved(rows))
+                moments.add(stage.convolved(rows), may_change=True)
             stage.norm.take(moments)
     return stages[-1].finish()
 
@@ -342,18 +342,26 @@ def _backward_past_wide(stage: Stage, wide: Stage) -> None:
     """
     slabs = [(rows, stage.reach(rows)) for rows in stage.slabs]
     two_passes = wide.needs_gradient and wide.needs_sums
+    latest: tuple[Tensor, Tensor] | None = None
     if two_passes:
         for rows, read in slabs:
+            h = latest = None  # before the next ones are computed
             h = wide.normalised(read)
             of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=True)
             assert of_y is not None
             wide.add_to_sums(of_y, h)
-            del h, of_y  # before the next ones are computed
-    for rows, read in slabs:
+            latest = h, of_y
+            del of_y
+        del h
+    # The way back begins where the one there has ended, whose results are still known.
+    for rows, read in reversed(slabs):
         behind = range(rows.stop, rows.stop + 1)  # what they read, the next slab owns
         end = stage.reach(behind).start if rows.stop < stage.size else wide.size
-        h = wide.normalised(read)
-        of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=not two_passes)
+        if latest is not None:
+            (h, of_y), latest = latest, None
+        else:
+            h = wide.normalised(read)
+            of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=not two_passes)
         if of_y is not None:
             of_u = wide.gradient_of_u(of_y, h, own=end - read.start)
             del h, of_y
@@ -373,7 +381,10 @@ def _gradient_in_wide(
         h: the wide one's rows that they depend on.
         of_weights: whether to add to the gradients of the stage's weights.
     """
-    z = wide.activated(h, may_change=True) if of_weights or stage.of_u is None else h
+    z = h
+    if of_weights or stage.of_u is None:
+        # A norm needs h; for a ReLU's gradient, z is as good.
+        z = wide.activated(h, may_change=wide.norm is None)
     of_u = stage.gradient_from_whole(rows, z)
     of_z = stage.gradient_of_source(of_u, z, rows, of_weights=of_weights)
     return None if of_z is None else wide.gradient_of_y(of_z, h)

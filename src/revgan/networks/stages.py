@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -129,17 +129,42 @@ class Stage:
         """The rows of the source that some rows depend on."""
         return self.cuts(rows)[0].source
 
-    def convolved(self, rows: range, x: Tensor | None = None) -> Tensor:
-        """Some rows of u, from those of the source that `reach(rows)` names, if they are there."""
-        x = self.source.read(self.reach(rows)) if x is None else x
-        for layer, cut in zip(self._layers, self.cuts(rows), strict=True):
-            x = layer.run(x, cut)
+    def convolved(
+        self, rows: range, x: Tensor | None = None, *, conv: Convolution | None = None
+    ) -> Tensor:
+        """Some rows of u.
+
+        Args:
+            rows: which.
+            x: the rows of the source that `reach(rows)` names, if they are there.
+            conv: another convolution to compute with, of the same shape.
+        """
+        cuts = self.cuts(rows)
+        x = self.source.read(cuts[0].source) if x is None else x
+        for layer, cut in zip(self._layers, cuts, strict=True):
+            x = (conv or layer if layer is self.conv else layer).run(x, cut)
         return x
+
+    @cached_property
+    def _normalising(self) -> Convolution | None:
+        """A convolution that computes h rather than u: wide rows are so passed over less often.
+
+        None where that can't be: samples have statistics of their own, something comes between
+        convolution and norm, or 16 bits would round the weights once more.
+        """
+        if self.norm is None or not self.wide or self.after or self.conv.weight.itemsize < 4:
+            return None
+        statistics = self.norm.statistics
+        if len(statistics.mean) > 1:
+            return None
+        return self.conv.followed_by(-statistics.mean.flatten(), statistics.inverse.flatten())
 
     def normalised(self, rows: range, x: Tensor | None = None) -> Tensor:
         """Some rows of h; x as in `convolved`."""
         if self.h is not None:
             return narrow(self.h, self.axis, rows)
+        if self._normalising is not None:
+            return self.convolved(rows, x, conv=self._normalising)
         u = self.convolved(rows, x)
         if self.norm is not None:
             return self.norm.normalised(u)
@@ -151,24 +176,23 @@ class Stage:
 
         Args:
             h: the rows.
-            may_change: whether to write z into h where no norm needs it; for a ReLU's gradient, z
-                is as good.
+            may_change: whether to write z into h.
         """
         y = h if self.norm is None else self.norm.scaled(h)
-        own = y is not h or (may_change and self.norm is None)
+        own = y is not h or may_change
         match self.activation:
             case nn.ReLU():
                 return y.relu_() if own else y.relu()
             case nn.LeakyReLU(negative_slope=slope):
                 return F.leaky_relu(y, slope, inplace=own)
             case nn.Tanh():
-                return y.tanh()
+                return y.tanh_() if own else y.tanh()
             case None:
                 return y
 
     def read(self, rows: range) -> Tensor:
         """Some rows of z."""
-        return self.activated(self.normalised(rows))
+        return self.activated(self.normalised(rows), may_change=self.h is None)
 
     def fill(self) -> None:
         """Computes h whole, from the source; until it is normalised in place, it is u."""
@@ -184,17 +208,19 @@ class Stage:
         if norm is not None:
             if moments is not None:
                 norm.take(moments)
-            self._changed(norm.normalised)
+            self._changed(partial(norm.normalised, may_change=True))
 
     def finish(self) -> Tensor:
         """Turns h into z, whole and in place."""
-        return self._changed(self.activated)
+        return self._changed(partial(self.activated, may_change=True))
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Tensor:
         assert self.h is not None
         for rows in self.slabs:
             part = narrow(self.h, self.axis, rows)
-            part.copy_(change(part))
+            new = change(part)
+            if new is not part:
+                part.copy_(new)
         return self.h
 
     def _empty_like(self, u: Tensor) -> Tensor:
@@ -278,7 +304,7 @@ class Stage:
         """
         cuts, n = self.cuts(rows), len(self.before)
         for arrangement, cut in zip(self.before, cuts[:n], strict=True):
-            x = arrangement.run(x, cut)
+            x = (arrangement.run if of_weights else arrangement.room)(x, cut)
         for arrangement, cut in zip(reversed(self.after), cuts[:n:-1], strict=True):
             of_u = arrangement.adjoint(of_u, cut)
         of_x = self.conv.backward(

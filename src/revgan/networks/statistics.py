@@ -55,17 +55,23 @@ class Moments:
     mean: Tensor = field(default_factory=_zero)
     deviations: Tensor = field(default_factory=_zero)
 
-    def add(self, x: Tensor) -> None:
+    def add(self, x: Tensor, *, may_change: bool = False) -> None:
         """Merges a slab's moments, by the formula of Chan, Golub and LeVeque (1979, eq. 2.1).
 
         With counts n = n_a + n_b and d the difference between the means, the mean moves by
         ``d * n_b / n``; the sums of squares add up, plus ``d**2 * n_a * n_b / n``.
+
+        Args:
+            x: the slab.
+            may_change: whether to write into it.
         """
         self.dtype = _at_least_single(x.dtype)
+        may_change = may_change or x.dtype != self.dtype
         x = x.to(self.dtype)
         # Two passes over the slab, as exact as var_mean and eight times as quick.
         mean = x.mean(self.axes, keepdim=True)
-        deviations = (x - mean).square_().sum(self.axes, keepdim=True).double()
+        deviations = x.sub_(mean) if may_change else x - mean
+        deviations = deviations.square_().sum(self.axes, keepdim=True).double()
         count = x.numel() // mean.numel()
         total = self.count + count
         difference = mean.double() - self.mean
@@ -149,8 +155,10 @@ class SlabNorm:
         """Whether any gradient depends on sums over all of g."""
         return self.wanted or self.statistics.count is not None
 
-    def normalised(self, u: Tensor) -> Tensor:
-        """The rows of h from those of u."""
+    def normalised(self, u: Tensor, *, may_change: bool = False) -> Tensor:
+        """The rows of h from those of u; `may_change` allows to write them there."""
+        if may_change and u.dtype == self.statistics.mean.dtype:
+            return u.sub_(self.statistics.mean).mul_(self.statistics.inverse)
         return (u - self.statistics.mean).mul_(self.statistics.inverse).to(u.dtype)
 
     def scaled(self, h: Tensor) -> Tensor:
