@@ -254,7 +254,7 @@ class Convolution(Local):
         return range(self.stride * rows.start, self.stride * (rows.stop - 1) + self.kernel)
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
-        return torch.convolution(x, self.weight, self.bias, *self._geometry())
+        return torch.convolution(x, self.weight, self.bias, *self.geometry)
 
     def followed_by(self, shift: Tensor, scale: Tensor) -> Convolution:
         """One that computes ``(output + shift) * scale``, both with a number a channel."""
@@ -287,16 +287,22 @@ class Convolution(Local):
         grad = grad.to(self.weight.dtype).contiguous(memory_format=CHANNELS_LAST[grad.ndim])
         grad_x: Tensor | None
         grad_x, *of_slab = torch.ops.aten.convolution_backward(
-            grad, x, self.weight, [len(self.bias)], *self._geometry(), mask
+            grad, x, self.weight, [len(self.bias)], *self.geometry, mask
         )
         for i, part in enumerate(of_slab):
             if part is not None:
-                so_far = self.gradients[i]
-                single = part.to(torch.promote_types(part.dtype, torch.float32))
-                self.gradients[i] = single if so_far is None else so_far.add_(single)
+                self.add_gradient(i, part)
         return grad_x
 
-    def _geometry(self) -> Geometry:
+    def add_gradient(self, i: int, part: Tensor) -> None:
+        """Adds what a slab contributes to the gradient of the weight (0) or of the bias (1)."""
+        so_far = self.gradients[i]
+        single = part.to(torch.promote_types(part.dtype, torch.float32))
+        self.gradients[i] = single if so_far is None else so_far.add_(single)
+
+    @property
+    def geometry(self) -> Geometry:
+        """What PyTorch's operator takes besides tensors."""
         zeros, ones = (0,) * len(self.strides), (1,) * len(self.strides)
         return self.strides, zeros, ones, False, zeros, 1
 
@@ -346,7 +352,9 @@ class TransposedConvolution(Convolution):
         grad = _uncropped(grad, cut, start, length)
         return super().backward(grad, x, cut, of_input=of_input, of_weights=of_weights)
 
-    def _geometry(self) -> Geometry:
+    @property
+    def geometry(self) -> Geometry:
+        """What PyTorch's operator takes besides tensors."""
         ones = (1,) * len(self.strides)
         return self.strides, self.paddings, ones, True, self.output_paddings, 1
 

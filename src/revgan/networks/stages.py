@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -163,10 +163,8 @@ class Stage:
         """Some rows of h; x as in `convolved`."""
         if self.h is not None:
             return narrow(self.h, self.axis, rows)
-        if self._normalising is not None:
-            return self.convolved(rows, x, conv=self._normalising)
-        u = self.convolved(rows, x)
-        if self.norm is not None:
+        u = self.convolved(rows, x, conv=self._normalising)
+        if self.norm is not None and self._normalising is None:
             return self.norm.normalised(u)
         # Of a crop, only itself is kept; kernels would copy it, too.
         return u.clone() if u.untyped_storage().nbytes() > u.nbytes else u
@@ -194,12 +192,71 @@ class Stage:
         """Some rows of z."""
         return self.activated(self.normalised(rows), may_change=self.h is None)
 
+    def windows(self) -> Iterator[tuple[range, Tensor]]:
+        """The slabs, and of each the rows of the source's h that it reads; the source is wide.
+
+        Rows that the next slab reads as well are kept for it where there are many.
+        """
+        assert isinstance(self.source, Stage)
+        source, axis = self.source, self.axis
+        kept: Tensor | None = None
+        for rows in self.slabs:
+            read = self.reach(rows)
+            known = self._stop_before(rows) - read.start
+            if kept is None or not self._keeps:
+                h = source.normalised(read)
+            else:
+                if kept.shape[axis] != known:  # slabs between were left out, for a prediction
+                    kept = kept.new_empty([*kept.shape[:axis], known, *kept.shape[axis + 1 :]])
+                parts = [kept]
+                if known < len(read):
+                    parts.append(source.normalised(range(read.start + known, read.stop)))
+                h, kept = torch.cat(parts, axis), None
+                del parts
+            if self._keeps and rows.stop < self.size:
+                start = self.start_behind(rows) - read.start
+                kept = h.narrow(axis, start, len(read) - start).clone()
+            found = [(rows, h)]
+            del h  # it may be freed while this waits
+            yield found.pop()
+
+    @cached_property
+    def _keeps(self) -> bool:
+        """Whether slabs share a sixteenth or more of what they read: copies cost something, too."""
+        first = self.slabs[0]
+        if first.stop == self.size:
+            return False
+        read = self.reach(first)
+        return 16 * (read.stop - self.start_behind(first)) >= len(read)
+
+    def start_behind(self, rows: range) -> int:
+        """Where the rows of the source begin that rows behind these depend on, or its end."""
+        if rows.stop == self.size:
+            return self.source.size
+        return self.reach(range(rows.stop, rows.stop + 1)).start
+
+    def _stop_before(self, rows: range) -> int:
+        """Where the rows of the source end that the rows before these depend on."""
+        return self.reach(range(rows.start - 1, rows.start)).stop if rows.start else 0
+
+    def _sources(self) -> Iterator[tuple[range, Tensor]]:
+        """The slabs, and of each the rows of the source that it reads."""
+        if isinstance(self.source, Stage) and self.source.wide:
+            for rows, h in self.windows():
+                found = [(rows, self.source.activated(h, may_change=True))]
+                del h
+                yield found.pop()
+        else:
+            for rows in self.slabs:
+                yield rows, self.source.read(self.reach(rows))
+
     def fill(self) -> None:
         """Computes h whole, from the source; until it is normalised in place, it is u."""
         norm = self.norm
         moments = None if norm is None or norm.known else norm.moments()
-        for rows in self.slabs:
-            u = self.convolved(rows)
+        for rows, x in self._sources():
+            u = self.convolved(rows, x)
+            del x
             if moments is not None:
                 moments.add(u)
             if self.h is None:
@@ -258,9 +315,9 @@ class Stage:
             return torch.ops.aten.leaky_relu_backward(of_z, y, slope, False)
         return torch.ops.aten.threshold_backward(of_z, y, 0)
 
-    def gradient_of_u(self, of_y: Tensor, h: Tensor, own: int) -> Tensor:
-        """The gradient of rows of u; for `own`, and what is written into, see `SlabNorm`."""
-        return of_y if self.norm is None else self.norm.gradient(of_y, h, self.axis, own)
+    def gradient_of_u(self, of_y: Tensor, h: Tensor) -> Tensor:
+        """The gradient of rows of u; that of y may be written into."""
+        return of_y if self.norm is None else self.norm.gradient(of_y, h)
 
     def go_back_to_u(self) -> None:
         """Puts the gradient of u, whole, in the place of h, and drops that of z."""
@@ -284,7 +341,7 @@ class Stage:
             return of_z
         h = self.normalised(rows, x)
         of_y = self.gradient_of_y(of_z, h)
-        return self.gradient_of_u(of_y.clone() if of_y is of_z else of_y, h, len(rows))
+        return self.gradient_of_u(of_y.clone() if of_y is of_z else of_y, h)
 
     def gradient_of_source(
         self, of_u: Tensor, x: Tensor, rows: range, *, of_weights: bool

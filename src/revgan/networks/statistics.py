@@ -175,23 +175,13 @@ class SlabNorm:
         self._sum = self._sum + next(of_slab)
         self._sum_with_h = self._sum_with_h + next(of_slab)
 
-    def gradient(self, grad: Tensor, h: Tensor, axis: int, own: int) -> Tensor:
-        """The gradient of rows of u.
-
-        Args:
-            grad: of the rows of y; it is written into. It may be a part of it, while other slabs
-                have the rest of some rows: the gradient of u is linear in g but for its means.
-            h: the same rows.
-            axis: the one that is cut.
-            own: how many of the rows, from the first on, subtract the means. Each row does so in
-                one slab.
-        """
+    def gradient(self, grad: Tensor, h: Tensor) -> Tensor:
+        """The gradient of rows of u, from that of the rows of y, which is written into, and h."""
         inverse, count = self.statistics.inverse, self.statistics.count
         grad = grad.to(inverse.dtype)
         if count is not None:
             mean, mean_with_h = ((s / count).to(grad.dtype) for s in (self._sum, self._sum_with_h))
-            owned = grad.narrow(axis, 0, own)
-            owned.sub_(mean).addcmul_(h.narrow(axis, 0, own), mean_with_h, value=-1)
+            grad.sub_(mean).addcmul_(h, mean_with_h, value=-1)
         return grad.mul_(inverse if self._weight is None else inverse * self._weight)
 
     @property

@@ -69,9 +69,10 @@ def run_saving_memory(
     if any(is_lazy(weight) for of_net in weights for weight in of_net):
         return run(steps, halves, conditions)
     source, target = halves.pop(), halves.pop()
+    chain = zip(steps, nets, weights, strict=False)
     with own_weights:
-        for number, (step, *net) in enumerate(zip(steps, nets, weights, strict=False), start=1):
-            features, recording = record(step, *net, source, conditions)
+        for number, (step, modules, own) in enumerate(chain, start=1):
+            features, recording = record(step, modules, own, source, conditions)
             # Weights are inputs of the Function, so that autograd itself delivers their gradients,
             # and hooks, data parallelism and torch.autograd.grad see them as usual.
             # Function.apply has no types in PyTorch.
