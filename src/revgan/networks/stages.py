@@ -90,6 +90,7 @@ class Stage:
     output: Tensor | None = None
     gradient: Tensor | None = None
     of_u: Tensor | None = None
+    _cuts: dict[range, list[Cut]] = field(default_factory=dict)
 
     @cached_property
     def axis(self) -> int:
@@ -116,10 +117,13 @@ class Stage:
 
     def cuts(self, rows: range) -> list[Cut]:
         """Where each layer runs to compute some rows."""
+        if rows in self._cuts:
+            return self._cuts[rows]
         sizes = [self.source.size]
         for layer in self._layers[:-1]:
             sizes.append(layer.size(sizes[-1]))
         cuts: list[Cut] = []
+        self._cuts[rows] = cuts
         for layer, size in zip(reversed(self._layers), reversed(sizes), strict=True):
             cuts.insert(0, Cut(self.axis, size, layer.reach(rows, size), rows))
             rows = cuts[0].source
@@ -203,16 +207,14 @@ class Stage:
         for rows in self.slabs:
             read = self.reach(rows)
             known = self._stop_before(rows) - read.start
-            if kept is None or not self._keeps:
+            if kept is None:
                 h = source.normalised(read)
             else:
                 if kept.shape[axis] != known:  # slabs between were left out, for a prediction
                     kept = kept.new_empty([*kept.shape[:axis], known, *kept.shape[axis + 1 :]])
-                parts = [kept]
-                if known < len(read):
-                    parts.append(source.normalised(range(read.start + known, read.stop)))
-                h, kept = torch.cat(parts, axis), None
-                del parts
+                new = range(read.start + known, read.stop)
+                h = torch.cat([kept, source.normalised(new)], axis) if new else kept
+                kept = None
             if self._keeps and rows.stop < self.size:
                 start = self.start_behind(rows) - read.start
                 kept = h.narrow(axis, start, len(read) - start).clone()
@@ -224,8 +226,6 @@ class Stage:
     def _keeps(self) -> bool:
         """Whether slabs share a sixteenth or more of what they read: copies cost something, too."""
         first = self.slabs[0]
-        if first.stop == self.size:
-            return False
         read = self.reach(first)
         return 16 * (read.stop - self.start_behind(first)) >= len(read)
 
