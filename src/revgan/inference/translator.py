@@ -74,7 +74,7 @@ class Translator(Units):
                 run folder, whose model/ is taken; a run's checkpoints/step-N; what `revgan export`
                 made, an ONNX file or a folder with AtoB.onnx and BtoA.onnx, which onnxruntime runs;
                 the name of a model that comes with the package, or of one on the Hugging Face hub,
-                such as user/name or user/name@version, unless there is a folder of this name.
+                such as `user/name` or `user/name@version`, unless there is a folder of this name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
