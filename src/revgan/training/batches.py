@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.errors import UserError, io_sentence, one_line, out_of_memory
+from revgan.load import cores_of_command, run_on
 from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
 from revgan.training.interrupt import leave_signals_to_parent
@@ -77,6 +79,11 @@ def _joined(items: list[tuple[Tensor, ...] | _Failure]) -> list[Tensor] | _Failu
     return batch
 
 
+def _begin_worker(worker: int, cores: set[int] | None) -> None:
+    leave_signals_to_parent()
+    run_on(cores)
+
+
 class Batches:
     """A process's share of the batches, on its device; a context that ends the workers.
 
@@ -110,7 +117,7 @@ class Batches:
             num_workers=workers,
             collate_fn=_joined,
             pin_memory=self._device.type == "cuda",
-            worker_init_fn=leave_signals_to_parent,
+            worker_init_fn=partial(_begin_worker, cores=cores_of_command()),
         )
         self.failure: str | None = None
 
