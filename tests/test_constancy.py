@@ -91,3 +91,16 @@ def test_a_run_tells_of_it_and_goes_on(tmp_path, monkeypatch):
     ):
         outcome, _ = run(config, tmp_path / "run")
     assert outcome.finished
+
+
+def test_a_run_looks_only_in_steps_whose_losses_it_writes(tmp_path, monkeypatch):
+    looks = []
+    look = constancy.Constancy.look
+    monkeypatch.setattr(
+        constancy.Constancy, "look", lambda self, parts: looks.append(look(self, parts))
+    )
+    images = tmp_path / "images"
+    images.mkdir()
+    sparse = {"validate_every": None, "sample_every": 9, "checkpoint_every": 9}
+    run(configuration(write_images(images), steps=5, log_every=2, **sparse), tmp_path / "run")
+    assert len(looks) == 3  # after steps 2, 4 and 5

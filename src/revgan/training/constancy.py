@@ -25,10 +25,10 @@ PATIENCE = 100
 
 
 class Constancy:
-    """Follows how much translations vary.
+    """Follows how much translations vary, in the steps whose losses are read.
 
     `look` computes on the device and waits for nothing; `told`, which reads the numbers, belongs
-    where losses are read anyway.
+    where losses are read.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Constancy:
         """A sentence for each direction that has been constant for long, once.
 
         Args:
-            step: steps done; the last one was looked at.
+            step: steps done; the last one was looked at, unless it was skipped.
         """
         sentences = []
         for direction, ranges in self._ranges.items():

@@ -102,7 +102,7 @@ def train(
                 stopping = stop.agreed(accelerator, failed=failure is not None)
                 while batch is not None and not stopping:
                     heed()
-                    losses = trainer.step(batch, step)
+                    losses = trainer.step(batch, step, look=journal.logs(step + 1))
                     step += 1
                     done, batch = batch, batches.next()
                     failure = batches.failure or trainer.skips.excess
