@@ -4,7 +4,7 @@
 
 Every preset's generator, with fresh weights, becomes an ONNX file in both directions. onnxruntime
 runs each on random images or volumes of three sizes, odd ones too, beside PyTorch. Then the two
-take turns at larger ones, on the same threads.
+take turns at larger ones, on the same threads. Rows of presets that aren't asked for are kept.
 """
 
 import argparse
@@ -36,13 +36,21 @@ TIMED = {
 
 
 def model(preset):
-    """A preset's translator with fresh weights; weights of 0.02 would give images of one grey."""
+    """A preset's translator with fresh weights; weights of 0.02 would give images of one grey.
+
+    Layers that start at zero, so that a core or a whole network begins as the identity, get small
+    weights: an exported file would otherwise be compared for what it leaves out.
+    """
     config = stored_config(preset_path(preset))
     generator = replace(config.generator, memory="naive", init="kaiming")
     torch.manual_seed(0)
     dims = config.data.spatial_dims
     channels = (3, 3) if dims == 2 else (1, 1)
-    return Translator(build_generator(generator, dims, *channels))
+    network = build_generator(generator, dims, *channels)
+    for weight in network.parameters():
+        if weight.dim() > 1 and not weight.any():
+            torch.nn.init.normal_(weight, std=0.05)
+    return Translator(network)
 
 
 def sizes(translator):
@@ -127,6 +135,11 @@ def main():
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(options.presets, options.rounds, Path(folder))
+    if (before := options.output.with_suffix(".json")).exists():
+        rows += (
+            r for r in json.loads(before.read_text())["rows"] if r["preset"] not in options.presets
+        )
+        rows.sort(key=lambda row: (row["preset"], row["direction"]))
     about = library_versions() | {"load": f"{load:.1f}", "date": time.strftime("%Y-%m-%d")}
     options.output.with_suffix(".json").write_text(
         json.dumps({"about": about, "rows": rows}, indent=2) + "\n"

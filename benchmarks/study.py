@@ -102,10 +102,10 @@ SEEDS = (0, 1)
 DIRECTIONS = ("AtoB", "BtoA")
 
 
-def train(name, options, seed, objective, steps, runs):
-    """Trains a run to its end, or goes on with it, and keeps what it shows in results/study."""
+def train(name, options, seed, objective, steps, runs, out=OUT):
+    """Trains a run to its end, or goes on with it, and keeps what it shows in a folder."""
     key = folder_name(objective, name, steps, seed)
-    kept = OUT / f"{key}.json"
+    kept = out / f"{key}.json"
     if kept.exists():
         return
     run = runs / key
@@ -115,7 +115,7 @@ def train(name, options, seed, objective, steps, runs):
         revgan("train", "--resume", run)
     else:
         revgan(
-            "train", data, f"--run={run}", f"--objective={objective}", *COMMON, *options,
+            "train", data, f"--run={run}", f"--objective={objective}", *options,
             f"--training.steps={steps}", f"--training.seed={seed}",
         )  # fmt: skip
     revgan("evaluate", run, "--device=cpu")
@@ -134,7 +134,7 @@ def train(name, options, seed, objective, steps, runs):
         "test": json.loads((run / "scores.json").read_text())["test"],
         "tiles": {direction: tile_scores(run, data, direction) for direction in DIRECTIONS},
     }
-    OUT.mkdir(exist_ok=True)
+    out.mkdir(exist_ok=True)
     kept.write_text(json.dumps(result, indent=1) + "\n")
     print(key, flush=True)
 
@@ -204,7 +204,8 @@ def main():
         return
     for seed in options.seeds:
         for name in options.only:
-            train(name, VARIANTS[name], seed, options.objective, options.steps, options.runs)
+            recipe = [*COMMON, *VARIANTS[name]]
+            train(name, recipe, seed, options.objective, options.steps, options.runs)
 
 
 if __name__ == "__main__":
