@@ -11,17 +11,16 @@ Writes results/dots-cpu.json, by the model's name.
 
 import argparse
 import json
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-from earth_runs import RESULTS
+from conditions import RESULTS, conditions
 
 from revgan import Translator
 from revgan.data import formats
 from revgan.data.datasets.earth import LARGE, write_earth
 from revgan.directions import DIRECTIONS
-from revgan.environment import cache_folder, cpu_model, library_versions
+from revgan.environment import cache_folder
 
 LATTICE = [(0, 2), (2, 0), (2, 2), (0, 4), (4, 0), (4, 4)]
 """Periods along both axes; 0 for none."""
@@ -98,10 +97,7 @@ def main():
     path = RESULTS / "dots-cpu.json"
     content = json.loads(path.read_text()) if path.exists() else {}
     content[Path(options.model).name] = {
-        "command": f"python benchmarks/dots.py {Path(options.model).name}",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions(f"python benchmarks/dots.py {Path(options.model).name}"),
         **found,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -20,10 +20,9 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from datetime import date
-from pathlib import Path
 
 import psutil
+from conditions import RESULTS, conditions
 
 LATER = "revgan, later"
 SETTINGS = {
@@ -121,19 +120,14 @@ def main(options):
             }
             rows.setdefault(name, {})["busy" if busy else "idle"] = row
             print("busy" if busy else "idle", name, row, flush=True)
-    from revgan.environment import library_versions
 
     result = {
-        "command": "python benchmarks/threads.py",
+        **conditions("python benchmarks/threads.py"),
         "what": "ms of forward and backward, batch 4 x 64 x 64, width 32, depth 6, reversible",
-        "date": date.today().isoformat(),
-        "cores": os.cpu_count(),
-        "versions": library_versions(),
         "rows": rows,
     }
     if set(rows) == set(SETTINGS):
-        path = Path(__file__).parent / "results" / "threads-cpu.json"
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        (RESULTS / "threads-cpu.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def arguments():
