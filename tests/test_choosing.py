@@ -17,7 +17,12 @@ from revgan.training.config import LossConfig
 from revgan.training.largest import largest_batch, largest_depth, largest_size
 from revgan.training.plan import make_plan
 from revgan.training.prediction import predict_training
-from trainings import workload
+from trainings import workload as any_workload
+
+
+def workload(objective="paired", **options):
+    """What is predicted takes its time with the networks' passes; paired steps have few."""
+    return any_workload(objective, **options)
 
 
 @pytest.mark.parametrize(
@@ -32,23 +37,24 @@ def test_slabs_like_others_are_left_out_of_predictions_without_a_difference(
     slabs, size, variant, monkeypatch
 ):
     kind = {"memory": "lean", "variant": variant | {"slabs": slabs}, "precision": "bf16"}
-    work = workload("paired", width=4, depth=1, size=size, judge=4, **kind)
+    work = workload(width=4, depth=1, size=size, judge=4, **kind)
     predicted = predict_training(work)
     monkeypatch.setattr(prediction, "unlike_slabs", nullcontext)
     assert predict_training.__wrapped__(work) == predicted
 
 
 def test_image_pools_count_as_full():
+    work = workload("unpaired", depth=1)
     small, large = (
         replace(work, config=replace(work.config, losses=LossConfig(pool_size=size)))
-        for work, size in ((workload(), 10), (workload(), 60))
+        for size in (10, 60)
     )
     image = 4 * 3 * 64**2
     assert predict_training(large).total - predict_training(small).total == 2 * 50 * image
 
 
 def test_a_gpus_prediction_leaves_out_the_cpus_kernels():
-    work = workload(judge=64)
+    work = workload(depth=1, judge=64)
     assert predict_training(replace(work, device_type="cuda")).total < predict_training(work).total
 
 
