@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from revgan.data.sampling import TrainingSamples
 from revgan.errors import UserError
@@ -90,9 +92,9 @@ def become(rank: int, port: str) -> None:
     torch.set_num_threads(1)
 
 
-def process(rank: int, port: str, folder: Path) -> None:
+def process(rank: int, ports: Sequence[str], folder: Path) -> None:
     """All that two processes do together, one after the other, as starting them takes seconds."""
-    become(rank, port)
+    become(rank, ports[0])
     whole = batch()
     share = Batch(whole.a[rank : rank + 1], whole.b[rank : rank + 1])
     averaging.BUCKET = 4096  # so that there are many
@@ -110,8 +112,10 @@ def process(rank: int, port: str, folder: Path) -> None:
             name = f"{kind}, masked in {accumulate}"
             found[name] = gradients_of_a_step(kind, masked, masked, accumulate=accumulate)
     torch.save(found, folder / f"{rank}.pt")
-    for fail in (gone, killed):
-        train(rank, folder, fail)
+    train(rank, folder, gone)
+    AcceleratorState._reset_state(reset_partial_state=True)  # the end of a training parts them
+    become(rank, ports[1])
+    train(rank, folder, killed)
     # Leave without the interpreter's teardown: a gloo thread that drops its last tensor there finds
     # no interpreter, and aborts the process.
     os._exit(0)
@@ -138,10 +142,11 @@ def gone(self, number):
     raise FileNotFoundError(errno.ENOENT, "Gone", "x.png")
 
 
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
+def free_ports() -> list[str]:
+    with socket.socket() as one, socket.socket() as other:
+        for listener in (one, other):
+            listener.bind(("127.0.0.1", 0))
+        return [str(listener.getsockname()[1]) for listener in (one, other)]
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +155,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     (folder / "images").mkdir()
     write_images(folder / "images")
-    context, port = mp.get_context("spawn"), free_port()
-    processes = [context.Process(target=process, args=(rank, port, folder)) for rank in range(2)]
+    context, ports = mp.get_context("spawn"), free_ports()
+    processes = [context.Process(target=process, args=(rank, ports, folder)) for rank in range(2)]
     for each in processes:
         each.start()
     try:

@@ -33,6 +33,9 @@ PERIOD = 5.0
 SAMPLE = 0.3
 """Seconds that the first look covers at least, so that brief activity doesn't count."""
 
+GRAIN = 2**15
+"""How many values PyTorch gives a thread at least."""
+
 TRIFLES, SPINNING = 50, 0.02
 """Of so many small operations, whose threads share a core, so many seconds of computing mean that
 threads spin: it took 0.2 s, and else 0.001."""
@@ -222,7 +225,7 @@ def let_threads_sleep(threads: int, cores: int) -> threading.Event:
 
 def _hold(threads: int, begun: threading.Event, end: threading.Event) -> None:
     try:
-        _trifle(threads)
+        _compute(threads, 1)
     finally:
         begun.set()
     end.wait()
@@ -230,17 +233,18 @@ def _hold(threads: int, begun: threading.Event, end: threading.Event) -> None:
 
 def threads_spin(threads: int) -> bool:
     """Whether waiting threads spin, where several share a core."""
-    start = time.thread_time()
-    for _ in range(TRIFLES):
-        _trifle(threads)
-    return time.thread_time() - start > SPINNING
+    return _compute(threads, TRIFLES) > SPINNING
 
 
-def _trifle(threads: int) -> None:
-    """Something for all threads."""
+def _compute(threads: int, times: int) -> float:
+    """Seconds that this thread is busy with small operations of all threads."""
     import torch
 
-    torch.zeros(threads * 2**16).add_(1)
+    values = torch.zeros(threads * GRAIN)
+    start = time.thread_time()
+    for _ in range(times):
+        values.add_(1)
+    return time.thread_time() - start
 
 
 def _move(cores: set[int]) -> None:
