@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,6 +59,7 @@ class Machine:
     spent: tuple[float, float, float] = (0.0, 0.0, 0.0)
     moves: list[set[int]] = field(default_factory=list)
     asleep: list[threading.Event] = field(default_factory=list)
+    here: list[set[int]] = field(default_factory=list)
     spin: bool = False
 
     def read(self, cores):
@@ -88,18 +90,20 @@ def machine(monkeypatch):
     monkeypatch.setattr(load, "let_threads_sleep", made.sleep)
     monkeypatch.setattr(load, "threads_spin", lambda threads: made.spin)
     monkeypatch.setattr(load.time, "monotonic", lambda: made.now)
-    monkeypatch.setattr(load.psutil.Process, "cpu_num", lambda self: 0)
+    monkeypatch.setattr(load.psutil.Process, "cpu_num", lambda self: 0, raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     return made
 
 
 @pytest.fixture
 def followed(machine, monkeypatch):
+    if not Path("/proc/self/task").exists():
+        pytest.skip("threads can't be moved here")
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: machine.here.append(cores))
     begun = Load()
     monkeypatch.setitem(sys.modules, "torch", torch)
     with begun.followed():
         yield machine
-    assert load.cores_of_command() is None
 
 
 def test_threads_move_and_sleep_while_others_work_and_spin_again_after_it(followed):
@@ -118,7 +122,17 @@ def test_threads_move_and_sleep_while_others_work_and_spin_again_after_it(follow
     followed.run(5.0)
     assert followed.moves == [{0}, {0, 1}]
     assert sleep.is_set()
-    assert load.cores_of_command() == {0, 1}  # for loaders, all the while
+
+
+def test_loaders_are_started_on_all_cores(followed):
+    with load.on_all_cores():
+        assert followed.here == [{0, 1}]
+    followed.others = 1.0
+    followed.run(5.0)
+    followed.here.clear()
+    with load.on_all_cores():
+        assert followed.here == [{0, 1}]
+    assert followed.here == [{0, 1}, {0}]
 
 
 def test_threads_that_would_spin_on_one_core_go_back_for_good(followed):

@@ -108,11 +108,12 @@ class Load:
 
     Attributes:
         all_cores: what the process may run on.
+        kept: where its threads run now.
     """
 
     def __init__(self) -> None:
         self._unset = "torch" not in sys.modules and not any("OMP_" in name for name in os.environ)
-        self.all_cores = self._kept = usable_cores()
+        self.all_cores = self.kept = usable_cores()
         self._before = Clocks.read(self.all_cores)
         self._due = self._before.now + SAMPLE
         self._looking = threading.Lock()  # `revgan serve` has several threads
@@ -155,11 +156,11 @@ class Load:
             after, here = Clocks.read(self.all_cores), psutil.Process().cpu_num()
             self._due, threads = after.now + PERIOD, torch.get_num_threads()
             if threads > 1 and not torch.cuda.is_initialized():
-                self._keep(cores_to_keep(self._before, after, self._kept, here, threads), threads)
+                self._keep(cores_to_keep(self._before, after, self.kept, here, threads), threads)
             self._before = after
 
     def _keep(self, cores: set[int], threads: int) -> None:
-        if cores == self._kept:
+        if cores == self.kept:
             return
         if cores == self.all_cores:
             self._release()
@@ -167,7 +168,7 @@ class Load:
         first = self._awake is None
         self._awake = self._awake or let_threads_sleep(threads, len(self.all_cores))
         _move(cores)
-        self._kept = cores
+        self.kept = cores
         if first and threads_spin(threads):  # another OpenMP, whose threads block each other now
             self._due = inf
             self._release()
@@ -177,7 +178,7 @@ class Load:
         if self._awake is not None:
             _move(self.all_cores)
             self._awake.set()
-        self._kept, self._awake = self.all_cores, None
+        self.kept, self._awake = self.all_cores, None
 
 
 _followed: Load | None = None
@@ -192,15 +193,18 @@ def heed() -> None:
         _followed.look()
 
 
-def cores_of_command() -> set[int] | None:
-    """Those that processes which a command starts may use; None if they have them anyway."""
-    return None if _followed is None else _followed.all_cores
-
-
-def run_on(cores: set[int] | None) -> None:
-    """Lets this process run on these cores, not only on those that the one that began it keeps."""
-    if cores is not None:
-        _move(cores)
+@contextmanager
+def on_all_cores() -> Iterator[None]:
+    """Within, this thread may run on any core, and so may processes that it starts for good."""
+    load = _followed
+    if load is None:
+        yield
+        return
+    os.sched_setaffinity(0, load.all_cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, load.kept)
 
 
 def let_threads_sleep(threads: int, cores: int) -> threading.Event:

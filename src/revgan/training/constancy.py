@@ -29,15 +29,21 @@ class Constancy:
 
     `look` computes on the device and waits for nothing; `told`, which reads the numbers, belongs
     where losses are read.
+
+    Attributes:
+        asked: whether `look` does anything.
     """
 
     def __init__(self) -> None:
+        self.asked = True
         self._ranges: dict[Direction, Tensor] = {}
         self._since: dict[Direction, int] = {}
         self._told: set[Direction] = set()
 
     def look(self, parts: Iterable[tuple[Batch, Fakes]]) -> None:
-        """Takes in a step's translations, by the parts of its batch."""
+        """Takes in a step's translations, by the parts of its batch, if `asked`."""
+        if not self.asked:
+            return
         seen = list(parts)
         for direction in DIRECTIONS:
             source, target = ends(direction)

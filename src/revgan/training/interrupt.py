@@ -84,7 +84,7 @@ class StopRequest:
             raise Stopped(number)
 
 
-def leave_signals_to_parent() -> None:
+def leave_signals_to_parent(worker: int) -> None:
     """Makes a loader's worker process ignore signals that are sent to the whole group.
 
     A terminal's Ctrl-C and a scheduler's SIGTERM reach workers as well; they end with the parent.

@@ -102,7 +102,8 @@ def train(
                 stopping = stop.agreed(accelerator, failed=failure is not None)
                 while batch is not None and not stopping:
                     heed()
-                    losses = trainer.step(batch, step, look=journal.logs(step + 1))
+                    trainer.constancy.asked = journal.logs(step + 1)
+                    losses = trainer.step(batch, step)
                     step += 1
                     done, batch = batch, batches.next()
                     failure = batches.failure or trainer.skips.excess

@@ -100,13 +100,12 @@ class Trainer:
             Adam(parameters, self.config.lr, betas, fused=fused)
         )
 
-    def step(self, batch: Batch, step: int, *, look: bool = True) -> dict[str, Tensor]:
+    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Trains on one batch; returns the losses, detached, by name.
 
         Args:
             batch: images of both domains on the device.
             step: number of the step, from 0.
-            look: whether `constancy` is to look at the translations.
 
         Raises:
             LostProcessError: another process of the training has ended.
@@ -133,8 +132,7 @@ class Trainer:
                 self._minimise(terms, "generator", learning_rate, losses)
             if self.skips.now:  # it made nothing that the judges may see
                 return losses
-            if look:
-                self.constancy.look(parts)
+            self.constancy.look(parts)
             if self.average is not None:
                 self.average.update(self.players.generator, step)
 
