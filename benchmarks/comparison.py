@@ -18,7 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import study
-from earth_runs import REFERENCES, RESULTS, markdown
+from earth_runs import REFERENCES, RESULTS, folder_name, markdown, sheet
+
+from revgan import Translator
+from revgan.data.datasets.earth import LARGE, Tile
+from revgan.evaluation.pretrained import world_pictures
 
 OUT = RESULTS / "comparison"
 COMMON = [
@@ -34,7 +38,7 @@ COMMON = [
 ]
 RECIPES = {
     "paired": [*study.RECIPE, "--optimizer.lr=0.0005", "--optimizer.warmup=100"],
-    "unpaired": [],
+    "unpaired": ["--generator.identity_start=true", "--generator.upsampling=bilinear"],
 }
 """What both models of an objective are trained with, by what the study found."""
 
@@ -48,6 +52,9 @@ MODELS = {
         "CycleGAN": ["--generator.model=resnet", "--generator.width=32"],
     },
 }
+PLACES, SIDE = [(580, 4420), (1160, 3360)], 400
+"""Upper left corners and side of what pictures show: parts of test blocks."""
+
 TITLES = {"AtoB": "satellite to map", "BtoA": "map to satellite"}
 
 
@@ -114,12 +121,28 @@ def report(steps):
     (RESULTS / "comparison-cpu.md").write_text(markdown(heads, lines))
 
 
+def draw(objective, steps, seed, runs, path):
+    """Two regions of the test, translated there and back by both models of an objective."""
+    world = world_pictures(LARGE)
+    translators = [
+        Translator.from_pretrained(runs / folder_name(objective, name, steps, seed), "cpu")
+        for name in MODELS[objective]
+    ]
+    rows = []
+    for direction, (top, left) in product(TITLES, PLACES):
+        place = Tile(top, left, "test", SIDE, LARGE.size[0])
+        given, truth = (place.cut(world[domain]) for domain in (direction[0], direction[-1]))
+        rows.append([given, *(each(given, direction) for each in translators), truth])
+    sheet(["input", *MODELS[objective], "truth"], rows, path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objectives", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/comparison"))
+    parser.add_argument("--pictures", type=Path, help="a folder, for pictures of the first seed")
     options = parser.parse_args()
     for seed, objective in product(options.seeds, options.objectives):
         for name, model in MODELS[objective].items():
@@ -127,6 +150,10 @@ def main():
             study.train(name, recipe, seed, objective, options.steps, options.runs, OUT)
             report(options.steps)
     report(options.steps)
+    if options.pictures:
+        for objective in options.objectives:
+            path = options.pictures / f"comparison-{objective}.jpg"
+            draw(objective, options.steps, options.seeds[0], options.runs, path)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 from conditions import RESULTS, conditions
+from PIL import Image, ImageDraw, ImageFont
 
 REFERENCES = ("input unchanged", "mean training colour")
 
@@ -43,6 +45,22 @@ def write_results(name, command, rows, table):
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     (RESULTS / f"{name}.md").write_text(table)
+
+
+def sheet(heads, rows, path):
+    """Saves pictures of one size, (H, W, 3) uint8 in rows, below the heads of their columns."""
+    gap, top = 8, 40
+    height, width = rows[0][0].shape[:2]
+    size = len(heads) * (width + gap) - gap, top + len(rows) * (height + gap) - gap
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
+    for number, head in enumerate(heads):
+        middle = number * (width + gap) + width // 2
+        draw.text((middle, top // 2), head, "black", ImageFont.load_default(24), anchor="mm")
+        for place, pictures in enumerate(rows):
+            at = number * (width + gap), top + place * (height + gap)
+            canvas.paste(Image.fromarray(np.ascontiguousarray(pictures[number])), at)
+    canvas.save(path, quality=88, optimize=True)
 
 
 def markdown(heads, rows):

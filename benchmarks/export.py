@@ -49,7 +49,7 @@ def model(preset):
     network = build_generator(generator, dims, *channels)
     for weight in network.parameters():
         if weight.dim() > 1 and not weight.any():
-            torch.nn.init.normal_(weight, std=0.05)
+            torch.nn.init.normal_(weight, std=0.3 * weight[0].numel() ** -0.5)
     return Translator(network)
 
 
