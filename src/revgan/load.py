@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
@@ -149,15 +149,16 @@ class Load:
         """Moves the threads if the load has changed, but looks only now and then."""
         if time.monotonic() < self._due or not self._looking.acquire(blocking=False):
             return
-        import torch  # here, as help doesn't wait for it
+        try:
+            import torch  # here, as help doesn't wait for it
 
-        with ExitStack() as end:
-            end.callback(self._looking.release)
             after, here = Clocks.read(self.all_cores), psutil.Process().cpu_num()
             self._due, threads = after.now + PERIOD, torch.get_num_threads()
             if threads > 1 and not torch.cuda.is_initialized():
                 self._keep(cores_to_keep(self._before, after, self.kept, here, threads), threads)
             self._before = after
+        finally:
+            self._looking.release()
 
     def _keep(self, cores: set[int], threads: int) -> None:
         if cores == self.kept:
