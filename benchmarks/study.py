@@ -78,6 +78,10 @@ VARIANTS = {
         "--optimizer.lr=0.0005",
         *RECIPE,
     ],
+    "core starts as identity, average of weights 0.99": [
+        "--generator.identity_start=true",
+        "--training.ema=0.99",
+    ],
     "core starts as identity, bilinear, average of weights 0.99": [
         "--generator.identity_start=true",
         "--generator.upsampling=bilinear",
