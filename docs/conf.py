@@ -25,6 +25,7 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
+html_show_copyright = False
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -79,6 +79,7 @@ def test_a_number_is_a_count_though_an_image_has_it_for_a_name(tmp_path):
     [
         (["--samples", "place9"], "place9 isn't one of the test images of"),
         (["--samples", "0"], "--samples must be 1 or more"),
+        (["--plane", "axial"], "--plane is for volumes"),
         (["--output", "figure.jpg"], "must end in one of .png, .pdf, .svg"),
         (["--names", "truth"], "truth is the name of another column"),
         (["--names", "a", "b"], "--names must give each of 1 runs a different name"),

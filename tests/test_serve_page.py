@@ -58,10 +58,12 @@ def nothing_left() -> Iterator[None]:
 
 
 @contextmanager
-def served(translator: Translator, name: str, kept: int = 2**30) -> Iterator[str]:
+def served(
+    translator: Translator, name: str, kept: int = 2**30, ends: tuple[str, str] = ("A", "B")
+) -> Iterator[str]:
     """The address of a page, while it is served."""
     limits = Limits(MOST, kept, WindowOptions("whole"))
-    with opened(translator, name, Address(port=0), limits) as (server, listening):
+    with opened(translator, name, Address(port=0), limits, ends) as (server, listening):
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -233,7 +235,10 @@ def test_a_volume_is_looked_at_slice_by_slice(browser, tmp_path) -> None:
     translator = Translator(network, Preparation(Intensity(0, 1), Intensity(0, 1)))
     values = np.random.default_rng(0).random((12, 16, 8), np.float32)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "x.nii")
-    with served(translator, "brains") as address, visit(browser, address) as page:
+    ends = "T1 <b>", "grey matter"
+    with served(translator, "x", ends=ends) as address, visit(browser, address) as page:
+        expect(page.get_by_label("grey matter to T1 <b>", exact=True)).to_be_visible()
+        expect(page.locator("#head")).to_contain_text("T1 <b> with 1 channel and grey matter")
         translate(page, tmp_path / "x.nii")
         expect(page.locator(".done")).to_contain_text("12 x 16 x 8 voxels")
         number = page.locator("#slice input[type=number]")
@@ -296,6 +301,25 @@ def test_other_sites_and_large_bodies_are_turned_away(address) -> None:
             head = f"POST {url.path} HTTP/1.1\r\nHost: localhost\r\n{size}"
             raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n".encode())
             assert raw.recv(12) in (b"HTTP/1.1 411", b"HTTP/1.1 400")
+
+
+def test_functions_that_are_not_there_end_in_a_sentence_and_no_traceback(address, caplog) -> None:
+    gradio, named = f"{address}/gradio_api", {"data": [], "session_hash": "s"}
+    with caplog.at_level("WARNING"):
+        answers = [
+            *(
+                httpx.post(f"{gradio}/{way}/x", json=named)
+                for way in ("run", "api", "call", "call/v2")
+            ),
+            httpx.get(f"{gradio}/call/x/y"),
+            httpx.post(f"{gradio}/queue/join", json=named | {"fn_index": 12345}),
+            httpx.post(f"{gradio}/queue/join", json=named),
+            httpx.post(f"{gradio}/queue/join", json=named | {"fn_index": 0, "data": "x"}),
+        ]
+    assert {answer.status_code for answer in answers} <= {400, 404, 422}
+    assert all("\n" not in answer.text for answer in answers)
+    assert [record.exc_info for record in caplog.records] == [None] * len(caplog.records)
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["x.html", "x.svg", "x.xml", "x.js"])

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import close_session
 
 import hub as stand_in
 from revgan import Translator
@@ -19,6 +18,11 @@ from revgan.cli import main
 from revgan.errors import Notice
 from revgan.networks.hub import is_hub_name
 from revgan.sharing import PushOptions, card_of
+
+try:
+    from huggingface_hub.utils import close_session
+except ImportError:  # before version 1.0
+    from huggingface_hub.utils import reset_sessions as close_session
 
 # Of huggingface_hub's own upload.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -48,7 +52,7 @@ def connect(monkeypatch, address, cache):
     template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)  # since 0.31
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     close_session()
 

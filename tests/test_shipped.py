@@ -17,6 +17,7 @@ from revgan.data.datasets.earth_map import write_earth_map
 from revgan.evaluation import pretrained
 from revgan.networks import GeneratorConfig
 from revgan.networks.places import SHIPPED, StoredModel, shipped_models
+from revgan.networks.shipped import shipped
 from revgan.options.runs import preset_path
 
 NAMES = shipped_models()
@@ -60,6 +61,16 @@ def test_brain_translates_what_it_never_saw_in_any_unit_and_orientation(tmp_path
     assert np.abs(pixels["other"] - pixels["t1"]).max() <= 1
     error = np.square(pixels["t1"] - grey.get_fdata()).mean()
     assert 10 * np.log10(255**2 / error) > 20  # 22.3 inside the whole front
+
+
+def test_a_folder_of_a_models_name_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = shipped("earth")
+    assert known is not None
+    assert (known.a, known.b) == ("satellite image", "relief map")
+    (tmp_path / "earth").mkdir()
+    assert shipped("earth") is None
+    assert shipped("mars") is None
 
 
 def test_the_command_lists_the_shipped_models(capsys):

@@ -1,6 +1,7 @@
 """Slices of volumes: the right way round, at the right place, in the right proportions."""
 
 from itertools import permutations, product
+from typing import get_args
 
 import nibabel
 import numpy as np
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from revgan.figures.slices import (
     BLACK,
+    Plane,
     foreground_centre,
     planes,
     side_by_side,
     slice_volumes,
+    strips,
     to_ras,
 )
 
@@ -155,6 +158,16 @@ def test_the_orientation_in_the_file_changes_no_picture() -> None:
 
     upright, turned = sliced((0, 1, 2), (1, 1, 1)), sliced((2, 0, 1), (-1, 1, -1))
     assert all(map(torch.equal, upright, turned))
+
+
+def test_one_plane_is_the_part_of_the_three_that_shows_it() -> None:
+    volume = counted(1, *SHAPE)
+    (three,) = strips([volume], np.eye(4))
+    centre = foreground_centre(volume)
+    for plane, expected in zip(get_args(Plane), planes(volume, centre), strict=True):
+        (alone,) = strips([volume], np.eye(4), plane)
+        assert torch.equal(alone, expected)
+    assert torch.equal(three, side_by_side(planes(volume, centre)))
 
 
 def test_volumes_that_do_not_belong_together_are_refused() -> None:

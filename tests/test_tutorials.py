@@ -33,3 +33,15 @@ def test_a_tutorial_runs(page, tmp_path, monkeypatch):
             assert program == "revgan"
             short = SHORT if command == "train" else []
             assert main([command, *arguments, *short]) == 0, line
+
+
+@pytest.mark.parametrize("page", sorted(path.stem for path in PAGES.glob("*.md")))
+def test_a_tutorials_pictures_are_those_that_its_commands_draw(page):
+    """benchmarks/tutorials.py runs the commands, and keeps their figures under these names."""
+    text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[.*?\]\(\.\./images/(.*?)\)", text)
+    drawn = re.findall(r"^revgan figure .*--output (\S+)\.png", text, re.M)
+    assert sorted(shown) == sorted(f"tutorial-{name}.jpg" for name in drawn)
+    assert shown
+    for name in shown:
+        assert (PAGES.parent / "images" / name).stat().st_size < 300_000

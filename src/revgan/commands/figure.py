@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -78,6 +79,11 @@ def add_options(parser: Parser) -> None:
         help="the same for the input, in its files' units",
     )
     parser.add_argument(
+        "--plane",
+        type=Literal["axial", "coronal", "sagittal"] | None,
+        help="show slices of volumes in this plane only; by default in all three, side by side",
+    )
+    parser.add_argument(
         "--agreement",
         action="store_true",
         help=(
@@ -96,23 +102,23 @@ def run(options: Namespace, console: Console) -> int:
     if options.agreement:
         from revgan.evaluation.agreement import draw_agreement
 
-        if options.samples or options.window or options.input_window:
+        if options.samples or options.window or options.input_window or options.plane:
             raise UsageError(
-                "--samples, --window and --input-window have no meaning with --agreement, which "
-                "draws no images"
+                "--samples, --plane, --window and --input-window have no meaning with --agreement, "
+                "which draws no images"
             )
         models = models_of_runs(options.runs, options.names)
         draw_agreement(models, options.direction, paths)
     else:
-        from revgan.evaluation.sample_figure import draw_samples
+        from revgan.evaluation.sample_figure import Shown, draw_samples
 
         runs = named_runs(options.runs, options.names)
         configs = {name: trained_config(folder, options) for name, folder in runs.items()}
         samples = options.samples or [str(SAMPLES)]
         of_input = _window("--input-window", options.input_window)
-        windows = of_input, _window("--window", options.window)
+        shown = Shown(of_input, _window("--window", options.window), options.plane)
         draw_samples(
-            runs, configs, paths, options.direction, samples, options.model, console, windows
+            runs, configs, paths, options.direction, samples, options.model, console, shown
         )
     console.print(f"Wrote {' and '.join(map(visible, paths))}{earlier}", soft_wrap=True)
     return 0

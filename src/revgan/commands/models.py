@@ -25,14 +25,15 @@ def run(options: Namespace, console: Console) -> int:
         print(json.dumps([model.to_json() for model in models], indent=2))
         return 0
     name = Column("name", no_wrap=True, min_width=max(len(model.name) for model in models))
-    others = "A", "B", "PSNR A to B", "PSNR B to A", "MB", "licence"
-    table = Table(name, *(Column(head, overflow="fold") for head in others))
+    table = Table(name, "A", "B", "PSNR A to B", "PSNR B to A")
     for model in models:
         there, back = (f"{model.psnr[way]:.1f} dB" for way in ("AtoB", "BtoA"))
-        row = (model.name, model.a, model.b, there, back, f"{model.megabytes:.1f}", model.licence)
-        table.add_row(*row)
+        table.add_row(model.name, model.a, model.b, there, back)
     console.print(table)
     console.print("Try one: revgan translate NAME INPUT OUTPUT", soft_wrap=True)
     for model in models:
-        console.print(f"{model.name} was made as {visible(model.card)} says", soft_wrap=True)
+        facts = f"{model.megabytes:.1f} MB, {model.licence}"
+        console.print(
+            f"{model.name} ({facts}) was made as {visible(model.card)} says", soft_wrap=True
+        )
     return 0

@@ -55,6 +55,7 @@ def run(options: Namespace, console: Console) -> int:
 
     from revgan.inference import Translator
     from revgan.memory import parse_bytes
+    from revgan.networks.shipped import shipped
     from revgan.serving import Address, Limits, serve
 
     require_device(options.device, "--device")
@@ -73,5 +74,7 @@ def run(options: Namespace, console: Console) -> int:
     translator = Translator.from_pretrained(options.run, device)
     limits.windows.decide(translator)  # refuses windows that the model can't take
     address = Address(options.host, options.port)
-    serve(translator, Path(options.run).resolve().name, address, limits, console)
+    known = shipped(options.run)
+    ends = (known.a, known.b) if known else ("A", "B")
+    serve(translator, Path(options.run).resolve().name, address, limits, console, ends)
     return 0

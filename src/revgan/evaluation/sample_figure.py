@@ -1,6 +1,7 @@
 """Test images beside the translations of one or several runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,16 +17,30 @@ from revgan.evaluation.runs import open_trained
 from revgan.evaluation.samples import Tested
 from revgan.evaluation.wanted import ModelChoice
 from revgan.figures import comparison_figure, write_figure
-from revgan.figures.slices import strips
+from revgan.figures.slices import Plane, strips
 from revgan.figures.windows import windowed
 from revgan.progress import track
 from revgan.training.config import RunConfig
 from revgan.training.runs import RunFolder
 
-Windows = tuple[tuple[float, float] | None, tuple[float, float] | None]
-
 MOST_DIGITS = 10
 """Of a number of samples; a longer one is a name."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What of the samples a figure shows.
+
+    Attributes:
+        input_window: centre and width of the input's values, in the files' units; None for the
+            first run's range.
+        window: the same for translations and truth.
+        plane: of volumes; None for all three side by side.
+    """
+
+    input_window: tuple[float, float] | None = None
+    window: tuple[float, float] | None = None
+    plane: Plane | None = None
 
 
 def draw_samples(
@@ -36,7 +51,7 @@ def draw_samples(
     samples: Sequence[str],
     model: ModelChoice,
     console: Console,
-    windows: Windows = (None, None),
+    shown: Shown,
 ) -> None:
     """Translates test images with each run and draws them in rows: input, translations, truth.
 
@@ -48,8 +63,7 @@ def draw_samples(
         samples: names of test images, or just a number of images, evenly spread.
         model: which model of each run.
         console: for the progress bar.
-        windows: centre and width of the values shown, in the files' units, of the input and of the
-            others; None shows the first run's range.
+        shown: what of the samples is drawn.
 
     Raises:
         UserError: a run has no model or other test images, or a sample is not among these.
@@ -62,7 +76,7 @@ def draw_samples(
         )
     write_figure(
         comparison_figure(
-            _pictures(runs, configs, paths, direction, samples, model, console, windows)
+            _pictures(runs, configs, paths, direction, samples, model, console, shown)
         ),
         paths,
     )
@@ -76,17 +90,18 @@ def _pictures(
     samples: Sequence[str],
     model: ModelChoice,
     console: Console,
-    windows: Windows,
+    shown: Shown,
 ) -> list[dict[str, Tensor]]:
     """Each sample's pictures by column, all on the first run's scale, or in windows."""
-    of_input, of_others = windows
     names: list[str] = []
     rows: list[dict[str, Tensor]] = []
-    shown: dict[str, Tested] = {}
+    seen: dict[str, Tested] = {}
     scale: Domain | None = None
     for run_name, run in runs.items():
         translator, data = open_trained(configs[run_name], run, console, model=model)
         source, target = data.sides(direction)
+        if shown.plane and not data.kind.thin:
+            raise UsageError(f"--plane is for volumes; {run.root} is of {data.kind.many}")
         inputs = {file.resolve() for ref in (*source.test, *target.test) for file in ref.files}
         for path in paths:
             if path.resolve() in inputs:
@@ -105,21 +120,21 @@ def _pictures(
             number, ref = refs[name]
             image = source.load(ref)
             tested = Tested.of(ref, image)
-            if shown.setdefault(name, tested) != tested:
+            if seen.setdefault(name, tested) != tested:
                 raise UserError(
                     f"{name} in {run.root} differs from that of the run before in image, size or "
                     "channels; compare runs on the same data"
                 )
             made = translator(image, direction)
-            if of_others is None:
+            if shown.window is None:
                 images = {run_name: on_scale(made, target, scale or target)}
             else:
-                images = {run_name: windowed(target.from_unit(made), *of_others)}
+                images = {run_name: windowed(target.from_unit(made), *shown.window)}
             if scale is None:
-                images["input"] = _in_window(source, ref, of_input)
+                images["input"] = _in_window(source, ref, shown.input_window)
             if "truth" not in row and data.test_aligned:
-                images["truth"] = _in_window(target, target.test[number], of_others, scale)
-            row |= _flat(images, source.affine(ref))
+                images["truth"] = _in_window(target, target.test[number], shown.window, scale)
+            row |= _flat(images, source.affine(ref), shown.plane)
         scale = scale or target
     columns = ("input", *runs, "truth")
     return [{name: row[name] for name in columns if name in row} for row in rows]
@@ -163,8 +178,10 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
 
 
-def _flat(images: Mapping[str, Tensor], affine: Affine | None) -> dict[str, Tensor]:
-    """Images as they are; volumes, which have a place in space, as slices in three planes."""
+def _flat(
+    images: Mapping[str, Tensor], affine: Affine | None, plane: Plane | None
+) -> dict[str, Tensor]:
+    """Images as they are; volumes, which have a place in space, as slices."""
     if affine is None:
         return dict(images)
-    return dict(zip(images, strips(list(images.values()), affine), strict=True))
+    return dict(zip(images, strips(list(images.values()), affine, plane), strict=True))

@@ -5,9 +5,10 @@ front: the patient's right is at the left of axial and coronal slices, anterior 
 at the left of sagittal ones, superior is up in coronal and sagittal ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from revgan.figures.pictures import shown_channels
 
 BLACK = -1.0
 """The darkest value of a picture: what is between and around slices."""
+
+Plane = Literal["axial", "coronal", "sagittal"]
 
 Affine = npt.NDArray[np.float64]
 """(4, 4), from voxel indices to millimetres towards right, anterior and superior (RAS+)."""
@@ -172,17 +175,23 @@ def slice_volumes(
     return VolumeSlices(shown, there, true[0] if true else None, again)
 
 
-def strips(volumes: Sequence[Tensor], affine: Affine) -> list[Tensor]:
-    """Three slices of each volume side by side, at the centre of the first one's foreground.
+def strips(volumes: Sequence[Tensor], affine: Affine, plane: Plane | None = None) -> list[Tensor]:
+    """Slices of each volume, at the centre of the first one's foreground.
 
     Args:
         volumes: (C, X, Y, Z) each, which differ in C alone.
         affine: of the voxels of all of them.
+        plane: the one to show; None for all three side by side.
 
     Returns:
         Pictures (C, H, W), C = 1 or 3, on the CPU.
     """
     turned, spacing = to_ras(volumes[0], affine)
     centre = foreground_centre(turned)
-    slices = (planes(to_ras(volume, affine)[0], centre, spacing) for volume in volumes)
-    return [side_by_side(three).detach().cpu().float() for three in slices]
+    slices: Iterable[tuple[Tensor, ...]] = (
+        planes(to_ras(volume, affine)[0], centre, spacing) for volume in volumes
+    )
+    if plane is not None:
+        at = get_args(Plane).index(plane)
+        slices = ((three[at],) for three in slices)
+    return [side_by_side(shown).detach().cpu().float() for shown in slices]

@@ -13,7 +13,7 @@ from torch import Tensor
 from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, understood
 from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.mappings import TypeRange
-from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
+from revgan.data.missing import mark, missing_in, nodata_for, with_nan
 from revgan.data.number_types import in_type
 from revgan.data.preparation import WITHOUT_FILE, Grid, Preparation
 from revgan.data.refs import ScanRef
@@ -75,7 +75,7 @@ class Translator(Units):
                 run folder, whose model/ is taken; a run's checkpoints/step-N; what `revgan export`
                 made, an ONNX file or a folder with AtoB.onnx and BtoA.onnx, which onnxruntime runs;
                 the name of a model that comes with the package, or of one on the Hugging Face hub,
-                such as user/name or user/name@version, unless there is a folder of this name.
+                such as `user/name` or `user/name@version`, unless there is a folder of this name.
             device: where to run; by default a GPU, if there is one.
             windows: see `Translator`.
 
@@ -283,11 +283,11 @@ class Translator(Units):
         if prepared is not scan:
             values = restore(replace(prepared, values=values), scan.header)
         values = in_type(values, dtype or self.output_type(direction, scan.dtype))
-        if missing is not None:
-            nowhere: Missing = np.logical_and.reduce(missing, axis=0)
-            if nowhere.any():
-                return mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
-        return values
+        if missing is None and scan.nodata is None:
+            return values
+        nowhere = None if missing is None else np.logical_and.reduce(missing, axis=0)
+        nodata, named = nodata_for(values.dtype, scan.nodata), scan.nodata is not None
+        return mark(values, nowhere, nodata, named=named or not scan.masked)
 
     def as_trained(self, ref: ScanRef, direction: Direction) -> ScanRef:
         """A scan, of whose files what training read is read, but for what the user says.

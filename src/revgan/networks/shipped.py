@@ -54,3 +54,10 @@ class ShippedModel:
 def all_shipped() -> list[ShippedModel]:
     """All of them."""
     return [ShippedModel.of(name) for name in shipped_models()]
+
+
+def shipped(where: str) -> ShippedModel | None:
+    """The model that a name stands for in `StoredModel.find`; None if that is none of these."""
+    return (
+        ShippedModel.of(where) if where in shipped_models() and not Path(where).exists() else None
+    )

@@ -34,7 +34,8 @@ STYLE = """
 footer {display: none !important}
 """
 
-IN_WORDS = {"AtoB": "A to B", "BtoA": "B to A"}
+ENDS = "A", "B"
+"""What the two domains are called, unless somebody knows better."""
 
 
 class Page:
@@ -47,6 +48,7 @@ class Page:
         cache: the folder that gradio keeps uploads in.
         rooms: a folder, in which each result gets a folder.
         keeping: makes room in both.
+        ends: what A and B are, in a few words.
 
     Attributes:
         blocks: what gradio serves.
@@ -60,7 +62,9 @@ class Page:
         cache: Path,
         rooms: Path,
         keeping: Keeping,
+        ends: tuple[str, str] = ENDS,
     ) -> None:
+        self._ends = ends
         self._gradio, self._workshop, self._keeping = gradio, workshop, keeping
         self._cache, self._rooms = cache.resolve(), rooms
         translator = workshop.translator
@@ -82,15 +86,17 @@ class Page:
     def _heading(self, name: str) -> str:
         counts = self._workshop.translator.channels("AtoB")
         takes = " and ".join(
-            f"{letter} with {count} {'channel' if count == 1 else 'channels'}"
-            for letter, count in zip("AB", counts, strict=True)
+            f"{end} with {count} {'channel' if count == 1 else 'channels'}"
+            for end, count in zip(self._ends, counts, strict=True)
         )
         return (
-            f"<h1>{escape(visible(name))}</h1><p>Translates {self._kind.many}: {takes}. {GONE}.</p>"
+            f"<h1>{escape(visible(name))}</h1>"
+            f"<p>Translates {self._kind.many}: {escape(takes)}. {GONE}.</p>"
         )
 
     def _add_controls(self) -> None:
         gradio, kind = self._gradio, self._kind
+        ends = dict(zip(ENDS, self._ends, strict=True))
         self._files = gradio.File(
             label=f"{kind.one.capitalize()}, up to {format_bytes(self._workshop.most)}",
             file_count="multiple",
@@ -105,7 +111,7 @@ class Page:
                 "translation comes in the same format, if that can hold it."
             )
         self._direction = gradio.Radio(
-            [(IN_WORDS[each], each) for each in self._directions],
+            [(f"{ends[each[0]]} to {ends[each[-1]]}", each) for each in self._directions],
             value=self._directions[0],
             label="Direction",
             elem_id="direction",
@@ -294,7 +300,7 @@ class Page:
 
 def _button(name: str) -> str:
     shown = visible(name)
-    return f"Download {shown}" if len(shown) < 40 else "Download translation"
+    return f"Download translation ({shown})" if len(shown) < 30 else "Download translation"
 
 
 def _capital(sentence: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from rich.console import Console
 from revgan.errors import UserError, optional, visible
 from revgan.inference import Translator
 from revgan.inference.planning import AUTO, WindowOptions
-from revgan.memory import format_bytes
-from revgan.serving.keeping import FullError, Keeping
-from revgan.serving.page import STYLE, Page
+from revgan.serving.guard import Guard
+from revgan.serving.keeping import Keeping
+from revgan.serving.page import ENDS, STYLE, Page
 from revgan.serving.work import Workshop
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -24,28 +24,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 """The reader's own: gradio's would come from Google."""
 
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
-"""Browsers get nothing from elsewhere; gradio's scripts are partly inline."""
-
-FORM = 2**20
-"""Bytes that an upload has beside its files."""
-
-ASKED = 2**25
-"""Bytes of what browsers send beside uploads: a few hundred for each file of a series."""
-
-PARSED = 10
-"""How many times as much memory JSON takes when it is read."""
-
 CONNECTIONS = 500
 """How many there may be at once; systems let a process have about 1,000 open files."""
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +57,12 @@ class Limits:
 
 
 def serve(
-    translator: Translator, name: str, address: Address, limits: Limits, console: Console
+    translator: Translator,
+    name: str,
+    address: Address,
+    limits: Limits,
+    console: Console,
+    ends: tuple[str, str] = ENDS,
 ) -> None:
     """Serves the page for a model until the process is told to stop; see `opened`.
 
@@ -87,11 +72,12 @@ def serve(
         address: where.
         limits: what the page takes on.
         console: is told the page's address.
+        ends: what A and B are, in a few words.
 
     Raises:
         UserError: as of `opened`.
     """
-    with opened(translator, name, address, limits) as (server, listening):
+    with opened(translator, name, address, limits, ends) as (server, listening):
         host = f"[{address.host}]" if ":" in address.host else address.host
         port = listening.getsockname()[1]
         console.print(f"Open http://{host}:{port} (Ctrl-C stops the server)", soft_wrap=True)
@@ -106,7 +92,11 @@ def serve(
 
 @contextmanager
 def opened(
-    translator: Translator, name: str, address: Address, limits: Limits
+    translator: Translator,
+    name: str,
+    address: Address,
+    limits: Limits,
+    ends: tuple[str, str] = ENDS,
 ) -> Iterator[tuple[Any, socket.socket]]:
     """A server that is ready to run: a `uvicorn.Server` and the socket for it.
 
@@ -118,6 +108,7 @@ def opened(
         name: what to call it.
         address: where.
         limits: what the page takes on.
+        ends: what A and B are, in a few words.
 
     Raises:
         UserError: gradio isn't installed, the model can't take files, or the address isn't free.
@@ -135,7 +126,7 @@ def opened(
         os.environ["GRADIO_TEMP_DIR"] = str(cache)
         keeping = Keeping(Path(folder), limits.kept)
         workshop = Workshop(translator, limits.windows, limits.upload)
-        page = Page(gradio, workshop, name, cache, rooms, keeping)
+        page = Page(gradio, workshop, name, cache, rooms, keeping, ends)
         app = _app(gradio, page.blocks, address.host, limits.upload, keeping)
         config = uvicorn.Config(
             app, log_level="warning", timeout_graceful_shutdown=2, limit_concurrency=CONNECTIONS
@@ -189,7 +180,7 @@ def _app(gradio: Any, blocks: Any, host: str, most: int, keeping: Keeping) -> An
         Middleware(
             TrustedHostMiddleware, allowed_hosts=list(LOOPBACK) if host in LOOPBACK else ["*"]
         ),
-        Middleware(_Guard, most=most, keeping=keeping),
+        Middleware(Guard, most=most, keeping=keeping),
     ]
     plain = FastAPI(middleware=guards, docs_url=None, redoc_url=None, openapi_url=None)
     # Until then, gradio takes any path on this machine for one that was uploaded.
@@ -226,70 +217,3 @@ def _theme(gradio: Any) -> Any:
         link_text_color=darker,
         link_text_color_dark=lighter,
     )
-
-
-class _Guard:
-    """Tells browsers to fetch nothing from elsewhere; refuses what is too large, or from elsewhere.
-
-    Pages of other sites, which visitors may have open as well, could send files here.
-
-    Args:
-        app: what it guards.
-        most: bytes of an upload's files.
-        keeping: makes room for what is sent.
-    """
-
-    def __init__(self, app: Any, most: int, keeping: Keeping) -> None:
-        self._app, self._most, self._keeping = app, most, keeping
-
-    async def __call__(self, scope: Message, receive: Any, send: Send) -> None:
-        """See the ASGI specification."""
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"content-security-policy", POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
-            await send(message)
-
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            headers = dict(scope["headers"])
-            if headers.get(b"sec-fetch-site") == b"cross-site":
-                await _refuse(403, "this page takes nothing from other sites", guarded)
-                return
-            size = headers.get(b"content-length")
-            upload = "upload" in scope["path"]
-            most = self._most + FORM if upload else ASKED
-            if size is None or b"transfer-encoding" in headers:  # then size says nothing
-                await _refuse(411, "what is sent must begin with its size", guarded)
-                return
-            if int(size) > most:
-                await _listen_to_the_end(receive)
-                sentence = f"this page takes files of {format_bytes(self._most)} and less"
-                await _refuse(413, sentence, guarded)
-                return
-            try:
-                sizes = (int(size), int(size)) if upload else (int(size) * PARSED, 0)
-                with self._keeping.receiving(*sizes):
-                    await self._app(scope, receive, guarded)
-            except FullError as error:
-                await _listen_to_the_end(receive)
-                await _refuse(503, str(error), guarded)
-            return
-        await self._app(scope, receive, guarded)
-
-
-async def _listen_to_the_end(receive: Any) -> None:
-    """Takes the rest of what is sent, as browsers don't listen before."""
-    while (await receive()).get("more_body"):
-        pass
-
-
-async def _refuse(status: int, sentence: str, send: Send) -> None:
-    """Answers with a sentence, and ends the connection."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": sentence.encode()})
