@@ -13,13 +13,13 @@ Writes sliding-cpu.json and sliding-cpu.md to results/.
 import argparse
 import json
 import tempfile
-from datetime import date
 from pathlib import Path
+
+from conditions import conditions
 
 from revgan import Translator
 from revgan.cli import main as revgan
 from revgan.data.sets import DataConfig, open_data_set
-from revgan.environment import cpu_model, library_versions
 from revgan.inference import Windows
 from revgan.inference.windows import reach
 from revgan.scores.metrics import score_pairs
@@ -113,10 +113,7 @@ def main():
         rows += [measure(translator, norm, image, truth, whole, cut) for cut in (None, *cuts)]
         reaches[norm] = reach(translator.generator.config)
     content = {
-        "command": "python benchmarks/sliding.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("python benchmarks/sliding.py"),
         "training": ["revgan", "train", "brain", f"--training.steps={options.steps}", *TRAINING],
         "volume": list(image.shape[1:]),
         "reach": reaches,

@@ -26,6 +26,7 @@ from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
 from revgan.inference.units import Units, UnpreparedError
 from revgan.inference.windows import Cutting, Progress
+from revgan.load import heed
 from revgan.networks import TwoWayGenerator
 from revgan.networks.places import StoredModel
 
@@ -210,6 +211,7 @@ class Translator(Units):
         dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
         mirror = Mirror(self.mirrored, batch.shape[2:])
         batch = mirror.values(batch)
+        heed()
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
         ).to(image.device, dtype)
