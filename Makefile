@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/revgan demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

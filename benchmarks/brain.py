@@ -11,19 +11,18 @@ and a sagittal slice of the input, the translation, the truth, and the differenc
 
 import json
 import sys
-from datetime import date
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from earth_runs import RESULTS
+from conditions import RESULTS, conditions
 
 from revgan import Translator
 from revgan.data import formats
 from revgan.data.datasets.brain import SLABS, write_brain
 from revgan.directions import DIRECTIONS
-from revgan.environment import cache_folder, cpu_model, library_versions
+from revgan.environment import cache_folder
 from revgan.figures.differences import COLOURS
 from revgan.scores.metrics import score_values
 
@@ -109,10 +108,7 @@ def main(model, picture):
         }
     draw(shown, picture)
     content = {
-        "command": f"python benchmarks/brain.py {Path(model).name}",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions(f"python benchmarks/brain.py {Path(model).name}"),
         "scores": rows,
     }
     (RESULTS / "brain-cpu.json").write_text(json.dumps(content, indent=1) + "\n")

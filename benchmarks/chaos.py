@@ -34,17 +34,16 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from datetime import date
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch  # noqa: F401 - before the forks
+from conditions import conditions
 from PIL import Image
 from tensorboard.compat.proto import event_pb2  # noqa: F401
 
 from revgan.cli import main as revgan
-from revgan.environment import cpu_model, library_versions
 from revgan.training import session  # noqa: F401
 
 STEPS, EVERY = 12, 2
@@ -483,10 +482,7 @@ def main():
     given = parser.parse_args()
     content = json.loads(given.output.read_text()) if given.output.is_file() else {"results": {}}
     content |= {
-        "command": "python benchmarks/chaos.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("python benchmarks/chaos.py"),
     }
     end = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory(prefix="revgan-chaos-") as folder:

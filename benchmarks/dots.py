@@ -15,11 +15,10 @@ name.
 
 import argparse
 import json
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-from earth_runs import RESULTS
+from conditions import RESULTS, conditions
 
 from revgan import Translator
 from revgan.data import formats
@@ -27,7 +26,7 @@ from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import LARGE, write_earth
 from revgan.data.datasets.earth_labels import write_earth_labels
 from revgan.directions import DIRECTIONS
-from revgan.environment import cache_folder, cpu_model, library_versions
+from revgan.environment import cache_folder
 
 LATTICE = [(0, 2), (2, 0), (2, 2), (0, 4), (4, 0), (4, 4)]
 """Periods along both axes; 0 for none."""
@@ -147,10 +146,7 @@ def main():
     path = RESULTS / "dots-cpu.json"
     content = json.loads(path.read_text()) if path.exists() else {}
     content[name] = {
-        "command": f"python benchmarks/dots.py {name}",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions(f"python benchmarks/dots.py {name}"),
         **found,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")

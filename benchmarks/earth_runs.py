@@ -1,19 +1,14 @@
 """Trains and scores runs on the Earth tiles, for the scripts that compare such runs."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from datetime import date
-from pathlib import Path
 
 import numpy as np
+from conditions import RESULTS, conditions
 from PIL import Image, ImageDraw, ImageFont
 
-from revgan.environment import cpu_model, library_versions
-
-RESULTS = Path(__file__).parent / "results"
 REFERENCES = ("input unchanged", "mean training colour")
 
 
@@ -45,10 +40,7 @@ def folder_name(*parts):
 def write_results(name, command, rows, table):
     """Writes results/NAME.json and results/NAME.md."""
     content = {
-        "command": command,
-        "date": date.today().isoformat(),
-        "machine": f"{cpu_model()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
-        "versions": library_versions(),
+        **conditions(command),
         "results": rows,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")

@@ -15,14 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import psutil
+from conditions import conditions
 from PIL import Image
-
-from revgan.environment import cpu_model, library_versions
 
 STEPS, FILES, PARTS = 10_000, 5_000, 10
 SIDES = (16, 200)
@@ -113,10 +111,7 @@ def main():
             given.files,
         )
     content = {
-        "command": " ".join(["OMP_NUM_THREADS=1 python", *map(shlex.quote, given_line)]),
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions(" ".join(["OMP_NUM_THREADS=1 python", *map(shlex.quote, given_line)])),
         "steps": given.steps,
         "training": training,
         "translations": given.files,

@@ -36,6 +36,7 @@ from pathlib import Path
 import gpu_parts
 import gpu_tables
 import torch
+from gpu_record import PartRecord, Setting
 
 from revgan.environment import cpu_model
 from revgan.files import write_text
@@ -81,7 +82,7 @@ def run_all(options, folder):
     for share_out in (True, False):  # the second time with all that is left
         for name, share in shares.items():
             left = end - time.monotonic()
-            record = gpu_parts.PartRecord(folder / f"{name}.json")
+            record = PartRecord(folder / f"{name}.json")
             if record.complete or left < LEAST:
                 continue
             run_part(name, options, folder, min(share, left) if share_out else left)
@@ -94,7 +95,7 @@ def run_part(name, options, folder, seconds):
     end = time.monotonic() + seconds
     path = folder / f"{name}.json"
     while True:
-        before = gpu_parts.PartRecord(path).progress
+        before = PartRecord(path).progress
         left = end - time.monotonic()
         print(f"{name}: {left:.0f} s", flush=True)
         command = [sys.executable, __file__, "--only", name, "--seconds", f"{left - GRACE:.0f}"]
@@ -103,9 +104,9 @@ def run_part(name, options, folder, seconds):
         try:
             status = subprocess.run(command, timeout=left, check=False).returncode
         except subprocess.TimeoutExpired:
-            gpu_parts.PartRecord(path).forget_unfinished()
+            PartRecord(path).forget_unfinished()
             return
-        record = gpu_parts.PartRecord(path)
+        record = PartRecord(path)
         went_on = record.progress > before
         if status != 0 and not record.progress:  # before any row
             record.fail("process", f"ended with {status}")
@@ -159,9 +160,7 @@ def main(arguments=None):
     if options.only is None:
         run_all(options, folder)
         return
-    setting = gpu_parts.Setting(
-        options.device, options.small, folder, time.monotonic() + options.seconds
-    )
+    setting = Setting(options.device, options.small, folder, time.monotonic() + options.seconds)
     gpu_parts.run(options.only, setting)
 
 

@@ -1,14 +1,10 @@
 """The parts of gpu.py; each leaves what it finds in a file, row by row."""
 
-import gc
-import json
 import subprocess
 import sys
 import time
-import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -16,18 +12,18 @@ from xml.etree import ElementTree
 
 import torch
 from gpu_graphs import graph_row
+from gpu_record import PartRecord, release, told
 from whole_volumes import bring_moments_to_life, preset
 
 from revgan.benchmark import measure_case, measure_paper_case, paper_rows
 from revgan.benchmark.cases import PACKAGES, Case, installed_variants
-from revgan.benchmark.measuring import _distance, _first_gradients, step_seconds
+from revgan.benchmark.measuring import distance, first_gradients, step_seconds
 from revgan.benchmark.paper_results import PaperResults
 from revgan.benchmark.paper_tables import PaperCase
 from revgan.benchmark.recording import current_conditions
 from revgan.benchmark.results import StepResults
 from revgan.benchmark.variants import build_variant, random_batch, variant_config
 from revgan.errors import out_of_memory
-from revgan.files import write_text
 from revgan.memory import measure_step
 from revgan.networks import RevGenerator
 from revgan.training import (
@@ -54,116 +50,6 @@ CUDNN = {
 """Settings of torch.backends.cudnn."""
 
 REPEATS = 5
-
-UNFINISHED = "the process ended in it"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a part runs.
-
-    Attributes:
-        device: "cuda" or "cpu".
-        small: whether at tiny sizes.
-        folder: for results.
-        deadline: by time.monotonic(); no row is begun after it.
-    """
-
-    device: str
-    small: bool
-    folder: Path
-    deadline: float
-
-    @property
-    def over(self):
-        """Whether the part's time is."""
-        return time.monotonic() >= self.deadline
-
-    def runtime(self, precision):
-        """On the device."""
-        return RuntimeConfig(self.device, precision)
-
-
-class PartRecord:
-    """What is known of a part, in a file that is written at each change."""
-
-    def __init__(self, path):
-        self._path = path
-        empty = {"complete": False, "seconds": 0.0, "rows": {}, "errors": {}}
-        self._content = empty | (json.loads(path.read_text()) if path.exists() else {})
-        self.rows, self.errors = self._content["rows"], self._content["errors"]
-
-    @property
-    def complete(self):
-        """Whether nothing is left to do."""
-        return self._content["complete"]
-
-    @property
-    def progress(self):
-        """A number that grows with each row, measured or failed."""
-        return len(self.rows) + len(self.errors)
-
-    def measure(self, key, find, setting):
-        """Takes a row in, unless it is there, failed before, or the time is over.
-
-        Returns:
-            False if the time is over.
-        """
-        if key in self.rows or key in self.errors:
-            return True
-        if setting.over:
-            return False
-        start = time.monotonic()
-        # A kernel's error may take the process with it, and is to be found in the file then.
-        self.errors[key] = UNFINISHED
-        self._write()
-        try:
-            row = find()
-        except Exception as error:
-            self.errors[key] = _told(error)
-            self._write()
-            if "CUDA error" in str(error):  # after which no kernel runs in this process
-                raise
-        else:
-            del self.errors[key]
-            seconds = {"seconds_in_all": round(time.monotonic() - start, 1)}
-            self.rows[key] = row | seconds | {"date": date.today().isoformat()}
-        self._content["seconds"] += time.monotonic() - start
-        self._write()
-        _release(setting.device)
-        return True
-
-    def forget_unfinished(self):
-        """Lets rows be begun again for which the time was too short."""
-        for key in [key for key, why in self.errors.items() if why == UNFINISHED]:
-            del self.errors[key]
-        self._write()
-
-    def fail(self, key, why):
-        """Records an error that isn't a row's."""
-        self.errors[key] = why
-        self._write()
-
-    def finish(self):
-        """Says that nothing is left to do."""
-        self._content["complete"] = True
-        self._write()
-
-    def _write(self):
-        content = self._content | {"rows": self.rows, "errors": self.errors}
-        write_text(self._path, json.dumps(content, indent=1) + "\n")
-
-
-def _told(error):
-    if out_of_memory(error):
-        return "out of memory"
-    return "".join(traceback.format_exception(error))[-2000:]
-
-
-def _release(device):
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
 
 
 def run(name, setting):
@@ -243,21 +129,21 @@ def _exact(case, precision, flags, truths, setting):
         if case not in truths:
             exactly = make_accelerator(setting.runtime("float32"))
             truth = build_variant("naive", case, exactly, dtype=torch.float64)
-            truths[case] = _first_gradients(truth)
+            truths[case] = first_gradients(truth)
         accelerator = make_accelerator(setting.runtime(precision))
-        naive = _first_gradients(build_variant("naive", case, accelerator))
-        row = {"naive": {"distance_to_float64": _distance(naive, truths[case])}}
+        naive = first_gradients(build_variant("naive", case, accelerator))
+        row = {"naive": {"distance_to_float64": distance(naive, truths[case])}}
         modes = {"naive again": "naive", **{mode: mode for mode in OURS[2:]}}
         for mode, variant in modes.items():
             try:
-                ours = _first_gradients(build_variant(variant, case, accelerator))
+                ours = first_gradients(build_variant(variant, case, accelerator))
             except RuntimeError as error:
-                row[mode] = {"failure": _told(error)}
+                row[mode] = {"failure": told(error)}
                 continue
             row[mode] = {
                 "equal_to_naive": all(torch.equal(ours[name], naive[name]) for name in naive),
-                "distance_to_naive": _distance(ours, naive),
-                "distance_to_float64": _distance(ours, truths[case]),
+                "distance_to_naive": distance(ours, naive),
+                "distance_to_float64": distance(ours, truths[case]),
             }
         row["core"] = {"returns_its_input": _returns(case, accelerator)}
     return row
@@ -342,7 +228,7 @@ def _fitted(precision, setting):
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-    _release(setting.device)
+    release(setting.device)
     return row | {"fits": False} | _one_step(config, size, accelerator)
 
 

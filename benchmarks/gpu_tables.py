@@ -2,7 +2,8 @@
 
 import json
 
-from gpu_parts import OURS, PartRecord, predicted_key
+from gpu_parts import OURS, predicted_key
+from gpu_record import PartRecord
 
 from revgan.benchmark.cases import Case
 from revgan.benchmark.recording import markdown_table
@@ -73,15 +74,13 @@ def _peers(path, predicted):
             ]
         )
     heads = ["step", "depth", "variant", "ms", "peak MiB", "predicted", "ratio", "float64 error"]
-    title = f"## {path.parent.name}, {content['machine']['device']}"
-    return f"{title}\n\n{markdown_table(heads, lines, left={'step', 'variant'})}"
+    title = f"{path.parent.name}, {content['machine']['device']}"
+    return _section(title, heads, lines, left={"step", "variant"})
 
 
 def _fits(path, predicted):
-    if not path.exists():
-        return ""
     lines = []
-    for precision, row in PartRecord(path).rows.items():
+    for precision, row in _rows(path):
         peak = predicted.get(f"fits, {row['size']}, {precision}", {}).get("peak")
         lines.append(
             [
@@ -96,14 +95,12 @@ def _fits(path, predicted):
             ]
         )
     heads = ["cube", "precision", "s", "peak GiB", "predicted", "reserved", "limit", "fits"]
-    return f"## On a card of 24 GiB\n\n{markdown_table(heads, lines, left={'precision'})}"
+    return _section("On a card of 24 GiB", heads, lines, left={"precision"})
 
 
 def _exactness(path):
-    if not path.exists():
-        return ""
     lines = []
-    for key, row in PartRecord(path).rows.items():
+    for key, row in _rows(path):
         returns = "yes" if row["core"]["returns_its_input"] else "no"
         for mode, found in row.items():
             if mode == "core" or not isinstance(found, dict):
@@ -116,20 +113,26 @@ def _exactness(path):
             numbers = ["" if d is None else f"{d:.1e}" for d in distances]
             lines.append([key, mode, equal, *numbers, returns if mode == "naive" else ""])
     heads = ["setting", "mode", "naive's bits", "from naive", "from float64", "core returns"]
-    return f"## Exactness\n\n{markdown_table(heads, lines, left={'setting', 'mode'})}"
+    return _section("Exactness", heads, lines, left={"setting", "mode"})
 
 
 def _graphs(path):
-    if not path.exists():
-        return ""
     lines = []
-    for key, row in PartRecord(path).rows.items():
+    for key, row in _rows(path):
         ordinary, other = (seconds * 1000 for seconds in row["median_s"].values())
         equal = "equal" if row["losses_equal"] else f"{row['largest_difference']:.1e}"
         twice = row["ordinary_twice_largest_difference"]
         repeated = "equal" if row["ordinary_twice_equal"] else f"{twice:.1e}"
         lines.append([key, f"{ordinary:.1f}", f"{other:.1f}", equal, repeated])
     heads = ["step", "ordinary ms", "so ms", "losses", "losses of ordinary steps, twice"]
-    return (
-        f"## Whole steps as graphs, and compiled\n\n{markdown_table(heads, lines, left={'step'})}"
-    )
+    return _section("Whole steps as graphs, and compiled", heads, lines, left={"step"})
+
+
+def _rows(path):
+    """A part's rows by name, as far as it came."""
+    return PartRecord(path).rows.items()
+
+
+def _section(title, heads, lines, left):
+    """A table below its title; nothing where no row was measured."""
+    return f"## {title}\n\n{markdown_table(heads, lines, left=left)}" if lines else ""

@@ -8,12 +8,11 @@ convolutions' weights from a naive run in float64 off the grid. Writes results/g
 
 import json
 import statistics
-from datetime import date
 from pathlib import Path
 
 import torch
+from conditions import conditions
 
-from revgan.environment import cpu_model, library_versions
 from revgan.networks import RevGenerator
 from revgan.reversible import grid
 
@@ -60,10 +59,7 @@ def main():
         rows.append(measure(*case))
         print(rows[-1], flush=True)
     result = {
-        "command": "python benchmarks/grid.py",
-        "date": date.today().isoformat(),
-        "machine": f"{cpu_model()}, {torch.get_num_threads()} threads",
-        "versions": library_versions(),
+        **conditions("python benchmarks/grid.py"),
         "seeds": SEEDS,
         "rows": rows,
     }

@@ -14,18 +14,17 @@ probability varies least. Signals of the 64 directions of dipy's scan small_64D 
 
 import json
 import sys
-from datetime import date
 from pathlib import Path
 
 import nibabel
 import nilearn
 import numpy as np
+from conditions import conditions
 from dipy.data import get_fnames
 from scipy.ndimage import gaussian_filter
 
 from revgan.cli import main as revgan
 from revgan.data.grids import halve
-from revgan.environment import cpu_model, library_versions
 
 TEMPLATE = Path(nilearn.__file__).parent / "datasets" / "data"
 TISSUES = {"fluid": (2.0, 3.0, 3.0), "gray": (1.1, 0.8, 0.8), "white": (0.9, 1.7, 0.3)}
@@ -104,10 +103,7 @@ def main(folder):
     assert revgan(["evaluate", str(run)]) == 0
     rows = json.loads((run / "scores.json").read_text())["test_inside_masks"]
     content = {
-        "command": "python benchmarks/hcp.py FOLDER",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("python benchmarks/hcp.py FOLDER"),
         "training": ["revgan", "train", "FOLDER/tensors", *TRAINING],
         "inside_mask": rows,
     }

@@ -22,11 +22,11 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from conditions import RESULTS, conditions
 
 from revgan.cli import main as revgan
 from revgan.data import formats
@@ -35,11 +35,9 @@ from revgan.data.formats.contract import Ground
 from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
 from revgan.data.tiling import tiles, whole
-from revgan.environment import cpu_model, library_versions
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator
 
-RESULTS = Path(__file__).parent / "results"
 FILES = {
     "image": {
         1: (20_000, 20_000),
@@ -178,10 +176,7 @@ def main():
     if options.output.is_file():
         content = json.loads(options.output.read_text())
     content |= {
-        "command": "python benchmarks/large.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("python benchmarks/large.py"),
         "windows": WINDOWS,
     }
     known = {(row["suffix"], row["way"], tuple(row["shape"])) for row in content["results"]}

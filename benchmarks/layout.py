@@ -8,13 +8,12 @@ Both take turns, so that noise on the machine meets them alike. Writes results/l
 import json
 import statistics
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from conditions import conditions
 
-from revgan.environment import cpu_model, library_versions
 from revgan.networks import GeneratorConfig
 from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
@@ -55,11 +54,8 @@ def main():
             rows.append(measure(size, depth, memory))
             print(rows[-1], flush=True)
     result = {
-        "command": "python benchmarks/layout.py",
+        **conditions("python benchmarks/layout.py"),
         "what": "seconds per unpaired step, batch 1, width 32, float32",
-        "date": date.today().isoformat(),
-        "machine": f"{cpu_model()}, {torch.get_num_threads()} threads",
-        "versions": library_versions(),
         "rows": rows,
     }
     path = Path(__file__).parent / "results" / "layout-cpu.json"

@@ -23,17 +23,15 @@ import json
 import statistics
 import time
 from dataclasses import replace
-from datetime import date
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
+from conditions import RESULTS, conditions
 from whole_volumes import MODES, preset
 
 from revgan.benchmark.recording import markdown_table
 from revgan.benchmark.variants import random_batch
-from revgan.environment import cpu_model, library_versions
 from revgan.figures import Panel, line_chart, save_figure
 from revgan.files import write_text
 from revgan.memory.fit import CUDA_MARGIN
@@ -48,7 +46,6 @@ from revgan.training import (
     predict_training,
 )
 
-RESULTS = Path(__file__).parent / "results"
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "memory.svg"
 SIZES = {"float32": (64, 128, 192, 256, 512), "bf16": (128, 256, 512)}
 FITTED = (128, 256, 512)
@@ -162,10 +159,7 @@ def record(path, parts):
                 continue
             kept[name] = find()
             content |= {
-                "command": "OMP_NUM_THREADS=1 python benchmarks/memory_curves.py",
-                "date": date.today().isoformat(),
-                "machine": f"{cpu_model()}, {torch.get_num_threads()} threads",
-                "versions": library_versions(),
+                **conditions("OMP_NUM_THREADS=1 python benchmarks/memory_curves.py"),
             }
             write_text(path, json.dumps(content, indent=1) + "\n")
             print(part, name, kept[name], flush=True)

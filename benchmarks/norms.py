@@ -11,19 +11,17 @@ after each row, and skips rows that are there.
 """
 
 import json
-import os
 import time
-from datetime import date
 
 import numpy as np
 import torch
-from earth_runs import RESULTS
+from conditions import RESULTS, conditions
 from PIL import Image
 from torch import nn
 
 from revgan.data.datasets.earth import LARGE, write_earth
 from revgan.directions import DIRECTIONS
-from revgan.environment import cache_folder, cpu_model, library_versions
+from revgan.environment import cache_folder
 from revgan.networks import RevGenerator
 
 STEPS, BATCH, CROP, LEARNING_RATE = 300, 4, 64, 0.0005
@@ -98,10 +96,7 @@ def steepness(x):
 def main():
     path = RESULTS / "norms-cpu.json"
     content = {
-        "command": "python benchmarks/norms.py",
-        "date": date.today().isoformat(),
-        "machine": f"{cpu_model()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
-        "versions": library_versions(),
+        **conditions("python benchmarks/norms.py"),
         "rows": {},
     }
     if path.exists():

@@ -9,12 +9,11 @@ The reversible core stands beside it. Writes results/ode-cpu.json and results/od
 """
 
 import json
-from datetime import date
 from pathlib import Path
 
 import torch
+from conditions import conditions
 
-from revgan.environment import cpu_model, library_versions
 from revgan.memory import measure_step
 from revgan.networks import RevGenerator
 
@@ -100,10 +99,7 @@ def table(rows):
 def main():
     rows = [measure(depth, setting) for depth in DEPTHS for setting in SETTINGS]
     content = {
-        "command": "python benchmarks/ode.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("python benchmarks/ode.py"),
         "results": rows,
     }
     folder = Path(__file__).parent / "results"

@@ -10,16 +10,14 @@ down to the demo's 64 x 64, and compared with the demo's truth. Writes results/p
 
 import argparse
 import json
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-from earth_runs import RESULTS
+from conditions import RESULTS, conditions
 
 from revgan import Translator
 from revgan.data.datasets.earth import LARGE, SMALL, Tile
 from revgan.directions import DIRECTIONS
-from revgan.environment import cpu_model, library_versions
 from revgan.evaluation.pretrained import distance, held_out_places, world_pictures
 
 
@@ -51,10 +49,7 @@ def main():
     if options.role == "val":
         return
     content = {
-        "command": f"python benchmarks/places.py {options.run.name}",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions(f"python benchmarks/places.py {options.run.name}"),
         "psnr": scores,
     }
     (RESULTS / "places-cpu.json").write_text(json.dumps(content, indent=1) + "\n")

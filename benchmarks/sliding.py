@@ -1,6 +1,7 @@
 """What it costs to translate a volume in windows: their results beside those of one pass.
 
     python benchmarks/sliding.py
+    python benchmarks/sliding.py --steps 2 --sizes 96 --norms none --output /tmp/try.json
 
 Trains two small networks on the regions of the sample set brain (T1 to grey matter), one with
 instance norm and one without normalisation, and translates the held-out region in windows of
@@ -9,15 +10,16 @@ in grey levels of 0 to 255, how far the two are apart, and the scores of both ag
 Writes sliding-cpu.json and sliding-cpu.md to results/.
 """
 
+import argparse
 import json
 import tempfile
-from datetime import date
 from pathlib import Path
+
+from conditions import conditions
 
 from revgan import Translator
 from revgan.cli import main as revgan
 from revgan.data.sets import DataConfig, open_data_set
-from revgan.environment import cpu_model, library_versions
 from revgan.inference import Windows
 from revgan.inference.windows import reach
 from revgan.scores.metrics import score_pairs
@@ -31,7 +33,6 @@ TRAINING = [
     "--generator.depth=2",
     "--discriminator.width=8",
     "--optimizer.lr=0.001",
-    "--training.steps=400",
     "--training.sample_every=1000",
     "--runtime.device=cpu",
 ]
@@ -40,8 +41,9 @@ SIZES = (32, 48, 64, 96)
 OVERLAPS = (0.25, 0.5, 0.75)
 
 
-def trained(norm, folder):
-    assert revgan(["train", "brain", f"--run={folder}", f"--generator.norm={norm}", *TRAINING]) == 0
+def trained(norm, folder, steps):
+    own = [f"--run={folder}", f"--generator.norm={norm}", f"--training.steps={steps}"]
+    assert revgan(["train", "brain", *own, *TRAINING]) == 0
     return Translator.from_pretrained(folder, device="cpu")
 
 
@@ -90,31 +92,35 @@ def table(rows):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--norms", nargs="+", default=NORMS, choices=NORMS)
+    name = Path(__file__).parent / "results" / "sliding-cpu.json"
+    parser.add_argument("--output", type=Path, default=name)
+    options = parser.parse_args()
     rows, reaches = [], {}
-    for norm in NORMS:
+    for norm in options.norms:
         with tempfile.TemporaryDirectory() as folder:
-            translator = trained(norm, Path(folder) / "run")
+            translator = trained(norm, Path(folder) / "run", options.steps)
         config = DataConfig(path="brain", spatial_dims=3, crop=CROP, orientation="RAS")
         data = open_data_set(config, paired=True, preparation=translator.preparation)
         image, truth = (domain.load(domain.test[0]) for domain in (data.a, data.b))
         whole = translator(image)
-        cuts = [Windows(size) for size in SIZES]
-        cuts += [Windows(s, o, statistics="approximate") for s in SIZES for o in OVERLAPS]
+        cuts = [Windows(size) for size in options.sizes]
+        pairs = [(size, overlap) for size in options.sizes for overlap in OVERLAPS]
+        cuts += [Windows(*pair, statistics="approximate") for pair in pairs]
         rows += [measure(translator, norm, image, truth, whole, cut) for cut in (None, *cuts)]
         reaches[norm] = reach(translator.generator.config)
     content = {
-        "command": "python benchmarks/sliding.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
-        "training": ["revgan", "train", "brain", *TRAINING],
+        **conditions("python benchmarks/sliding.py"),
+        "training": ["revgan", "train", "brain", f"--training.steps={options.steps}", *TRAINING],
         "volume": list(image.shape[1:]),
         "reach": reaches,
         "results": rows,
     }
-    folder = Path(__file__).parent / "results"
-    (folder / "sliding-cpu.json").write_text(json.dumps(content, indent=2) + "\n")
-    (folder / "sliding-cpu.md").write_text(table(rows))
+    options.output.write_text(json.dumps(content, indent=2) + "\n")
+    options.output.with_suffix(".md").write_text(table(rows))
     print(table(rows))
 
 

@@ -11,12 +11,9 @@ benchmarks/results/tasks-cpu and docs/images.
 import json
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
-from earth_runs import RESULTS
-
-from revgan.environment import cpu_model, library_versions
+from conditions import RESULTS, conditions
 
 OBJECTIVES = ("paired", "unpaired")
 STEPS = 600
@@ -55,10 +52,7 @@ def main():
             figure = IMAGES / f"{data}-{direction}.png"
             revgan("figure", *runs, *names, "--direction", direction, "--output", _relative(figure))
     facts = {
-        "command": "OMP_NUM_THREADS=1 python benchmarks/tasks.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("OMP_NUM_THREADS=1 python benchmarks/tasks.py"),
         "commands": commands,
     }
     (out / "made-by.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -10,12 +10,11 @@ backward pass, over depth. Writes results/volumes-cpu.json and .md.
 import json
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import torch
+from conditions import conditions
 
-from revgan.environment import cpu_model, library_versions
 from revgan.memory import measure_step
 from revgan.networks import RevGenerator
 
@@ -60,10 +59,7 @@ def main():
         for r in depths
     ]
     content = {
-        "command": "python benchmarks/volumes.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("python benchmarks/volumes.py"),
         "setting": SETTING,
         "plans": plans,
         "core": depths,

@@ -16,6 +16,8 @@ convolutions have small weights instead of zeros.
 - rounding: at 24^3, what makes float32's differences: distances from float64's gradients, of naive
   and in slabs, and from naive's with slabs in the generator alone. Sums in another order change
   norms by rounding, and a leaky ReLU behind it gets another slope where a value is next to 0;
+- tipping: at 128^3, the gradients of one discriminator (width 16) and of what it judges, in 16
+  slabs beside naive: with the slope of its leaky ReLUs, and with a slope of 1, where none can tip;
 - step: one real training step at 256^3, paired and unpaired, in lean with 16 slabs.
 
 Steps take 2 to 40 minutes each on one core. Each is recorded as it ends in
@@ -28,7 +30,7 @@ import gc
 import json
 import statistics
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
@@ -41,7 +43,12 @@ from revgan.data.config import DataConfig
 from revgan.environment import cpu_model, library_versions
 from revgan.files import write_text
 from revgan.memory import measure_step, predict_step
-from revgan.networks import DiscriminatorConfig, GeneratorConfig, RevGenerator
+from revgan.networks import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    PatchDiscriminator,
+    RevGenerator,
+)
 from revgan.training import (
     LossConfig,
     RunConfig,
@@ -176,10 +183,10 @@ def bring_moments_to_life(trainer):
         optimizer.zero_grad()
 
 
-def differences(ours, naive):
+def differences(ours, naive, networks=NETWORKS):
     """How far gradients are from naive's, by network."""
     found = {}
-    for network in NETWORKS:
+    for network in networks:
         names = [name for name in naive if name.startswith(f"{network}.")]
         of_weights, numbers, errors, norms = {}, [], 0.0, 0.0
         for name in names:
@@ -270,6 +277,31 @@ def rounding(record, size, network):
     record.put("rounding", "float32", {"size": size, "changes": network} | rows)
 
 
+def tipping(record, size, width):
+    """The part of this name."""
+    config = replace(preset("unpaired").discriminator, width=width)
+    for slope in (0.2, 1.0):
+        row = f"leaky ReLUs of slope {slope}"
+        if record.has("tipping", row):
+            continue
+        slabs, naive = (_of_judge(config, size, count, slope) for count in (16, 0))
+        found = differences(slabs, naive, ["judge"])["judge"]
+        record.put("tipping", row, {"size": size, "width": width, "16 slabs beside naive": found})
+
+
+def _of_judge(config, size, slabs, slope):
+    """Gradients of a discriminator that takes noise for a fake, and of the noise, as NumPy's."""
+    torch.manual_seed(0)
+    judge = PatchDiscriminator.from_config(config, 3, 1, slabs=slabs)
+    for layer in judge.modules():
+        if isinstance(layer, torch.nn.LeakyReLU):
+            layer.negative_slope = slope
+    volume = random_batch((1, 1, size, size, size), torch.device("cpu")).a.requires_grad_()
+    (judge(volume) - 1).square().mean().backward()
+    tensors = {"volume": volume, **dict(judge.named_parameters())}
+    return {f"judge.{name}": x.grad.numpy() for name, x in tensors.items()}
+
+
 def parts(scale, network, modes=COMPARED):
     """The parts by name, each a function of record and scratch folder."""
 
@@ -296,6 +328,7 @@ def parts(scale, network, modes=COMPARED):
         "gradients-float64": of_gradients("gradients-float64", 96, torch.float64),
         "gradients-float32": of_gradients("gradients-float32", 128, torch.float32),
         "rounding": lambda record, scratch: rounding(record, 24, network),
+        "tipping": lambda record, scratch: tipping(record, 128 // scale, 16),
         "step-paired": of_step("paired"),
         "step-unpaired": of_step("unpaired"),
     }

@@ -54,7 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/(.+)", path):
             if self._readable(*found.groups()):
                 name = found[1]
-                self._json({"id": name, "sha": hub.commits[name], "siblings": [], "tags": []})
+                # Clients before version 1 take the names of files from here, later ones from tree.
+                files = [{"rfilename": file} for file in hub.files.get(name, ())]
+                self._json({"id": name, "sha": hub.commits[name], "siblings": files, "tags": []})
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/(.+)", path):
             if self._readable(*found.groups()):
                 self._json([self._entry(found[1], file) for file in hub.files[found[1]]])

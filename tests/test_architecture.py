@@ -28,7 +28,17 @@ ROOMS = [
 ]
 """From the bottom up; a room may import from itself and those before it."""
 
-LEAVES = {"errors", "files", "environment", "directions", "progress", "faces", "plain_yaml", "text"}
+LEAVES = {
+    "errors",
+    "files",
+    "environment",
+    "load",
+    "directions",
+    "progress",
+    "faces",
+    "plain_yaml",
+    "text",
+}
 """What several rooms need; they import from each other alone."""
 
 PACKAGE = Path(revgan.__file__).parent

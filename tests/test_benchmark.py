@@ -53,7 +53,7 @@ def rows(folder):
 
 def gradients(name, case=CASE, **how):
     accelerator = make_accelerator(CPU)
-    return measuring._first_gradients(build_variant(name, case, accelerator, **how))
+    return measuring.first_gradients(build_variant(name, case, accelerator, **how))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -258,7 +258,7 @@ def test_other_variants_have_the_naive_gradients_in_float64(name, objective):
     case = replace(CASE, objective=objective)
     naive, other = (gradients(n, case, dtype=torch.float64) for n in ("naive", name))
     # The naive one's grid of 2**-45 adds roundings of 3e-14; wrong gradients differ by far more.
-    assert measuring._distance(other, naive) < 1e-9
+    assert measuring.distance(other, naive) < 1e-9
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])

@@ -91,3 +91,21 @@ def test_a_run_tells_of_it_and_goes_on(tmp_path, monkeypatch):
     ):
         outcome, _ = run(config, tmp_path / "run")
     assert outcome.finished
+
+
+def test_a_run_looks_only_in_steps_whose_losses_it_writes(tmp_path, monkeypatch):
+    asked = []
+    look = constancy.Constancy.look
+
+    def noting(self, parts):
+        asked.append(self.asked)
+        before = dict(self._ranges)
+        look(self, parts)
+        assert (self._ranges.get("AtoB") is not before.get("AtoB")) == self.asked
+
+    monkeypatch.setattr(constancy.Constancy, "look", noting)
+    images = tmp_path / "images"
+    images.mkdir()
+    sparse = {"validate_every": None, "sample_every": 9, "checkpoint_every": 9}
+    run(configuration(write_images(images), steps=5, log_every=2, **sparse), tmp_path / "run")
+    assert asked == [False, True, False, True, True]

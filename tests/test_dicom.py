@@ -10,9 +10,9 @@ import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dicoms import read_all, write_frames, write_series
+from dicoms import item, read_all, write_frames, write_series
 from revgan.data import formats
-from revgan.data.formats import Selection, cut
+from revgan.data.formats import Selection, cut, scans_in
 from revgan.data.refs import find_scans, given_scans
 from revgan.errors import Notice, UserError
 from test_folders import refusal
@@ -111,6 +111,43 @@ def test_frames_of_one_file_are_a_volume_in_the_order_of_space(tmp_path):
     image = formats.read(path, 2, Selection(z=1))  # frames count in the order of the file
     np.testing.assert_array_equal(image.values[0], stored[0].astype(int) - 1000)
     assert "5 frames" in refusal(path, lambda: formats.read(path, 2))
+
+
+def test_stacks_of_one_file_are_volumes_of_their_own(tmp_path):
+    stored = numbers(shape=(6, 9, 8))
+    path = write_frames(tmp_path / "in" / "x.dcm", stored)
+    dataset = pydicom.dcmread(path)
+    half = 3
+    for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        group.FrameContentSequence[0].StackID = "B" if index >= half else "A"
+        place = [0, 0, 2.0 * (index % half) + (100 if index >= half else 0)]
+        group.PlanePositionSequence[0].ImagePositionPatient = place
+    dataset.save_as(path)
+    assert "stack A, series 1 stack B; choose one" in refusal(path, lambda: formats.read(path, 3))
+    for stack, frames in (("A", stored[:half]), ("B", stored[half:])):
+        scan = formats.read(path, 3, Selection(series=stack))
+        np.testing.assert_array_equal(scan.values[0], frames.transpose(2, 1, 0))
+        formats.write(tmp_path / f"{stack}.dcm", scan.values, scan.header)
+        again = formats.read(tmp_path / f"{stack}.dcm", 3)
+        np.testing.assert_array_equal(again.values, scan.values)
+        np.testing.assert_allclose(again.affine, scan.affine)
+    found = scans_in(tmp_path / "in", 3, Selection())
+    assert [place.name for place in found.scans] == ["x-A", "x-B"]
+
+
+def test_frames_that_are_left_out_are_told(tmp_path):
+    path = write_frames(tmp_path / "x.dcm", numbers())
+    dataset = pydicom.dcmread(path)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    turned = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+    del shared.PlaneOrientationSequence
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    for index, group in enumerate(groups):
+        directions = [0, 1, 0, 0, 0, -1] if index == len(groups) - 1 else list(turned)
+        group.PlaneOrientationSequence = [item(ImageOrientationPatient=directions)]
+    dataset.save_as(path)
+    with pytest.warns(Notice, match=f"1 of {len(groups)} frames are left out"):
+        assert formats.probe(path, 3).shape[2] == len(groups) - 1
 
 
 def test_doses_are_placed_by_their_offsets():

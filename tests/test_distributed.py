@@ -4,14 +4,15 @@ import errno
 import os
 import signal
 import socket
-import sys
-import tempfile
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from revgan.data.sampling import TrainingSamples
 from revgan.errors import UserError
@@ -91,8 +92,9 @@ def become(rank: int, port: str) -> None:
     torch.set_num_threads(1)
 
 
-def process(rank: int, port: str, folder: str) -> None:
-    become(rank, port)
+def process(rank: int, ports: Sequence[str], folder: Path) -> None:
+    """All that two processes do together, one after the other, as starting them takes seconds."""
+    become(rank, ports[0])
     whole = batch()
     share = Batch(whole.a[rank : rank + 1], whole.b[rank : rank + 1])
     averaging.BUCKET = 4096  # so that there are many
@@ -109,33 +111,83 @@ def process(rank: int, port: str, folder: str) -> None:
         for accumulate in (1, 2):
             name = f"{kind}, masked in {accumulate}"
             found[name] = gradients_of_a_step(kind, masked, masked, accumulate=accumulate)
-    torch.save(found, Path(folder) / f"{rank}.pt")
-    # Everyone is done, and the result is on disk. Leave without the interpreter's teardown: a gloo
-    # thread that drops its last tensor there finds no interpreter, and aborts the process.
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    torch.save(found, folder / f"{rank}.pt")
+    train(rank, folder, gone)
+    AcceleratorState._reset_state(reset_partial_state=True)  # the end of a training parts them
+    become(rank, ports[1])
+    train(rank, folder, killed)
+    # Leave without the interpreter's teardown: a gloo thread that drops its last tensor there finds
+    # no interpreter, and aborts the process.
     os._exit(0)
 
 
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
+def train(rank: int, folder: Path, fail) -> None:
+    """Trains in its share; process 1 fails after three steps of two samples."""
+    get = TrainingSamples.__getitem__
+    if rank == 1:
+        TrainingSamples.__getitem__ = lambda self, n: (fail if n >= 6 else get)(self, n)
+    config = configuration(folder / "images", checkpoint_every=100, validate_every=None)
+    try:
+        run(config, folder / fail.__name__)
+    except UserError as error:
+        (folder / f"{fail.__name__}-{rank}.txt").write_text(str(error))
+    TrainingSamples.__getitem__ = get
+
+
+def killed(self, number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def gone(self, number):
+    raise FileNotFoundError(errno.ENOENT, "Gone", "x.png")
+
+
+def free_ports() -> list[str]:
+    with socket.socket() as one, socket.socket() as other:
+        for listener in (one, other):
+            listener.bind(("127.0.0.1", 0))
+        return [str(listener.getsockname()[1]) for listener in (one, other)]
 
 
 @pytest.fixture(scope="module")
-def shares():
-    """The gradients of each process, by kind; both kinds in one, as starting takes seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(process, (free_port(), folder), nprocs=2)
-        return [torch.load(Path(folder) / f"{r}.pt", weights_only=True) for r in range(2)]
+def folder(tmp_path_factory):
+    """What the two processes leave; at last, process 1 kills itself in a training."""
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "images").mkdir()
+    write_images(folder / "images")
+    context, ports = mp.get_context("spawn"), free_ports()
+    processes = [context.Process(target=process, args=(rank, ports, folder)) for rank in range(2)]
+    for each in processes:
+        each.start()
+    try:
+        processes[1].join()
+        if processes[1].exitcode == -signal.SIGKILL:  # else the other one may wait for it for long
+            processes[0].join()
+    finally:
+        for each in processes:
+            each.terminate()
+            each.join()
+    assert [each.exitcode for each in processes] == [0, -signal.SIGKILL]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shares(folder):
+    """The gradients of each process, by kind."""
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@cache
+def joined_gradients(kind: str, *, masked: bool = False) -> dict[str, torch.Tensor]:
+    """Those of one process with the joined batch."""
+    return gradients_of_a_step(kind, *([masked_batch()] * 2 if masked else [batch()]))
 
 
 @pytest.mark.parametrize("when", ["first step", "second step", "second after blanks"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, when, shares):
     ours, other = (share[f"{kind}, {when}"] for share in shares)
-    joined = gradients_of_a_step(kind, batch())
+    joined = joined_gradients(kind)
     assert joined.keys() == ours.keys()
     for name, grad in joined.items():
         if name.startswith("loss"):  # each has its own
@@ -152,7 +204,7 @@ def test_gradients_of_two_processes_are_those_of_the_joined_batch(kind, when, sh
 def test_processes_whose_masks_differ_count_as_parts_of_one_batch(kind, accumulate, shares):
     """By value: process 0 has most of what counts, process 1 a few pixels of one image."""
     ours, other = (share[f"{kind}, masked in {accumulate}"] for share in shares)
-    joined = gradients_of_a_step(kind, *[masked_batch()] * 2)
+    joined = joined_gradients(kind, masked=True)
     assert joined.keys() == ours.keys()
     for name, value in joined.items():
         if name.startswith("loss"):
@@ -162,47 +214,18 @@ def test_processes_whose_masks_differ_count_as_parts_of_one_batch(kind, accumula
             assert torch.allclose(ours[name], value, rtol=1e-6, atol=1e-8), name
 
 
-def killed(self, number):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def gone(self, number):
-    raise FileNotFoundError(errno.ENOENT, "Gone", "x.png")
-
-
-def training(rank: int, port: str, folder: Path, fail) -> None:
-    """Trains in its share; process 1 fails after three steps of two samples."""
-    become(rank, port)
-    get = TrainingSamples.__getitem__
-    if rank == 1:
-        TrainingSamples.__getitem__ = lambda self, n: (fail if n >= 6 else get)(self, n)
-    try:
-        run(configuration(folder, checkpoint_every=100, validate_every=None), folder / "run")
-    except UserError as error:
-        (folder / f"{rank}.txt").write_text(str(error))
-        sys.exit(1)
-
-
 @pytest.mark.parametrize(
-    ("fail", "statuses", "told"),
+    ("fail", "told"),
     [
-        (killed, [1, -signal.SIGKILL], ["has lost another process; see that one's message"]),
-        (gone, [1, 1], ["x.png can't be read or written: Gone"] * 2),
+        (killed, {0: "has lost another process; see that one's message"}),
+        (gone, dict.fromkeys((0, 1), "x.png can't be read or written: Gone")),
     ],
 )
-def test_a_process_that_fails_ends_all_with_a_checkpoint(tmp_path, fail, statuses, told):
-    write_images(tmp_path)
-    context, port = mp.get_context("spawn"), free_port()
-    processes = [
-        context.Process(target=training, args=(rank, port, tmp_path, fail)) for rank in range(2)
-    ]
-    for each in processes:
-        each.start()
-    for each in processes:
-        each.join()
-    assert [each.exitcode for each in processes] == statuses
-    for rank, expected in enumerate(told):
-        message = (tmp_path / f"{rank}.txt").read_text()
+def test_a_process_that_fails_ends_all_with_a_checkpoint(folder, fail, told):
+    name = fail.__name__
+    assert sorted(folder.glob(f"{name}-*.txt")) == [folder / f"{name}-{rank}.txt" for rank in told]
+    for rank, expected in told.items():
+        message = (folder / f"{name}-{rank}.txt").read_text()
         assert expected in message
         assert "continue from step 3 with revgan train --resume" in message
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-3"]
+    assert [path.name for path in (folder / name / "checkpoints").iterdir()] == ["step-3"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from revgan.errors import UserError, check_choices, one_line, optional
+from revgan.errors import UserError, check_types, one_line, optional
 
 
 @dataclass
@@ -17,11 +17,11 @@ class Setting:
 
 
 def test_a_value_that_is_no_choice_is_named_with_the_choices():
-    check_choices(Setting("red", 3, "x"))
+    check_types(Setting("red", 3, "x"))
     with pytest.raises(ValueError, match="colour must be one of red, blue, not 'green'"):
-        check_choices(Setting("green"))
+        check_types(Setting("green"))
     with pytest.raises(ValueError, match="dims must be one of 2, 3, not 4"):
-        check_choices(Setting("blue", 4))
+        check_types(Setting("blue", 4))
 
 
 def test_a_missing_optional_package_ends_in_a_sentence_that_says_how_to_get_it(monkeypatch):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from revgan.data.formats import Scan, read
 from revgan.data.intensity import IntensityConfig, PerScan
 from revgan.data.mappings import Intensity, TypeRange
 from revgan.data.preparation import Preparation
+from revgan.directions import DIRECTIONS
 from revgan.errors import UserError
 from revgan.exporting import ExportOptions, checking, export_model, files, graph
 from revgan.inference import Translator, Windows
@@ -96,7 +98,11 @@ def test_an_onnx_file_takes_batches_of_any_size(photos, of_photos):
 
 
 def small_presets():
-    """The presets' generators at small widths, each once, by the first preset that has it."""
+    """The presets' generators at small widths, each once, by the first preset that has it.
+
+    Directions take turns, in 2D and in 3D: what differs between them is the way through the core,
+    which all have in common.
+    """
     found = {}
     for preset in preset_names():
         config = stored_config(preset_path(preset))
@@ -107,25 +113,26 @@ def small_presets():
             config.generator, width=4, memory="naive", init="kaiming", stored_blocks=0, **small
         )
         found.setdefault((generator, config.data.spatial_dims), preset)
-    return [pytest.param(*key, id=preset) for key, preset in found.items()]
+    ways = {dims: cycle(DIRECTIONS) for dims in (2, 3)}
+    return [
+        pytest.param(config, dims, next(ways[dims]), id=preset)
+        for (config, dims), preset in found.items()
+    ]
 
 
-# About 3 s for each of seven: PyTorch's exporter, ONNX's checker, and three sizes in both.
-@pytest.mark.parametrize(("config", "dims"), small_presets())
-@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+# About 3 s for each of them: PyTorch's exporter, and four sizes in both programs.
+@pytest.mark.parametrize(("config", "dims", "direction"), small_presets())
 def test_every_presets_networks_compute_the_same_in_onnx(tmp_path, config, dims, direction):
     torch.manual_seed(0)
     model = Translator(build_generator(config, dims, 2, 2 if config.skip else 1))
     path = tmp_path / "model.onnx"
-    export_model(model, path, direction, ExportOptions())
-    onnx.checker.check_model(onnx.load(path), full_check=True)
+    assert export_model(model, path, direction, ExportOptions()).largest < CLOSE  # of three sizes
     least = model.generator.config.min_size
-    for more in (0, 1, 13):
-        sizes = [max(least, 8) + more, max(least, 20) + 2 * more, max(least, 12) + more][:dims]
-        x = torch.rand(1, model.channels(direction)[0], *sizes) * 2 - 1
-        expected = model(x, direction).numpy()
-        spread = max(2.0, np.ptp(expected))
-        np.testing.assert_allclose(run(path, x.numpy()), expected, rtol=0, atol=CLOSE * spread)
+    sizes = [max(least, 8) + 13, max(least, 20) + 26, max(least, 12) + 13][:dims]
+    x = torch.rand(1, model.channels(direction)[0], *sizes) * 2 - 1
+    expected = model(x, direction).numpy()
+    spread = max(2.0, np.ptp(expected))
+    np.testing.assert_allclose(run(path, x.numpy()), expected, rtol=0, atol=CLOSE * spread)
 
 
 def test_a_file_says_what_it_takes(of_photos):

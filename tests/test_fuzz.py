@@ -46,7 +46,7 @@ from revgan.training.record import DataRecord
 from revgan.training.runs import RunFolder
 from scans import write_slide
 
-EXAMPLES = int(os.environ.get("REVGAN_FUZZ_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("REVGAN_FUZZ_EXAMPLES", "6"))
 CPU_SECONDS, KIBIBYTES = 5, 2**20
 LONGEST = 2000
 """Characters of a sentence, which may quote names and values."""

@@ -1,12 +1,16 @@
 """GeoTIFFs: what rasterio wrote is read, and rasterio reads what is written like it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.rpc import RPC
 from rasterio.shutil import copy
 from rasterio.transform import Affine, from_origin
 
@@ -187,6 +191,97 @@ def test_palettes_become_their_colours(tmp_path):
     read = formats.read(path).values
 
     np.testing.assert_array_equal(read[:, 0].T, [[1, 2, 3], [40, 50, 60], [255, 0, 9]])
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_points_and_polynomials_that_place_an_image_are_kept_and_scaled_with_it(tmp_path):
+    values, path = random_values("uint8", (1, 20, 30)), tmp_path / "a.tif"
+    points = [
+        GroundControlPoint(r, c, 10 + c / 99, 50 - r / 99, 7) for r in (0, 20) for c in (0, 30)
+    ]
+    half, ones = [1.0, *[0.5] * 19], [1.0, *[0.0] * 19]
+    polynomials = RPC(0, 1, 50, 1, ones, half, 9.5, 10, 10, 1, ones, half, 14.5, 15)
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=20, width=30, dtype="uint8"
+    ) as file:
+        file.write(values)
+        file.gcps, file.rpcs = (points, rasterio.CRS.from_epsg(4326)), polynomials
+    header = formats.probe(path)
+    formats.write(tmp_path / "b.tif", values, header)
+    small = replace(header, source=header.source.resized((2, 3)), shape=(10, 10))
+    formats.write(tmp_path / "c.tif", values[:, ::2, ::3], small)
+
+    def found(name):
+        with rasterio.open(tmp_path / name) as file:
+            return [
+                (each.row, each.col, each.x, each.y, each.z) for each in file.gcps[0]
+            ], file.rpcs
+
+    assert found("b.tif") == found("a.tif")
+    placed, scaled = found("c.tif")
+    assert placed == [(each.row / 2, each.col / 3, each.x, each.y, 7) for each in points]
+    # The middle of what was the first pixel is 1/2 and 1/3 of a pixel from the corner, less 1/2.
+    of_image = scaled.line_off, scaled.line_scale, scaled.samp_off, scaled.samp_scale
+    assert of_image == pytest.approx((4.5, 5, 4.5, 5))
+    assert scaled.line_num_coeff == half
+
+
+def test_one_of_several_images_is_chosen_and_none_passed_over(tmp_path):
+    values = [random_values("uint8", (2, 20, 30), seed=seed) for seed in (0, 1)]
+    path = write_geotiff(tmp_path / "a.tif", values[0])
+    with rasterio.open(path) as file:
+        profile = file.profile
+    with rasterio.open(path, "w", **profile, APPEND_SUBDATASET=True) as file:
+        file.write(values[1])
+    with pytest.raises(UserError, match=r"holds 2 images .*choose one by series"):
+        formats.read(path)
+    for number in (0, 1):
+        scan = formats.read(path, 2, formats.Selection(series=str(number)))
+        np.testing.assert_array_equal(scan.values, values[number])
+        assert scan.ground is not None
+
+
+def test_what_tags_say_of_the_values_of_the_original_is_not_said_of_others(tmp_path):
+    values = random_values("uint8", (3, 20, 30))
+    values[:, :4, :5] = np.reshape([1, 2, 3], (3, 1, 1))
+    path = write_geotiff(tmp_path / "a.tif", values)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(NODATA_VALUES="1 2 3", A="kept")
+        file.update_tags(1, STATISTICS_MEAN="0.5", wavelength="665")
+        measured = file.dataset_mask() > 0
+
+    scan = formats.read(path)  # a pixel is missing where all bands have their value
+    formats.write(tmp_path / "b.tif", scan.values, scan.header)
+
+    assert np.isnan(scan.values[:, :4, :5]).all()
+    with rasterio.open(tmp_path / "b.tif") as file:
+        np.testing.assert_array_equal(file.dataset_mask() > 0, measured)
+        np.testing.assert_array_equal(file.read()[:, measured], values[:, measured])
+        assert file.tags()["A"] == "kept"
+        assert file.tags(1) == {"wavelength": "665"}
+
+
+@pytest.mark.parametrize(
+    ("compress", "dtype", "channels"),
+    [("lerc_zstd", "int64", 2), ("webp", "uint8", 1), ("jpeg", "uint16", 3), ("lerc", "uint16", 2)],
+)
+def test_what_a_compression_cannot_pack_is_packed_otherwise(tmp_path, compress, dtype, channels):
+    path = write_geotiff(tmp_path / "a.tif", random_values("uint8", (3, 20, 30)), compress=compress)
+    values = random_values(dtype, (channels, 20, 30))
+    formats.write(tmp_path / "b.tif", values, formats.probe(path))
+    with rasterio.open(tmp_path / "b.tif") as file:
+        np.testing.assert_array_equal(file.read(), values)
+        assert (file.profile["compress"] == compress) == (compress == "lerc")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bool"])
+def test_a_type_that_gdal_has_not_is_refused(tmp_path, dtype):
+    header = replace(
+        formats.probe(write_geotiff(tmp_path / "a.tif", random_values("uint8", (1, 4, 4)))),
+        dtype=np.dtype(dtype),
+    )
+    with pytest.raises(UserError, match=f"can't hold an image with values of {dtype}"):
+        formats.write(tmp_path / "b.tif", np.zeros((1, 4, 4), dtype), header)
 
 
 def test_another_number_of_bands_keeps_the_place(tmp_path):

@@ -5,8 +5,6 @@ take longer than other tests: each of them trains several networks, and compiles
 """
 
 import json
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -44,12 +42,19 @@ def scripts():
 
 
 @pytest.fixture(scope="module")
-def results(scripts, tmp_path_factory):
+def records(scripts):
+    import gpu_record
+
+    return gpu_record
+
+
+@pytest.fixture(scope="module")
+def results(scripts, records, tmp_path_factory):
     """All parts that need no process of their own, once."""
     folder = tmp_path_factory.mktemp("gpu")
     names = "exactness", "peers-2d-float32", "peers-3d-bf16", "fits", "paper", "graphs"
     for name in names:
-        scripts.run(name, scripts.Setting("cpu", True, folder, time.monotonic() + 600))
+        scripts.run(name, records.Setting("cpu", True, folder, time.monotonic() + 600))
     return folder
 
 
@@ -111,53 +116,55 @@ def test_tables_tell_what_was_predicted_what_was_measured_and_what_failed(result
     assert "as graphs" in table
 
 
-def test_a_row_that_fails_is_recorded_and_not_tried_again(scripts, tmp_path):
-    setting = scripts.Setting("cpu", True, tmp_path, time.monotonic() + 60)
+def test_a_row_that_fails_is_recorded_and_not_tried_again(records, tmp_path):
+    setting = records.Setting("cpu", True, tmp_path, time.monotonic() + 60)
     path = tmp_path / "some.json"
-    record = scripts.PartRecord(path)
+    record = records.PartRecord(path)
 
     def fail():
         raise ValueError("no such kernel")
 
     assert record.measure("bad", fail, setting)
     assert record.measure("good", lambda: {"x": 1}, setting)
-    again = scripts.PartRecord(path)
+    again = records.PartRecord(path)
     assert "no such kernel" in again.errors["bad"]
     assert again.rows["good"]["x"] == 1
     assert again.measure("bad", None, setting)  # nothing is called
     assert again.measure("good", None, setting)
-    late = scripts.Setting("cpu", True, tmp_path, time.monotonic())
+    late = records.Setting("cpu", True, tmp_path, time.monotonic())
     assert not again.measure("new", None, late)
     assert not again.complete
 
 
-def test_an_error_of_the_gpu_ends_the_process_which_leaves_word(scripts, tmp_path):
-    setting = scripts.Setting("cpu", True, tmp_path, time.monotonic() + 60)
-    record = scripts.PartRecord(tmp_path / "some.json")
+def test_an_error_of_the_gpu_ends_the_process_which_leaves_word(records, tmp_path):
+    setting = records.Setting("cpu", True, tmp_path, time.monotonic() + 60)
+    record = records.PartRecord(tmp_path / "some.json")
 
     def fail():
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="CUDA error"):
         record.measure("bad", fail, setting)
-    assert "illegal memory access" in scripts.PartRecord(tmp_path / "some.json").errors["bad"]
+    assert "illegal memory access" in records.PartRecord(tmp_path / "some.json").errors["bad"]
 
 
-def test_what_the_time_was_too_short_for_is_tried_again(scripts, tmp_path):
-    record = scripts.PartRecord(tmp_path / "some.json")
-    record.fail("killed", scripts.UNFINISHED)
+def test_what_the_time_was_too_short_for_is_tried_again(records, tmp_path):
+    record = records.PartRecord(tmp_path / "some.json")
+    record.fail("killed", records.UNFINISHED)
     record.fail("bad", "out of memory")
     record.forget_unfinished()
-    assert scripts.PartRecord(tmp_path / "some.json").errors == {"bad": "out of memory"}
+    assert records.PartRecord(tmp_path / "some.json").errors == {"bad": "out of memory"}
 
 
-def test_the_command_runs_parts_in_processes_and_skips_what_is_there(tmp_path):
-    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--small"]
-    command += ["--parts", "tests", "--output", tmp_path, "--seconds", "300"]
-    first = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "tests: 120 s" in first.stdout
+def test_the_command_runs_parts_in_processes_and_skips_what_is_there(tmp_path, capsys):
+    import gpu
+
+    command = ["--device", "cpu", "--small", "--parts", "tests", "--output", str(tmp_path)]
+    command += ["--seconds", "300"]
+    gpu.main(command)
+    assert "tests: 120 s" in capsys.readouterr().out
     rows = part(tmp_path, "tests")["rows"]
     assert all(row["failed"] == {} for row in rows.values())
     assert "| tests | complete |" in (tmp_path / "table.md").read_text()
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "tests: 120 s" not in again.stdout
+    gpu.main(command)
+    assert "tests: 120 s" not in capsys.readouterr().out

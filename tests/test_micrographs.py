@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from revgan.data import formats
-from revgan.data.formats import Header, Selection, pyramid
+from revgan.data.formats import Header, Selection, physical, pyramid
 from revgan.data.formats.physical import place
 from revgan.errors import UserError
 
@@ -235,6 +235,24 @@ def test_values_that_are_missing_leave_metadata_that_is_json(tmp_path):
     json.loads((tmp_path / "x.zarr" / "zarr.json").read_text(), parse_constant=refuse)
 
 
+@pytest.mark.parametrize("suffix", [".ome.tif", ".tif"])
+def test_the_same_content_makes_the_same_bytes_and_another_one_another_identifier(tmp_path, suffix):
+    values = random_values((2, 600, 30), "uint16")
+    header = Header(2, (600, 30), values.dtype, place([1e-3, 1e-3], [0, 0]))
+
+    def written(values):
+        path = tmp_path / f"x{suffix}"
+        formats.write(path, values, header)
+        with tifffile.TiffFile(path) as file:
+            xml = file.ome_metadata or ""
+        return path.read_bytes(), xml.partition('UUID="urn:uuid:')[2][:36]
+
+    first, again = written(values), written(values.copy())
+    values[1, 599, 29] += 1
+    assert first == again
+    assert written(values)[1] != first[1] or suffix == ".tif"
+
+
 def test_what_ome_says_of_channels_is_kept(tmp_path):
     write_stack(tmp_path / "x.ome.tif", **OME)
     scan = formats.read(tmp_path / "x.ome.tif", 2, Selection(z=0, t=0, channels=("b", "c")))
@@ -365,6 +383,36 @@ def test_earlier_versions_have_axes_without_units(tmp_path, axes):
     assert scan.affine is None
     with pytest.raises(UserError, match="does not say how large its pixels are"):
         formats.read(tmp_path / "x.zarr", 2, Selection(t=0, z=1, pixel_size=1.0))
+
+
+@pytest.mark.parametrize("unit", ["", "pixel"])
+def test_a_scale_without_a_length_comes_out_again(tmp_path, unit):
+    group = zarr.create_group(tmp_path / "x.zarr", zarr_format=3)
+    group.create_array("0", shape=(4, 20, 30), dtype="uint8", chunks=(4, 20, 30))[:] = 1
+    steps = [{"type": "scale", "scale": [4.0, 0.5, 0.25]}]
+    steps += [{"type": "translation", "translation": [1.0, 2.0, 3.0]}]
+    axes = [{"name": axis, "type": "space"} | ({"unit": unit} if unit else {}) for axis in "zyx"]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    group.attrs.update({"ome": {"version": "0.5", "multiscales": [image]}})
+    scan = formats.read(tmp_path / "x.zarr", 3)
+    assert scan.affine is None
+    formats.write(tmp_path / "y.zarr", scan.values, scan.header)
+    (made,) = zarr.open_group(tmp_path / "y.zarr", mode="r").attrs["ome"]["multiscales"]
+    assert made["axes"] == axes
+    assert made["datasets"][0]["coordinateTransformations"] == steps
+
+
+@pytest.mark.parametrize(
+    ("unit", "millimetres"),
+    [
+        *(("Å", 1e-7), ("pm", 1e-9), ("nanometer", 1e-6), ("µm", 1e-3), ("\u03bcm", 1e-3)),
+        *(("microns", 1e-3), ("Micrometer", 1e-3), ("micrometre", 1e-3), ("mm", 1), ("Mm", 1e9)),
+        *(("in", 25.4), ("inch", 25.4), ("foot", 304.8), ("dam", 1e4), ("kilometer", 1e6)),
+        *(("pixel", None), ("sec", None), ("", None), ("reference frame", None)),
+    ],
+)
+def test_lengths_are_understood_in_every_usual_unit(unit, millimetres):
+    assert physical.millimetres(unit) == millimetres
 
 
 def test_a_plate_lists_its_images(tmp_path):

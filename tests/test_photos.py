@@ -214,6 +214,47 @@ def test_avif_of_more_bits_becomes_16(tmp_path, bits):
     np.testing.assert_array_equal(read, np.rint(stored * (65535 / (2**bits - 1))))
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_level_of_grey_is_transparent_whatever_the_bits(tmp_path, bits):
+    levels = random_pixels(1, (9, 16))[0] >> (8 - bits)
+    packed = np.packbits(
+        np.unpackbits(levels[..., None], axis=2)[..., 8 - bits :].reshape(9, -1), 1
+    )
+    rows = np.pad(packed, ((0, 0), (1, 0))).tobytes()
+
+    def chunk(name, content):
+        check = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 16, 9, bits, 0, 0, 0, 0),
+        b"tRNS": struct.pack(">H", 1),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    data = b"".join(chunk(name, content) for name, content in chunks.items())
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    read = formats.read(tmp_path / "x.png", 2).values
+    np.testing.assert_array_equal(read[0], levels * (255 // (2**bits - 1)))
+    np.testing.assert_array_equal(read[1], np.where(levels == 1, 0, 255))
+
+
+@pytest.mark.parametrize("kind", ["lossless", "twelve bits"])
+def test_a_jpeg_of_more_than_8_bits_becomes_16(tmp_path, kind):
+    stored = random_pixels(1, (20, 30), "uint16")[0] >> 4
+    lossless = kind == "lossless"
+    encode = imagecodecs.ljpeg_encode if lossless else imagecodecs.jpeg8_encode
+    (tmp_path / "x.jpg").write_bytes(encode(stored, bitspersample=12))
+    if not lossless:
+        stored = imagecodecs.jpeg8_decode((tmp_path / "x.jpg").read_bytes())
+    scan = formats.read(tmp_path / "x.jpg", 2)
+    np.testing.assert_array_equal(scan.values[0], np.rint(stored * (65535 / 4095)))
+    assert scan.dtype == np.uint16
+    (tmp_path / "x.jpg").write_bytes((tmp_path / "x.jpg").read_bytes()[:200])
+    with pytest.raises(UserError, match=r"x\.jpg cannot be read"):
+        formats.read(tmp_path / "x.jpg", 2)
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".bmp", ".gif", ".jxl", ".avif"])
 def test_a_damaged_file_is_named(tmp_path, suffix):
     values = random_pixels(3, (64, 64))

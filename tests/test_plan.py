@@ -64,7 +64,9 @@ def test_json_has_every_number_in_bytes(capsys):
 
 def test_without_a_budget_the_free_memory_is_taken_less_a_margin(capsys, monkeypatch):
     monkeypatch.setattr(fit, "free_memory", lambda device: 2.5 * 2**20)
-    assert json.loads(plan(capsys, "--json", "--generator.slabs=0"))["budget"] == int(2.25 * 2**20)
+    assert json.loads(plan(capsys, *CUTTABLE, "--json", "--generator.slabs=0"))["budget"] == int(
+        2.25 * 2**20
+    )
 
 
 def test_a_gpu_that_is_not_there_can_be_planned_for(capsys, monkeypatch):
@@ -97,7 +99,7 @@ def images(tmp_path):
 
 
 def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
-    assert train(images, tmp_path / "run", generator__memory="lean") == 0
+    assert train(images, tmp_path / "run", generator__memory="lean", objective="paired") == 0
     capsys.readouterr()
     assert main(["plan", str(tmp_path / "run"), "--json", "--memory-budget=1.7MiB"]) == 0
     content = json.loads(capsys.readouterr().out)
@@ -203,11 +205,12 @@ def test_stored_blocks_are_refused_where_they_would_do_nothing(capsys, memory):
     )
 
 
-def test_a_run_is_planned_with_the_channels_of_its_model(capsys, tmp_path):
+def test_a_run_is_planned_with_the_channels_of_its_model(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # without a budget, no searches
     images = make_images(tmp_path / "images", channels=(1, 3))
     run = tmp_path / "run"
-    assert train(images, run, losses__identity_weight=0, generator__memory="naive") == 0
-    ask = ["plan", str(run), "--json", "--memory-budget=1MiB", "--generator.slabs=0"]
+    assert train(images, run, objective="paired", generator__memory="naive") == 0
+    ask = ["plan", str(run), "--json", "--runtime.device=cuda", "--generator.slabs=0"]
 
     def planned(*more):
         capsys.readouterr()

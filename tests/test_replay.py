@@ -15,7 +15,10 @@ from cores import (
     run,
     same_bits,
 )
+from revgan.networks import GeneratorConfig
+from revgan.networks.core import residual_functions, reversible_core
 from revgan.reversible import recomputation, replay, round_to_grid
+from revgan.reversible.modules import are_plain, modules_of
 
 SIGNIFICANDS = [(torch.bfloat16, 8), (torch.float16, 11)]
 
@@ -144,6 +147,39 @@ def test_kernels_that_depend_on_whether_gradients_are_recorded():
     core = core_of(Fickle, 3)
     x = torch.randn(1, 6, 8, 8)
     assert same_bits(gradients(core, x)[1], gradients(naive_twin(core), x)[1])
+
+
+def replaced_weight(net):
+    weight = net[0].weight
+    del net[0].weight
+    net[0].weight = 2 * weight
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.append(nn.Dropout()),
+        lambda net: net[0].register_forward_hook(print),
+        lambda net: net[1].register_buffer("other", torch.ones(1, requires_grad=True)),
+        lambda net: setattr(net[0], "forward", net[1].forward),
+        lambda net: setattr(net[1], "_compiled_call_impl", net[0].forward),  # as compile() does
+        lambda net: spectral_norm(net[0]),
+        lambda net: net.append(nn.MultiheadAttention(3, 1)),
+        replaced_weight,
+    ],
+)
+def test_only_nets_that_surely_need_no_graph_are_recorded_without_one(change):
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+    assert are_plain(modules_of(net))
+    change(net)
+    assert not are_plain(modules_of(net))
+
+
+def test_the_networks_own_layers_are_recorded_without_a_graph():
+    for slabs in (0, 2):
+        config = GeneratorConfig(width=2, depth=1, memory="lean", slabs=slabs, norm="none")
+        for function in residual_functions(reversible_core(config, 2)):
+            assert are_plain(modules_of(function))
 
 
 @pytest.mark.parametrize("device", DEVICES)

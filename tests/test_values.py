@@ -13,6 +13,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageCms
 from rich.console import Console
 
 from revgan.cli import main
@@ -35,6 +36,7 @@ from revgan.errors import UserError
 from revgan.inference import Translator, Windows
 from revgan.inference.outputs import output_paths
 from revgan.networks import PatchDiscriminator, RevGenerator
+from revgan.networks.pretrained import save_generator
 from revgan.training.batch import Batch
 from revgan.training.config import LossConfig
 from revgan.training.losses import adversarial_loss
@@ -197,9 +199,12 @@ def test_channels_are_set_apart_where_they_are_unlike_and_volumes_take_percentil
 
 
 @pytest.mark.filterwarnings("ignore::revgan.errors.Notice")
-def test_twelve_bits_and_fractions_train_to_the_losses_of_the_full_range(tmp_path, capsys):
+@pytest.mark.parametrize(("dims", "objective"), [(2, "paired"), (2, "unpaired"), (3, "paired")])
+def test_twelve_bits_and_fractions_train_to_the_losses_of_the_full_range(tmp_path, dims, objective):
+    size = (40, 44) if dims == 2 else (34, 33, 32)
+
     def images(domain, number):
-        return pattern(3, seed=number + (domain == "B") * 10)
+        return pattern(3 if dims == 2 else 1, size, seed=number + (domain == "B") * 10)
 
     scales = {
         "full": lambda values: (values * 65535).round().astype(np.uint16),
@@ -208,12 +213,17 @@ def test_twelve_bits_and_fractions_train_to_the_losses_of_the_full_range(tmp_pat
     }
     losses = {}
     for name, scaled in scales.items():
-        root = write_set(tmp_path / name, lambda *of, s=scaled: s(images(*of)), ("train",))
+        suffix = ".tif" if dims == 2 else ".npy"
+        make = {"make": lambda *of, s=scaled: s(images(*of)), "suffix": suffix}
+        root = write_set(tmp_path / name, splits=("train",), **make)
         run = tmp_path / f"run-{name}"
-        options = ["--objective=paired", "--training.steps=3", *SMALL]
+        options = [f"--objective={objective}", "--training.steps=4", *SMALL]
+        options += [f"--data.spatial_dims={dims}", "--generator.downsamplings=1"]
         assert main(["train", str(root), "--run", str(run), *options]) == 0
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        losses[name] = [line["l1_AtoB"] for line in lines if "l1_AtoB" in line]
+        last = next(line for line in reversed(lines) if "gan_AtoB" in line)
+        terms = ("gan_", "l1_", "cycle_", "identity_")
+        losses[name] = sum(last[key] for key in last if key.startswith(terms))
     assert losses["thousand"] == pytest.approx(losses["full"], rel=0.05)
     assert losses["fractions"] == pytest.approx(losses["full"], rel=0.05)
 
@@ -402,6 +412,55 @@ def test_nodata_stays_nodata(tmp_path, suffix, dtype, nodata, made):
     assert np.array_equal(gaps.all(axis=0), nowhere)  # and not where one channel alone was missing
     if suffix == ".tif":
         assert scan.nodata == wanted
+
+
+@pytest.mark.parametrize("windows", [None, Windows(16)])
+@pytest.mark.parametrize(("made", "nodata"), [("uint8", 0), ("uint8", 255), ("int16", -4)])
+def test_what_was_measured_is_never_translated_to_the_value_that_means_missing(
+    tmp_path, windows, made, nodata
+):
+    values = (pattern(2) * 200 + 20).astype(made)
+    values[:, :12, :20] = nodata
+    dtype = np.dtype(made)
+    header = Header(2, values.shape[1:], dtype, nodata=float(nodata))
+    write(tmp_path / "x.tif", values, header)
+    # All translations are the value itself: their range is a thousandth around it.
+    around = Intensity(nodata - 1e-3, nodata + 1e-3, dtype=made)
+    translator = identity(Preparation(Intensity(0, 250, dtype=made), around))
+    translator.windows = windows
+    translator.translate_file(tmp_path / "x.tif", tmp_path / "y.tif", "AtoB")
+    scan = read(tmp_path / "y.tif", 2)
+    missing = np.zeros(values.shape[1:], bool)
+    missing[:12, :20] = True
+    assert np.array_equal((scan.values == nodata).all(axis=0), missing)
+    assert np.array_equal((scan.values == nodata).any(axis=0), missing)
+    assert set(np.unique(scan.values[:, ~missing])) == {nodata + (1 if nodata < 255 else -1)}
+
+
+def test_a_nodata_that_the_type_cannot_hold_is_nan_and_the_file_says_so(tmp_path):
+    values = pattern().astype(np.float64)
+    values[:, :4, :5] = -1.7976931348623157e308
+    header = Header(1, values.shape[1:], values.dtype, nodata=-1.7976931348623157e308)
+    write(tmp_path / "x.tif", values, header)
+    mapping = Intensity(0, 1, dtype="float32")
+    translator = identity(Preparation(mapping, mapping), channels=1)
+    translator.translate_file(tmp_path / "x.tif", tmp_path / "y.tif", "AtoB")
+    scan = read(tmp_path / "y.tif", 2)
+    assert np.isnan(scan.nodata)
+    assert np.array_equal(np.isnan(scan.values), values < 0)
+
+
+def test_scaled_images_keep_what_photos_have_beside_their_pixels(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = Image.fromarray(np.moveaxis((pattern(3) * 255).astype(np.uint8), 0, -1))
+    picture.save(tmp_path / "x.png", icc_profile=profile, dpi=(300, 300))
+    save_generator(RevGenerator(2, 3, 3, width=2, depth=1), tmp_path / "model")
+    names = [str(tmp_path / name) for name in ("model", "x.png", "y.png")]
+    assert main(["translate", *names, "--resize=20"]) == 0
+    with Image.open(tmp_path / "y.png") as made:
+        assert made.size == (22, 20)
+        assert made.info["icc_profile"] == profile
+        assert made.info["dpi"] == pytest.approx((150, 150), rel=1e-3)  # stored per metre
 
 
 @pytest.mark.parametrize("windows", [None, Windows(16)])

@@ -1,5 +1,6 @@
 """Volumes of many families, in files made by other software."""
 
+import bz2
 import gzip
 import shutil
 from pathlib import Path
@@ -12,8 +13,13 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from revgan.cli import main
 from revgan.data import formats
+from revgan.data.mappings import Intensity
+from revgan.data.preparation import Preparation
 from revgan.errors import UserError
+from revgan.networks import RevGenerator
+from revgan.networks.pretrained import save_generator
 from test_folders import refusal
 
 SHIPPED = Path(nibabel.__file__).parent / "tests" / "data"
@@ -134,7 +140,7 @@ def nrrd(path, values, fields, encoding="raw"):
         f"sizes: {' '.join(map(str, values.shape))}\nencoding: {encoding}\nendian: little\n"
         f"{fields}\n"
     )
-    data = gzip.compress(raw) if encoding == "gzip" else raw
+    data = {"gzip": gzip.compress, "bzip2": bz2.compress, "raw": bytes}[encoding](raw)
     path.write_bytes(header.encode() + data)
 
 
@@ -167,6 +173,26 @@ def test_nrrd_of_four_axes_is_read_with_and_without_kinds(
     np.testing.assert_array_equal(scan.values, values)
     np.testing.assert_array_equal(scan.affine[:3, :3], np.diag([-1, -1, 2]))
     np.testing.assert_array_equal(scan.affine[:3, 3], [-1, -2, 3] if placed else [0, 0, 0])
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("mm", 1), ("cm", 10), ("um", 1e-3), ("pixel", 1)])
+@pytest.mark.parametrize("placed", [True, False])
+def test_the_units_of_an_nrrd_are_heeded(tmp_path, unit, mm, placed):
+    values = np.zeros((5, 6, 7), "<i2")
+    units = " ".join([f'"{unit}"'] * 3)
+    fields = f"{PLACE}space directions: (1,0,0) (0,1,0) (0,0,2)\nspace units: {units}\n"
+    if not placed:
+        fields = f"spacings: 1 1 2\nunits: {units}\n"
+    nrrd(tmp_path / "x.nrrd", values, fields, "raw")
+    affine = formats.probe(tmp_path / "x.nrrd", 3).affine
+    np.testing.assert_allclose(np.diag(affine), [-mm, -mm, 2 * mm, 1])
+    np.testing.assert_allclose(affine[:3, 3], [-mm, -2 * mm, 3 * mm] if placed else [0, 0, 0])
+
+
+def test_a_packing_that_itk_has_not_is_named_and_the_file_not_called_damaged(tmp_path):
+    nrrd(tmp_path / "x.nrrd", np.zeros((5, 6, 7), "<i2"), "spacings: 1 1 2\n", "bzip2")
+    with pytest.raises(UserError, match="packed by bzip2, which ITK can't read; save it with gzip"):
+        formats.read(tmp_path / "x.nrrd", 3)
 
 
 @pytest.mark.parametrize(("suffix", "instead"), [(".mhd", ".mha"), (".nhdr", ".nrrd")])
@@ -234,6 +260,27 @@ def test_pages_of_a_plain_tiff_are_slices_of_a_volume(tmp_path_factory, shape, d
     formats.write(folder / "y.tif", scan.values[:, ::-1].copy(), scan.header)
     np.testing.assert_array_equal(tifffile.imread(folder / "y.tif"), values[::-1].T)
     assert formats.read(folder / "y.tif", 3).dtype == dtype
+
+
+def test_a_volume_of_another_kind_is_no_stack_of_pages(tmp_path):
+    values, place = np.zeros((1, 4, 5, 6), np.uint8), np.diag([2.0, 2, 2, 1])
+    for source, said in (("of another kind", "can only be a volume that"), (None, "a place in sp")):
+        header = formats.Header(1, (4, 5, 6), values.dtype, place, source)
+        with pytest.raises(UserError, match=rf"x\.tif.*{said}.*use the suffix \.ome\.tif"):
+            formats.write(tmp_path / "x.tif", values, header)
+    formats.write(tmp_path / "x.ome.tif", values, header)
+
+
+def test_a_folder_of_stacks_of_pages_is_translated_into_such(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (7, 12, 16), np.uint8)
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        tifffile.imwrite(tmp_path / "in" / f"{name}.tif", values, photometric="minisblack")
+    save_generator(RevGenerator(3, 1, 1, width=2, depth=1), tmp_path / "model")
+    Preparation(Intensity(0, 255), Intensity(0, 255)).write(tmp_path / "model")
+    folders = [str(tmp_path / name) for name in ("model", "in", "out")]
+    assert main(["translate", *folders]) == 0
+    assert tifffile.imread(tmp_path / "out" / "b.tif").shape == values.shape
 
 
 def test_pages_of_several_sizes_and_a_single_one_are_no_volume(tmp_path):

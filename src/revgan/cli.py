@@ -119,7 +119,8 @@ def _terminable() -> Iterator[None]:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    from revgan.environment import Load, bound_kernel_caches
+    from revgan.environment import bound_kernel_caches
+    from revgan.load import Load
     from revgan.options import Parser
     from revgan.text import PlainConsole, shell_word
 
@@ -133,9 +134,10 @@ def _run(name: str, arguments: list[str]) -> int:
     command.add_options(parser)
     options = parser.parse_args(arguments)
     options.command_line = " ".join(map(shell_word, ["revgan", name, *arguments]))
-    load.yield_when_busy()
+    load.before_torch()
     bound_kernel_caches()
-    return command.run(options, PlainConsole())
+    with load.followed():
+        return command.run(options, PlainConsole())
 
 
 def _overview() -> str:

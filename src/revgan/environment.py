@@ -1,12 +1,12 @@
 """What this machine offers: devices, versions, and places for caches."""
 
+import ctypes
 import os
 import platform
 import re
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -17,10 +17,6 @@ from revgan.errors import UserError, short
 
 THREADS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 """Variables that decide where and how quickly a program runs."""
-
-SAMPLE = 0.3
-"""Seconds over which the load is measured, so that brief activity doesn't count."""
-
 
 CACHED_KERNELS = 128
 """Twice as many as a training step of a default run makes (57)."""
@@ -46,46 +42,23 @@ def bound_kernel_caches() -> None:
             os.environ[names[0]] = str(CACHED_KERNELS)
 
 
-class Load:
-    """Measures other processes' use of this one's cores, from creation to `yield_when_busy`."""
-
-    def __init__(self) -> None:
-        self._start = _clocks()
-
-    def yield_when_busy(self) -> None:
-        """If others use half a core or more, lets OpenMP's waiting threads sleep instead of spin.
-
-        A spinning thread blocks the core for the one that it waits for: with another busy process
-        on two cores, a step took 2.1 times as long as with one thread, and 1.4 times with sleeping
-        threads. If all cores are free, sleeping would triple its time (`benchmarks/threads.py`).
-        The results stay the same, to the bit, which another number of threads would change.
-
-        OpenMP reads the policy when PyTorch is imported, so it isn't set after that, nor if the
-        user has set one of OpenMP's variables.
-        """
-        if "torch" in sys.modules or any("OMP_" in name for name in os.environ):
-            return
-        time.sleep(max(0.0, self._start[0] + SAMPLE - time.monotonic()))
-        passed, idle, own = (end - start for end, start in zip(_clocks(), self._start, strict=True))
-        cores = len(_cores())
-        if passed * cores - idle - own > passed / 2:
-            os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+@cache
+def _trimming() -> Callable[[int], object]:
+    """The `malloc_trim` of glibc; what does nothing where there is another library."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):  # macOS, Windows, musl
+        return lambda padding: None
 
 
-def _clocks() -> tuple[float, float, float]:
-    """Seconds passed, seconds that this process's cores idled, and seconds they worked for it."""
-    times = psutil.cpu_times(percpu=True)
-    idle = sum(times[core].idle + getattr(times[core], "iowait", 0.0) for core in _cores())
-    own = psutil.Process().cpu_times()
-    return time.monotonic(), idle, own.user + own.system
+def release_freed_memory() -> None:
+    """Gives the system back what was freed.
 
-
-def _cores() -> list[int]:
-    """The cores that this process may run on."""
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):  # not on macOS
-        return list(process.cpu_affinity())
-    return list(range(psutil.cpu_count() or 1))
+    glibc keeps blocks of up to 32 MiB for later ones. Tensors of ever other sizes don't fit into
+    them: from pass to pass over a volume of 384 x 192 x 192, in parts of at most 27 MiB, a process
+    grew from 481 to 597 MiB, and not at all where glibc kept none (MALLOC_MMAP_THRESHOLD_).
+    """
+    _trimming()(0)
 
 
 def counted(
@@ -132,6 +105,14 @@ def require_device(device: str, option: str) -> None:
         raise UserError(
             f"{option} {device} is not available on this machine; use one of {', '.join(usable)}"
         )
+
+
+def usable_cores() -> set[int]:
+    """The cores that this process may run on."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):  # not on macOS
+        return set(process.cpu_affinity())
+    return set(range(psutil.cpu_count() or 1))
 
 
 def cache_folder() -> Path:
@@ -187,7 +168,7 @@ def machine() -> dict[str, str]:
         "revgan": named["revgan"],
         "python": named["python"],
         "system": f"{named['platform']}, {platform.release()}",
-        "processor": f"{cpu_model()}, {len(_cores())} of {psutil.cpu_count()} cores",
+        "processor": f"{cpu_model()}, {len(usable_cores())} of {psutil.cpu_count()} cores",
         "memory": f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
         "threads": ", ".join([named["threads"], *variables]),
         "GPU": "; ".join(gpus)

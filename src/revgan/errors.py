@@ -136,7 +136,7 @@ WORDS: dict[Any, str] = {
 """What users call types."""
 
 
-def check_choices(config: "DataclassInstance") -> None:
+def check_types(config: "DataclassInstance") -> None:
     """Checks the types of a dataclass's fields, and the choices of those that are a `Literal`.
 
     Raises:

@@ -104,10 +104,10 @@ def measure_case(
     for name, row in rows.items():
         with _noting_failure(row):
             variant = build_variant(name, case, accelerator)
-            gradients = _first_gradients(variant)
+            gradients = first_gradients(variant)
             if name != "cyclegan":
-                row.gradient_error = _distance(gradients, truth)
-                row.naive_error = _distance(gradients, off_grid if name in OFF_GRID else on_grid)
+                row.gradient_error = distance(gradients, truth)
+                row.naive_error = distance(gradients, off_grid if name in OFF_GRID else on_grid)
             row.peak_bytes = measure_step(variant.step, accelerator.device).peak
             row.core_bytes = _core_bytes(variant, case, accelerator)
             row.gmac = _macs(variant.step) / 1e9
@@ -124,7 +124,7 @@ def measure_case(
 def _naive_gradients(case: Case, accelerator: Accelerator, **how: Any) -> Gradients | None:
     """The gradients that others are compared with; None if they don't fit into memory."""
     try:
-        return _first_gradients(build_variant("naive", case, accelerator, **how))
+        return first_gradients(build_variant("naive", case, accelerator, **how))
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -144,7 +144,7 @@ def _noting_failure(row: MeasuredStep) -> Iterator[None]:
             raise
 
 
-def _first_gradients(variant: Variant) -> Gradients:
+def first_gradients(variant: Variant) -> Gradients:
     """The generator's gradients as the first optimizer step of a training step finds them."""
     gradients: Gradients = {}
 
@@ -163,7 +163,7 @@ def _first_gradients(variant: Variant) -> Gradients:
     return gradients
 
 
-def _distance(gradients: Gradients, reference: Gradients | None) -> float | None:
+def distance(gradients: Gradients, reference: Gradients | None) -> float | None:
     """The relative L2 distance over all weights."""
     if reference is None:
         return None

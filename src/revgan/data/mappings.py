@@ -42,11 +42,12 @@ class Intensity:
         wide = values.dtype.kind in "iuf" and values.dtype.itemsize > 2
         wide = wide and values.dtype != np.float32
         middle, half = self._middle_and_half(values.ndim, wide)
-        if wide:
-            # float32 would round large ones before the middle is subtracted.
-            exact: Values = (values.astype(np.float64) - middle) / half
-            values, middle, half = exact, 0.0, 1.0
-        unit: NDArray[np.float32] = values.astype(np.float32, copy=False) - middle
+        with np.errstate(over="ignore"):  # what means missing may be beyond any float32
+            if wide:
+                # float32 would round large ones before the middle is subtracted.
+                exact: Values = (values.astype(np.float64) - middle) / half
+                values, middle, half = exact, 0.0, 1.0
+            unit: NDArray[np.float32] = values.astype(np.float32, copy=False) - middle
         unit /= half  # in place: volumes may be large
         return unit.clip(-1, 1, out=unit) if self.clip else unit
 

@@ -53,8 +53,9 @@ class Results:
         gaps = self.source.missing(ref)
         known = values if gaps is None else np.where(gaps.all(dim=0), np.float32(np.nan), values)
         moved = Scan(known, self.source.affine(ref), None, like.dtype)
-        restored, nodata = settled(restore(moved, like), dtype, like.nodata)
-        if like.masked and like.nodata is None:
+        by_mask = like.masked and like.nodata is None
+        restored, nodata = settled(restore(moved, like), dtype, like.nodata, named=not by_mask)
+        if by_mask:
             nodata = None  # the file has the mask, too, and so may have that value elsewhere
         header = like if dtype is None and like.affine is not None else like.of(restored)
         self.files[number].parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from revgan.errors import UserError, out_of_memory
 from revgan.inference.jobs import FileJob
+from revgan.load import heed
 from revgan.progress import progress_bar
 
 
@@ -46,6 +47,7 @@ def translate_all(jobs: Sequence[FileJob], title: str, console: Console) -> Outc
         parts = bar.add_task("parts", visible=False)
 
         def show(done: int, total: int) -> None:
+            heed()
             bar.update(parts, completed=done, total=total, visible=True)
 
         def say(sentence: str) -> None:

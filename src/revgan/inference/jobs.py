@@ -279,9 +279,10 @@ class FileJob:
         """Values in the result's type, where something was measured, and its nodata elsewhere."""
         dtype = self._result.dtype
         typed = in_type(in_type(values, self._stored), dtype)
-        if nowhere is None or not nowhere.any():
+        nodata = self._result.nodata
+        if nodata is None and (nowhere is None or not nowhere.any()):
             return typed
-        return mark(typed, nowhere, nodata_for(dtype, self._result.nodata))
+        return mark(typed, nowhere, nodata_for(dtype, nodata), named=nodata is not None)
 
 
 def fitting_type(
@@ -333,16 +334,20 @@ def _require_room(source: ScanRef, scaled: Header, channels: int, resize: int) -
 
 def _scaled(header: Header, shape: tuple[int, ...]) -> Header:
     """The header of an image scaled to other sizes, whose borders stay where they are."""
+    factors = [old / new for old, new in zip(header.shape, shape, strict=True)]
+    source = header.source
+    if shape != header.shape:  # it may number pixels
+        source = source.resized(factors) if hasattr(source, "resized") else None
     scale = np.eye(len(shape) + 1)
-    for axis, (old, new) in enumerate(zip(header.shape, shape, strict=True)):
-        scale[axis, axis], scale[axis, -1] = old / new, (old / new - 1) / 2
+    for axis, factor in enumerate(factors):
+        scale[axis, axis], scale[axis, -1] = factor, (factor - 1) / 2
     affine, ground = header.affine, header.ground
     return replace(
         header,
         shape=shape,
         affine=None if affine is None else affine @ scale,
         ground=None if ground is None else replace(ground, affine=ground.affine @ scale),
-        source=header.source if shape == header.shape else None,  # it may number pixels
+        source=source,
     )
 
 

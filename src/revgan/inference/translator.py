@@ -13,7 +13,7 @@ from torch import Tensor
 from revgan.data.formats import KINDS, WHOLE, Scan, Selection, Values, understood
 from revgan.data.intensity import IntensityMapping, PerScan
 from revgan.data.mappings import TypeRange
-from revgan.data.missing import Missing, mark, missing_in, nodata_for, with_nan
+from revgan.data.missing import mark, missing_in, nodata_for, with_nan
 from revgan.data.number_types import in_type
 from revgan.data.preparation import WITHOUT_FILE, Grid, Preparation
 from revgan.data.refs import ScanRef
@@ -26,6 +26,7 @@ from revgan.inference.restoring import restore
 from revgan.inference.slicewise import file_job
 from revgan.inference.units import Units, UnpreparedError
 from revgan.inference.windows import Cutting, Progress
+from revgan.load import heed
 from revgan.networks import TwoWayGenerator
 from revgan.networks.places import StoredModel
 
@@ -210,6 +211,7 @@ class Translator(Units):
         dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
         mirror = Mirror(self.mirrored, batch.shape[2:])
         batch = mirror.values(batch)
+        heed()
         translated = translate_padded(
             self.generator, batch, direction, windows=self.windows, progress=progress
         ).to(image.device, dtype)
@@ -281,11 +283,11 @@ class Translator(Units):
         if prepared is not scan:
             values = restore(replace(prepared, values=values), scan.header)
         values = in_type(values, dtype or self.output_type(direction, scan.dtype))
-        if missing is not None:
-            nowhere: Missing = np.logical_and.reduce(missing, axis=0)
-            if nowhere.any():
-                return mark(values, nowhere, nodata_for(values.dtype, scan.nodata))
-        return values
+        if missing is None and scan.nodata is None:
+            return values
+        nowhere = None if missing is None else np.logical_and.reduce(missing, axis=0)
+        nodata, named = nodata_for(values.dtype, scan.nodata), scan.nodata is not None
+        return mark(values, nowhere, nodata, named=named or not scan.masked)
 
     def as_trained(self, ref: ScanRef, direction: Direction) -> ScanRef:
         """A scan, of whose files what training read is read, but for what the user says.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
-from revgan.errors import check_choices, check_numbers
+from revgan.errors import check_numbers, check_types
 from revgan.networks.axes import (
     FACTOR,
     PerAxis,
@@ -161,7 +161,7 @@ class GeneratorConfig:
         self._check_memory()
 
     def _check_ranges(self) -> None:
-        check_choices(self)
+        check_types(self)
         for name in ("ode_rtol", "ode_atol", "ode_step"):
             if not getattr(self, name) > 0:  # which refuses NaN too
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")

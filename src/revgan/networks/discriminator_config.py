@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from revgan.errors import check_choices, check_numbers
+from revgan.errors import check_numbers, check_types
 from revgan.networks.axes import PerAxis, fitted, largest, numbers, per_axis, require_axes, shown
 from revgan.networks.config import LARGEST_WIDTH, Init, Norm
 
@@ -75,7 +75,7 @@ class DiscriminatorConfig:
         return self if chosen == self.levels else replace(self, downsamplings=chosen)
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_types(self)
         check_numbers(self, width=(1, LARGEST_WIDTH))
         if not all(0 <= count <= self.levels for count in numbers(self.halvings)):
             raise ValueError(

@@ -49,6 +49,9 @@ class PaddedConv(nn.Module):
     rounded up. For reflection, every spatial size must exceed ``kernel_size // 2``.
     """
 
+    plain_layer = True
+    """To a reversible core: it computes the same bits without gradients."""
+
     def __init__(
         self,
         spatial_dims: int,
@@ -176,6 +179,8 @@ class InstanceNorm(nn.Module):
     1024 x 1024. In training these are crops, and the kernel is twice as quick; in inference mode,
     larger images get statistics that are as good as those of channels first.
     """
+
+    plain_layer = True
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_exporting():  # as one operator, for any size of batch

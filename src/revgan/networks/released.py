@@ -214,13 +214,7 @@ def _import_unets(generators: Mapping[Direction, Weights]) -> UnetPair:
             dropout=DROPOUT if levels > DROPPED_FROM + 1 else 0.0,
         )
 
-    def fill(pair: UnetPair) -> None:
-        for direction, weights in generators.items():
-            generator = pair.generators[direction]
-            assert isinstance(generator, UnetGenerator)
-            _load(weights, _unet_layers(generator), pair.config)
-
-    return _filled(make, fill, first)
+    return _filled_pair(make, _unet_layers, generators)
 
 
 def _level(number: int) -> str:
@@ -228,7 +222,8 @@ def _level(number: int) -> str:
     return UNET if number == 0 else f"{UNET}1.model." + "3.model." * (number - 1)
 
 
-def _unet_layers(generator: UnetGenerator) -> dict[str, nn.Module]:
+def _unet_layers(generator: nn.Module) -> dict[str, nn.Module]:
+    assert isinstance(generator, UnetGenerator)
     layers: dict[str, nn.Module] = {}
     innermost = len(generator.encoder) - 1
     for level, (down, up) in enumerate(
@@ -259,13 +254,7 @@ def _import_resnets(generators: Mapping[Direction, Weights]) -> ResnetPair:
             **_variant(first, first, f"model.{FIRST_BLOCK}.conv_block"),
         )
 
-    def fill(pair: ResnetPair) -> None:
-        for direction, weights in generators.items():
-            generator = pair.generators[direction]
-            assert isinstance(generator, ResnetGenerator)
-            _load(weights, _resnet_layers(generator), pair.config)
-
-    return _filled(make, fill, first)
+    return _filled_pair(make, _resnet_layers, generators)
 
 
 Made = TypeVar("Made", bound=TwoWayGenerator)
@@ -287,6 +276,23 @@ def _filled(make: Callable[[], Made], fill: Callable[[Made], None], first: Weigh
         raise _misfit(first, f"has sizes that no generator here has: {error}") from error
     fill(generator)
     return generator
+
+
+Pair = TypeVar("Pair", bound=GeneratorPair)
+
+
+def _filled_pair(
+    make: Callable[[], Pair],
+    layers_of: Callable[[nn.Module], dict[str, nn.Module]],
+    generators: Mapping[Direction, Weights],
+) -> Pair:
+    """As `_filled`, for a generator per direction."""
+
+    def fill(pair: Pair) -> None:
+        for direction, weights in generators.items():
+            _load(weights, layers_of(pair.generators[direction]), pair.config)
+
+    return _filled(make, fill, next(iter(generators.values())))
 
 
 def _variant(first: Weights, blocks: Weights, function: str) -> dict[str, Any]:
@@ -315,7 +321,8 @@ def _core_layers(core: ReversibleSequential) -> dict[str, nn.Module]:
     return layers
 
 
-def _resnet_layers(generator: ResnetGenerator) -> dict[str, nn.Module]:
+def _resnet_layers(generator: nn.Module) -> dict[str, nn.Module]:
+    assert isinstance(generator, ResnetGenerator)
     layers = _layers(generator.encoder, "model.", ENCODER)
     for number, block in enumerate(generator.blocks, FIRST_BLOCK):
         layers |= _layers(block, f"model.{number}.conv_block.", _function_places(block))

@@ -5,8 +5,10 @@ layer's output depend on a few rows of its input: those rows and a halo. All lay
 linear, so their backward pass needs no more than that either; where halos overlap, gradients add.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +61,10 @@ class Arrangement(Local):
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
         """The gradient of `cut.source` from that of `cut.rows`; it may write into `grad`."""
 
+    def room(self, x: Tensor, cut: Cut) -> Tensor:
+        """What `run` returns, with any values."""
+        return self.run(x, cut)
+
 
 @dataclass(frozen=True)
 class Pad(Arrangement):
@@ -92,6 +98,12 @@ class Pad(Arrangement):
         # F.pad wants the last axis first.
         amounts = [side for axis in reversed(self._sides(cut)) for side in axis]
         return F.pad(x, amounts, mode="reflect" if self.reflects else "constant")
+
+    def room(self, x: Tensor, cut: Cut) -> Tensor:
+        sides = zip(x.shape[2:], self._sides(cut), strict=True)
+        shape = [*x.shape[:2], *(size + before + after for size, (before, after) in sides)]
+        layout = CHANNELS_LAST[x.ndim]
+        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
         for axis, (before, after) in enumerate(self._sides(cut), start=2):
@@ -242,7 +254,19 @@ class Convolution(Local):
         return range(self.stride * rows.start, self.stride * (rows.stop - 1) + self.kernel)
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
-        return torch.convolution(x, self.weight, self.bias, *self._geometry())
+        return torch.convolution(x, self.weight, self.bias, *self.geometry)
+
+    def followed_by(self, shift: Tensor, scale: Tensor) -> Convolution:
+        """One that computes ``(output + shift) * scale``, both with a number a channel."""
+        shape = [1] * self.weight.ndim
+        shape[self._out_axis] = -1
+        weight, bias = self.weight * scale.view(shape), (self.bias + shift) * scale
+        return replace(self, weight=weight, bias=bias, wanted=(False, False))
+
+    @property
+    def _out_axis(self) -> int:
+        """The weight's axis of output channels."""
+        return 0
 
     def backward(
         self, grad: Tensor, x: Tensor, cut: Cut, *, of_input: bool, of_weights: bool
@@ -263,16 +287,22 @@ class Convolution(Local):
         grad = grad.to(self.weight.dtype).contiguous(memory_format=CHANNELS_LAST[grad.ndim])
         grad_x: Tensor | None
         grad_x, *of_slab = torch.ops.aten.convolution_backward(
-            grad, x, self.weight, [len(self.bias)], *self._geometry(), mask
+            grad, x, self.weight, [len(self.bias)], *self.geometry, mask
         )
         for i, part in enumerate(of_slab):
             if part is not None:
-                so_far = self.gradients[i]
-                single = part.to(torch.promote_types(part.dtype, torch.float32))
-                self.gradients[i] = single if so_far is None else so_far.add_(single)
+                self.add_gradient(i, part)
         return grad_x
 
-    def _geometry(self) -> Geometry:
+    def add_gradient(self, i: int, part: Tensor) -> None:
+        """Adds what a slab contributes to the gradient of the weight (0) or of the bias (1)."""
+        so_far = self.gradients[i]
+        single = part.to(torch.promote_types(part.dtype, torch.float32))
+        self.gradients[i] = single if so_far is None else so_far.add_(single)
+
+    @property
+    def geometry(self) -> Geometry:
+        """What PyTorch's operator takes besides tensors."""
         zeros, ones = (0,) * len(self.strides), (1,) * len(self.strides)
         return self.strides, zeros, ones, False, zeros, 1
 
@@ -288,6 +318,10 @@ class TransposedConvolution(Convolution):
 
     paddings: tuple[int, ...] = ()
     output_paddings: tuple[int, ...] = ()
+
+    @property
+    def _out_axis(self) -> int:
+        return 1
 
     @property
     def padding(self) -> int:
@@ -318,7 +352,9 @@ class TransposedConvolution(Convolution):
         grad = _uncropped(grad, cut, start, length)
         return super().backward(grad, x, cut, of_input=of_input, of_weights=of_weights)
 
-    def _geometry(self) -> Geometry:
+    @property
+    def geometry(self) -> Geometry:
+        """What PyTorch's operator takes besides tensors."""
         ones = (1,) * len(self.strides)
         return self.strides, self.paddings, ones, True, self.output_paddings, 1
 

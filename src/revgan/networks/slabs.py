@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from revgan.networks.cutting import cut
+from revgan.networks.few_channels import FewChannels
 from revgan.networks.layers import BatchNorm, InstanceNorm, PaddedConv
 from revgan.networks.layers import Convolution as ConvolutionLayer
 from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
@@ -71,6 +72,9 @@ class Slabs(nn.Sequential):
 
     reads_parts = True
     """To a reversible core: the gradient of the output is never read whole."""
+
+    plain_layer = True
+    """And it computes the same bits without gradients, if all its layers do."""
 
     def __init__(
         self, *layers: nn.Module, slabs: int, contiguous: bool = False, kept: bool = False
@@ -201,6 +205,7 @@ def _stages(
     stages: list[Stage] = []
     arrangements: list[Arrangement] = []  # before the next convolution
     axis, dims = source.axis, source.ndim - 2
+    norms = any(isinstance(layer, InstanceNorm | BatchNorm) for layer in _flat(layers))
     for layer in _flat(layers):
         match layer:
             case PixelUnshuffle() | Resize():
@@ -209,7 +214,7 @@ def _stages(
                 pad = _padding(layer, axis)
                 if pad is not None and max(pad.amounts) > 0:
                     arrangements.append(pad)
-                conv = _convolution(layer, axis, weights, source.dtype)
+                conv = _convolution(layer, axis, weights, source.dtype, same_bits=not norms)
                 stages.append(Stage(stages[-1] if stages else source, arrangements, conv))
                 arrangements = []
             case PixelShuffle():
@@ -260,6 +265,8 @@ def _convolution(
     axis: int,
     weights: Iterator[tuple[Tensor, bool]],
     dtype: torch.dtype | None,
+    *,
+    same_bits: bool,
 ) -> Convolution:
     (weight, of_weight), (bias, of_bias) = next(weights), next(weights)
     if dtype is not None:
@@ -268,7 +275,8 @@ def _convolution(
     if isinstance(layer, PaddedConv):
         layer = layer.conv
     if isinstance(layer, nn.Conv2d | nn.Conv3d):
-        return Convolution(axis, weight, bias, layer.stride, wanted)
+        few = not same_bits and FewChannels.pays(weight, layer.stride, axis)
+        return (FewChannels if few else Convolution)(axis, weight, bias, layer.stride, wanted)
     paddings = tuple(map(int, layer.padding))
     return TransposedConvolution(
         axis,
@@ -291,7 +299,7 @@ def _forward(stages: list[Stage], *, kept: bool) -> Tensor:
         elif stage.norm is not None and not stage.norm.known:
             moments = stage.norm.moments()
             for rows in stage.slabs:
-                moments.add(stage.convolved(rows))
+                moments.add(stage.convolved(rows), may_change=True)
             stage.norm.take(moments)
     return stages[-1].finish()
 
@@ -333,44 +341,60 @@ def _backward_to_whole(stage: Stage) -> None:
 def _backward_past_wide(stage: Stage, wide: Stage) -> None:
     """From the gradient of a stage's output to that of its source's source, both whole.
 
-    Each slab holds its part of the gradient of the wide rows that it reads; where slabs read the
-    same row, the parts add up. A norm passes on the gradient of a row once it knows sums over those
-    of all rows: these take a pass of their own.
+    A norm passes on the gradient of a row once it knows sums over those of all rows: these take a
+    pass of their own.
     """
-    slabs = [(rows, stage.reach(rows)) for rows in stage.slabs]
     two_passes = wide.needs_gradient and wide.needs_sums
     if two_passes:
-        for rows, read in slabs:
-            h = wide.normalised(read)
-            of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=True)
-            assert of_y is not None
+        for _, of_y, h in _gradients_in_wide(stage, wide, of_weights=True):
             wide.add_to_sums(of_y, h)
-            del h, of_y  # before the next ones are computed
-    for rows, read in slabs:
-        behind = range(rows.stop, rows.stop + 1)  # what they read, the next slab owns
-        end = stage.reach(behind).start if rows.stop < stage.size else wide.size
-        h = wide.normalised(read)
-        of_y = _gradient_in_wide(stage, wide, rows, h, of_weights=not two_passes)
-        if of_y is not None:
-            of_u = wide.gradient_of_u(of_y, h, own=end - read.start)
-            del h, of_y
-            wide.pass_on(of_u, read)
-            del of_u
+            del of_y, h  # before the next ones are computed
+    for rows, of_y, h in _gradients_in_wide(stage, wide, of_weights=not two_passes):
+        of_u = wide.gradient_of_u(of_y, h)
+        del of_y, h
+        wide.pass_on(of_u, rows)
+        del of_u
 
 
-def _gradient_in_wide(
-    stage: Stage, wide: Stage, rows: range, h: Tensor, *, of_weights: bool
-) -> Tensor | None:
-    """What rows of the stage contribute to the gradient of y of the wide one before.
+def _gradients_in_wide(
+    stage: Stage, wide: Stage, *, of_weights: bool
+) -> Iterator[tuple[range, Tensor, Tensor]]:
+    """Rows of the wide one before a stage, one after the other, the gradient of y there, and h.
+
+    Nothing comes where no gradient is asked for. Where slabs of the stage read the same row, their
+    contributions add up: what a slab adds to rows that the next one reads as well is kept for it.
 
     Args:
         stage: the one behind the wide one.
         wide: the wide one.
-        rows: of the stage's output.
-        h: the wide one's rows that they depend on.
         of_weights: whether to add to the gradients of the stage's weights.
     """
-    z = wide.activated(h, may_change=True) if of_weights or stage.of_u is None else h
-    of_u = stage.gradient_from_whole(rows, z)
-    of_z = stage.gradient_of_source(of_u, z, rows, of_weights=of_weights)
-    return None if of_z is None else wide.gradient_of_y(of_z, h)
+    axis = stage.axis
+    rest: Tensor | None = None
+    for rows, h in stage.windows():
+        read = stage.reach(rows)
+        z = h
+        if of_weights or stage.of_u is None:
+            # A norm needs h; for a ReLU's gradient, z is as good.
+            z = wide.activated(h, may_change=wide.norm is None)
+        of_u = stage.gradient_from_whole(rows, z)
+        of_z = stage.gradient_of_source(of_u, z, rows, of_weights=of_weights)
+        del z, of_u
+        if of_z is None:
+            del h
+            continue
+        if rest is not None:
+            shared = min(rest.shape[axis], len(read))  # all, unless slabs between were left out
+            of_z.narrow(axis, 0, shared).add_(rest.narrow(axis, 0, shared))
+            rest = None
+        end = stage.start_behind(rows)
+        own = end - read.start
+        if own < len(read):
+            rest = of_z.narrow(axis, own, len(read) - own).clone()
+            h, of_z = (x.narrow(axis, 0, own) for x in (h, of_z))
+        if own == 0:  # the slab is thinner than what the next one shares with it
+            del h, of_z
+            continue
+        found = [(range(read.start, end), wide.gradient_of_y(of_z, h), h)]
+        del h, of_z
+        yield found.pop()

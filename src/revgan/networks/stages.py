@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -90,6 +90,7 @@ class Stage:
     output: Tensor | None = None
     gradient: Tensor | None = None
     of_u: Tensor | None = None
+    _cuts: dict[range, list[Cut]] = field(default_factory=dict)
 
     @cached_property
     def axis(self) -> int:
@@ -116,10 +117,13 @@ class Stage:
 
     def cuts(self, rows: range) -> list[Cut]:
         """Where each layer runs to compute some rows."""
+        if rows in self._cuts:
+            return self._cuts[rows]
         sizes = [self.source.size]
         for layer in self._layers[:-1]:
             sizes.append(layer.size(sizes[-1]))
         cuts: list[Cut] = []
+        self._cuts[rows] = cuts
         for layer, size in zip(reversed(self._layers), reversed(sizes), strict=True):
             cuts.insert(0, Cut(self.axis, size, layer.reach(rows, size), rows))
             rows = cuts[0].source
@@ -129,19 +133,42 @@ class Stage:
         """The rows of the source that some rows depend on."""
         return self.cuts(rows)[0].source
 
-    def convolved(self, rows: range, x: Tensor | None = None) -> Tensor:
-        """Some rows of u, from those of the source that `reach(rows)` names, if they are there."""
-        x = self.source.read(self.reach(rows)) if x is None else x
-        for layer, cut in zip(self._layers, self.cuts(rows), strict=True):
-            x = layer.run(x, cut)
+    def convolved(
+        self, rows: range, x: Tensor | None = None, *, conv: Convolution | None = None
+    ) -> Tensor:
+        """Some rows of u.
+
+        Args:
+            rows: which.
+            x: the rows of the source that `reach(rows)` names, if they are there.
+            conv: another convolution to compute with, of the same shape.
+        """
+        cuts = self.cuts(rows)
+        x = self.source.read(cuts[0].source) if x is None else x
+        for layer, cut in zip(self._layers, cuts, strict=True):
+            x = (conv or layer if layer is self.conv else layer).run(x, cut)
         return x
+
+    @cached_property
+    def _normalising(self) -> Convolution | None:
+        """A convolution that computes h rather than u: wide rows are so passed over less often.
+
+        None where that can't be: samples have statistics of their own, something comes between
+        convolution and norm, or 16 bits would round the weights once more.
+        """
+        if self.norm is None or not self.wide or self.after or self.conv.weight.itemsize < 4:
+            return None
+        statistics = self.norm.statistics
+        if len(statistics.mean) > 1:
+            return None
+        return self.conv.followed_by(-statistics.mean.flatten(), statistics.inverse.flatten())
 
     def normalised(self, rows: range, x: Tensor | None = None) -> Tensor:
         """Some rows of h; x as in `convolved`."""
         if self.h is not None:
             return narrow(self.h, self.axis, rows)
-        u = self.convolved(rows, x)
-        if self.norm is not None:
+        u = self.convolved(rows, x, conv=self._normalising)
+        if self.norm is not None and self._normalising is None:
             return self.norm.normalised(u)
         # Of a crop, only itself is kept; kernels would copy it, too.
         return u.clone() if u.untyped_storage().nbytes() > u.nbytes else u
@@ -151,31 +178,85 @@ class Stage:
 
         Args:
             h: the rows.
-            may_change: whether to write z into h where no norm needs it; for a ReLU's gradient, z
-                is as good.
+            may_change: whether to write z into h.
         """
         y = h if self.norm is None else self.norm.scaled(h)
-        own = y is not h or (may_change and self.norm is None)
+        own = y is not h or may_change
         match self.activation:
             case nn.ReLU():
                 return y.relu_() if own else y.relu()
             case nn.LeakyReLU(negative_slope=slope):
                 return F.leaky_relu(y, slope, inplace=own)
             case nn.Tanh():
-                return y.tanh()
+                return y.tanh_() if own else y.tanh()
             case None:
                 return y
 
     def read(self, rows: range) -> Tensor:
         """Some rows of z."""
-        return self.activated(self.normalised(rows))
+        return self.activated(self.normalised(rows), may_change=self.h is None)
+
+    def windows(self) -> Iterator[tuple[range, Tensor]]:
+        """The slabs, and of each the rows of the source's h that it reads; the source is wide.
+
+        Rows that the next slab reads as well are kept for it where there are many.
+        """
+        assert isinstance(self.source, Stage)
+        source, axis = self.source, self.axis
+        kept: Tensor | None = None
+        for rows in self.slabs:
+            read = self.reach(rows)
+            known = self._stop_before(rows) - read.start
+            if kept is None:
+                h = source.normalised(read)
+            else:
+                if kept.shape[axis] != known:  # slabs between were left out, for a prediction
+                    kept = kept.new_empty([*kept.shape[:axis], known, *kept.shape[axis + 1 :]])
+                new = range(read.start + known, read.stop)
+                h = torch.cat([kept, source.normalised(new)], axis) if new else kept
+                kept = None
+            if self._keeps and rows.stop < self.size:
+                start = self.start_behind(rows) - read.start
+                kept = h.narrow(axis, start, len(read) - start).clone()
+            found = [(rows, h)]
+            del h  # it may be freed while this waits
+            yield found.pop()
+
+    @cached_property
+    def _keeps(self) -> bool:
+        """Whether slabs share a sixteenth or more of what they read: copies cost something, too."""
+        first = self.slabs[0]
+        read = self.reach(first)
+        return 16 * (read.stop - self.start_behind(first)) >= len(read)
+
+    def start_behind(self, rows: range) -> int:
+        """Where the rows of the source begin that rows behind these depend on, or its end."""
+        if rows.stop == self.size:
+            return self.source.size
+        return self.reach(range(rows.stop, rows.stop + 1)).start
+
+    def _stop_before(self, rows: range) -> int:
+        """Where the rows of the source end that the rows before these depend on."""
+        return self.reach(range(rows.start - 1, rows.start)).stop if rows.start else 0
+
+    def _sources(self) -> Iterator[tuple[range, Tensor]]:
+        """The slabs, and of each the rows of the source that it reads."""
+        if isinstance(self.source, Stage) and self.source.wide:
+            for rows, h in self.windows():
+                found = [(rows, self.source.activated(h, may_change=True))]
+                del h
+                yield found.pop()
+        else:
+            for rows in self.slabs:
+                yield rows, self.source.read(self.reach(rows))
 
     def fill(self) -> None:
         """Computes h whole, from the source; until it is normalised in place, it is u."""
         norm = self.norm
         moments = None if norm is None or norm.known else norm.moments()
-        for rows in self.slabs:
-            u = self.convolved(rows)
+        for rows, x in self._sources():
+            u = self.convolved(rows, x)
+            del x
             if moments is not None:
                 moments.add(u)
             if self.h is None:
@@ -184,17 +265,19 @@ class Stage:
         if norm is not None:
             if moments is not None:
                 norm.take(moments)
-            self._changed(norm.normalised)
+            self._changed(partial(norm.normalised, may_change=True))
 
     def finish(self) -> Tensor:
         """Turns h into z, whole and in place."""
-        return self._changed(self.activated)
+        return self._changed(partial(self.activated, may_change=True))
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Tensor:
         assert self.h is not None
         for rows in self.slabs:
             part = narrow(self.h, self.axis, rows)
-            part.copy_(change(part))
+            new = change(part)
+            if new is not part:
+                part.copy_(new)
         return self.h
 
     def _empty_like(self, u: Tensor) -> Tensor:
@@ -232,9 +315,9 @@ class Stage:
             return torch.ops.aten.leaky_relu_backward(of_z, y, slope, False)
         return torch.ops.aten.threshold_backward(of_z, y, 0)
 
-    def gradient_of_u(self, of_y: Tensor, h: Tensor, own: int) -> Tensor:
-        """The gradient of rows of u; for `own`, and what is written into, see `SlabNorm`."""
-        return of_y if self.norm is None else self.norm.gradient(of_y, h, self.axis, own)
+    def gradient_of_u(self, of_y: Tensor, h: Tensor) -> Tensor:
+        """The gradient of rows of u; that of y may be written into."""
+        return of_y if self.norm is None else self.norm.gradient(of_y, h)
 
     def go_back_to_u(self) -> None:
         """Puts the gradient of u, whole, in the place of h, and drops that of z."""
@@ -258,7 +341,7 @@ class Stage:
             return of_z
         h = self.normalised(rows, x)
         of_y = self.gradient_of_y(of_z, h)
-        return self.gradient_of_u(of_y.clone() if of_y is of_z else of_y, h, len(rows))
+        return self.gradient_of_u(of_y.clone() if of_y is of_z else of_y, h)
 
     def gradient_of_source(
         self, of_u: Tensor, x: Tensor, rows: range, *, of_weights: bool
@@ -278,7 +361,7 @@ class Stage:
         """
         cuts, n = self.cuts(rows), len(self.before)
         for arrangement, cut in zip(self.before, cuts[:n], strict=True):
-            x = arrangement.run(x, cut)
+            x = (arrangement.run if of_weights else arrangement.room)(x, cut)
         for arrangement, cut in zip(reversed(self.after), cuts[:n:-1], strict=True):
             of_u = arrangement.adjoint(of_u, cut)
         of_x = self.conv.backward(

@@ -55,17 +55,23 @@ class Moments:
     mean: Tensor = field(default_factory=_zero)
     deviations: Tensor = field(default_factory=_zero)
 
-    def add(self, x: Tensor) -> None:
+    def add(self, x: Tensor, *, may_change: bool = False) -> None:
         """Merges a slab's moments, by the formula of Chan, Golub and LeVeque (1979, eq. 2.1).
 
         With counts n = n_a + n_b and d the difference between the means, the mean moves by
         ``d * n_b / n``; the sums of squares add up, plus ``d**2 * n_a * n_b / n``.
+
+        Args:
+            x: the slab.
+            may_change: whether to write into it.
         """
         self.dtype = _at_least_single(x.dtype)
+        may_change = may_change or x.dtype != self.dtype
         x = x.to(self.dtype)
         # Two passes over the slab, as exact as var_mean and eight times as quick.
         mean = x.mean(self.axes, keepdim=True)
-        deviations = (x - mean).square_().sum(self.axes, keepdim=True).double()
+        deviations = x.sub_(mean) if may_change else x - mean
+        deviations = deviations.square_().sum(self.axes, keepdim=True).double()
         count = x.numel() // mean.numel()
         total = self.count + count
         difference = mean.double() - self.mean
@@ -149,8 +155,10 @@ class SlabNorm:
         """Whether any gradient depends on sums over all of g."""
         return self.wanted or self.statistics.count is not None
 
-    def normalised(self, u: Tensor) -> Tensor:
-        """The rows of h from those of u."""
+    def normalised(self, u: Tensor, *, may_change: bool = False) -> Tensor:
+        """The rows of h from those of u; `may_change` allows to write them there."""
+        if may_change and u.dtype == self.statistics.mean.dtype:
+            return u.sub_(self.statistics.mean).mul_(self.statistics.inverse)
         return (u - self.statistics.mean).mul_(self.statistics.inverse).to(u.dtype)
 
     def scaled(self, h: Tensor) -> Tensor:
@@ -167,23 +175,13 @@ class SlabNorm:
         self._sum = self._sum + next(of_slab)
         self._sum_with_h = self._sum_with_h + next(of_slab)
 
-    def gradient(self, grad: Tensor, h: Tensor, axis: int, own: int) -> Tensor:
-        """The gradient of rows of u.
-
-        Args:
-            grad: of the rows of y; it is written into. It may be a part of it, while other slabs
-                have the rest of some rows: the gradient of u is linear in g but for its means.
-            h: the same rows.
-            axis: the one that is cut.
-            own: how many of the rows, from the first on, subtract the means. Each row does so in
-                one slab.
-        """
+    def gradient(self, grad: Tensor, h: Tensor) -> Tensor:
+        """The gradient of rows of u, from that of the rows of y, which is written into, and h."""
         inverse, count = self.statistics.inverse, self.statistics.count
         grad = grad.to(inverse.dtype)
         if count is not None:
             mean, mean_with_h = ((s / count).to(grad.dtype) for s in (self._sum, self._sum_with_h))
-            owned = grad.narrow(axis, 0, own)
-            owned.sub_(mean).addcmul_(h.narrow(axis, 0, own), mean_with_h, value=-1)
+            grad.sub_(mean).addcmul_(h, mean_with_h, value=-1)
         return grad.mul_(inverse if self._weight is None else inverse * self._weight)
 
     @property

@@ -35,10 +35,13 @@ def grid_spacing(dtype: torch.dtype) -> float | None:
     None for the 16-bit types, whose significands are too short for a useful grid: an exact residual
     stream is kept in float32 instead.
     """
-    if dtype not in (torch.float32, torch.float64):
-        return None
-    half_ulp_of_one: float = torch.finfo(dtype).eps / 2
-    return half_ulp_of_one * float(2**RANGE_BITS)
+    return _SPACINGS.get(dtype)
+
+
+# The half of a unit in the last place of 1, times the range.
+_SPACINGS: dict[torch.dtype, float] = {
+    dtype: torch.finfo(dtype).eps / 2 * 2**RANGE_BITS for dtype in (torch.float32, torch.float64)
+}
 
 
 def round_to_grid(x: Tensor) -> Tensor:
@@ -67,16 +70,16 @@ def add_on_grid(
     """
     if grid_spacing(target.dtype) is None:
         return torch.add(target, addend, alpha=sign)
+    if not (torch.is_grad_enabled() or plain_only()):
+        rounded = _rounded_by_sums(addend, in_place=may_change)
+        # Into the rounded copy, if the sum would lie in memory as that does.
+        out = rounded if rounded.stride() == target.stride() else None
+        return torch.add(target, rounded, alpha=sign, out=out)
     if exporting() and not (torch.is_grad_enabled() or traced()):
         # Three additions in the graph, where nan_to_num would take a dozen operators. A trace is
         # checked against a second one, which has gradients off and must be the same.
         return torch.add(target, _rounded_by_sums(addend), alpha=sign)
-    if torch.is_grad_enabled() or plain_only():
-        return torch.add(target, _straight_through(addend, _rounded_by_sums), alpha=sign)
-    rounded = _rounded_by_sums(addend, in_place=may_change)
-    # Into the rounded copy, if the sum would lie in memory as that does.
-    out = rounded if rounded.stride() == target.stride() else None
-    return torch.add(target, rounded, alpha=sign, out=out)
+    return torch.add(target, _straight_through(addend, _rounded_by_sums), alpha=sign)
 
 
 def _straight_through(x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:

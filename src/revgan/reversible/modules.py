@@ -46,6 +46,49 @@ def have_buffers(modules: Iterable[nn.Module]) -> bool:
     return any(module._buffers for module in modules)
 
 
+_PLAIN = frozenset(
+    {
+        nn.Sequential,
+        nn.Identity,
+        *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear),
+        *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+        *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+        *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.Tanh, nn.Sigmoid),
+    }
+)
+
+_REPLACED = frozenset(
+    {
+        *("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
+        *("forward", "_conv_forward", "_output_padding", "_call_impl", "_compiled_call_impl"),
+    }
+)
+"""What plain layers have as weights, buffers and methods, and not as ordinary attributes."""
+
+
+def are_plain(modules: Iterable[nn.Module]) -> bool:
+    """Whether these modules, all of one net, surely compute the same bits if no graph is recorded.
+
+    Then they draw no random numbers either, nothing but their input and weights requires a
+    gradient, and nobody is shown what they compute on the way. Layers of PyTorch's of which that is
+    true are listed; the class of another one says so as `plain_layer`.
+    """
+    return all(map(_is_plain, modules))
+
+
+def _is_plain(module: nn.Module) -> bool:
+    kind = type(module)
+    if not (kind in _PLAIN or "plain_layer" in vars(kind)) or has_hooks(module):
+        return False
+    for weight in module._parameters.values():
+        if weight is not None and type(weight) is not nn.Parameter:
+            return False
+    for buffer in module._buffers.values():
+        if buffer is not None and buffer.requires_grad:
+            return False
+    return _REPLACED.isdisjoint(vars(module))
+
+
 def is_hooked(weight: Tensor) -> bool:
     """Whether somebody wants to see the sum of the tensor's gradients."""
     return bool(weight._backward_hooks)

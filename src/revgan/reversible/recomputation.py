@@ -65,12 +65,14 @@ def run_saving_memory(
         raise RuntimeError(_FIRST_DERIVATIVES_ONLY)
     recomputed = len(steps) - stored
     nets = [modules_of(step.net) for step in steps[:recomputed]]
-    if any(is_lazy(weight) for modules in nets for weight in weights_of(modules)):
+    weights = [weights_of(modules) for modules in nets]
+    if any(is_lazy(weight) for of_net in weights for weight in of_net):
         return run(steps, halves, conditions)
     source, target = halves.pop(), halves.pop()
+    chain = zip(steps, nets, weights, strict=False)
     with own_weights:
-        for number, (step, modules) in enumerate(zip(steps, nets, strict=False), start=1):
-            features, recording = record(step, modules, source, conditions)
+        for number, (step, modules, own) in enumerate(chain, start=1):
+            features, recording = record(step, modules, own, source, conditions)
             # Weights are inputs of the Function, so that autograd itself delivers their gradients,
             # and hooks, data parallelism and torch.autograd.grad see them as usual.
             # Function.apply has no types in PyTorch.

@@ -18,7 +18,13 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
-from revgan.reversible.modules import have_buffers, is_hooked, modules_of, weights_of
+from revgan.reversible.modules import (
+    are_plain,
+    have_buffers,
+    is_hooked,
+    modules_of,
+    weights_of,
+)
 from revgan.reversible.origins import refuse_other_origins
 from revgan.reversible.randomness import (
     NothingDrawn,
@@ -98,7 +104,7 @@ class Recording:
         with (
             own_weights,
             torch.enable_grad(),
-            self._autocast(source.device.type),
+            self.in_autocast(source.device.type),
             nullcontext() if self.random_state is None else replaying(self.random_state),
         ):
             features = self.step.features(source, conditions, state)
@@ -106,25 +112,32 @@ class Recording:
             refuse_other_origins(features, [source, *conditions, *weights])
         return features, weights
 
-    def _autocast(self, device: str) -> AbstractContextManager[object]:
+    def in_autocast(self, device: str) -> AbstractContextManager[object]:
+        """Autocast as it was, without its cache."""
         enabled, dtype = self.autocast
         if not enabled and not torch.is_autocast_enabled(device):
             return nullcontext()
-        # Casts of leaves would be kept to the end of an autocast around the backward pass.
+        # Casts of leaves would be kept to the end of an autocast around the backward pass; and
+        # those of a forward pass without gradients would have none later on.
         return torch.autocast(device, dtype, enabled, cache_enabled=False)
 
 
 def record(
-    step: Step, modules: Sequence[nn.Module], source: Tensor, conditions: Conditions
+    step: Step,
+    modules: Sequence[nn.Module],
+    weights: list[nn.Parameter],
+    source: Tensor,
+    conditions: Conditions,
 ) -> tuple[Tensor, Recording]:
     """The step's features of the source, and what it takes to compute them again.
 
-    The features have no graph. An activation inside the net that somebody keeps has its own, back
-    to the source and the weights, so that a loss on it finds its way.
+    The features have no graph. An activation inside the net that somebody may keep has its own,
+    back to the source and the weights, so that a loss on it finds its way.
 
     Args:
         step: the step.
         modules: its net, and all that this contains.
+        weights: their parameters, each once.
         source: what the net sees.
         conditions: what else it gets.
 
@@ -132,11 +145,18 @@ def record(
         RuntimeError: the net uses something that requires a gradient, and is neither a weight of
             its own nor a condition; or it draws random numbers while a CUDA graph is captured.
     """
-    weights = weights_of(modules)
     device = source.device
     buffers = {}
     if have_buffers(modules):
         buffers = {name: buffer.clone() for name, buffer in step.net.named_buffers()}
+    autocast = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    recording = Recording(
+        step, weights, [module.training for module in modules], buffers, None, autocast
+    )
+    if not conditions and are_plain(modules):
+        # Nothing that a graph keeps, no draws to look for: it takes four fifths of the time.
+        with torch.no_grad(), recording.in_autocast(device.type):
+            return step.features(source, conditions), recording
     captured = capturing(device)
     before = None if captured else RandomState.now(device, own_generators(modules))
     # With gradients, as in the replay: compiled nets and attention compute other bits without.
@@ -145,10 +165,9 @@ def record(
         features = step.features(seen, conditions)
     refuse_other_origins(features, [seen, *conditions, *weights])
     # Most nets draw nothing, and then nothing needs to be kept.
-    state = before if before is not None and before.drawn_since else None
-    autocast = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
-    modes = [module.training for module in modules]
-    return features.detach(), Recording(step, weights, modes, buffers, state, autocast)
+    if before is not None and before.drawn_since:
+        recording.random_state = before
+    return features.detach(), recording
 
 
 def _replaced_or_hooked(weights: Sequence[Tensor], own: Sequence[nn.Parameter]) -> bool:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from revgan.data.sampling import Steps, TrainingSamples
 from revgan.errors import UserError, io_sentence, one_line, out_of_memory
+from revgan.load import on_all_cores
 from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
 from revgan.training.interrupt import leave_signals_to_parent
@@ -104,19 +105,21 @@ class Batches:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        self._loader = DataLoader(
-            _Told(samples),
-            batch_sampler=steps,
-            num_workers=workers,
-            collate_fn=_joined,
-            pin_memory=self._device.type == "cuda",
-            worker_init_fn=leave_signals_to_parent,
-        )
+        with on_all_cores():  # or PyTorch warns of more workers than cores
+            self._loader = DataLoader(
+                _Told(samples),
+                batch_sampler=steps,
+                num_workers=workers,
+                collate_fn=_joined,
+                pin_memory=self._device.type == "cuda",
+                worker_init_fn=leave_signals_to_parent,
+            )
         self.failure: str | None = None
 
     def __enter__(self) -> "Batches":
         others = multiprocessing.active_children()
-        self._iterator = self._started()
+        with on_all_cores():
+            self._iterator = self._started()
         self._workers = [one for one in multiprocessing.active_children() if one not in others]
         # PyTorch's handler raises an error for a dead worker at any moment, even in the middle of a
         # step, when there is no complete state to save. `next` notices it too.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from revgan.data.config import LEARNT, DataConfig
 from revgan.directions import DomainName
-from revgan.errors import LARGEST, check_choices, check_numbers
+from revgan.errors import LARGEST, check_numbers, check_types
 from revgan.memory.sizes import parse_bytes
 from revgan.networks.axes import in_words
 from revgan.networks.config import USE_OF_MEMORY, GeneratorConfig, Memory
@@ -65,7 +65,7 @@ class LossConfig:
     feature_domain: DomainName = "b"
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_types(self)
         if (self.feature_weight > 0) != (self.feature_network is not None):
             raise ValueError(
                 "feature_weight above 0 and feature_network belong together; give both, or neither"
@@ -98,7 +98,7 @@ class OptimizerConfig:
     warmup: int = 0
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_types(self)
         check_numbers(self, warmup=(0, MOST_STEPS))
         if self.lr <= 0:
             raise ValueError(f"lr must be above 0, not {self.lr}")
@@ -158,7 +158,7 @@ class TrainingConfig:
     pretrained: str | None = None
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_types(self)
         most = {"batch_size": MANY, "accumulate": MANY, "seed": 2**64 - 1}  # PyTorch's end there
         check_numbers(
             self,
@@ -212,7 +212,7 @@ class RuntimeConfig:
     mlflow: bool = False
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_types(self)
         check_numbers(self, workers=(0, 1024))
         if self.memory_budget is not None and parse_bytes(self.memory_budget) is None:
             raise ValueError(
@@ -246,7 +246,7 @@ class RunConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_types(self)
         try:
             check_numbers(
                 self.data, crop=(1, MANY), resize=(1, MANY), crops_per_volume=(1, MOST_STEPS)

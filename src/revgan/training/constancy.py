@@ -25,19 +25,25 @@ PATIENCE = 100
 
 
 class Constancy:
-    """Follows how much translations vary.
+    """Follows how much translations vary, in the steps whose losses are read.
 
     `look` computes on the device and waits for nothing; `told`, which reads the numbers, belongs
-    where losses are read anyway.
+    where losses are read.
+
+    Attributes:
+        asked: whether `look` does anything.
     """
 
     def __init__(self) -> None:
+        self.asked = True
         self._ranges: dict[Direction, Tensor] = {}
         self._since: dict[Direction, int] = {}
         self._told: set[Direction] = set()
 
     def look(self, parts: Iterable[tuple[Batch, Fakes]]) -> None:
-        """Takes in a step's translations, by the parts of its batch."""
+        """Takes in a step's translations, by the parts of its batch, if `asked`."""
+        if not self.asked:
+            return
         seen = list(parts)
         for direction in DIRECTIONS:
             source, target = ends(direction)
@@ -55,7 +61,7 @@ class Constancy:
         """A sentence for each direction that has been constant for long, once.
 
         Args:
-            step: steps done; the last one was looked at.
+            step: steps done; the last one was looked at, unless it was skipped.
         """
         sentences = []
         for direction, ranges in self._ranges.items():

@@ -138,7 +138,7 @@ class Journal:
             OSError: a file can't be written.
         """
         every, last = self.config.training, step == self.trainer.total_steps
-        log = last or step % every.log_every == 0
+        log = self.logs(step)
         scored = every.validate_every is not None and bool(self.data.a.val)
         score = scored and (last or step % (every.validate_every or 1) == 0)
         save = last or stopping or step % every.checkpoint_every == 0
@@ -160,6 +160,10 @@ class Journal:
             self._show(step)
         if save:
             self._save(step)
+
+    def logs(self, step: int) -> bool:
+        """Whether losses are written after so many steps."""
+        return step == self.trainer.total_steps or step % self.config.training.log_every == 0
 
     def _require_folder(self) -> None:
         if self.accelerator.is_main_process and not self.folder.config.exists():

@@ -9,6 +9,7 @@ from rich.console import Console
 from revgan.data.sampling import TrainingSamples
 from revgan.data.sets import DataSet
 from revgan.errors import Stopped, UserError
+from revgan.load import heed
 from revgan.training.batches import Batches
 from revgan.training.choosing import decide_memory
 from revgan.training.config import RunConfig
@@ -100,6 +101,8 @@ def train(
             try:
                 stopping = stop.agreed(accelerator, failed=failure is not None)
                 while batch is not None and not stopping:
+                    heed()
+                    trainer.constancy.asked = journal.logs(step + 1)
                     losses = trainer.step(batch, step)
                     step += 1
                     done, batch = batch, batches.next()

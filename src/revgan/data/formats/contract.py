@@ -102,7 +102,8 @@ class Header:
         affine: the place of the voxels in the patient, or of the pixels on a microscope's stage;
             None if the format has none.
         source: what the family keeps from the file, so that a file written like it gets the same
-            metadata; families don't read each other's.
+            metadata; families don't read each other's. If it has a method `resized`, that
+            takes factors: how many times as far apart a new file's pixels are along each axis.
         ground: where on the ground the pixels are; None if the format doesn't say.
         nodata: the value that marks missing data; None if there is none. NaN always marks missing
             data.

@@ -6,6 +6,7 @@ Both are text, followed by the values or with the values in separate files.
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from revgan.data.formats.physical import millimetres
 from revgan.errors import UserError
 
 MOST = 2**20
@@ -95,6 +96,43 @@ def _named(text: str) -> list[str]:
     return [named]
 
 
+def millimetres_in_space(path: Path) -> list[float]:
+    """Millimetres per unit along each axis of space of an NRRD; ITK takes all numbers for these.
+
+    Units that aren't lengths count as millimetres, as do missing ones.
+    """
+    fields = _fields(_lines(_text(path)))
+    units = re.findall(r'"([^"]*)"', fields.get("space units", ""))
+    if not units:
+        of_axes = re.findall(r'"([^"]*)"', fields.get("units", ""))
+        spatial = _spatial(fields) or [True] * len(of_axes)
+        if len(of_axes) == len(spatial):
+            units = [unit for unit, each in zip(of_axes, spatial, strict=True) if each]
+    return [millimetres(unit) or 1.0 for unit in units] if len(units) == 3 else [1.0] * 3
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of an NRRD's header."""
+    return text.partition("\n\n")[0].rstrip("\n").split("\n")
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    """What an NRRD's header says, by the names of its fields."""
+    return {
+        name.strip().lower(): value.strip()
+        for name, mark, value in (line.partition(": ") for line in lines)
+        if mark and not name.startswith("#")
+    }
+
+
+def _spatial(fields: dict[str, str]) -> list[bool]:
+    """Whether each axis of an NRRD is in space; [] if nothing says so."""
+    directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
+    if directions:
+        return [direction != "none" for direction in directions]
+    return [number.lower() != "nan" for number in fields.get("spacings", "").split()]
+
+
 def with_kinds(path: Path) -> str | None:
     """An NRRD header that says for every axis whether it is spatial, if `path` doesn't.
 
@@ -103,23 +141,18 @@ def with_kinds(path: Path) -> str | None:
 
     Returns:
         The text, or None if the header needs no change.
+
+    Raises:
+        UserError: the values are packed in a way that ITK can't read.
     """
     text = _text(path)
     if not text.startswith("NRRD"):
         return None
-    head, _, _ = text.partition("\n\n")
-    lines = head.rstrip("\n").split("\n")
-    fields = {
-        name.strip().lower(): value.strip()
-        for name, mark, value in (line.partition(": ") for line in lines)
-        if mark and not name.startswith("#")
-    }
-    sizes = fields.get("sizes", "").split()
-    directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
-    if directions:
-        spatial = [direction != "none" for direction in directions]
-    else:
-        spatial = [number.lower() != "nan" for number in fields.get("spacings", "").split()]
+    lines = _lines(text)
+    fields = _fields(lines)
+    if fields.get("encoding", "").lower() in ("bzip2", "bz2"):
+        raise UserError(f"{path} is packed by bzip2, which ITK can't read; save it with gzip")
+    sizes, spatial = fields.get("sizes", "").split(), _spatial(fields)
     if len(spatial) != len(sizes) or all(spatial):
         return None
     kinds = ["domain" if each else "list" for each in spatial]

@@ -133,7 +133,8 @@ class Dicom(Family):
             raise UserError(f"{path} holds no DICOM volume ({'; '.join(reasons)}); give a series")
         if len(volumes) > 1:
             raise UserError(
-                f"{path} holds {listed(volumes)}; choose one by data.series, its number or its UID"
+                f"{path} holds {listed(volumes)}; choose one by data.series, its number, its UID "
+                "or its stack's number"
             )
         return _VolumeReader(stack(volumes[0], path))
 
@@ -192,6 +193,10 @@ def _names(volumes: Sequence[Series]) -> list[str]:
 def _place(volume: Series, name: str, alone: bool) -> Place:
     files = volume.files
     if len(files) == 1:
+        if volume.stack:
+            return Place(
+                files[0], Selection(series=volume.stack), f"{files[0].stem}-{volume.stack}"
+            )
         return Place(files[0], WHOLE, files[0].stem)
     selection = WHOLE if alone else Selection(series=volume.slices[0].series)
     return Place(files[0].parent, selection, name)

@@ -32,6 +32,9 @@ def add_codecs() -> None:
         uid.JPEGLSNearLossless,
         uid.JPEG2000Lossless,
         uid.JPEG2000,
+        uid.HTJ2KLossless,
+        uid.HTJ2KLosslessRPCL,
+        uid.HTJ2K,
     ):
         DECODER_DEPENDENCIES[syntax] = ("imagecodecs",)
         get_decoder(syntax).add_plugin("imagecodecs", (__name__, "decode"))
@@ -50,9 +53,10 @@ def decode(source: bytes, runner: "DecodeRunner") -> bytes:
     from pydicom import uid
 
     syntax = runner.transfer_syntax
+    high_throughput = uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K
     if syntax in (uid.JPEGLSLossless, uid.JPEGLSNearLossless):
         pixels = imagecodecs.jpegls_decode(source)
-    elif syntax in (uid.JPEG2000Lossless, uid.JPEG2000):
+    elif syntax in (uid.JPEG2000Lossless, uid.JPEG2000, *high_throughput):
         pixels = imagecodecs.jpeg2k_decode(source)
         if runner.samples_per_pixel > 1:  # YBR_RCT and YBR_ICT are so when decoded
             runner.set_option("photometric_interpretation", "RGB")

@@ -31,15 +31,18 @@ class Series:
 
     Attributes:
         slices: in the order of the files.
+        stack: which of several in a file they are; "" if there is only one.
     """
 
     slices: tuple[Slice, ...]
+    stack: str = ""
 
     @property
     def title(self) -> str:
         """What people call it."""
         first = self.slices[0]
         words = [first.number, first.description and f"({first.description})"]
+        words.append(self.stack and f"stack {self.stack}")
         return " ".join(filter(None, ["series", *words]))
 
     @property
@@ -56,7 +59,7 @@ def find_series(files: Sequence[Path], selection: Selection) -> tuple[list[Serie
     Raises:
         UserError: none is the one that the selection asks for.
     """
-    by_series: dict[str, list[Slice]] = defaultdict(list)
+    by_series: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
     passed = []
     for path in files:
         try:
@@ -66,12 +69,13 @@ def find_series(files: Sequence[Path], selection: Selection) -> tuple[list[Serie
         except Exception as error:  # damaged files make pydicom raise nearly anything
             passed.append(Passed(path, f"damaged DICOM ({one_line(error, 80)})"))
         else:
-            by_series[found[0].series].extend(found)
-    series = [Series(tuple(slices)) for slices in by_series.values()]
+            for stack, slices in _stacks(found).items():
+                by_series[found[0].series, stack, str(path) if stack else ""].extend(slices)
+    series = [Series(tuple(slices), stack) for (_, stack, _), slices in by_series.items()]
     if selection.series is not None and series:
         series = [_chosen(series, selection.series, files[0].parent)]
         chosen = set(series[0].files)
-        others = (path for each in by_series.values() for path in Series(tuple(each)).files)
+        others = dict.fromkeys(each.path for slices in by_series.values() for each in slices)
         passed += [
             Passed(path, f"not of series {selection.series}")
             for path in others
@@ -85,20 +89,30 @@ def find_series(files: Sequence[Path], selection: Selection) -> tuple[list[Serie
     return volumes, passed
 
 
+def _stacks(slices: Sequence[Slice]) -> dict[str, list[Slice]]:
+    """A file's slices by the stack that they are in; all by "" unless several are volumes."""
+    found: dict[str, list[Slice]] = defaultdict(list)
+    for each in slices:
+        found[each.stack].append(each)
+    several = len(found) > 1 and min(map(len, found.values())) > 1 and "" not in found
+    return found if several else {"": list(slices)}
+
+
 def _chosen(series: list[Series], wanted: str, folder: Path) -> Series:
-    """By its UID, its number, what it is called, or else its place in the list."""
+    """By its UID, its number, what it is called, its stack, or else its place in the list."""
     heads = [each.slices[0] for each in series]
     for names in (
         [head.series for head in heads],
         [head.number for head in heads],
         [head.description for head in heads],
+        [each.stack for each in series],
         [str(place) for place in range(len(heads))],
     ):
         if names.count(wanted) == 1:
             return series[names.index(wanted)]
     raise UserError(
-        f"{folder} holds no series {wanted} but {listed(series)}; choose one by its number or its "
-        "UID"
+        f"{folder} holds no series {wanted} but {listed(series)}; choose one by its number, its "
+        "UID or its stack's number"
     )
 
 
@@ -134,6 +148,11 @@ def _without_strays(series: Series) -> tuple[Series | None, list[Passed]]:
     if len(largest) == 1:
         passed[largest[0].path] = "a single slice, which isn't a volume"
     taken = {each.path for each in largest} if len(largest) > 1 else set()
+    for path in taken & passed.keys():  # some of its frames
+        all_of_it, left = (
+            sum(each.path == path for each in slices) for slices in (series.slices, largest)
+        )
+        notice(f"{path}: {all_of_it - left} of {all_of_it} frames are left out ({passed[path]})")
     told = [Passed(path, reason) for path, reason in passed.items() if path not in taken]
     return (replace(series, slices=tuple(largest)) if taken else None), told
 

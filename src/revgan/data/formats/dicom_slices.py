@@ -86,6 +86,7 @@ class Slice:
         padding: the stored number where there is no image; None where there is none.
         order: among slices at one position.
         dose: it is of RT Dose, which has no intercept.
+        stack: which of the file's stacks it is in; "" where the file doesn't say.
     """
 
     path: Path
@@ -107,6 +108,7 @@ class Slice:
     padding: int | None
     order: tuple[int, ...]
     dose: bool
+    stack: str = ""
 
     @property
     def placed(self) -> bool:
@@ -258,6 +260,7 @@ def _slice(
             ),
         ),
         dose,
+        attributes.text("FrameContentSequence", "StackID"),
     )
 
 
@@ -280,6 +283,10 @@ class _Attributes:
                 return tuple(map(float, items[0].get(name)))
         value = self.dataset.get(name)
         return tuple(map(float, value)) if value else None
+
+    def text(self, sequence: str, name: str) -> str:
+        items = [group.get(sequence) for group in self.groups]
+        return next((str(each[0].get(name) or "") for each in items if each), "")
 
     def number(self, sequence: str, name: str, otherwise: float) -> float:
         for group in self.groups:

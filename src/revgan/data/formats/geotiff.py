@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from revgan.data.formats import selecting
 from revgan.data.formats.contract import (
     Header,
     Reader,
@@ -24,6 +24,7 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.entries import first_bytes
+from revgan.data.formats.geo_source import GeoSource, has_mask, source_of
 from revgan.data.formats.ground import ground_of, transform_of
 from revgan.data.formats.tiff_family import TiffFamily
 from revgan.errors import UserError, notice
@@ -31,12 +32,11 @@ from revgan.errors import UserError, notice
 # GDAL's complaints become one `UserError`, or don't matter.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
-GEO_TAGS = {33550, 33922, 34264, 34735, 42112, 42113}
-"""The numbers of TIFF's tags for the place (pixel size, tie points, transformation, CRS) and of
-GDAL's metadata and nodata value."""
+PLACED = {33550, 33922, 34264, 34735, 50844}
+"""The numbers of TIFF's tags for the place: pixel size, tie points, transformation, CRS, RPCs."""
 
-PLACED = {33550, 33922, 34264, 34735}
-"""The tags that say where the pixels are."""
+GEO_TAGS = {*PLACED, 42112, 42113}
+"""These, and those of GDAL's metadata and nodata value."""
 
 CACHE = 64 * 2**20
 """Bytes of blocks that GDAL may cache; by default it takes 5% of the machine's memory."""
@@ -47,46 +47,24 @@ STRIP = 512
 COMPANIONS = (".ovr", ".OVR", ".msk", ".MSK", ".ovr.msk", ".ovr.MSK", ".msk.ovr", ".msk.OVR")
 """The ends of names that GDAL looks for overviews and masks under, without a folder's list."""
 
-KEPT = ("compress", "interleave", "photometric", "blockxsize", "blockysize", "tiled", "predictor")
-"""The parts of a file's layout that are kept on output."""
-
-
-@dataclass(frozen=True, eq=False)
-class GeoSource:
-    """What is kept from a GeoTIFF besides its place.
-
-    Attributes:
-        layout: the parts of rasterio's profile that are `KEPT`.
-        tags: the file's.
-        band_tags: each band's.
-        colours: each band's colour interpretation.
-        units: each band's.
-        overviews: the factors of its smaller copies.
-        cog: whether it is cloud-optimised.
-        gcps: ground control points and their CRS, of files without a transform.
-        mask: the file itself, if it has a mask beside its bands; the mask is copied from there.
-    """
-
-    layout: dict[str, Any]
-    tags: dict[str, str]
-    band_tags: list[dict[str, str]]
-    colours: tuple[Any, ...]
-    units: tuple[str | None, ...]
-    overviews: list[int]
-    cog: bool
-    gcps: tuple[list[Any], Any]
-    mask: Path | None
+TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+"""Types of integers that are written; of fractions, float32 and float64."""
 
 
 class _GeoReader(Reader):
     windowed = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, series: str | None) -> None:
         import rasterio
 
         _require_plain_companions(path)
         with _gdal():
             self._file = rasterio.open(path.resolve(), driver="GTiff")
+            if images := self._file.subdatasets:
+                self._file.close()
+                numbers = [str(number) for number in range(len(images))]
+                name = images[selecting.series(path, series, numbers)]
+                self._file = rasterio.open(name, driver="GTiff")
         try:
             if self._file.tags(ns="OVERVIEWS"):
                 raise UserError(
@@ -120,11 +98,11 @@ class _GeoReader(Reader):
             channels,
             (file.height, file.width),
             stored,
-            source=_source(file, path),
+            source=source_of(file),
             ground=None if file.transform.is_identity else ground_of(file.transform, file.crs),
             nodata=nodata,
             names=tuple(name or "" for name in file.descriptions) if named else (),
-            masked=_has_mask(file),
+            masked=has_mask(file),
         )
 
     def values(self, window: Window) -> Values:
@@ -143,7 +121,7 @@ class _GeoReader(Reader):
         return scaled.astype(np.float32)
 
     def measured(self, window: Window) -> NDArray[np.bool_] | None:
-        if not _has_mask(self._file):
+        if not has_mask(self._file):
             return None
         with _gdal():
             mask = self._file.dataset_mask(window=_rasterio_window(window, self.header.shape))
@@ -186,8 +164,7 @@ class _GeoWriter(Writer):
         colours = self._source.colours if self._source is not None else ()
         if len(colours) != header.channels:  # such as RGB for one band
             profile.pop("photometric", None)
-        lossy = profile["compress"] in ("jpeg", "webp", "lerc", "jxl")
-        if lossy and (header.dtype != np.uint8 or header.channels not in (1, 3)):
+        if not _packs(profile["compress"], header):
             profile["compress"] = "deflate"
             profile.pop("photometric", None)
         if "predictor" not in profile and profile["compress"] in ("deflate", "lzw", "zstd"):
@@ -206,6 +183,8 @@ class _GeoWriter(Writer):
         points, crs = source.gcps
         if points:
             file.gcps = points, crs
+        if source.rpcs is not None:
+            file.rpcs = source.rpcs
         if len(source.colours) != header.channels:
             return
         file.colorinterp = source.colours
@@ -225,6 +204,7 @@ class _GeoWriter(Writer):
         from rasterio.shutil import copy
 
         overviews = self._source.overviews if self._source is not None else []
+        overviews = [factor for factor in overviews if factor <= min(self._header.shape)]
         with _gdal():
             self._write_mask()
             if overviews and self._plain == self._path:
@@ -268,6 +248,8 @@ class GeoTiff(TiffFamily):
     """GeoTIFF."""
 
     spatial_dims = (2,)
+    selects = ("series",)
+    instead = ".npy"
 
     def holds(self, path: Path, file: tifffile.TiffFile) -> bool:
         found = GEO_TAGS & {tag.code for tag in file.pages.first.tags}
@@ -285,10 +267,14 @@ class GeoTiff(TiffFamily):
         return geographic and len(header.shape) == 2 and _has_rasterio()
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
-        return _GeoReader(path)
+        return _GeoReader(path, selection.series)
 
     def create(self, path: Path, header: Header) -> Writer:
         return _GeoWriter(path, header)
+
+    def beyond(self, header: Header) -> list[str]:
+        held = header.dtype.name in (*TYPES, "float32", "float64")
+        return [] if held else [f"values of {header.dtype}"]
 
 
 @cache
@@ -320,36 +306,6 @@ def _require_plain_companions(path: Path) -> None:
             raise UserError(f"{beside} isn't a TIFF, as masks and overviews are; remove it")
 
 
-def _source(file: Any, path: Path) -> GeoSource:
-    structure = file.tags(ns="IMAGE_STRUCTURE")
-    layout: dict[str, Any] = {"compress": "none"}
-    layout |= {name: file.profile[name] for name in KEPT if name in file.profile}
-    if not layout.get("tiled"):  # a strip's height only; GDAL takes no width of strips
-        layout.pop("blockxsize", None)
-    if "PREDICTOR" in structure:
-        layout["predictor"] = int(structure["PREDICTOR"])
-    points, crs = file.gcps
-    return GeoSource(
-        layout,
-        file.tags(),
-        [file.tags(band) for band in file.indexes],
-        tuple(file.colorinterp),
-        tuple(file.units),
-        file.overviews(1),
-        structure.get("LAYOUT") == "COG",
-        (points, crs),
-        path.resolve() if _has_mask(file) else None,
-    )
-
-
-def _has_mask(file: Any) -> bool:
-    """Whether the file has one mask for all bands."""
-    from rasterio.enums import MaskFlags
-
-    flags = set(file.mask_flag_enums[0])
-    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-
-
 def _palette(file: Any) -> NDArray[np.uint8] | None:
     """The colour table, (256, 3) or with alpha (256, 4), if the only band holds colour numbers."""
     from rasterio.enums import ColorInterp
@@ -361,6 +317,14 @@ def _palette(file: Any) -> NDArray[np.uint8] | None:
         colours[number] = colour
     opaque = (colours[list(file.colormap(1)), 3] == 255).all()
     return colours[:, :3] if opaque else colours
+
+
+def _packs(compression: str, header: Header) -> bool:
+    """Whether GDAL packs values of such a type, in so many channels, by a compression."""
+    if compression.startswith("lerc"):
+        return header.dtype.kind == "f" or header.dtype.itemsize <= 4
+    channels = {"jpeg": (1, 3), "jxl": (1, 3), "webp": (3,)}.get(compression)
+    return channels is None or (header.dtype == np.uint8 and header.channels in channels)
 
 
 def _fits(value: float | None, dtype: np.dtype[Any]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from revgan.data.formats.axes import volume_channels
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
-from revgan.data.formats.detached import require_inside, with_kinds
+from revgan.data.formats.detached import millimetres_in_space, require_inside, with_kinds
 from revgan.errors import optional
 
 FORMATS = {
@@ -39,6 +39,7 @@ class _ItkReader(Reader):
         self._folder: TemporaryDirectory[str] | None = None
         kinds = with_kinds(path)
         kind = FORMATS[path.suffix.lower()]
+        units = millimetres_in_space(path) if kind == FORMATS[".nrrd"] else [1.0] * 3
         if kinds is not None:
             self._folder = TemporaryDirectory(prefix="revgan-")
             path = Path(self._folder.name) / "header.nhdr"
@@ -61,6 +62,7 @@ class _ItkReader(Reader):
         direction = np.reshape(reader.GetDirection(), (dimensions, dimensions))[:3, :3]
         affine[:3, :3] = direction * reader.GetSpacing()[:3]
         affine[:3, 3] = reader.GetOrigin()[:3]
+        affine[:3] *= np.reshape(units, (3, 1))
         self.header = Header(self._channels, size[:3], dtype, LPS @ affine)
 
     def values(self, window: Window) -> Values:

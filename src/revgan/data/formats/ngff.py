@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from revgan.data.formats.physical import MILLIMETRES
+from revgan.data.formats.physical import millimetres
 
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 """The types of axes by their names, in the format's order."""
@@ -106,7 +106,7 @@ class Multiscale:
 
     def millimetres(self, axis: str) -> float | None:
         """The unit of an axis in millimetres; None if it has no known unit."""
-        return MILLIMETRES.get(self.units[self.axes.index(axis)])
+        return millimetres(self.units[self.axes.index(axis)])
 
 
 def channel(label: str, low: float, high: float) -> dict[str, Any]:

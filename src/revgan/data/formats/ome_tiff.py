@@ -1,11 +1,11 @@
 """OME-TIFF with pyramids, and ImageJ's hyperstacks, with tifffile."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import tifffile
@@ -50,6 +50,10 @@ class MicroSource:
     imagej: bool
     info: ImageInfo
     rgb: bool
+
+    def resized(self, factors: Sequence[float]) -> Self:
+        """Of the same image with other pixels, whose size a header's affine has."""
+        return self
 
 
 class _MicroReader(Reader):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from revgan.data.formats.physical import MILLIMETRES
+from revgan.data.formats.physical import millimetres
 
 KEPT = {
     *("AcquisitionMode", "Color", "ContrastMethod", "Fluor", "IlluminationType", "NDFilter"),
@@ -75,9 +75,10 @@ def _ome_image(image: ElementTree.Element) -> ImageInfo:
 def _length(element: ElementTree.Element, name: str, default: str) -> float | None:
     """An attribute in millimetres; None if it is missing or not in a unit of length."""
     value, unit = element.get(name), element.get(f"{name}Unit", default)
-    if value is None or unit not in MILLIMETRES:
+    known = millimetres(unit)
+    if value is None or known is None:
         return None
-    size = float(value) * MILLIMETRES[unit]
+    size = float(value) * known
     return size if size or name.startswith("Position") else None
 
 
@@ -85,14 +86,14 @@ def imagej_image(file: tifffile.TiffFile) -> ImageInfo:
     """ImageJ's metadata of a file's only image."""
     said = file.imagej_metadata or {}
     unit = str(said.get("unit", "")).encode("latin-1", "replace").decode("unicode_escape")
-    millimetres = MILLIMETRES.get(unit)
+    known = millimetres(unit)
     sizes: list[float | None] = [None, None, None]
-    if millimetres is not None:
+    if known is not None:
         tags = file.pages.first.tags
         for axis, name in enumerate(("XResolution", "YResolution")):
             count, per = tags[name].value if name in tags else (0, 1)
-            sizes[axis] = millimetres * per / count if count and per else None
-        spacing = float(said.get("spacing", 1)) * millimetres
+            sizes[axis] = known * per / count if count and per else None
+        spacing = float(said.get("spacing", 1)) * known
         sizes[2] = abs(spacing) or None  # negative for a stack that was taken downwards
     labels = said.get("Labels") or []
     labels = [labels] if isinstance(labels, str) else list(map(str, labels))

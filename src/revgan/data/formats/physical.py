@@ -6,25 +6,48 @@ import numpy as np
 
 from revgan.data.formats.contract import Affine, Header
 
-MILLIMETRES = {
-    "angstrom": 1e-7,
-    "Å": 1e-7,
-    "nanometer": 1e-6,
-    "nm": 1e-6,
-    "micrometer": 1e-3,
-    "micron": 1e-3,
-    "um": 1e-3,
-    "µm": 1e-3,
-    "μm": 1e-3,  # the Greek letter; the line above has the micro sign, which looks the same
-    "millimeter": 1.0,
-    "mm": 1.0,
-    "centimeter": 10.0,
-    "cm": 10.0,
-    "inch": 25.4,
-    "meter": 1e3,
-    "m": 1e3,
+PREFIXES: dict[tuple[str, ...], int] = {
+    **{("yocto", "y"): -24, ("zepto", "z"): -21, ("atto", "a"): -18, ("femto", "f"): -15},
+    **{("pico", "p"): -12, ("nano", "n"): -9, ("micro", "u", "µ", "μ"): -6, ("milli", "m"): -3},
+    **{("centi", "c"): -2, ("deci", "d"): -1, ("", ""): 0, ("deca", "deka", "da"): 1},
+    **{("hecto", "h"): 2, ("kilo", "k"): 3, ("mega", "M"): 6, ("giga", "G"): 9},
+    **{("tera", "T"): 12, ("peta", "P"): 15, ("exa", "E"): 18, ("zetta", "Z"): 21},
+    ("yotta", "Y"): 24,
 }
-"""Millimetres per unit of length, as OME-XML, OME-Zarr and ImageJ write units."""
+"""Powers of ten by the name and the signs of a prefix; micro has two that look the same."""
+
+OTHER_UNITS = {
+    ("angstrom", "ångström", "Å", "\u212b"): 1e-7,
+    ("micron", "microns"): 1e-3,
+    ("thou", "mil"): 0.0254,
+    ("line", "li"): 25.4 / 12,
+    ("inch", "inches", "in"): 25.4,
+    ("foot", "feet", "ft"): 304.8,
+    ("yard", "yards", "yd"): 914.4,
+    ("mile", "miles", "mi"): 1_609_344.0,
+    ("point", "pt"): 25.4 / 72,
+}
+"""Millimetres of units without prefixes that are used on Earth."""
+
+MILLIMETRES = {
+    **{name: size for names, size in OTHER_UNITS.items() for name in names},
+    **{
+        f"{name}{metre}": float(f"1e{power + 3}")
+        for (first, *others), power in PREFIXES.items()
+        for name, metres in (
+            (first, ("meter", "metre", "meters", "metres")),
+            *((other, ("meter", "metre") if other == "deka" else ("m",)) for other in others),
+        )
+        for metre in metres
+    },
+}
+"""Millimetres per unit of length, as OME-XML, OME-Zarr (UDUNITS), ImageJ and NRRD write units."""
+
+
+def millimetres(unit: str) -> float | None:
+    """A unit of length in millimetres; None if it isn't known, such as pixels."""
+    return MILLIMETRES.get(unit, MILLIMETRES.get(unit.lower()))
+
 
 TO_AXES = {2: (1, 0), 3: (0, 1, 2)}
 """The index in (x, y, z) of each of a scan's spatial axes; images are (H, W)."""
@@ -62,6 +85,6 @@ def beyond_micrographs(header: Header) -> list[str]:
         sizes, origin = sizes_and_origin(header.affine)
         if min(sizes) <= 0 or not np.allclose(place(sizes, origin), header.affine, 0, 1e-9):
             beyond.append("axes that are reversed or turned in space")
-    if header.nodata is not None:
+    if header.nodata is not None and not np.isnan(header.nodata):
         beyond.append("a value that marks missing data")
     return beyond

@@ -1,7 +1,7 @@
 """What Pillow's pictures are as values, and what of photos is kept beside them."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -30,11 +30,12 @@ class Photo:
     icc: bytes = b""
     dpi: tuple[float, float] | None = None
 
-    def resized(self, factor: float) -> Self:
-        """Of the same photo with pixels so many times as large."""
+    def resized(self, factors: Sequence[float]) -> Self:
+        """Of the same photo with rows and columns so many times as far apart."""
         if self.dpi is None:
             return self
-        return replace(self, dpi=(self.dpi[0] / factor, self.dpi[1] / factor))
+        down, across = factors
+        return replace(self, dpi=(self.dpi[0] / across, self.dpi[1] / down))
 
     def profile(self, channels: int) -> bytes:
         """The colour profile, if it is for so many channels."""
@@ -53,10 +54,13 @@ class PillowReader(Reader):
         path: the file.
         opener: Pillow's class for its format. Not `Image.open`, which refuses images of more than
             179 megapixels.
+        data: what is in the file, if it was read already.
     """
 
-    def __init__(self, path: Path, opener: Callable[[Any], ImageFile]) -> None:
-        self._data, self._opener = path.read_bytes(), opener
+    def __init__(
+        self, path: Path, opener: Callable[[Any], ImageFile], data: bytes | None = None
+    ) -> None:
+        self._data, self._opener = path.read_bytes() if data is None else data, opener
         with opener(io.BytesIO(self._data)) as picture:
             self._turn = turn(picture.getexif().get(ExifTags.Base.Orientation))
             shape = self._turn.shape(picture.size[::-1])

@@ -35,6 +35,9 @@ DEPTH, COLOUR = 24, 25
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 """The number of channels by colour type, for those that can have 16 bits."""
 
+GREYS = {b"\2\0": 85, b"\4\0": 17}
+"""From levels of grey of few bits to 255, by bit depth and colour type."""
+
 PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 """Chunks that the pixels are made of. The decoders see no others: they refuse long texts."""
 
@@ -52,6 +55,12 @@ class _PngReader(Reader):
         about = {name: content for name, content, _ in chunks}
         whole = b"".join(stored for name, _, stored in chunks if name in PIXELS)
         self._data = SIGNATURE + whole if data.startswith(SIGNATURE) else data
+        kind = self._data[DEPTH : COLOUR + 1]
+        if kind in GREYS and len(about.get(b"tRNS", b"")) == 2:
+            # Pillow scales these levels to 8 bits, but not the one that is transparent.
+            seen = struct.pack(">H", struct.unpack(">H", about[b"tRNS"])[0] * GREYS[kind])
+            stored = _chunk(b"tRNS", about[b"tRNS"])
+            self._data = self._data.replace(stored, _chunk(b"tRNS", seen), 1)
         self._deep = self._data[DEPTH] == 16
         self._turn = _turn(about.get(b"eXIf"))
         # Not Image.open, which refuses images of more than 179 megapixels.

@@ -117,7 +117,7 @@ def writing_family(path: Path, header: Header) -> Family:
     """The family that writes a scan to a path.
 
     Raises:
-        UserError: no family has its suffix.
+        UserError: no family has its suffix, or only such as write files of their own.
     """
     suffix, dims = suffix_of(path, len(header.shape)), len(header.shape)
     if suffix is None:
@@ -125,8 +125,19 @@ def writing_family(path: Path, header: Header) -> Family:
         if found := next(nameless, None):
             return found
         suffix = known_suffix(path, dims)
-    named = (each for each in families() if suffix in each.suffixes and each.takes(dims))
-    return next(each for each in named if each.suits(path, header))
+    named = [each for each in families() if suffix in each.suffixes and each.takes(dims)]
+    if found := next((each for each in named if each.suits(path, header)), None):
+        return found
+    others = (
+        other
+        for each in named
+        for other in each.suffixes
+        if each.suits(path.with_name(f"x{other}"), header)
+    )
+    raise UserError(
+        f"{path} can only be {KINDS[dims].article} that is made of such a file; use the suffix "
+        f"{next(others, named[0].instead)}"
+    )
 
 
 def writable(path: Path) -> Path:

@@ -94,7 +94,7 @@ class TiffStack(TiffFamily):
         return not (file.is_ome or file.is_imagej)
 
     def suits(self, path: Path, header: Header) -> bool:
-        return isinstance(header.source, StackSource)
+        return header.source is None or isinstance(header.source, StackSource)
 
     def open(self, path: Path, spatial_dims: int, selection: Selection) -> Reader:
         return _StackReader(path)
@@ -103,13 +103,17 @@ class TiffStack(TiffFamily):
         return GatheringWriter(path, header, _write_pages)
 
     def beyond(self, header: Header) -> list[str]:
-        return ["values of bool"] if header.dtype.kind == "b" else []
+        beyond = ["values of bool"] if header.dtype.kind == "b" else []
+        if header.affine is not None and not np.array_equal(header.affine, NOWHERE):
+            beyond.append("a place in space")
+        return beyond
 
 
 def _write_pages(path: Path, header: Header, values: ScratchArray) -> None:
     """Writes the collected values (C, Z, Y, X) page by page."""
     channels, depth, height, width = values.shape
-    rgb = channels in (3, 4) and header.dtype in (np.uint8, np.uint16) and header.source.rgb
+    colours = isinstance(header.source, StackSource) and header.source.rgb
+    rgb = colours and channels in (3, 4) and header.dtype in (np.uint8, np.uint16)
     large = values.dtype.itemsize * np.prod(values.shape, dtype=np.int64) > LARGE
     extra = channels - (3 if rgb else 1)
 

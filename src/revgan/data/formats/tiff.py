@@ -96,10 +96,11 @@ class _TiffReader(Reader):
             _require_plain_samples(path, self._file)
             levels = self._file.series[0].levels
             first = levels[0].keyframe
-            self._axis = SAMPLES.get(levels[0].axes)
-            if levels[0].axes in UNNAMED:  # pages may even be rows
-                self._axis = channel_axis(levels[0].shape)
-            sides = [_sides(level.shape, self._axis) for level in levels]
+            axes, shape = _plain_axes(levels[0])
+            self._axis = SAMPLES.get(axes)
+            if axes in UNNAMED:  # pages may even be rows
+                self._axis = channel_axis(shape)
+            sides = [_sides(_plain_axes(level)[1], self._axis) for level in levels]
             photo = _photo(first)
             dpi = photo.dpi
             sizes = dpi and [MICROMETRES / dpi[0] * sides[0][1] / width for _, width in sides]
@@ -108,7 +109,8 @@ class _TiffReader(Reader):
             self.windowed = len(series.pages) == 1 and in_small_pieces(series.keyframe)
             self._turn = turn(getattr(first.tags.get(ORIENTATION), "value", 1))
             self._palette = _palette(first)
-            channels = 1 if self._axis is None else series.shape[self._axis]
+            self._shape = _plain_axes(series)[1]
+            channels = 1 if self._axis is None else self._shape[self._axis]
             dtype = series.dtype.newbyteorder("=")
             if self._palette is not None:
                 channels, dtype = 3, self._palette.dtype
@@ -116,7 +118,7 @@ class _TiffReader(Reader):
             source = _layout(series, channels, in_pages=self._axis != 2)
             if self._palette is not None:
                 source = replace(source, photometric="rgb", planar="contig", extra=(), bits=8)
-            photo = photo.resized(sides[0][1] / scaled[1])
+            photo = photo.resized((sides[0][1] / scaled[1],) * 2)
             source = replace(source, icc=photo.icc, dpi=photo.dpi)
             nodata = _nodata(first)
             shape = self._turn.shape(scaled)
@@ -147,10 +149,20 @@ class _TiffReader(Reader):
             image: Values = np.memmap(self._path, dtype, "r", series.dataoffset, series.shape)
         else:
             image = series.asarray()
+        image = image.reshape(self._shape)
         return image[np.newaxis] if self._axis is None else np.moveaxis(image, self._axis, 0)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _plain_axes(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
+    """The axes of a series and their sizes; of more than three, without those of size 1."""
+    axes, shape = series.axes, series.shape
+    if len(axes) > 3:
+        kept = [n for n, size in enumerate(shape) if size > 1 or axes[n] in "YXS"]
+        axes, shape = "".join(axes[n] for n in kept), tuple(shape[n] for n in kept)
+    return axes, shape
 
 
 def _sides(shape: tuple[int, ...], channels: int | None) -> tuple[int, int]:
@@ -292,7 +304,7 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
 
 
 def _require_one_image(path: Path, tif: tifffile.TiffFile) -> None:
-    axes = tif.series[0].axes
+    axes, _ = _plain_axes(tif.series[0])
     if len(tif.series) > 1 or axes not in (*SAMPLES, *UNNAMED):
         raise UserError(
             f"{path} is a stack or collection, not one 2D image ({len(tif.pages)} pages, axes "

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from revgan.data.formats.pyramid import (
     lengths,
     means,
 )
+from revgan.data.formats.zarr_arrays import codecs_of, readable_array
 from revgan.errors import UserError, one_line, optional
 
 ORDER = {2: "yx", 3: "xyz"}
@@ -48,14 +49,6 @@ CHUNK = {2: 512, 3: 64}
 SMALLEST_CHUNK, LARGEST_CHUNK = 2**12, 2**24
 """Values of a chunk that is kept on output, and read window by window."""
 
-CODECS = {
-    *("bytes", "transpose", "sharding_indexed", "crc32c", "crc32", "adler32", "fletcher32"),
-    *("gzip", "zlib", "bz2", "lzma", "lz4", "zstd", "blosc"),
-    *("delta", "shuffle", "bitround", "quantize", "fixedscaleoffset", "astype", "packbits"),
-}
-"""The codecs that chunks may use. Others are refused, above all pickle, which would run code from
-the file."""
-
 
 @dataclass(frozen=True)
 class OmeZarr:
@@ -65,11 +58,22 @@ class OmeZarr:
         image: its group's metadata.
         chunks: its finest level's, along its axes; () if others suit windows better.
         channels: the numbers of the channels that were read.
+        bare: along the scan's axes, the units, from pixel to pixel and the first one's place, where
+            the units are no lengths; () where they are.
     """
 
     image: ngff.Multiscale
     chunks: tuple[int, ...]
     channels: tuple[int, ...]
+    bare: tuple[tuple[str, float, float], ...] = ()
+
+    def resized(self, factors: Sequence[float]) -> Self:
+        """Of the same image with pixels so many times as far apart along each axis."""
+        bare = tuple(
+            (unit, size * factor, start + size * (factor - 1) / 2)
+            for (unit, size, start), factor in zip(self.bare, factors, strict=bool(self.bare))
+        )
+        return replace(self, bare=bare)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class _ZarrReader(Reader):
         order = ORDER[dims]
         if missing := set(order) - set(image.axes):
             raise UserError(f"{path} has no axis {missing.pop()}; a volume needs x, y and z")
-        arrays = [_array(path, group, level.path, image.axes) for level in image.levels]
+        arrays = [readable_array(path, group, level.path, image.axes) for level in image.levels]
         counts = dict.fromkeys("tcz", 1) | dict(zip(image.axes, arrays[0].shape, strict=True))
         wanted = {axis: getattr(selection, axis) for axis in "tz" if axis not in order}
         fixed = {
@@ -140,14 +144,14 @@ class _ZarrReader(Reader):
         known = in_plane if len(in_plane) == len(shapes) else None
         self._level = level = choose(path, selection, shapes, known)
         self._array = arrays[level.number]
-        store.packing = Packing.of(path, self._array, _codecs(self._array.metadata.to_dict()))
+        store.packing = Packing.of(path, self._array, codecs_of(self._array.metadata.to_dict()))
         self.windowed = prod(self._array.chunks) <= LARGEST_CHUNK
         self.header = Header(
             len(self._channels),
             level.scaled,
             self._array.dtype.newbyteorder("="),
             self._affine(level),
-            OmeZarr(image, _kept_chunks(arrays[0]), tuple(self._channels)),
+            OmeZarr(image, _kept_chunks(arrays[0]), tuple(self._channels), self._bare(level)),
             names=tuple(labels[number] for number in self._channels) if labels else (),
         )
 
@@ -168,6 +172,15 @@ class _ZarrReader(Reader):
         if sizes is None or starts is None:
             return None
         return place(*lengths(sizes, starts, level.shape, level.scaled))
+
+    def _bare(self, level: Level) -> tuple[tuple[str, float, float], ...]:
+        """See `OmeZarr`."""
+        described, spatial = self._image.levels[level.number], self._axes.spatial
+        if self._affine(level) is not None:
+            return ()
+        of_level = spatial(described.scale), spatial(described.translation)
+        sizes = lengths(*of_level, level.shape, level.scaled)
+        return tuple(zip(spatial(self._image.units), *sizes, strict=True))
 
     def values(self, window: Window) -> Values:
         return self._level.read(self._read, window)
@@ -193,9 +206,11 @@ class _ZarrWriter(Writer):
         names, chunks = _layout(header, known)
         self._axes = _Axes(names, ORDER[dims], {})
         self._group = _zarr(path).create_group(path, zarr_format=FORMATS[version])
-        unit, sizes, starts = "", [1.0] * dims, [0.0] * dims
-        if header.affine is not None:
-            unit = "micrometer"
+        units, sizes, starts = [""] * dims, [1.0] * dims, [0.0] * dims
+        if header.affine is None and known is not None and known.bare:
+            units, sizes, starts = map(list, zip(*known.bare, strict=True))
+        elif header.affine is not None:
+            units = ["micrometer"] * dims
             sizes, starts = (
                 [mm * 1e3 for mm in numbers] for numbers in sizes_and_origin(header.affine)
             )
@@ -213,9 +228,9 @@ class _ZarrWriter(Writer):
             )
             levels.append(ngff.Level(str(number), scale, translation))
             self._arrays.append(self._new_array(str(number), shape, chunks))
-        units = self._axes.of_scan("", [unit] * dims, "")
         name = known.image.name if known else ""
-        self._image = ngff.Multiscale(version, names, units, tuple(levels), name)
+        of_axes = self._axes.of_scan("", units, "")
+        self._image = ngff.Multiscale(version, names, of_axes, tuple(levels), name)
         self._low, self._high = np.inf, -np.inf
 
     def _new_array(self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Any:
@@ -352,38 +367,3 @@ def _described(path: Path, attributes: Mapping[str, Any]) -> ngff.Multiscale:
             f"{path} has OME-NGFF metadata that can't be understood ({lacks}); write it again in "
             "version 0.4 or 0.5"
         ) from error
-
-
-def _array(path: Path, group: Any, name: str, axes: str) -> Any:
-    """The array of a level, if it holds real numbers and can be decoded without running code.
-
-    Raises:
-        UserError: it doesn't.
-    """
-    array = group[name]
-    if unknown := set(_codecs(array.metadata.to_dict())) - CODECS:
-        raise UserError(
-            f"{path} uses the codecs {', '.join(sorted(unknown))}, which revgan doesn't decode; "
-            "write it again with zstd or blosc"
-        )
-    if array.dtype.kind not in "buif" or len(array.shape) != len(axes) or 0 in array.shape:
-        size = " x ".join(map(str, array.shape))
-        raise UserError(
-            f"{path} holds an array of {array.dtype} and size {size} as {axes}; give an image of "
-            "real numbers with these axes"
-        )
-    return array
-
-
-def _codecs(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """The names of an array's codecs, those within shards as well."""
-    steps = [metadata.get("compressor"), *(metadata.get("filters") or ())]
-    steps += [*(metadata.get("codecs") or ()), *(metadata.get("index_codecs") or ())]
-    for step in steps:
-        if step is None:
-            continue
-        content = step if isinstance(step, Mapping) else step.get_config()
-        yield str(content.get("name") or content["id"]).removeprefix("numcodecs.")
-        inner = content.get("configuration")
-        if isinstance(inner, Mapping):
-            yield from _codecs(inner)
