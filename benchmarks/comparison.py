@@ -4,10 +4,11 @@
 
 Satellite to relief map and back on the Earth's tiles of 256 pixels (`earth.LARGE`), crops of 64.
 The widths are those of the paper's dagger rows in Table 2; all else is the preset default's, and
-the same for all models, as are seeds and steps. Scores are those of 101 held-out tiles of 108 pixels, from regions that training never
-saw. Differences are RevGAN's minus the other's, tile by tile and seed by seed; their intervals draw
-tiles and seeds anew, 95%. Runs go on where they stopped, and what is recorded in
-results/comparison/ is not trained again. Writes results/comparison-cpu.md.
+the same for all models, as are seeds and steps. Scores are those of 101 held-out tiles of 108
+pixels, from regions that training never saw. Differences are RevGAN's minus the other's, tile by
+tile and seed by seed; their intervals draw tiles and seeds anew, 95%. Runs go on where they
+stopped, and what is recorded in results/comparison/ is not trained again. Writes
+results/comparison-cpu.md, and the pictures of docs/results.md by --pictures docs/images.
 """
 
 import argparse
