@@ -103,7 +103,7 @@ def test_the_fastest_setting_that_fits_is_chosen(needs):
 
 
 def test_blocks_are_stored_beside_slabs():
-    options = {"width": 8, "depth": 1, "size": 32, "judge": 2}
+    options = {"width": 8, "depth": 1, "size": 64, "judge": 2}
     stored = predict_training(lean(2, stored_blocks=1, **options)).total
     assert predict_training(lean(2, **options)).total < stored
     assert stored < predict_training(lean(0, **options)).total
@@ -124,10 +124,10 @@ def test_where_nothing_fits_the_error_says_what_would(needs):
 
 
 def test_of_what_does_not_fit_the_error_names_the_slabs_that_need_least():
-    options = {"objective": "unpaired", "width": 2, "depth": 1, "size": 32, "judge": 2}
-    least = predict_training(lean(4, **options)).total
-    assert predict_training(lean(8, **options)).total >= least
-    with pytest.raises(UserError, match=r"even with generator\.memory lean with 4 slabs, but only"):
+    options = {"width": 2, "depth": 1, "size": 32, "judge": 2}
+    least = predict_training(lean(8, **options)).total
+    assert predict_training(lean(16, **options)).total >= least
+    with pytest.raises(UserError, match=r"even with generator\.memory lean with 8 slabs, but only"):
         choose_memory(workload(memory="auto", **options), least - 1)
 
 

@@ -73,10 +73,11 @@ def choose_memory(workload: Workload, budget: int) -> Choice:
         lean = _choice(workload, memory="lean", stored_blocks=0, slabs=count)
         if lean.prediction.total <= budget:
             return _store_blocks(workload, budget, lean)
+        if least is not None and lean.prediction.total == least.prediction.total:
+            break  # what is largest by now isn't cut into slabs
+        # More slabs may need more than fewer: they share rows, which are kept.
         if least is None or lean.prediction.total < least.prediction.total:
             least = lean
-        elif count > SLABS[0]:  # two slabs and what they share may take more than none
-            break  # what is largest by now isn't cut into slabs
     assert least is not None
     raise _nothing_fits(workload, least, budget)
 
