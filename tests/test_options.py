@@ -317,7 +317,7 @@ def test_what_another_network_would_be_is_known():
                 "upsampling": "transposed",
             },
         ),
-        ("default", {"identity_start": True, "upsampling": "bilinear", "norm": "instance"}),
+        ("default", {"identity_start": True, "upsampling": "transposed", "norm": "instance"}),
     ],
 )
 def test_presets_are_what_the_docs_say(preset, expected):
@@ -331,22 +331,24 @@ def test_presets_are_what_the_docs_say(preset, expected):
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"),
+    ("preset", "options", "given_up"),
     [
-        ("--generator.coupling=affine", ["upsampling"]),
-        ("--generator.model=unet", []),
-        ("--generator.core=ode", ["identity_start", "upsampling"]),
+        ("default", "--generator.coupling=affine", ["identity_start"]),
+        ("default", "--generator.model=unet", ["identity_start"]),
+        ("default", "--generator.core=ode", []),
+        ("cyclegan", "--generator.model=unet", ["identity_start"]),
     ],
 )
-def test_what_a_preset_has_gives_way_where_it_means_nothing(options, kept):
+def test_what_a_preset_has_gives_way_where_it_means_nothing(preset, options, given_up):
     """What a user asks for beside it is refused as before."""
-    preset, without = parsed().generator, GeneratorConfig()
-    config = parsed(options).generator
-    for name in ("identity_start", "upsampling"):
-        assert getattr(config, name) == getattr(preset if name in kept else without, name)
-        if name not in kept:
-            with pytest.raises(UsageError, match=f"--generator.{name} can't be"):
-                parsed(options, f"--generator.{name}={getattr(preset, name)}")
+    given = [f"--preset={preset}", options]
+    usual, config = parsed(given[0]).generator, parsed(*given).generator
+    for name in ("identity_start", "width"):
+        source = GeneratorConfig() if name in given_up else usual
+        assert getattr(config, name) == getattr(source, name)
+    for name in given_up:
+        with pytest.raises(UsageError, match=f"--generator.{name} can't be"):
+            parsed(*given, f"--generator.{name}={getattr(usual, name)}")
 
 
 def test_configurations_are_printed_with_their_presets_values(capsys):

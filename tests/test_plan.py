@@ -20,7 +20,6 @@ TINY = [
     "--size=32",
     "--generator.width=4",
     "--generator.depth=1",
-    "--generator.upsampling=transposed",
     "--discriminator.width=4",
 ]
 
@@ -104,9 +103,7 @@ def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
     capsys.readouterr()
     assert main(["plan", str(tmp_path / "run"), "--json", "--memory-budget=1.7MiB"]) == 0
     content = json.loads(capsys.readouterr().out)
-    fitted = GeneratorConfig(
-        width=2, depth=1, memory="lean", downsamplings=2, identity_start=True, upsampling="bilinear"
-    )
+    fitted = GeneratorConfig(width=2, depth=1, memory="lean", downsamplings=2, identity_start=True)
     assert content["generator"] == asdict(fitted)
     assert content["size"] == 32
     message = refusal(capsys, "plan", tmp_path / "run", "--preset", "paper")
