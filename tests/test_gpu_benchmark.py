@@ -75,9 +75,9 @@ def test_recomputation_without_slabs_has_naives_bits_and_the_core_returns_its_in
     for key, row in part(results, "exactness")["rows"].items():
         for mode in ("naive again", "reversible", "lean"):
             assert row[mode]["equal_to_naive"]
-        # Slabs round in another order, and so are another, but not a worse neighbour of float64. In
-        # bf16, of so small a network, chance alone moves a distance by a fifth: at 64 and 96 pixels,
-        # width 8 and 16, slabs had 0.88 to 0.98 of naive's.
+        # Slabs round in another order, and so are another, but not a worse neighbour of float64.
+        # In bf16, of so small a network, chance alone moves a distance by a fifth: at 64 and 96
+        # pixels, width 8 and 16, slabs had 0.88 to 0.98 of naive's.
         of_slabs, of_naive = (row[mode]["distance_to_float64"] for mode in ("slabs", "naive"))
         assert 0 < of_slabs < (1.25 if "bf16" in key else 1.1) * of_naive
         assert row["core"]["returns_its_input"]
