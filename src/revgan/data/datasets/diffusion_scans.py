@@ -72,6 +72,8 @@ class Gradients:
     @property
     def determine_a_tensor(self) -> bool:
         """Whether the directions determine a tensor; those in one plane, say, don't."""
+        if not self.weighted.any():
+            return False
         x, y, z = self.bvecs[self.weighted].T
         products = np.stack([x * x, x * y, y * y, x * z, y * z, z * z])
         return bool(np.linalg.matrix_rank(products, rtol=1e-2) == len(products))
