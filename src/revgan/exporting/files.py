@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
@@ -19,7 +19,7 @@ from revgan.exporting.onnx_file import require_onnx, write_onnx
 from revgan.files import replacing, writing
 from revgan.inference import Translator
 from revgan.inference.exported import ExportedGenerator, GraphValues, Label
-from revgan.networks.config import AdaptiveSolver
+from revgan.networks.meaning import ADAPTIVE
 from revgan.networks.pretrained import architecture
 
 Format = Literal["onnx", "pt2", "bundle"]
@@ -118,7 +118,7 @@ def _label(translator: Translator, direction: Direction, options: ExportOptions)
             f"the model does not translate {direction}; give --direction {generator.directions[0]}"
         )
     config = generator.config
-    if config.core == "ode" and config.ode_solver in get_args(AdaptiveSolver):
+    if config.core == "ode" and config.ode_solver in ADAPTIVE:
         raise UserError(
             f"a core ode whose solver, {config.ode_solver}, chooses its steps by the data can't be "
             "written as a graph; translate with the model itself"

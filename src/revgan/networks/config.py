@@ -1,6 +1,6 @@
 """The generators' configuration: the paper's choices, and the alternatives that it tried."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -17,6 +17,13 @@ from revgan.networks.axes import (
     require_axes,
     shown,
 )
+from revgan.networks.meaning import (
+    FIXED_STEP,
+    WITH_BLOCKS,
+    AdaptiveSolver,
+    FixedStepSolver,
+    without_meaning,
+)
 
 Memory = Literal["naive", "reversible", "lean"]
 MemoryChoice = Literal["auto", Memory]
@@ -28,8 +35,6 @@ Upsampling = Literal["transposed", "subpixel", "nearest", "bilinear"]
 Padding = Literal["reflect", "zeros"]
 Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
-AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
-FixedStepSolver = Literal["euler", "midpoint", "rk4"]
 Solver = Literal[AdaptiveSolver, FixedStepSolver]
 
 USE_OF_MEMORY = "memory", "stored_blocks", "slabs"
@@ -154,11 +159,16 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         self._check_ranges()
-        for _, message in without_meaning(vars(self)):
+        for _, message in without_meaning(vars(self), self.usual()):
             raise ValueError(message)
         if self.core == "ode":
             self._check_ode()
         self._check_memory()
+
+    @classmethod
+    def usual(cls) -> dict[str, Any]:
+        """The defaults of all fields."""
+        return {field.name: field.default for field in fields(cls)}
 
     def _check_ranges(self) -> None:
         check_types(self)
@@ -200,7 +210,7 @@ class GeneratorConfig:
 
     def _check_ode(self) -> None:
         """Refuses what would make the field differ from one evaluation to the next."""
-        if self.ode_solver in _FIXED_STEP and self.depth / self.ode_step > LARGEST_STEPS:
+        if self.ode_solver in FIXED_STEP and self.depth / self.ode_step > LARGEST_STEPS:
             raise ValueError(
                 f"ode_step must be depth / {LARGEST_STEPS} or more, not {self.ode_step} with depth "
                 f"{self.depth}"
@@ -257,7 +267,7 @@ class GeneratorConfig:
     @property
     def has_blocks(self) -> bool:
         """Whether there is a chain of blocks, whose length is the depth."""
-        return self.model in _WITH_BLOCKS
+        return self.model in WITH_BLOCKS
 
     @property
     def size(self) -> str:
@@ -364,47 +374,3 @@ class GeneratorConfig:
     def memory_modes(self) -> tuple[Memory, ...]:
         """The modes that this generator can be trained in."""
         return get_args(Memory) if self.model == "revgan" else ("naive",)
-
-
-_ADAPTIVE, _FIXED_STEP = get_args(AdaptiveSolver), get_args(FixedStepSolver)
-
-_WITH_BLOCKS = "revgan", "resnet"
-
-_ONLY_WITH: dict[str, list[tuple[str, tuple[str, ...]]]] = {
-    "core": [("model", ("revgan",))],
-    "coupling": [("model", ("revgan",)), ("core", ("reversible",))],
-    "identity_start": [("model", _WITH_BLOCKS), ("coupling", ("additive",))],
-    "depth": [("model", _WITH_BLOCKS)],
-    "first_kernel": [("model", _WITH_BLOCKS)],
-    "last_kernel": [("model", _WITH_BLOCKS)],
-    "downsampling": [("model", _WITH_BLOCKS)],
-    "downsampling_padding": [("model", _WITH_BLOCKS)],
-    "upsampling": [("model", _WITH_BLOCKS)],
-    "exact": [("model", ("revgan",)), ("core", ("reversible",)), ("coupling", ("additive",))],
-    "ode_solver": [("core", ("ode",))],
-    "ode_rtol": [("core", ("ode",)), ("ode_solver", _ADAPTIVE)],
-    "ode_atol": [("core", ("ode",)), ("ode_solver", _ADAPTIVE)],
-    "ode_step": [("core", ("ode",)), ("ode_solver", _FIXED_STEP)],
-    "stored_blocks": [("core", ("reversible",))],
-}
-"""Fields that only mean something where other fields have one of these values."""
-
-
-def without_meaning(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Fields of a `GeneratorConfig` that differ from their default, but mean nothing beside others.
-
-    Args:
-        values: of all fields.
-
-    Yields:
-        name, and a message that says beside what it means something.
-    """
-    for name, conditions in _ONLY_WITH.items():
-        value = values[name]
-        for other, allowed in conditions:
-            if value != getattr(GeneratorConfig, name) and values[other] not in allowed:
-                yield (
-                    name,
-                    f"{name} can't be {value} with {other} {values[other]}, only with "
-                    f"{' or '.join(allowed)}",
-                )

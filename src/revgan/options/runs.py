@@ -18,7 +18,7 @@ from revgan.data.config import upgraded
 from revgan.environment import require_device
 from revgan.errors import UsageError, UserError
 from revgan.networks import GeneratorConfig
-from revgan.networks.config import without_meaning
+from revgan.networks.meaning import without_meaning
 from revgan.options.parser import Parser
 from revgan.plain_yaml import read_yaml
 from revgan.training.config import RunConfig, preset_names, preset_path
@@ -153,7 +153,9 @@ def start_from(
             name: asked[option] if asked[option] != usual[option] else parser.get_default(option)
             for name, option in ((f.name, f"generator.{f.name}") for f in fields(GeneratorConfig))
         }
-        idle = {f"generator.{name}" for name, _ in without_meaning(generator)}
+        idle = {
+            f"generator.{name}" for name, _ in without_meaning(generator, GeneratorConfig.usual())
+        }
         parser.set_defaults({name: usual[name] for name in idle & by_preset - above})
 
 
