@@ -1,12 +1,10 @@
 """What this machine offers: devices, versions, and places for caches."""
 
-import ctypes
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -40,25 +38,6 @@ def bound_kernel_caches() -> None:
     for names in _KERNEL_CACHES:
         if not any(name in os.environ for name in names):
             os.environ[names[0]] = str(CACHED_KERNELS)
-
-
-@cache
-def _trimming() -> Callable[[int], object]:
-    """The `malloc_trim` of glibc; what does nothing where there is another library."""
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):  # macOS, Windows, musl
-        return lambda padding: None
-
-
-def release_freed_memory() -> None:
-    """Gives the system back what was freed.
-
-    glibc keeps blocks of up to 32 MiB for later ones. Tensors of ever other sizes don't fit into
-    them: from pass to pass over a volume of 384 x 192 x 192, in parts of at most 27 MiB, a process
-    grew from 481 to 597 MiB, and not at all where glibc kept none (MALLOC_MMAP_THRESHOLD_).
-    """
-    _trimming()(0)
 
 
 def counted(

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from revgan.data.scratch import Scratch, Window
 from revgan.data.tiling import positions, tiles, whole
 from revgan.directions import Direction
-from revgan.environment import release_freed_memory
 from revgan.inference.fields import Field, Local, Pointwise, Stored
 from revgan.inference.windows import Progress, reach
 from revgan.networks import (
@@ -166,7 +165,6 @@ class Tiling(Evaluation):
             self.done += int(positions(tile) * field.cost)
             if self._progress is not None:
                 self._progress(min(self.done, self._work), self._work)
-        release_freed_memory()
 
     def store(
         self, field: Field, parts: int = 1, also: Callable[[Tensor], None] = lambda x: None
