@@ -58,7 +58,7 @@ FILES = {
 SUFFIXES = {"image": (".tif",), "volume": (".ome.zarr", ".nii")}
 GROUND = Ground(np.array([[0.0, 10, 500_000], [-10, 0, 5_000_000], [0, 0, 1]]), "EPSG:32633")
 """From row and column to metres."""
-WINDOWS = {"image": 1024, "volume": 96}
+WINDOWS = {"image": 1024, "volume": 64}
 WAYS = {
     "read": None,
     "write": None,
