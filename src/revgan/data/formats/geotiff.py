@@ -24,7 +24,7 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.entries import first_bytes
-from revgan.data.formats.geo_source import GeoSource, has_mask, source_of
+from revgan.data.formats.geo_source import QUALITIES, GeoSource, has_mask, source_of
 from revgan.data.formats.ground import ground_of, transform_of
 from revgan.data.formats.tiff_family import TiffFamily
 from revgan.errors import UserError, notice
@@ -212,6 +212,8 @@ class _GeoWriter(Writer):
             self._file.close()
             if self._plain != self._path:
                 profile = self._profile()
+                quality = [profile[name] for name in QUALITIES if name in profile]
+                lossless = ["100"] if "WEBP_LOSSLESS" in profile else []
                 copy(
                     str(self._plain),
                     str(self._path),
@@ -220,6 +222,7 @@ class _GeoWriter(Writer):
                     blocksize=profile.get("blockxsize", 512),
                     bigtiff="IF_SAFER",
                     overview_resampling="average",
+                    **{"quality": each for each in (*quality, *lossless)},
                 )
                 self._plain.unlink()
 

@@ -199,7 +199,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     """Same as `replacing`, with a `UserError` if the file can't be put in place."""
     of_body: OSError | None = None
     try:
-        with replacing(path) as unfinished:
+        with replacing(path, suffix_of(path)) as unfinished:
             try:
                 yield unfinished
             except OSError as error:
