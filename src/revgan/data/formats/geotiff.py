@@ -213,7 +213,8 @@ class _GeoWriter(Writer):
             if self._plain != self._path:
                 profile = self._profile()
                 quality = [profile[name] for name in QUALITIES if name in profile]
-                lossless = ["100"] if "WEBP_LOSSLESS" in profile else []
+                if "WEBP_LOSSLESS" in profile:
+                    quality = ["100"]
                 copy(
                     str(self._plain),
                     str(self._path),
@@ -222,7 +223,7 @@ class _GeoWriter(Writer):
                     blocksize=profile.get("blockxsize", 512),
                     bigtiff="IF_SAFER",
                     overview_resampling="average",
-                    **{"quality": each for each in (*quality, *lossless)},
+                    **({"quality": quality[0]} if quality else {}),
                 )
                 self._plain.unlink()
 

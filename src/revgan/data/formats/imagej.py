@@ -107,9 +107,7 @@ def read(file: tifffile.TiffFile) -> tuple[ImageInfo, Display]:
     return info, shown
 
 
-def _tables(
-    file: tifffile.TiffFile, said: Mapping[str, Any]
-) -> tuple[NDArray[np.uint8], ...]:
+def _tables(file: tifffile.TiffFile, said: Mapping[str, Any]) -> tuple[NDArray[np.uint8], ...]:
     """Each channel's lookup table; () if all are grey, or some are missing."""
     page = file.pages.first
     found = said.get("LUTs", [])
@@ -128,9 +126,7 @@ def holds(header: Header) -> bool:
     return header.dtype.name in TYPES and size < LIMIT
 
 
-def write(
-    path: Path, header: Header, values: ScratchArray, *, rgb: bool, shown: Display
-) -> None:
+def write(path: Path, header: Header, values: ScratchArray, *, rgb: bool, shown: Display) -> None:
     """Writes a hyperstack, which has no pyramid.
 
     Args:

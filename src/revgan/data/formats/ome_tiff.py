@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 
 from revgan.data.formats import imagej, ome_xml, selecting
+from revgan.data.formats.blaming import blaming
 from revgan.data.formats.contract import (
     Affine,
     Header,
@@ -23,7 +24,7 @@ from revgan.data.formats.ome_xml import ImageInfo
 from revgan.data.formats.physical import beyond_micrographs, place
 from revgan.data.formats.pyramid import choose, lengths
 from revgan.data.formats.tiff_family import TiffFamily
-from revgan.data.formats.tiff_pages import cut_page, in_small_pieces, open_tiff
+from revgan.data.formats.tiff_pages import absent_pages, cut_page, in_small_pieces, open_tiff
 from revgan.data.formats.tiff_stacks import GatheringWriter, write_ome
 from revgan.errors import UserError
 
@@ -177,7 +178,12 @@ class _MicroReader(Reader):
                 number = number * size + at[axis]
         page = series[number]
         if page is not None:
-            return cut_page(page, window)
+            with blaming(self._path.with_name(page.parent.filehandle.name)):
+                return cut_page(page, window)
+        if absent := absent_pages(self._path, self._file):
+            raise UserError(
+                f"{self._path} says that pages are in {absent}, which isn't there; put it beside"
+            )
         sides = zip(window, self._level.shape, strict=True)  # OME-XML may leave pages out
         shape = [len(range(*part.indices(side))) for part, side in sides]
         return np.zeros((self._samples, *shape), series.dtype)

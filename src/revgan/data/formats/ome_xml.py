@@ -114,7 +114,5 @@ def ome_metadata(
     kept = info.channels if len(info.channels) == channels else ({},) * channels
     called = [{"Name": name} for name in names] or [{}] * channels
     if names or any(kept):
-        metadata["Channel"] = [
-            {**name, **more} for name, more in zip(called, kept, strict=True)
-        ]
+        metadata["Channel"] = [{**name, **more} for name, more in zip(called, kept, strict=True)]
     return metadata

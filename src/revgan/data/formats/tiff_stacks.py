@@ -97,9 +97,7 @@ def write_ome(
             else:
                 options["subifds"] = len(levels)
                 separate = 1 if rgb else channels
-                about = ome_metadata(
-                    axes, sizes, origin, planes, separate, header.names, info
-                )
+                about = ome_metadata(axes, sizes, origin, planes, separate, header.names, info)
                 options["metadata"] = about | {"UUID": _identifier(values, about)}
             if sizes:
                 shrunk = header.shape[0] / values.shape[2] if len(header.shape) < 3 else 2**number

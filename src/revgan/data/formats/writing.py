@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from revgan.data.formats.blaming import reason
 from revgan.data.formats.contract import Family, Header, Values, Window, Writer
-from revgan.data.formats.files import reason
 from revgan.data.formats.kinds import KINDS
 from revgan.data.formats.registry import suffix_of, writing_family
 from revgan.errors import UserError
