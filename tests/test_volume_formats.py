@@ -245,7 +245,7 @@ def detached(path, name):
 @few
 @given(
     shape=st.tuples(*[st.integers(2, 9)] * 3),
-    dtype=st.sampled_from(["uint8", "int16", "uint16", "float32"]),
+    dtype=st.sampled_from(["uint8", "int16", "uint16", "int64", "uint64", "float16", "float32"]),
     options=st.sampled_from([{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}]),
 )
 def test_pages_of_a_plain_tiff_are_slices_of_a_volume(tmp_path_factory, shape, dtype, options):

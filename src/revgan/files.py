@@ -30,9 +30,17 @@ def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
     Raises:
         OSError: the error names `path`, not the file beside it.
     """
-    unfinished = path.with_name(f".{uuid4().hex}.part{suffix or path.suffix.lower()}")
+    begins = f".{uuid4().hex}.part"
+    unfinished = path.with_name(f"{begins}{suffix or path.suffix.lower()}")
     try:
-        yield unfinished
+        try:
+            yield unfinished
+        except BaseException:
+            for beside in path.parent.glob(f"{begins}?*"):  # what libraries made on the way
+                if beside != unfinished and beside.is_file():
+                    with contextlib.suppress(OSError):
+                        beside.unlink()
+            raise
         if unfinished.is_dir() and path.is_dir():
             _replace_folder(unfinished, path)
         else:

@@ -288,15 +288,23 @@ def _has_rasterio() -> bool:
 
 @contextmanager
 def _gdal() -> Iterator[None]:
-    """GDAL with bounded memory, and without warnings about files that have no place."""
+    """GDAL with bounded memory, and without warnings about files that have no place.
+
+    Raises:
+        OSError: for what GDAL says in exceptions of its own.
+    """
     import rasterio.errors
+    from rasterio._err import CPLE_BaseError  # which rasterio.errors doesn't have
 
     # Not within `catch_warnings`, which threads that read at once would undo for each other.
     warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
     with rasterio.Env(
         GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True, GDAL_DISABLE_READDIR_ON_OPEN=True
     ):
-        yield
+        try:
+            yield
+        except CPLE_BaseError as error:
+            raise OSError(error.errmsg) from error
 
 
 def _require_plain_companions(path: Path) -> None:

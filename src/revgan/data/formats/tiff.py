@@ -285,8 +285,9 @@ def _writable(header: Header, values: Values) -> Layout:
         like = replace(like, compression=default.compression)
     if dtype.kind == "b" and channels > 1 and like.planar == "contig":
         like = replace(like, planar="separate")  # tifffile packs no samples of one bit side by side
-    whole = dtype.kind != "u" or like.bits >= default.bits
-    if whole or (values.size and values.max() >= 2**like.bits):
+    packed = dtype.kind == "u" and default.bits // 2 < like.bits < default.bits
+    packed |= dtype == np.uint8 and like.bits < 8
+    if not packed or (values.size and values.max() >= 2**like.bits):
         like = replace(like, bits=default.bits)
     return like
 
