@@ -7,6 +7,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
@@ -576,3 +577,15 @@ def test_without_the_package_its_install_is_told(tmp_path, monkeypatch, name, pa
         (tmp_path / name).touch()
     with pytest.raises(UserError, match="pip install 'revgan"):
         formats.probe(tmp_path / name, 2)
+
+
+def test_no_work_is_done_for_a_file_whose_package_is_missing(monkeypatch):
+    for package in ("zarr", "SimpleITK"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for codec in (imagecodecs.JPEGXL, imagecodecs.AVIF):
+        monkeypatch.setattr(codec, "available", False)
+    volume, photo = (Header(1, (4,) * dims, np.dtype(np.uint8)) for dims in (3, 2))
+    for suffix in (".zarr", ".mha", ".nrrd", ".jxl", ".avif"):
+        header = photo if suffix in (".jxl", ".avif") else volume
+        with pytest.raises(UserError, match=f"^x{suffix} needs "):
+            formats.require_holds(f"x{suffix}", header)

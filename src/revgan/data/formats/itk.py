@@ -18,7 +18,7 @@ from revgan.data.formats.detached import (
     values_file,
     with_kinds,
 )
-from revgan.errors import optional
+from revgan.errors import optional, require_package
 
 FORMATS = {
     ".mha": "MetaImageIO",
@@ -112,6 +112,9 @@ class Itk(Family):
         image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
         kind = FORMATS[path.suffix.lower()]
         _as_one_line(lambda: itk.WriteImage(image, str(path), imageIO=kind))
+
+    def require(self, path: Path) -> None:
+        require_package("SimpleITK", "itk", str(path))
 
     def beyond(self, header: Header) -> list[str]:
         beyond = []

@@ -150,7 +150,7 @@ def require_holds(path: Path | str, header: Header) -> None:
     """Refuses a path whose format can't hold a scan, before there is anything to write.
 
     Raises:
-        UserError: the message says what the format can't hold.
+        UserError: the message says what the format can't hold, or which package it needs.
     """
     path = Path(path)
     family = writing_family(path, header)
@@ -159,6 +159,7 @@ def require_holds(path: Path | str, header: Header) -> None:
             f"{path} can't be written, as {type(family).__name__} files can only be read; use the "
             f"suffix {family.instead}"
         )
+    family.require(path)
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
