@@ -10,10 +10,10 @@ from revgan.networks.layers import PaddedConv
 from revgan.networks.resampling import (
     PixelShuffle,
     PixelUnshuffle,
-    Resize,
     downsampling_layer,
     upsampling_layer,
 )
+from revgan.networks.resizing import Resize
 
 
 def test_pixel_shuffling_of_images_is_pytorchs():
