@@ -205,8 +205,7 @@ def _gradients(
     # Plain operators alone, where gradients are to be differentiated again.
     if _enlarged_bytes(layers, x, weight) < 2 * PIECE or torch.is_grad_enabled():
         return _gradients_of_group(layers, grad, x, weight, wanted)
-    if weight.is_contiguous(memory_format=CHANNELS_LAST[x.ndim]):
-        grad = grad.contiguous(memory_format=CHANNELS_LAST[x.ndim])  # else each group would copy it
+    grad = grad.contiguous(memory_format=_layout(x))  # else it might be copied for each group
     all_x = torch.empty_like(x) if of_x else None
     all_weight = torch.empty_like(weight) if of_weight else None
     of_bias_once: Tensor | None = None
@@ -219,6 +218,7 @@ def _gradients(
         for whole, new in ((all_x, new_x), (all_weight, new_weight)):
             if whole is not None and new is not None:
                 whole[:, channels] = new
+        del some_x, some, new_x, new_weight, new  # before there are the next ones
         of_bias_once = new_bias if start == 0 else of_bias_once
     return all_x, all_weight, of_bias_once
 
