@@ -12,21 +12,20 @@ Choices are made by the validation tiles; the test tiles are scored once, for th
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-from earth_runs import RESULTS, folder_name, markdown
+from conditions import RESULTS, conditions
+from earth_runs import folder_name, markdown
 
 from revgan.data import formats
 from revgan.data.datasets.earth import LARGE, write_earth
-from revgan.environment import cache_folder, cpu_model, library_versions
+from revgan.environment import cache_folder
 
 OUT = RESULTS / "study"
 STEPS = 4000
@@ -130,9 +129,7 @@ def train(name, options, seed, objective, steps, runs, out=OUT):
         "seed": seed,
         "objective": objective,
         "steps": steps,
-        "date": date.today().isoformat(),
-        "machine": f"{cpu_model()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
-        "versions": library_versions(),
+        **conditions(f"python benchmarks/{Path(sys.argv[0]).name}"),
         "hours": round((time.monotonic() - start) / 3600, 2),
         "validation": [line for line in lines if any("psnr" in key for key in line)],
         "test": json.loads((run / "scores.json").read_text())["test"],
