@@ -52,10 +52,10 @@ PLACES, SIDE = [(580, 4420), (1160, 3360)], 400
 TITLES = {"AtoB": "satellite to map", "BtoA": "map to satellite"}
 
 
-def found(objective, steps):
+def found(objective, steps, folder=OUT):
     """Records by model and seed."""
     records = {}
-    for path in sorted(OUT.glob("*.json")):
+    for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text())
         if (record["objective"], record["steps"]) == (objective, steps):
             records.setdefault(record["name"], {})[record["seed"]] = record

@@ -105,8 +105,11 @@ SEEDS = (0, 1)
 DIRECTIONS = ("AtoB", "BtoA")
 
 
-def train(name, options, seed, objective, steps, runs, out=OUT):
-    """Trains a run to its end, or goes on with it, and keeps what it shows in a folder."""
+def train(name, options, seed, objective, steps, runs, out=OUT, program=("-m", "revgan")):
+    """Trains a run to its end, or goes on with it, and keeps what it shows in a folder.
+
+    `program` is what Python runs as `revgan`.
+    """
     key = folder_name(objective, name, steps, seed)
     kept = out / f"{key}.json"
     if kept.exists():
@@ -115,11 +118,11 @@ def train(name, options, seed, objective, steps, runs, out=OUT):
     data = write_earth(cache_folder(), paired=objective == "paired", layout=LARGE)
     start = time.monotonic()
     if any(run.glob("checkpoints/step-*")):
-        revgan("train", "--resume", run)
+        revgan("train", "--resume", run, program=program)
     else:
         revgan(
             "train", data, f"--run={run}", f"--objective={objective}", *options,
-            f"--training.steps={steps}", f"--training.seed={seed}",
+            f"--training.steps={steps}", f"--training.seed={seed}", program=program,
         )  # fmt: skip
     revgan("evaluate", run, "--device=cpu")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -186,8 +189,8 @@ def _difference(runs, default, direction):
     return f"{each.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def revgan(*arguments):
-    command = [sys.executable, "-m", "revgan", *map(str, arguments)]
+def revgan(*arguments, program=("-m", "revgan")):
+    command = [sys.executable, *program, *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
