@@ -44,12 +44,12 @@ def learn_one_direction(learned):
     PairedObjective._translate = of_one
 
 
-def report(steps):
+def report():
     """Writes the table: each direction alone, both at once, and the baseline."""
-    both = comparison.found("paired", steps)
+    both = comparison.found("paired")
     lines = []
     for direction, title in comparison.TITLES.items():
-        alone = comparison.found("paired", steps, OUT).get(f"RevGAN, {direction} alone", {})
+        alone = comparison.found("paired", OUT).get(f"RevGAN, {direction} alone", {})
         seeds = alone.keys() & both["RevGAN"].keys() & both["pix2pix"].keys()
         if not seeds:
             continue
@@ -66,7 +66,6 @@ def report(steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/sharing"))
     options = parser.parse_args()
@@ -78,13 +77,13 @@ def main():
                 [*comparison.COMMON, *comparison.MODELS["paired"]["RevGAN"]],
                 seed,
                 "paired",
-                options.steps,
+                comparison.STEPS["paired"],
                 options.runs,
                 OUT,
                 program=(__file__, "worker"),
             )
-            report(options.steps)
-    report(options.steps)
+            report()
+    report()
 
 
 if __name__ == "__main__":
