@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/comparison.py
 
 Satellite to relief map and back on the Earth's tiles of 256 pixels (`earth.LARGE`), crops of 64.
-The widths are those of the paper's dagger rows in Table 2; all else is the preset default's, and
-the same for all models, as are seeds and steps. Scores are those of 101 held-out tiles of 108
-pixels, from regions that training never saw. Differences are RevGAN's minus the other's, tile by
-tile and seed by seed; their intervals draw tiles and seeds anew, 95%. Runs go on where they
-stopped, and what is recorded in results/comparison/ is not trained again. Writes
+The widths are those of the paper's dagger rows in Table 2; all else is the preset `pairs` or, where
+unpaired, `default`, and the same for all models, as are seeds and steps. Scores are those of 101
+held-out tiles of 108 pixels, from regions that training never saw. Differences are RevGAN's minus
+the other's, tile by tile and seed by seed; their intervals draw tiles and seeds anew, 95%. Runs go
+on where they stopped, and what is recorded in results/comparison/ is not trained again. Writes
 results/comparison-cpu.md, and the pictures of docs/results.md by --pictures docs/images.
 """
 
@@ -31,33 +31,36 @@ COMMON = [
     "--generator.depth=6",
     "--generator.memory=naive",
     "--runtime.device=cpu",
-    "--training.validate_every=500",
+    "--training.validate_every=400",
     "--training.validation_images=27",
-    "--training.checkpoint_every=250",
+    "--training.checkpoint_every=200",
     "--training.sample_every=4000",
 ]
 MODELS = {
     "paired": {
-        "RevGAN": ["--generator.width=56"],
-        "pix2pix": ["--generator.model=resnet", "--generator.width=32"],
+        "RevGAN": ["--preset=pairs", "--generator.width=56"],
+        "pix2pix": ["--preset=pairs", "--generator.model=resnet", "--generator.width=32"],
     },
     "unpaired": {
         "RevGAN": ["--generator.width=56"],
         "CycleGAN": ["--generator.model=resnet", "--generator.width=32"],
     },
 }
+STEPS = {"paired": 800, "unpaired": 1500}
+"""By objective: of batches of 4 and of 1."""
+
 PLACES, SIDE = [(580, 4420), (1160, 3360)], 400
 """Upper left corners and side of what pictures show: parts of test blocks."""
 
 TITLES = {"AtoB": "satellite to map", "BtoA": "map to satellite"}
 
 
-def found(objective, steps):
+def found(objective, folder=OUT):
     """Records by model and seed."""
     records = {}
-    for path in sorted(OUT.glob("*.json")):
+    for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text())
-        if (record["objective"], record["steps"]) == (objective, steps):
+        if (record["objective"], record["steps"]) == (objective, STEPS[objective]):
             records.setdefault(record["name"], {})[record["seed"]] = record
     return records
 
@@ -81,11 +84,11 @@ def difference(ours, theirs, draws=4000):
     return each.mean(), *np.percentile(means, (2.5, 97.5))
 
 
-def report(steps):
-    """Writes the table of all objectives that have records of that many steps."""
+def report():
+    """Writes the table of all objectives that have records."""
     lines = []
     for (objective, models), (direction, title) in product(MODELS.items(), TITLES.items()):
-        records = found(objective, steps)
+        records = found(objective)
         for name in models:
             if name in records:
                 seeds = records[name].values()
@@ -115,11 +118,13 @@ def report(steps):
     (RESULTS / "comparison-cpu.md").write_text(markdown(heads, lines))
 
 
-def draw(objective, steps, seed, runs, path):
+def draw(objective, seed, runs, path):
     """Two regions of the test, translated there and back by both models of an objective."""
     world = world_pictures(LARGE)
     translators = [
-        Translator.from_pretrained(runs / folder_name(objective, name, steps, seed), "cpu")
+        Translator.from_pretrained(
+            runs / folder_name(objective, name, STEPS[objective], seed), "cpu"
+        )
         for name in MODELS[objective]
     ]
     rows = []
@@ -133,7 +138,6 @@ def draw(objective, steps, seed, runs, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objectives", nargs="+", default=list(MODELS), choices=list(MODELS))
-    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/comparison"))
     parser.add_argument("--pictures", type=Path, help="a folder, for pictures of the first seed")
@@ -141,13 +145,13 @@ def main():
     for seed, objective in product(options.seeds, options.objectives):
         for name, model in MODELS[objective].items():
             recipe = [*COMMON, *model]
-            study.train(name, recipe, seed, objective, options.steps, options.runs, OUT)
-            report(options.steps)
-    report(options.steps)
+            study.train(name, recipe, seed, objective, STEPS[objective], options.runs, OUT)
+            report()
+    report()
     if options.pictures:
         for objective in options.objectives:
             path = options.pictures / f"comparison-{objective}.jpg"
-            draw(objective, options.steps, options.seeds[0], options.runs, path)
+            draw(objective, options.seeds[0], options.runs, path)
 
 
 if __name__ == "__main__":

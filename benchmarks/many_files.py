@@ -26,12 +26,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import tifffile
+from conditions import conditions
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
@@ -41,7 +41,6 @@ from revgan.data.formats.contract import Ground
 from revgan.data.formats.physical import place
 from revgan.data.mappings import Intensity
 from revgan.data.preparation import Preparation
-from revgan.environment import cpu_model, library_versions
 from revgan.networks import RevGenerator
 from revgan.networks.pretrained import save_generator
 
@@ -229,10 +228,7 @@ def main():
     finally:
         shutil.rmtree(root)
     content = {
-        "command": "python benchmarks/many_files.py",
-        "date": date.today().isoformat(),
-        "machine": cpu_model(),
-        "versions": library_versions(),
+        **conditions("python benchmarks/many_files.py"),
         "results": results,
     }
     options.output.write_text(json.dumps(content, indent=2) + "\n")

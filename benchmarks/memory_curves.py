@@ -11,7 +11,8 @@ convolutions, and with older fakes in main memory:
 - depth: images of 256 pixels, width 58;
 - slabs: the same at depth 9, and the preset volumes at 128^3;
 - time: a step in slabs over one in lean without, alternating, in seconds of the CPU and not of the
-  clock, as the machine may be shared.
+  clock, as the machine may be shared: images of 256 pixels, width 58, depth 9, and the preset
+  volumes at 64^3 with 2 blocks.
 
 Writes results/memory-curves.json row by row, and goes on with what is missing; then results/
 memory-curves.md and docs/images/memory.svg.
@@ -54,7 +55,7 @@ SLABS = (0, 2, 4, 8, 16, 32)
 TIMED_SLABS = (4, 8, 16)
 CARDS = (8, 16, 24, 40, 80)
 """GiB."""
-REPEATS = {2: 5, 3: 3}
+REPEATS = {2: 4, 3: 4}
 """Steps of each, the first of which doesn't count."""
 MIB, GIB = 2**20, 2**30
 
@@ -108,9 +109,9 @@ def seconds(dims, slabs):
     for count in found:
         how = {"memory": "lean", "slabs": count}
         if dims == 2:
-            config, shape = images(128, 32, 6, how).config, (1, 3, 128, 128)
+            config, shape = images(256, 58, 9, how).config, (1, 3, 256, 256)
         else:
-            config, shape = preset("unpaired", depth=2, **how), (1, 1, 48, 48, 48)
+            config, shape = preset("unpaired", depth=2, **how), (1, 1, 64, 64, 64)
         trainer = make_trainer(config, dims, (shape[1],) * 2, accelerator, total=10**6)
         batch = random_batch(shape, accelerator.device)
         steps[count] = lambda trainer=trainer, batch=batch: trainer.step(batch, 0)

@@ -12,17 +12,15 @@ much that of the shelf exceeds the open sea's. Adds to results/shores-cpu.json, 
 
 import argparse
 import json
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-from earth_runs import RESULTS
+from conditions import RESULTS, conditions
 from scipy.ndimage import distance_transform_edt
 
 from revgan import Translator
 from revgan.data.datasets.earth import LARGE, tiles
 from revgan.directions import DIRECTIONS
-from revgan.environment import cpu_model, library_versions
 from revgan.evaluation.pretrained import world_pictures
 
 NEAR = 4
@@ -84,10 +82,7 @@ def main():
         name = Path(model).name
         translator = Translator.from_pretrained(model, "cpu")
         content[name] = {
-            "command": f"python benchmarks/shores.py {name}",
-            "date": date.today().isoformat(),
-            "machine": cpu_model(),
-            "versions": library_versions(),
+            **conditions(f"python benchmarks/shores.py {name}"),
             **measured(translator, pictures, masks, places),
         }
         path.write_text(json.dumps(content, indent=1) + "\n")

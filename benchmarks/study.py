@@ -12,21 +12,20 @@ Choices are made by the validation tiles; the test tiles are scored once, for th
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-from earth_runs import RESULTS, folder_name, markdown
+from conditions import RESULTS, conditions
+from earth_runs import folder_name, markdown
 
 from revgan.data import formats
 from revgan.data.datasets.earth import LARGE, write_earth
-from revgan.environment import cache_folder, cpu_model, library_versions
+from revgan.environment import cache_folder
 
 OUT = RESULTS / "study"
 STEPS = 4000
@@ -49,6 +48,14 @@ RECIPE = [
     "--generator.tanh=false",
 ]
 """What made paired pictures better (docs/presets.md)."""
+
+BATCHES = [
+    "--training.batch_size=4",
+    "--optimizer.lr=0.0005",
+    "--training.ema=0.99",
+    "--generator.identity_start=true",
+    "--generator.upsampling=bilinear",
+]
 
 VARIANTS = {
     "as by default": [],
@@ -78,6 +85,11 @@ VARIANTS = {
         "--optimizer.lr=0.0005",
         *RECIPE,
     ],
+    "batch 4, learning rate 0.0005, identity, bilinear, average of weights 0.99": BATCHES,
+    "batch 4, learning rate 0.0005, identity, bilinear, average of weights 0.99, batch norm": [
+        *BATCHES,
+        "--generator.norm=batch",
+    ],
     "core starts as identity, average of weights 0.99": [
         "--generator.identity_start=true",
         "--training.ema=0.99",
@@ -106,8 +118,11 @@ SEEDS = (0, 1)
 DIRECTIONS = ("AtoB", "BtoA")
 
 
-def train(name, options, seed, objective, steps, runs, out=OUT):
-    """Trains a run to its end, or goes on with it, and keeps what it shows in a folder."""
+def train(name, options, seed, objective, steps, runs, out=OUT, program=("-m", "revgan")):
+    """Trains a run to its end, or goes on with it, and keeps what it shows in a folder.
+
+    `program` is what Python runs as `revgan`.
+    """
     key = folder_name(objective, name, steps, seed)
     kept = out / f"{key}.json"
     if kept.exists():
@@ -116,11 +131,11 @@ def train(name, options, seed, objective, steps, runs, out=OUT):
     data = write_earth(cache_folder(), paired=objective == "paired", layout=LARGE)
     start = time.monotonic()
     if any(run.glob("checkpoints/step-*")):
-        revgan("train", "--resume", run)
+        revgan("train", "--resume", run, program=program)
     else:
         revgan(
             "train", data, f"--run={run}", f"--objective={objective}", *options,
-            f"--training.steps={steps}", f"--training.seed={seed}",
+            f"--training.steps={steps}", f"--training.seed={seed}", program=program,
         )  # fmt: skip
     revgan("evaluate", run, "--device=cpu")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -130,9 +145,7 @@ def train(name, options, seed, objective, steps, runs, out=OUT):
         "seed": seed,
         "objective": objective,
         "steps": steps,
-        "date": date.today().isoformat(),
-        "machine": f"{cpu_model()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
-        "versions": library_versions(),
+        **conditions(f"python benchmarks/{Path(sys.argv[0]).name}"),
         "hours": round((time.monotonic() - start) / 3600, 2),
         "validation": [line for line in lines if any("psnr" in key for key in line)],
         "test": json.loads((run / "scores.json").read_text())["test"],
@@ -189,8 +202,8 @@ def _difference(runs, default, direction):
     return f"{each.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def revgan(*arguments):
-    command = [sys.executable, "-m", "revgan", *map(str, arguments)]
+def revgan(*arguments, program=("-m", "revgan")):
+    command = [sys.executable, *program, *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -9,20 +9,16 @@ results/tutorials.json. A training that is complete in the folder isn't repeated
 
 import argparse
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from tempfile import mkdtemp
 
-from earth_runs import RESULTS
+from conditions import RESULTS, conditions
 from PIL import Image
-
-from revgan.environment import cpu_model, library_versions
 
 DOCS = RESULTS.parent.parent / "docs"
 
@@ -80,10 +76,7 @@ def main():
     results = json.loads(path.read_text()) if path.exists() else {}
     earlier = results.get(options.page, {})
     results[options.page] = {
-        "command": f"python benchmarks/tutorials.py {options.page}",
-        "date": date.today().isoformat(),
-        "machine": f"{cpu_model()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
-        "versions": library_versions(),
+        **conditions(f"python benchmarks/tutorials.py {options.page}"),
         "seconds of training": round(seconds) if seconds else earlier.get("seconds of training"),
         "scores": scores,
     }

@@ -14,7 +14,8 @@ from torch.nn.modules import module as nn_module
 from revgan.inference import translate_padded
 from revgan.inference.planning import Translation, predict_translation
 from revgan.memory import measure_step, predict_step
-from revgan.networks import build_generator
+from revgan.networks import GeneratorConfig, build_generator, resizing
+from revgan.networks.resampling import upsampling_layer
 from revgan.training.prediction import predict_training
 from trainings import TOLERANCE, known_kernels, measured, workload
 
@@ -176,7 +177,9 @@ ROWS = {
         memory="reversible", stored_blocks=1, depth=3, batch_size=2
     ),
     "2D lean, large discriminators": workload(memory="lean", depth=2, judge=64, size=32),
-    "2D lean, paired": workload("paired", "lean", depth=2, width=20, size=96),
+    "2D lean, paired, bilinear": workload(
+        "paired", "lean", depth=2, width=36, size=96, variant={"upsampling": "bilinear"}
+    ),
     "2D reversible, bf16": workload(memory="reversible", depth=2, precision="bf16"),
     "2D lean, bf16": workload(memory="lean", depth=2, precision="bf16", variant={"norm": "batch"}),
     "3D naive": workload(depth=2, size=24, width=8, **MR),
@@ -263,6 +266,26 @@ def test_the_papers_width_at_256_pixels_takes_at_most_56_mebibytes():
     assert peak + (deeper - depth) * 4 * 4 * (9 * channels**2 + channels) <= 95 * MIB
 
 
+def test_resize_convs_keep_their_input_and_enlarge_half_of_it_at_a_time():
+    enlarged = 4 * 64 * 256**2
+
+    def make_step():
+        layer = upsampling_layer(GeneratorConfig(upsampling="bilinear"), 2, 64)
+        x = torch.empty(1, 64, 128, 128).contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+
+        def step():
+            y = layer(x)
+            torch.autograd.grad(y, [x, *layer.parameters()], torch.empty_like(y))
+
+        return step
+
+    # Output and its gradient take half as much each, the input's gradient a quarter, half of the
+    # channels an eighth, enlarged and padded a half, and their gradient another half. The layers
+    # one after the other take 4.0 in all.
+    assert predict_step(make_step).peak <= 2.45 * enlarged
+
+
 def results_twice(x: torch.Tensor, other: torch.Tensor) -> list:
     """Of operators that return new tensors, views, their argument, several or some of these."""
     results = []
@@ -318,7 +341,8 @@ def test_what_is_answered_without_asking_pytorch_again_is_what_it_would_have_ans
 
 @known_kernels
 @pytest.mark.parametrize("work", ROWS.values(), ids=ROWS)
-def test_a_training_steps_predicted_peak_is_the_measured_one(one_thread, work):
+def test_a_training_steps_predicted_peak_is_the_measured_one(one_thread, monkeypatch, work):
+    monkeypatch.setattr(resizing, "PIECE", 2**18)  # enlarged in parts, as larger ones
     if work.precision == "bf16" and torch.cpu._is_amx_tile_supported():
         # Seen on a Xeon, one thread: from 9% above to 4% below what was measured.
         pytest.skip("AMX's kernels of bf16, which copy into tiles, are not known yet")

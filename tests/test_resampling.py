@@ -1,19 +1,23 @@
 """How encoders and decoders change the resolution."""
 
+from math import prod
+
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from revgan.networks import GeneratorConfig
-from revgan.networks.layers import PaddedConv
+from revgan.networks import GeneratorConfig, resizing
+from revgan.networks.layers import CHANNELS_LAST, PaddedConv
 from revgan.networks.resampling import (
     PixelShuffle,
     PixelUnshuffle,
-    Resize,
     downsampling_layer,
     upsampling_layer,
 )
+from revgan.networks.resizing import Resize, ResizeConv
 
 
 def test_pixel_shuffling_of_images_is_pytorchs():
@@ -87,3 +91,79 @@ def test_strided_convolutions_pad_as_asked(padding):
     x = torch.randn(1, 3, 8, 6)
     # The same products, summed in an order that depends on the layout of the weights.
     assert torch.allclose(layer(x), plain(x), atol=1e-6)
+
+
+@st.composite
+def resize_convs(draw):
+    """A layer, the shape of an input, and how many parts and channels there are at a time."""
+    dims = draw(st.integers(2, 3))
+    scales = draw(st.lists(st.integers(1, 2), min_size=dims, max_size=dims))
+    channels = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    conv = PaddedConv(dims, *channels, draw(st.sampled_from([1, 3, 5])))
+    layer = ResizeConv(Resize(bilinear=draw(st.booleans()), scales=scales), conv)
+    # Reflection needs more positions than it adds.
+    sizes = [draw(st.integers(-(-3 // scale), 6)) for scale in scales]
+    return layer, [draw(st.integers(1, 2)), channels[0], *sizes], draw(st.integers(1, 5))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    resize_convs(),
+    st.booleans(),
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_resize_convs_are_their_layers_one_after_the_other_bit_for_bit(drawn, last, dtype, wanted):
+    # Sums of small integers are exact in any order; bilinear weights are multiples of 1/4. In 16
+    # bits, autocast computes in them.
+    layer, shape, parts = drawn
+    half = dtype in (torch.bfloat16, torch.float16)
+    layer.to(torch.float32 if half else dtype)
+    x = torch.randint(-1, 2, shape).to(layer.conv.conv.weight.dtype)
+    if last:
+        x = x.contiguous(memory_format=CHANNELS_LAST[x.ndim])
+    inputs = [x, *layer.parameters()]
+    for tensor, needed in zip(inputs, wanted, strict=True):
+        tensor.data.copy_(torch.randint(-1, 2, tensor.shape))
+        tensor.requires_grad_(needed)
+
+    def run(layer):
+        with torch.autocast("cpu", dtype if half else torch.bfloat16, enabled=half):
+            y = layer(x)
+        grad = (torch.arange(y.numel()).view(y.shape) % 3 - 1).to(y.dtype)
+        learned = [t for t in inputs if t.requires_grad]
+        return y, *(torch.autograd.grad(y, learned, grad) if learned else ())
+
+    enlarged = x.numel() * prod(layer.resize.scales) * dtype.itemsize
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resizing, "PIECE", -(-enlarged // (2 * parts)))
+        patch.setattr(resizing, "THINNEST", 1 + last)
+        patch.setattr(resizing, "GROUP", 2 * dtype.itemsize)
+        ours = run(layer)
+    for mine, plain in zip(ours, run(nn.Sequential(*layer)), strict=True):
+        assert mine.dtype == plain.dtype
+        assert torch.equal(mine, plain)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+def test_resize_convs_have_first_and_second_derivatives(monkeypatch, dims, upsampling):
+    monkeypatch.setattr(resizing, "PIECE", 1)
+    monkeypatch.setattr(resizing, "GROUP", 8)
+    layer = upsampling_layer(GeneratorConfig(upsampling=upsampling), dims, 2).double()
+    x = torch.randn(1, 2, *[2] * dims, dtype=torch.float64, requires_grad=True)
+    inputs = x, *layer.parameters()
+
+    def run(x, *weights):
+        names = (name for name, _ in layer.named_parameters())
+        return torch.func.functional_call(layer, dict(zip(names, weights, strict=True)), x).tanh()
+
+    assert torch.autograd.gradcheck(run, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)
+
+
+def test_resize_convs_show_hooks_what_their_layers_return():
+    layer, seen = upsampling_layer(GeneratorConfig(upsampling="bilinear"), 2, 4), []
+    layer[0].register_forward_hook(lambda _, __, y: seen.append(y.shape))
+    layer(torch.randn(1, 4, 8, 8))
+    assert seen == [(1, 4, 16, 16)]

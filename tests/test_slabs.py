@@ -16,9 +16,8 @@ from revgan.networks import (
     PatchDiscriminator,
     RevGenerator,
 )
-from revgan.networks.layers import init_weights
+from revgan.networks.layers import CHANNELS_LAST, init_weights
 from revgan.networks.parts import decoder, encoder
-from revgan.networks.rows import CHANNELS_LAST
 from revgan.networks.slabs import Slabs
 from revgan.training.batch import Batch
 from revgan.training.config import LossConfig, RunConfig

@@ -31,7 +31,8 @@ from revgan.networks import (
 from revgan.networks.axes import PerAxis
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.networks.parts import with_skip
-from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize, scales_of
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, scales_of
+from revgan.networks.resizing import Resize
 from revgan.networks.statistics import SlabNorm
 from revgan.reversible import ReversibleSequential
 from revgan.reversible.couplings import coupling_steps

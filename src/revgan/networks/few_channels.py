@@ -7,7 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from revgan.networks.rows import CHANNELS_LAST, Convolution, Cut
+from revgan.networks.layers import CHANNELS_LAST
+from revgan.networks.rows import Convolution, Cut
 
 
 @dataclass(eq=False)

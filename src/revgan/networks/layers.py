@@ -27,6 +27,9 @@ BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 WEIGHT_STD = 0.02
 """Convolution weights start from N(0, 0.02) (paper, Table 1)."""
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The layout of (B, C, *spatial) that the networks' layers are fastest in, by number of axes."""
+
 Keep = Literal["input", "padded"]
 
 Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], bool, tuple[int, ...], int]
@@ -81,19 +84,18 @@ class PaddedConv(nn.Module):
             return self.conv(x)
         assert self.conv.bias is not None
         inputs = x, self.conv.weight, self.conv.bias
-        device = x.device.type
-        if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
+        dtype = autocast_dtype(x)
+        if dtype is None:
             return self._convolve(*inputs)
-        low_precision = (t.to(torch.get_autocast_dtype(device)) for t in inputs)
-        with torch.autocast(device, enabled=False):  # it would pad in float32
-            return self._convolve(*low_precision)
+        with torch.autocast(x.device.type, enabled=False):  # it would pad in float32
+            return self._convolve(*(t.to(dtype) for t in inputs))
 
     def extra_repr(self) -> str:
         return f"reflects={self.reflects}"
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.keep == "padded" or not torch.is_grad_enabled() or exporting():
-            return torch.convolution(_reflected(x, self.padding), weight, bias, *self.geometry)
+            return torch.convolution(reflected(x, self.padding), weight, bias, *self.geometry)
         # Function.apply has no types in PyTorch.
         return _ReflectConv.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, self.padding, self.geometry
@@ -109,20 +111,28 @@ class _ReflectConv(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding, ctx.geometry = padding, geometry
-        return torch.convolution(_reflected(x, padding), weight, bias, *geometry)
+        return torch.convolution(reflected(x, padding), weight, bias, *geometry)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         # Autograd can differentiate these operators again.
         x, weight = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):  # it would pad in float32
-            padded = _reflected(x, ctx.padding)
+            padded = reflected(x, ctx.padding)
             grad_padded, *grad_weights = torch.ops.aten.convolution_backward(
                 grad, padded, weight, [len(weight)], *ctx.geometry, ctx.needs_input_grad[:3]
             )
             del padded
-            grad_x = None if grad_padded is None else _unreflected(grad_padded, x, ctx.padding)
+            grad_x = None if grad_padded is None else unreflected(grad_padded, x, ctx.padding)
         return grad_x, *grad_weights, None, None
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """What autocast computes convolutions of x in; None if it leaves them as they are."""
+    device = x.device.type
+    if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
+        return None
+    return torch.get_autocast_dtype(device)
 
 
 def _geometry(stride: tuple[int, ...]) -> Geometry:
@@ -130,12 +140,13 @@ def _geometry(stride: tuple[int, ...]) -> Geometry:
     return stride, zeros, ones, False, zeros, 1
 
 
-def _reflected(x: Tensor, padding: list[int]) -> Tensor:
+def reflected(x: Tensor, padding: list[int]) -> Tensor:
+    """Padded by mirroring, by amounts as `F.pad` takes them."""
     return F.pad(x, padding, mode="reflect")
 
 
-def _unreflected(grad: Tensor, x: Tensor, padding: list[int]) -> Tensor:
-    """The gradient of x, from the gradient of `_reflected(x)`."""
+def unreflected(grad: Tensor, x: Tensor, padding: list[int]) -> Tensor:
+    """The gradient of x, from the gradient of `reflected(x)`."""
     aten = torch.ops.aten
     backward = aten.reflection_pad2d_backward if x.ndim == 4 else aten.reflection_pad3d_backward
     return backward(grad, x, padding)

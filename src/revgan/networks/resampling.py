@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revgan.networks.axes import FACTOR
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.layers import TRANSPOSED_CONVOLUTIONS, PaddedConv
+from revgan.networks.resizing import Resize, ResizeConv
 
 
 class PixelShuffle(nn.Module):
@@ -53,28 +53,6 @@ class PixelUnshuffle(nn.Module):
         return cubes.permute(0, 1, *inside, *cube).reshape(batch, channels * prod(scales), *fewer)
 
 
-class Resize(nn.Module):
-    """Enlarges by interpolation.
-
-    Args:
-        bilinear: whether to take the weighted mean of neighbours (trilinear for volumes), or the
-            nearest one.
-        scales: by what each axis is multiplied; None for 2.
-    """
-
-    def __init__(self, *, bilinear: bool, scales: Sequence[int] | None = None) -> None:
-        super().__init__()
-        self.bilinear = bilinear
-        self.scales = scales
-
-    def forward(self, x: Tensor) -> Tensor:
-        mode = ("bilinear" if x.ndim == 4 else "trilinear") if self.bilinear else "nearest"
-        return F.interpolate(x, scale_factor=scales_of(self, x.ndim - 2), mode=mode)
-
-    def extra_repr(self) -> str:
-        return f"bilinear={self.bilinear}"
-
-
 def scales_of(layer: PixelShuffle | PixelUnshuffle | Resize, spatial_dims: int) -> tuple[int, ...]:
     """By what a layer multiplies or divides each axis."""
     return (FACTOR,) * spatial_dims if layer.scales is None else tuple(layer.scales)
@@ -116,7 +94,5 @@ def upsampling_layer(
     if config.upsampling == "subpixel":
         shuffled = half * prod(scales)
         return nn.Sequential(PaddedConv(spatial_dims, channels, shuffled, 3), PixelShuffle(scales))
-    return nn.Sequential(
-        Resize(bilinear=config.upsampling == "bilinear", scales=scales),
-        PaddedConv(spatial_dims, channels, half, 3),
-    )
+    resize = Resize(bilinear=config.upsampling == "bilinear", scales=scales)
+    return ResizeConv(resize, PaddedConv(spatial_dims, channels, half, 3))

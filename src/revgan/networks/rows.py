@@ -14,11 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from revgan.networks.layers import Geometry
-from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize, scales_of
-
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""The layout of (B, C, *spatial) that the networks' layers are fastest in, by number of axes."""
+from revgan.networks.layers import CHANNELS_LAST, Geometry
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, scales_of
+from revgan.networks.resizing import Resize
 
 
 @dataclass(frozen=True)
@@ -189,25 +187,17 @@ class Resizing(Scaling):
         return self._scale * size
 
     def reach(self, rows: range, size: int) -> range:
-        scale = self._scale
-        if scale == 1:
-            return rows
-        if not self.layer.bilinear:
-            return range(rows.start // scale, -(-rows.stop // scale))
-        # Rows 2i and 2i + 1 lie at i - 1/4 and i + 1/4.
-        return range(max(0, (rows.start - 1) // scale), min(size, rows.stop // scale + 1))
+        return self.layer.reach(rows, size, self._scale)
 
     def run(self, x: Tensor, cut: Cut) -> Tensor:
         return _cropped(self.layer(x), cut, self._scale * cut.source.start)
 
     def adjoint(self, grad: Tensor, cut: Cut) -> Tensor:
+        start, length = self._scale * cut.source.start, self._scale * len(cut.source)
+        grad = _uncropped(grad, cut, start, length)
         sizes = zip(grad.shape[2:], self.scales, strict=True)
-        shape = [size // scale for size, scale in sizes]
-        shape[cut.axis - 2] = len(cut.source)
-        x = grad.new_empty(*grad.shape[:2], *shape).requires_grad_()
-        with torch.enable_grad():
-            y = self.run(x, cut)
-        return torch.autograd.grad(y, x, grad)[0]
+        shape = *grad.shape[:2], *(size // scale for size, scale in sizes)
+        return self.layer.adjoint(grad, shape)
 
 
 def arrangement_of(layer: PixelUnshuffle | PixelShuffle | Resize, axis: int, dims: int) -> Scaling:

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from revgan.networks.cutting import cut
 from revgan.networks.few_channels import FewChannels
-from revgan.networks.layers import BatchNorm, InstanceNorm, PaddedConv
+from revgan.networks.layers import BatchNorm, InstanceNorm, PaddedConv, autocast_dtype
 from revgan.networks.layers import Convolution as ConvolutionLayer
-from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, Resize
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle
+from revgan.networks.resizing import Resize
 from revgan.networks.rows import (
     Arrangement,
     Convolution,
@@ -119,7 +120,7 @@ class _InSlabs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layers: Slabs, n_inputs: int, *tensors: Tensor) -> Tensor:
         inputs, weights = tensors[:n_inputs], tensors[n_inputs:]
-        ctx.layers, ctx.n_inputs, ctx.dtype = layers, n_inputs, _autocast_dtype(inputs[0])
+        ctx.layers, ctx.n_inputs, ctx.dtype = layers, n_inputs, autocast_dtype(inputs[0])
         stages, y = _run(layers, inputs, weights, kept=layers.kept)
         ctx.kept = [stage.h for stage in stages[:-1]]
         norms = [stage.norm.statistics for stage in stages if stage.norm is not None]
@@ -159,18 +160,10 @@ def _run(
     layers: Slabs, inputs: Sequence[Tensor], weights: Sequence[Tensor], *, kept: bool = False
 ) -> tuple[list[Stage], Tensor]:
     """The stages, with statistics and what is `kept` of h, and the output."""
-    source = Input(inputs, _cut_axis(inputs[0]), _autocast_dtype(inputs[0]))
+    source = Input(inputs, _cut_axis(inputs[0]), autocast_dtype(inputs[0]))
     stages = _stages(layers, source, ((w, False) for w in weights))
     with torch.autocast(inputs[0].device.type, enabled=False):
         return stages, _forward(stages, kept=kept)
-
-
-def _autocast_dtype(x: Tensor) -> torch.dtype | None:
-    """What autocast computes convolutions of x in; None if it leaves them as they are."""
-    device = x.device.type
-    if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
-        return None
-    return torch.get_autocast_dtype(device)
 
 
 def _cut_axis(x: Tensor) -> int:

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revgan.networks.rows import CHANNELS_LAST, Arrangement, Convolution, Cut
+from revgan.networks.layers import CHANNELS_LAST
+from revgan.networks.rows import Arrangement, Convolution, Cut
 from revgan.networks.statistics import SlabNorm
 
 
