@@ -228,6 +228,7 @@ def test_imagej_becomes_ome_by_the_name_of_the_file_and_keeps_plain_colours(tmp_
     ramps[0, 0] = ramps[1, 1] = ramps[1, 2] = np.arange(256)  # red, cyan
     values = random_values((2, 6, 5), "uint16")
     metadata = {"axes": "CYX", "LUTs": list(ramps), "Labels": ["a", "b"]}
+    metadata |= {"unit": "micron", "xorigin": "nan", "yorigin": "x"}  # pixels are read all the same
     tifffile.imwrite(tmp_path / "x.tif", values, imagej=True, metadata=metadata)
     scan = formats.read(tmp_path / "x.tif", 2)
     formats.write(tmp_path / "y.ome.tif", scan.values, scan.header)

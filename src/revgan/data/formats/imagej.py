@@ -1,5 +1,6 @@
 """ImageJ's hyperstacks: their metadata, and how they are written."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def read(file: tifffile.TiffFile) -> tuple[ImageInfo, Display]:
         spacing = float(said.get("spacing", 1)) * known
         sizes[2] = abs(spacing) or None  # negative for a stack that was taken downwards
     # ImageJ's origin is the pixel whose place is 0.
-    at = [float(said.get(f"{axis}origin", 0)) for axis in "xyz"]
+    at = [_finite(said.get(f"{axis}origin")) for axis in "xyz"]
     origin = tuple(-number * (size or 0) + 0 for number, size in zip(at, sizes, strict=True))
     labels = said.get("Labels") or []
     labels = [labels] if isinstance(labels, str) else list(map(str, labels))
@@ -105,6 +106,15 @@ def read(file: tifffile.TiffFile) -> tuple[ImageInfo, Display]:
         tuple(name for name in LEFT_OUT if name in said),
     )
     return info, shown
+
+
+def _finite(said: Any) -> float:
+    """A number that pixels can be read without: 0 where it makes no sense."""
+    try:
+        number = float(said)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _tables(file: tifffile.TiffFile, said: Mapping[str, Any]) -> tuple[NDArray[np.uint8], ...]:
