@@ -272,7 +272,7 @@ def paper(setting):
     results = PaperResults(setting.folder / "paper", conditions, setting.device, command)
     cases = list(dict.fromkeys(row.case for table in (2, 3, 4) for row in paper_rows(table)))
     if setting.small:
-        cases = [PaperCase("Paired RevGAN", 32, 4, 1), PaperCase("Pix2pix", 32, 4, 1)]
+        cases = [PaperCase("Paired RevGAN", 32, 4, 1)]
     # What the paper compares comes first.
     for chosen in (["reversible"], ["joint", "joint-reversible"], ["lean"]):
         for case in cases:

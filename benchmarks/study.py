@@ -49,6 +49,14 @@ RECIPE = [
 ]
 """What made paired pictures better (docs/presets.md)."""
 
+BATCHES = [
+    "--training.batch_size=4",
+    "--optimizer.lr=0.0005",
+    "--training.ema=0.99",
+    "--generator.identity_start=true",
+    "--generator.upsampling=bilinear",
+]
+
 VARIANTS = {
     "as by default": [],
     "average of weights 0.999": ["--training.ema=0.999"],
@@ -76,6 +84,11 @@ VARIANTS = {
         "--training.batch_size=4",
         "--optimizer.lr=0.0005",
         *RECIPE,
+    ],
+    "batch 4, learning rate 0.0005, identity, bilinear, average of weights 0.99": BATCHES,
+    "batch 4, learning rate 0.0005, identity, bilinear, average of weights 0.99, batch norm": [
+        *BATCHES,
+        "--generator.norm=batch",
     ],
     "core starts as identity, average of weights 0.99": [
         "--generator.identity_start=true",

@@ -330,6 +330,14 @@ def test_every_image_that_pydicom_ships_is_read_as_gdcm_reads_it():
     ]
 
 
+def test_of_a_series_the_slice_that_is_damaged_is_named(tmp_path):
+    write_series(tmp_path / "s", np.ones((3, 8, 6), np.uint16))
+    path = tmp_path / "s" / "IM0001.dcm"
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"\xe0\x7f\x10\x00") + 40])  # within the pixels
+    refusal(path, lambda: formats.read(tmp_path / "s", 3))
+
+
 def test_a_siemens_mosaic_is_no_single_slice():
     path = Path(nibabel.__file__).parent / "nicom" / "tests" / "data" / "0.dcm"
     assert "mosaic" in refusal(path, lambda: formats.read(path, 2))

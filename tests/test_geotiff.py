@@ -262,6 +262,32 @@ def test_what_tags_say_of_the_values_of_the_original_is_not_said_of_others(tmp_p
 
 
 @pytest.mark.parametrize(
+    ("compress", "quality", "tag"),
+    [
+        ("webp", {"WEBP_LOSSLESS": "YES"}, ("COMPRESSION_REVERSIBILITY", "LOSSLESS")),
+        ("webp", {"WEBP_LEVEL": 40}, ("WEBP_LEVEL", "40")),
+        ("jpeg", {"JPEG_QUALITY": 93}, ("JPEG_QUALITY", "93")),
+    ],
+)
+@pytest.mark.parametrize("cog", [False, True])
+def test_what_packing_loses_stays_what_it_was(tmp_path, compress, quality, tag, cog):
+    values = random_values("uint8", (3, 150, 160))
+    path = write_geotiff(tmp_path / "a.tif", values, compress=compress, **quality)
+    if cog:
+        number = 100 if "WEBP_LOSSLESS" in quality else next(iter(quality.values()))
+        options = {"compress": compress, "quality": number, "blocksize": 128}
+        copy(str(path), str(tmp_path / "cog.tif"), driver="COG", **options)
+        path = tmp_path / "cog.tif"
+    scan = formats.read(path)
+    formats.write(tmp_path / "b.tif", scan.values, scan.header)
+    with rasterio.open(tmp_path / "b.tif") as file:
+        said = file.tags(ns="IMAGE_STRUCTURE")
+        assert (said.get("LAYOUT") == "COG", said.get(tag[0])) == (cog, tag[1])
+        if tag[1] == "LOSSLESS":
+            np.testing.assert_array_equal(file.read(), values)
+
+
+@pytest.mark.parametrize(
     ("compress", "dtype", "channels"),
     [("lerc_zstd", "int64", 2), ("webp", "uint8", 1), ("jpeg", "uint16", 3), ("lerc", "uint16", 2)],
 )

@@ -5,9 +5,11 @@ take longer than other tests: each of them trains several networks, and compiles
 """
 
 import json
+import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -158,9 +160,16 @@ def test_what_the_time_was_too_short_for_is_tried_again(records, tmp_path):
     assert records.PartRecord(tmp_path / "some.json").errors == {"bad": "out of memory"}
 
 
-def test_the_command_runs_parts_in_processes_and_skips_what_is_there(tmp_path, capsys):
+def test_the_command_runs_parts_in_processes_and_skips_what_is_there(tmp_path, capsys, monkeypatch):
     import gpu
 
+    def here(command, timeout, check):
+        """A process fewer; the part itself starts another one, pytest's."""
+        assert command[:2] == [sys.executable, gpu.__file__]
+        gpu.main(command[2:])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(gpu, "subprocess", SimpleNamespace(run=here, TimeoutExpired=OSError))
     command = ["--device", "cpu", "--small", "--parts", "tests", "--output", str(tmp_path)]
     command += ["--seconds", "300"]
     gpu.main(command)

@@ -172,6 +172,17 @@ def test_ome_takes_planes_from_its_folder_alone(tmp_path):
     assert formats.read(path, 3).values.max() == 77
 
 
+def test_a_plane_whose_file_is_missing_or_damaged_is_not_read_as_black(tmp_path):
+    path, beside = tmp_path / "x.ome.tif", tmp_path / "beside.tif"
+    tifffile.imwrite(
+        path, np.zeros((8, 8), np.uint8), description=OME.format(beside.name), metadata=None
+    )
+    assert "x.ome.tif says that pages are in beside.tif, which isn't there" in refused(path, 3)
+    tifffile.imwrite(beside, np.full((8, 8), 77, np.uint8), compression="zlib")
+    beside.write_bytes(beside.read_bytes().replace(b"x\x9c", b"xx").replace(b"x\xda", b"xx"))
+    assert refused(path, 3).startswith(f"{beside} cannot be read")
+
+
 VRT = (
     '<VRTDataset rasterXSize="8" rasterYSize="8"><Metadata><MDI key="INTERNAL_MASK_FLAGS_1">2</MDI>'
     '</Metadata><VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>'

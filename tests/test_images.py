@@ -3,6 +3,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from revgan.data.formats import suffixes
+from revgan.data.formats import Header, create, read, suffixes
+from revgan.data.formats.geo_source import GeoSource
 from revgan.errors import UserError
 from scans import read_image, write_image
 
@@ -360,20 +362,51 @@ def test_a_missing_folder_to_write_to_is_a_user_error(tmp_path):
     refusal(tmp_path / "missing" / "image.png", lambda path: write_image(path, noise(2, 2, 3)))
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".nii.gz", "cog.tif"])
 def test_a_full_disk_leaves_the_old_image_and_nothing_half_written(tmp_path, suffix):
     resource = pytest.importorskip("resource")
     path = tmp_path / f"image{suffix}"
-    write_image(path, noise(4, 4, 3))
-    before = path.read_bytes()
+    path.write_bytes(b"old")
+    shape = (100, 100, 40) if suffix == ".nii.gz" else (100, 100)
+    header = Header(3, shape, np.dtype(np.uint8))
+    if suffix == "cog.tif":
+        source = GeoSource({}, {}, [], (), (), [], True, ([], None), None, None)
+        header = replace(header, source=source)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+
+    def write(path):
+        values = np.moveaxis(noise(100, 100, 3), -1, 0).reshape(
+            3, 100, 100, *[1] * (len(shape) - 2)
+        )
+        values = np.broadcast_to(values, (3, *shape))
+        with create(path, header) as file:
+            for rows in (slice(0, 50), slice(50, 100)):
+                file.write(values[:, rows], (rows, *[slice(None)] * (len(shape) - 1)))
+
     try:
-        refusal(path, lambda p: write_image(p, noise(100, 100, 3)))
+        refusal(path, write)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == before
+    assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("bits", [4, 12, 17])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32"])
+def test_few_bits_stay_few_only_in_the_smallest_type_that_has_them(tmp_path, bits, dtype):
+    own = np.uint8 if bits < 8 else np.uint16 if bits < 16 else np.uint32
+    values = np.random.default_rng(0).integers(0, 2**bits, (1, 20, 30)).astype(own)
+    tifffile.imwrite(tmp_path / "x.tif", values[0], bitspersample=bits)
+    scan = read(tmp_path / "x.tif")
+    np.testing.assert_array_equal(scan.values, values)
+    values = values.astype(dtype)
+    with create(tmp_path / "y.tif", scan.header.of(values)) as file:
+        file.write(values)
+    np.testing.assert_array_equal(read(tmp_path / "y.tif").values, values)
+    with tifffile.TiffFile(tmp_path / "y.tif") as file:
+        kept = file.pages.first.bitspersample
+    assert kept == (bits if dtype == np.dtype(own) else 8 * values.dtype.itemsize)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -7,6 +7,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from revgan.data import formats
 from revgan.data.formats import Header, Selection, physical, pyramid
 from revgan.data.formats.physical import place
-from revgan.errors import UserError
+from revgan.errors import Notice, UserError
 
 FIXTURES = Path(__file__).parent / "fixtures" / "ngff"
 
@@ -179,17 +180,63 @@ def test_stacks_of_tifffile_are_read_as_images_and_volumes(tmp_path, kind, layou
         assert header.names == ("c", "a")
 
 
-def test_a_file_of_imagej_is_written_as_one(tmp_path):
-    write_stack(tmp_path / "x.tif", **IMAGEJ)
-    scan = formats.read(tmp_path / "x.tif", 2, Selection(z=0, t=0))
-    formats.write(tmp_path / "y.tif", scan.values, scan.header)
+@fast
+@given(data=st.data())
+def test_what_imagej_says_of_an_image_is_kept_or_said_to_be_left_out(tmp_path, data):
+    dtype = data.draw(st.sampled_from(["uint8", "uint16", "float32"]))
+    values = random_values((2, 4, data.draw(st.integers(1, 3)), 6, 5), dtype)  # T, Z, C, Y, X
+    channels = values.shape[2]
+    tables = random_values((channels, 3, 256), "uint8")
+    labels = [f"{t}{z}{c}" for t, z, c in product(range(2), range(4), range(channels))]
+    said = {"unit": "micron", "spacing": 1.5, "LUTs": list(tables), "mode": "composite"}
+    said |= {"xorigin": 3, "yorigin": -2.5, "zorigin": 1, "Ranges": (0.0, 9.0) * channels}
+    resolution = (1 / 0.3, 1 / 0.2)
+    metadata = {"axes": "TZCYX", "Labels": labels, **said}
+    tifffile.imwrite(
+        tmp_path / "x.tif", values, imagej=True, resolution=resolution, metadata=metadata
+    )
+    chosen = data.draw(st.permutations(range(channels)))[: data.draw(st.integers(1, channels))]
+    dims = data.draw(st.sampled_from([2, 3]))
+    planes = range(4) if dims == 3 else [2]
+    part = Selection(t=1, channels=tuple(map(str, chosen)), z=None if dims == 3 else 2)
+
+    scan = formats.read(tmp_path / "x.tif", dims, part)
+    with pytest.warns(Notice, match="ImageJ's display ranges of the original"):
+        formats.write(tmp_path / "y.tif", scan.values, scan.header)
+
+    back = formats.read(tmp_path / "y.tif", dims)
+    origin, sizes = [-9e-4, 5e-4, -1.5e-3], [3e-4, 2e-4, 1.5e-3]
+    wanted = [np.diag([*sizes, 1.0]), np.diag([*sizes[1::-1], 1.0])[[1, 0, 2]]][3 - dims]
+    wanted[:dims, -1] = origin[:dims]
+    # ImageJ's resolution is a fraction of 32 bits.
+    np.testing.assert_allclose([scan.affine, back.affine], [wanted] * 2, rtol=1e-8)
+    np.testing.assert_array_equal(back.values, scan.values)
     with tifffile.TiffFile(tmp_path / "y.tif") as file:
-        assert file.is_imagej
-        assert file.imagej_metadata["unit"] == "micron"
-        np.testing.assert_array_equal(file.asarray(), scan.values)
-    back = formats.read(tmp_path / "y.tif", 2)
-    assert back.names == ("a", "b", "c")
-    np.testing.assert_allclose(back.affine, scan.affine, rtol=1e-9)
+        written = file.imagej_metadata
+        pages = np.stack([values[1, z, c] for z in planes for c in chosen])
+        np.testing.assert_array_equal(file.asarray().reshape(pages.shape), pages)
+    found = written["LUTs"] if len(chosen) > 1 else [written["LUTs"]]
+    np.testing.assert_array_equal(found, tables[list(chosen)])
+    found = written["Labels"] if len(pages) > 1 else [written["Labels"]]
+    # Of one plane, they are taken for names.
+    assert found == [f"1{z}{c}" for z in planes for c in chosen]
+    assert len(chosen) == 1 or written["mode"] == "composite"
+
+
+def test_imagej_becomes_ome_by_the_name_of_the_file_and_keeps_plain_colours(tmp_path):
+    ramps = np.zeros((2, 3, 256), np.uint8)
+    ramps[0, 0] = ramps[1, 1] = ramps[1, 2] = np.arange(256)  # red, cyan
+    values = random_values((2, 6, 5), "uint16")
+    metadata = {"axes": "CYX", "LUTs": list(ramps), "Labels": ["a", "b"]}
+    tifffile.imwrite(tmp_path / "x.tif", values, imagej=True, metadata=metadata)
+    scan = formats.read(tmp_path / "x.tif", 2)
+    formats.write(tmp_path / "y.ome.tif", scan.values, scan.header)
+    with tifffile.TiffFile(tmp_path / "y.ome.tif") as file:
+        channels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
+        np.testing.assert_array_equal(file.asarray(), values)
+    colours = [each["Color"].to_bytes(4, "big", signed=True) for each in channels]
+    assert colours == [b"\xff\0\0\xff", b"\0\xff\xff\xff"]
+    assert [each["Name"] for each in channels] == ["a", "b"]
 
 
 def test_colours_of_imagej_stay_samples_of_a_pixel(tmp_path):
@@ -253,13 +300,18 @@ def test_the_same_content_makes_the_same_bytes_and_another_one_another_identifie
     assert written(values)[1] != first[1] or suffix == ".tif"
 
 
-def test_what_ome_says_of_channels_is_kept(tmp_path):
-    write_stack(tmp_path / "x.ome.tif", **OME)
-    scan = formats.read(tmp_path / "x.ome.tif", 2, Selection(z=0, t=0, channels=("b", "c")))
+@pytest.mark.parametrize("named", [True, False])
+def test_what_ome_says_of_channels_is_kept(tmp_path, named):
+    said = dict(OME["metadata"]["Channel"])
+    if not named:
+        del said["Name"]
+    write_stack(tmp_path / "x.ome.tif", ome=True, metadata=OME["metadata"] | {"Channel": said})
+    scan = formats.read(tmp_path / "x.ome.tif", 2, Selection(z=0, t=0, channels=("1", "2")))
     formats.write(tmp_path / "y.ome.tif", scan.values, scan.header)
     with tifffile.TiffFile(tmp_path / "y.ome.tif") as file:
         channels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
-    assert [(each["Name"], each["Color"]) for each in channels] == [("b", 255), ("c", 65535)]
+    assert [each["Color"] for each in channels] == [255, 65535]
+    assert [each.get("Name") for each in channels] == (["b", "c"] if named else [None, None])
 
 
 @pytest.mark.parametrize(
@@ -525,3 +577,15 @@ def test_without_the_package_its_install_is_told(tmp_path, monkeypatch, name, pa
         (tmp_path / name).touch()
     with pytest.raises(UserError, match="pip install 'revgan"):
         formats.probe(tmp_path / name, 2)
+
+
+def test_no_work_is_done_for_a_file_whose_package_is_missing(monkeypatch):
+    for package in ("zarr", "SimpleITK"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for codec in (imagecodecs.JPEGXL, imagecodecs.AVIF):
+        monkeypatch.setattr(codec, "available", False)
+    volume, photo = (Header(1, (4,) * dims, np.dtype(np.uint8)) for dims in (3, 2))
+    for suffix in (".zarr", ".mha", ".nrrd", ".jxl", ".avif"):
+        header = photo if suffix in (".jxl", ".avif") else volume
+        with pytest.raises(UserError, match=f"^x{suffix} needs "):
+            formats.require_holds(f"x{suffix}", header)

@@ -317,7 +317,8 @@ def test_what_another_network_would_be_is_known():
                 "upsampling": "transposed",
             },
         ),
-        ("default", {"identity_start": True, "upsampling": "transposed", "norm": "instance"}),
+        ("default", {"identity_start": True, "upsampling": "bilinear", "norm": "instance"}),
+        ("pairs", {"objective": "paired", "norm": "none", "tanh": False, "init": "kaiming"}),
     ],
 )
 def test_presets_are_what_the_docs_say(preset, expected):

@@ -1,17 +1,26 @@
 """`revgan plan` and memory budgets on the command line."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from io import StringIO
 
 import pytest
 import yaml
+from rich.console import Console
 
 from revgan.cli import main
-from revgan.memory import fit
-from revgan.networks import GeneratorConfig
+from revgan.memory import fit, format_bytes
+from revgan.networks import DiscriminatorConfig, GeneratorConfig
 from revgan.options import stored_config
 from revgan.training import prediction
-from revgan.training.config import RunConfig
+from revgan.training.config import RunConfig, RuntimeConfig
+from revgan.training.plan import (
+    Domains,
+    make_plan,
+    plan_budget,
+    planned_workload,
+    print_plan,
+)
 from revgan.training.prediction import Workload, predict_training
 from test_cli import make_images, refusal, sentence, train
 
@@ -24,54 +33,64 @@ TINY = [
 ]
 
 
-CUTTABLE = ["--objective=paired", "--size=128"]
-"""The larger a crop, the more of its slabs are alike, and the quicker it is predicted."""
-
-
 def plan(capsys, *arguments):
     capsys.readouterr()
     assert main(["plan", *TINY, *arguments]) == 0
     return capsys.readouterr().out
 
 
-def test_the_plan_shows_needs_and_what_fits(capsys):
-    output = plan(capsys, *CUTTABLE, "--memory-budget=8MiB")
+@pytest.fixture(scope="module")
+def planned():
+    """A plan within what lean needs with its block stored; paired, as that has fewer passes."""
+    config = RunConfig(
+        "paired",
+        generator=GeneratorConfig(width=4, depth=1, memory="lean", slabs=4),
+        discriminator=DiscriminatorConfig(width=4),
+        runtime=RuntimeConfig("cpu"),
+    )
+    work = planned_workload(config, Domains(2, (3, 3)), 128)
+    budget = predict_training(work.with_generator(slabs=0, stored_blocks=1)).total
+    runtime = replace(config.runtime, memory_budget=f"{budget}B")
+    return make_plan(replace(work, config=replace(config, runtime=runtime)))
+
+
+def test_the_plan_shows_needs_and_what_fits(planned):
+    console = Console(file=StringIO(), width=80)
+    print_plan(planned, console)
+    output = console.file.getvalue()
     assert output.startswith("paired RevGAN, width 4, depth 1, 1 x 128 x 128, float32 on cpu\n")
-    for mode in ("naive", "reversible", "lean", "lean, 8 slabs", "translation"):
+    for mode in ("naive", "reversible", "lean", "lean, 4 slabs", "translation"):
         assert f"│ {mode} " in output
     assert "…" not in output
-    assert "Within 8.0 MiB:" in output
-    assert "generator.memory auto takes                  │ naive" in output
-    assert "largest size, training in lean with 8 slabs" in output
+    assert f"Within {format_bytes(planned.budget)}:" in output
+    assert "│ lean with 1 of 1 blocks stored │" in output
+    assert "largest size, training in lean with 4 slabs" in output
 
 
-def test_json_has_every_number_in_bytes(capsys):
-    volumes = ["--spatial-dims=3", "--size=64", "--channels", "1", "1"]
-    content = json.loads(plan(capsys, *CUTTABLE, *volumes, "--json", "--memory-budget=43MiB"))
-    assert content["spatial_dims"] == 3
-    assert content["budget"] == 43 * 2**20
-    assert list(content["training"]) == ["naive", "reversible", "lean", "lean with 8 slabs"]
+def test_json_has_every_number_in_bytes(planned):
+    content = json.loads(planned.to_json())
+    assert content["spatial_dims"] == 2
+    assert content["budget"] == planned.budget
+    assert list(content["training"]) == ["naive", "reversible", "lean", "lean with 4 slabs"]
     for needed in (*content["training"].values(), content["translation"]):
         total = needed.pop("total")
         assert list(needed) == ["parameters", "gradients", "optimizer_states", "activations"]
         assert sum(needed.values()) == total
     assert content["auto"] == "lean with 1 of 1 blocks stored"
     largest = content["largest"]
-    assert largest["memory"] == "lean with 8 slabs"
-    assert min(largest["size"], largest["translated_size"]) >= 64
+    assert largest["memory"] == "lean with 4 slabs"
+    assert min(largest["size"], largest["translated_size"]) >= 128
     assert min(largest["depth"], largest["batch_size"]) >= 1
 
 
-def test_without_a_budget_the_free_memory_is_taken_less_a_margin(capsys, monkeypatch):
+def test_without_a_budget_the_free_memory_is_taken_less_a_margin(monkeypatch):
     monkeypatch.setattr(fit, "free_memory", lambda device: 2.5 * 2**20)
-    assert json.loads(plan(capsys, *CUTTABLE, "--json", "--generator.slabs=0"))["budget"] == int(
-        2.25 * 2**20
-    )
+    assert plan_budget(Workload(RunConfig(), 128)) == int(2.25 * 2**20)
 
 
 def test_a_gpu_that_is_not_there_can_be_planned_for(capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    output = plan(capsys, "--runtime.device=cuda")
+    output = plan(capsys, "--runtime.device=cuda", "--objective=paired")
     assert "bf16 on cuda" in output
     assert "give --memory-budget" in output
     assert "Within" not in output
@@ -101,11 +120,13 @@ def images(tmp_path):
 def test_a_run_folder_is_planned_with_its_own_options(capsys, images, tmp_path):
     assert train(images, tmp_path / "run", generator__memory="lean", objective="paired") == 0
     capsys.readouterr()
-    assert main(["plan", str(tmp_path / "run"), "--json", "--memory-budget=1.7MiB"]) == 0
+    ask = ["plan", str(tmp_path / "run"), "--json", "--memory-budget=0.25MiB"]
+    assert main([*ask, "--generator.slabs=0"]) == 0
     content = json.loads(capsys.readouterr().out)
-    fitted = GeneratorConfig(width=2, depth=1, memory="lean", downsamplings=2, identity_start=True)
-    assert content["generator"] == asdict(fitted)
-    assert content["size"] == 32
+    trained = stored_config(tmp_path / "run" / "config.yaml").generator
+    assert (trained.width, trained.memory) == (2, "lean")
+    assert content["generator"] == asdict(replace(trained, slabs=0))
+    assert (content["size"], content["budget"]) == (32, 2**18)
     message = refusal(capsys, "plan", tmp_path / "run", "--preset", "paper")
     assert message == "a run folder has its own options; omit --preset"
 
@@ -122,7 +143,7 @@ def test_a_resumed_run_takes_what_auto_chose_until_an_option_changes_it(
     capsys, images, tmp_path, monkeypatch
 ):
     run = tmp_path / "run"
-    assert train(images, run) == 0
+    assert train(images, run, objective="paired") == 0
 
     def resumed(steps, *options):
         capsys.readouterr()
@@ -130,25 +151,25 @@ def test_a_resumed_run_takes_what_auto_chose_until_an_option_changes_it(
         return capsys.readouterr().out
 
     work = Workload(stored_config(run / "config.yaml"), 32)
-    needed = predict_training(work.with_generator(memory="lean", slabs=4)).total
+    needed = predict_training(work.with_generator(memory="lean", slabs=2)).total
     told = resumed(3, "--generator.memory=auto", f"--memory-budget={needed}B")
     assert "memory auto from here on, not naive; results may differ by rounding\n" in told
-    assert "\nmemory auto: lean with 4 slabs, " in told
-    assert use_of_memory(run) == ("lean", 0, 4)
+    assert "\nmemory auto: lean with 2 slabs, " in told
+    assert use_of_memory(run) == ("lean", 0, 2)
 
     monkeypatch.setattr(fit, "free_memory", lambda device: 2**40)  # as on another machine
     told = resumed(4)
     assert "from here on" not in told
     assert "memory auto" not in told
-    assert "memory lean with 4 slabs, as before, whatever the budget" in resumed(
+    assert "memory lean with 2 slabs, as before, whatever the budget" in resumed(
         5, "--memory-budget=1GiB"
     )
-    assert use_of_memory(run) == ("lean", 0, 4)
-    told = resumed(6, "--generator.slabs=2")
-    assert "memory lean with 2 slabs from here on, not lean with 4 slabs; results may" in told
     assert use_of_memory(run) == ("lean", 0, 2)
+    told = resumed(6, "--generator.slabs=4")
+    assert "memory lean with 4 slabs from here on, not lean with 2 slabs; results may" in told
+    assert use_of_memory(run) == ("lean", 0, 4)
     told = resumed(7, "--generator.memory=reversible")
-    assert "memory reversible from here on, not lean with 2 slabs" in told
+    assert "memory reversible from here on, not lean with 4 slabs" in told
     assert use_of_memory(run) == ("reversible", 0, None)
 
 
@@ -161,7 +182,8 @@ def test_the_choice_is_written_into_a_new_run(capsys, images, tmp_path):
 
 def test_a_budget_that_fits_nothing_ends_before_the_run_begins(capsys, images, tmp_path):
     capsys.readouterr()
-    code = train(images, tmp_path / "run", "--memory-budget=1MiB", generator__memory="auto")
+    auto = {"generator__memory": "auto", "generator__slabs": 0}
+    code = train(images, tmp_path / "run", "--memory-budget=1MiB", **auto)
     assert "but only 1.0 MiB are available" in sentence(capsys, code, status=1)
     assert not (tmp_path / "run").exists()
 

@@ -294,7 +294,23 @@ def results_twice(x: torch.Tensor, other: torch.Tensor) -> list:
         results += [*x.split(2), *x.max(1), x.to(torch.bfloat16), x.t().contiguous(), x.view(-1)]
         results += [*torch.ops.aten.native_layer_norm(x, [6], None, None, 1e-5), x + 1j, x.sum()]
         results += [x.clone().t_(), x.expand(2, 4, 6), torch.zeros(3), x > other, x.long()]
+        # Some are asked of their kernels for shapes directly: in layouts that images have.
+        image = x.reshape(2, 2, 2, 3).contiguous(memory_format=torch.channels_last)
+        results += [*_of_images(image), *_of_images(image[..., 1:].bfloat16())]
     return results
+
+
+def _of_images(x: torch.Tensor) -> list:
+    mask = torch.ones(1, 2, 1, 1)
+    slopes = torch.ops.aten.leaky_relu_backward(x, x * 2, 0.2, False), F.leaky_relu(x, 0.2)
+    return [
+        *slopes,
+        *(torch.ops.aten.threshold_backward(x, x, 0), torch.ops.aten.tanh_backward(x, x)),
+        *(x * mask, x + mask, x - x.contiguous(), x.clone().sub_(x), x.permute(0, 2, 3, 1)),
+        *(x.flip(2), x.sum((2, 3)), torch.cat([x, x], 2), F.pad(x, (1, 0, 2, 1)), x[:, :, ::2]),
+        *(torch.zeros_like(x).copy_(x).mul_(0.5).add_(x), torch.addcmul(x, x, x).addcmul_(x, x)),
+        F.interpolate(x, scale_factor=2, mode="bilinear"),
+    ]
 
 
 def test_what_is_answered_without_asking_pytorch_again_is_what_it_would_have_answered():

@@ -14,6 +14,7 @@ SHORT = [
     "--training.validate_every=null",
     "--generator.width=4",
     "--generator.depth=1",
+    "--generator.memory=naive",  # so that nothing is planned
     "--discriminator.width=4",
     "--runtime.device=cpu",
 ]

@@ -211,6 +211,15 @@ def test_values_beside_a_header_are_read_and_written_in_one_file(tmp_path, suffi
     assert formats.writable(target) == tmp_path / f"y{instead}"
 
 
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_the_file_with_the_values_is_blamed_and_not_its_header(tmp_path, suffix):
+    image = SimpleITK.GetImageFromArray(np.ones((5, 6, 7), np.int16))
+    SimpleITK.WriteImage(image, str(tmp_path / f"x{suffix}"))
+    beside = tmp_path / "x.raw"
+    beside.write_bytes(beside.read_bytes()[:-10])
+    refusal(beside, lambda: formats.read(tmp_path / f"x{suffix}", 3))
+
+
 @pytest.mark.parametrize("elsewhere", ["../secret.raw", "/etc/hostname", "sub/../../secret.raw"])
 @pytest.mark.parametrize("suffix", [".mhd", ".mha", ".nhdr", ".nrrd"])
 def test_a_header_names_no_file_outside_its_folder(tmp_path, suffix, elsewhere):
@@ -245,7 +254,7 @@ def detached(path, name):
 @few
 @given(
     shape=st.tuples(*[st.integers(2, 9)] * 3),
-    dtype=st.sampled_from(["uint8", "int16", "uint16", "float32"]),
+    dtype=st.sampled_from(["uint8", "int16", "uint16", "int64", "uint64", "float16", "float32"]),
     options=st.sampled_from([{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}]),
 )
 def test_pages_of_a_plain_tiff_are_slices_of_a_volume(tmp_path_factory, shape, dtype, options):

@@ -20,19 +20,27 @@ ABANDONED = 24 * 3600.0
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, suffix: str | None = None) -> Iterator[Path]:
     """A path beside `path` to write to; at the end of the context it replaces `path`.
 
-    It has the same suffix, in lower case, because some libraries rely on it. After an error it is
-    removed, and what was at `path` before is untouched. It may be a folder, which can also replace
-    a folder.
+    It has the same suffix, in lower case, because some libraries rely on it; `suffix` tells one of
+    several parts, such as .ome.tif. After an error it is removed, and what was at `path` before is
+    untouched. It may be a folder, which can also replace a folder.
 
     Raises:
         OSError: the error names `path`, not the file beside it.
     """
-    unfinished = path.with_name(f".{uuid4().hex}.part{path.suffix.lower()}")
+    begins = f".{uuid4().hex}.part"
+    unfinished = path.with_name(f"{begins}{suffix or path.suffix.lower()}")
     try:
-        yield unfinished
+        try:
+            yield unfinished
+        except BaseException:
+            for beside in path.parent.glob(f"{begins}?*"):  # what libraries made on the way
+                if beside != unfinished and beside.is_file():
+                    with contextlib.suppress(OSError):
+                        beside.unlink()
+            raise
         if unfinished.is_dir() and path.is_dir():
             _replace_folder(unfinished, path)
         else:

@@ -6,7 +6,7 @@ even if the real one would need more memory than there is.
 """
 
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,19 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._prims_common import suggest_memory_format
-from torch._subclasses.fake_tensor import (
-    FakeTensor,
-    FakeTensorMode,
-    in_kernel_invocation_manager,
-)
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from revgan.memory.kernels import kernel_workspace
+from revgan.memory.answers import DEVICE, known_answers, tensors_in
 
 
 @dataclass(frozen=True)
@@ -111,10 +105,9 @@ class _Ledger(TorchDispatchMode):
     def __init__(self, mode: FakeTensorMode, cpu_kernels: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's is untyped
         self._mode = mode
-        self._answers: dict[Hashable, _Answer] = {}
+        self._answers = known_answers(cpu_kernels)
         self.alive = 0
         self.workspace_at_peak = 0
-        self._cpu_kernels = cpu_kernels
         self._live: dict[int, _Storage] = {}
         self._finalizers: dict[int, weakref.ref[Any]] = {}
         self._all: list[_Storage] = []
@@ -150,28 +143,18 @@ class _Ledger(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is _DEVICE:  # called more often than all others together
+        if func is DEVICE:  # called more often than all others together
             return args[0].device
         if func.namespace == "prim":  # other queries
             return func(*args, **(kwargs or {}))
-        modes = torch.is_inference_mode_enabled(), torch.get_default_dtype()
-        key = func, modes, *_key(args), *_key((kwargs or {}).items())
-        answer = self._answers.get(key)
-        if answer is not None and answer.results is not None:
-            out = answer.again(args, self._mode)
-        else:
-            out = _as_laid_out(func, args, func(*args, **(kwargs or {})))
-        if answer is None:
-            workspace = kernel_workspace(func, args, out) if self._cpu_kernels else 0
-            results = None if torch.Tag.inplace_view in func.tags else _described(out, args)
-            answer = self._answers[key] = _Answer(workspace, results, type(out))
-        for tensor in _tensors(out):
+        out, workspace = self._answers.ask(func, args, kwargs or {}, self._mode)
+        for tensor in tensors_in(out):
             storage = tensor.untyped_storage()
             if storage._cdata not in self._live:
                 self._add(storage)
-        if self.alive + answer.workspace > self._peak:
-            self._peak, self._peak_time = self.alive + answer.workspace, self._now
-            self.workspace_at_peak = answer.workspace
+        if self.alive + workspace > self._peak:
+            self._peak, self._peak_time = self.alive + workspace, self._now
+            self.workspace_at_peak = workspace
         self._now += 1
         return out
 
@@ -187,138 +170,6 @@ class _Ledger(TorchDispatchMode):
         storage.freed = self._now
         self.alive -= storage.nbytes
         del self._finalizers[key]
-
-
-@dataclass(frozen=True)
-class _Result:
-    """One tensor that an operator returned.
-
-    Attributes:
-        size: its sizes, strides and offset into its storage.
-        dtype: its type.
-        device: the device it would be on.
-        source: the argument whose storage it shares; None for its own storage.
-        same: whether it is that argument itself.
-    """
-
-    size: tuple[torch.Size, tuple[int, ...], int]
-    dtype: torch.dtype
-    device: torch.device
-    source: int | None
-    same: bool
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """An operator's results for arguments like these, so that PyTorch is asked only once.
-
-    A step has some ten thousand operator calls, few of which differ, and each query takes PyTorch a
-    tenth of a millisecond.
-
-    Attributes:
-        workspace: see `kernel_workspace`.
-        results: None for an unwanted one; None as a whole if PyTorch must be asked again.
-        kind: the type of the container of results, or of the only result.
-    """
-
-    workspace: int
-    results: list[_Result | None] | None
-    kind: type
-
-    def again(self, args: tuple[Any, ...], mode: FakeTensorMode) -> Any:
-        """The results for other arguments of the same shapes, types and layouts."""
-        assert self.results is not None
-        made = [None if result is None else _made(result, args, mode) for result in self.results]
-        return self.kind(made) if self.kind in (tuple, list) else made[0]
-
-
-def _described(out: Any, args: tuple[Any, ...]) -> list[_Result | None] | None:
-    """What is needed to make the results again; None if they can't be."""
-    sources = {
-        arg.untyped_storage()._cdata: number
-        for number, arg in enumerate(args)
-        if isinstance(arg, Tensor)
-    }
-    if any(isinstance(arg, Tensor) and _is_constant(arg) for arg in args):
-        return None
-    described: list[_Result | None] = []
-    storages = set()
-    for tensor in out if type(out) in (tuple, list) else (out,):
-        if tensor is None:
-            described.append(None)
-            continue
-        if type(tensor) is not FakeTensor or tensor.dtype.is_complex or _is_constant(tensor):
-            return None
-        storage = tensor.untyped_storage()
-        source = sources.get(storage._cdata)
-        size = tensor.shape, tensor.stride(), int(tensor.storage_offset())
-        same = source is not None and tensor is args[source]
-        if source is None:
-            # It is alone in a storage of minimal size.
-            if storage._cdata in storages or storage.nbytes() != _least_storage(tensor):
-                return None
-            storages.add(storage._cdata)
-        described.append(_Result(size, tensor.dtype, tensor.device, source, same))
-    return described
-
-
-def _made(result: _Result, args: tuple[Any, ...], mode: FakeTensorMode) -> Tensor:
-    if result.source is not None and result.same:
-        return args[result.source]
-    shape, stride, offset = result.size
-    with in_kernel_invocation_manager(mode):
-        tensor = torch.empty_strided(shape, stride, dtype=result.dtype, device="meta")
-        if result.source is not None:
-            tensor.set_(args[result.source].untyped_storage(), offset, shape, stride)
-    return FakeTensor(mode, tensor, result.device)
-
-
-def _least_storage(t: Tensor) -> int:
-    """Bytes of the smallest storage for a tensor."""
-    if t.numel() == 0:
-        return 0
-    last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
-    return (last + 1) * t.itemsize
-
-
-def _is_constant(tensor: Tensor) -> bool:
-    """Whether it has data nevertheless, such as an optimizer's step count."""
-    return getattr(tensor, "constant", None) is not None
-
-
-def _key(values: Iterable[Any]) -> Iterator[Hashable]:
-    """What an operator's results may depend on, apart from data."""
-    for value in values:
-        if isinstance(value, Tensor):
-            constant = _is_constant(value)
-            yield value.dtype, value.shape, value.stride(), value.storage_offset(), constant
-        elif isinstance(value, (list, tuple)):
-            yield tuple(_key(value))
-        else:
-            yield type(value), value
-
-
-def _as_laid_out(func: Any, args: tuple[Any, ...], out: Any) -> Any:
-    """Reflection padding keeps its input's layout; PyTorch's fake version doesn't."""
-    if func not in _PADDINGS:
-        return out
-    layout = suggest_memory_format(args[_PADDINGS[func]])
-    return torch.empty_like(out, memory_format=layout)
-
-
-_aten = torch.ops.aten
-_DEVICE = torch.ops.prim.device.default
-_PADDINGS = {
-    _aten.reflection_pad2d.default: 0,
-    _aten.reflection_pad3d.default: 0,
-    _aten.reflection_pad2d_backward.default: 1,
-    _aten.reflection_pad3d_backward.default: 1,
-}
-"""Operators, with the index of their input."""
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 @contextmanager
@@ -337,7 +188,7 @@ def _watching(ledger: _Ledger) -> Iterator[None]:
             ledger.mark([parameter.grad], "gradients")
 
     def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        states = _tensors([list(state.values()) for state in optimizer.state.values()])
+        states = tensors_in([list(state.values()) for state in optimizer.state.values()])
         ledger.mark(states, "optimizer_states")
 
     hooks = (

@@ -29,7 +29,6 @@ NOWHERE: Affine = np.eye(4)
 Window = tuple[slice, ...]
 """A part of a scan: one slice per spatial axis, without steps."""
 
-
 DEFLATED = 1032
 """Bytes that deflate, and so gzip and PNG, can pack into one at most."""
 
@@ -371,6 +370,9 @@ class Family(ABC):
         By default, all values are collected first; families that can do better override this.
         """
         return _Gathered(self, path, header)
+
+    def require(self, path: Path) -> None:  # noqa: B027 - most need nothing
+        """Looks for the packages that writing a file needs, or raises a `UserError`."""
 
     def beyond(self, header: Header) -> list[str]:
         """What this family can't hold of a scan, in words; empty if it can hold everything."""

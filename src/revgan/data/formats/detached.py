@@ -33,6 +33,26 @@ def require_inside(path: Path) -> None:
             )
 
 
+def values_file(path: Path) -> Path | None:
+    """The one file that a header names; None if there are several, or the values follow it."""
+    named = _named(_text(path))
+    return path.parent / named[0] if len(named) == 1 and "%" not in named[0] else None
+
+
+def require_whole(path: Path, size: int) -> None:
+    """Refuses a MetaImage's file of plain values that is too small, of which ITK fills the rest.
+
+    Args:
+        path: the header.
+        size: bytes of the values.
+    """
+    packed = re.search(r"^\s*CompressedData\s*=\s*True", _text(path), re.MULTILINE | re.IGNORECASE)
+    if not packed and (beside := values_file(path)) and beside.stat().st_size < size:
+        raise UserError(
+            f"{beside} is too small for what {path.name} says; replace it with an undamaged copy"
+        )
+
+
 def require_beside(path: Path, name: str, what: str) -> None:
     """Refuses a file that names another one outside its folder.
 

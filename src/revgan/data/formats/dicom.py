@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from revgan.data.formats.blaming import blaming
 from revgan.data.formats.contract import (
     WHOLE,
     Family,
@@ -61,9 +62,10 @@ class _VolumeReader(Reader):
         opened: Path | None = None
         for z, level in enumerate(chosen):
             for channel, each in enumerate(level):
-                if each.path != opened:
-                    dataset, opened = dataset_of(each.path), each.path
-                pixels = decoded(dataset, each.frame).T[columns, rows]
+                with blaming(each.path):
+                    if each.path != opened:
+                        dataset, opened = dataset_of(each.path), each.path
+                    pixels = decoded(dataset, each.frame).T[columns, rows]
                 values[channel, :, :, z] = values_of(each, pixels, self.header.dtype)
         return values
 

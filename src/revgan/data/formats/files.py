@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from revgan.data.formats.blaming import blaming
 from revgan.data.formats.bounds import require_declared, require_memory
 from revgan.data.formats.contract import (
     IDLE,
@@ -31,7 +32,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.kinds import KINDS
 from revgan.data.formats.registry import reading_family
 from revgan.data.formats.selecting import channels
-from revgan.errors import UserError, out_of_memory
+from revgan.errors import UserError
 
 
 class OpenScan:
@@ -64,7 +65,7 @@ class OpenScan:
         """
         window = window or (slice(None),) * len(self.header.shape)
         require_memory(self._needed(window), self._path)
-        with _blaming(self._path):
+        with blaming(self._path):
             values = self._reader.values(window)
             measured = self._reader.measured(window)
         self._require_all(values, window)
@@ -159,7 +160,7 @@ def open(
             f"{path} is read as {KINDS[dims].article}, for which {' and '.join(idle)} does "
             "nothing; leave that out"
         )
-    with _blaming(path):
+    with blaming(path):
         reader = family.open(path, dims, selection)
     try:
         if picked is not None:
@@ -228,29 +229,6 @@ def _moved(affine: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64
     shift = np.eye(len(affine))
     shift[:-1, -1] = starts
     return affine @ shift
-
-
-def reason(error: Exception) -> str:
-    """An error's message on one line."""
-    text = error.strerror if isinstance(error, OSError) else None
-    return " ".join((text or str(error) or type(error).__name__).split())
-
-
-@contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Turns what libraries raise for damaged files into a `UserError`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # damaged files make decoders raise nearly anything
-        if out_of_memory(error):
-            raise UserError(
-                f"{path} needs more memory to be read than there is; crop it"
-            ) from error
-        raise UserError(
-            f"{path} cannot be read ({reason(error)}); replace it with an undamaged copy"
-        ) from error
 
 
 def _require_place(affine: Affine, path: Path) -> None:

@@ -15,6 +15,9 @@ is written has a mask instead."""
 KEPT = ("compress", "interleave", "photometric", "blockxsize", "blockysize", "tiled", "predictor")
 """The parts of a file's layout that are kept on output."""
 
+QUALITIES = ("JPEG_QUALITY", "WEBP_LEVEL")
+"""How much is lost, by compressions that lose something: GDAL's options are called as its tags."""
+
 
 @dataclass(frozen=True, eq=False)
 class GeoSource:
@@ -70,6 +73,9 @@ def source_of(file: Any) -> GeoSource:
         layout.pop("blockxsize", None)
     if "PREDICTOR" in structure:
         layout["predictor"] = int(structure["PREDICTOR"])
+    layout |= {name: structure[name] for name in QUALITIES if name in structure}
+    if structure.get("COMPRESSION_REVERSIBILITY") == "LOSSLESS" and layout["compress"] == "webp":
+        layout["WEBP_LOSSLESS"] = "YES"
     points, crs = file.gcps
     return GeoSource(
         layout,

@@ -24,7 +24,7 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.entries import first_bytes
-from revgan.data.formats.geo_source import GeoSource, has_mask, source_of
+from revgan.data.formats.geo_source import QUALITIES, GeoSource, has_mask, source_of
 from revgan.data.formats.ground import ground_of, transform_of
 from revgan.data.formats.tiff_family import TiffFamily
 from revgan.errors import UserError, notice
@@ -212,6 +212,9 @@ class _GeoWriter(Writer):
             self._file.close()
             if self._plain != self._path:
                 profile = self._profile()
+                quality = [profile[name] for name in QUALITIES if name in profile]
+                if "WEBP_LOSSLESS" in profile:
+                    quality = ["100"]
                 copy(
                     str(self._plain),
                     str(self._path),
@@ -220,6 +223,7 @@ class _GeoWriter(Writer):
                     blocksize=profile.get("blockxsize", 512),
                     bigtiff="IF_SAFER",
                     overview_resampling="average",
+                    **({"quality": quality[0]} if quality else {}),
                 )
                 self._plain.unlink()
 
@@ -284,15 +288,23 @@ def _has_rasterio() -> bool:
 
 @contextmanager
 def _gdal() -> Iterator[None]:
-    """GDAL with bounded memory, and without warnings about files that have no place."""
+    """GDAL with bounded memory, and without warnings about files that have no place.
+
+    Raises:
+        OSError: for what GDAL says in exceptions of its own.
+    """
     import rasterio.errors
+    from rasterio._err import CPLE_BaseError  # which rasterio.errors doesn't have
 
     # Not within `catch_warnings`, which threads that read at once would undo for each other.
     warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
     with rasterio.Env(
         GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True, GDAL_DISABLE_READDIR_ON_OPEN=True
     ):
-        yield
+        try:
+            yield
+        except CPLE_BaseError as error:
+            raise OSError(error.errmsg) from error
 
 
 def _require_plain_companions(path: Path) -> None:

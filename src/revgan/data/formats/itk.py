@@ -1,6 +1,7 @@
 """MetaImage and NRRD, with ITK; channels are the components or the fourth axis."""
 
 import re
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,9 +9,16 @@ from typing import Any
 import numpy as np
 
 from revgan.data.formats.axes import volume_channels
+from revgan.data.formats.blaming import blaming
 from revgan.data.formats.contract import Family, Header, Reader, Selection, Values, Window
-from revgan.data.formats.detached import millimetres_in_space, require_inside, with_kinds
-from revgan.errors import optional
+from revgan.data.formats.detached import (
+    millimetres_in_space,
+    require_inside,
+    require_whole,
+    values_file,
+    with_kinds,
+)
+from revgan.errors import optional, require_package
 
 FORMATS = {
     ".mha": "MetaImageIO",
@@ -37,6 +45,7 @@ class _ItkReader(Reader):
         itk = _itk()
         require_inside(path)
         self._folder: TemporaryDirectory[str] | None = None
+        self._header_file, self._values_in = path, values_file(path) or path
         kinds = with_kinds(path)
         kind = FORMATS[path.suffix.lower()]
         units = millimetres_in_space(path) if kind == FORMATS[".nrrd"] else [1.0] * 3
@@ -66,7 +75,11 @@ class _ItkReader(Reader):
         self.header = Header(self._channels, size[:3], dtype, LPS @ affine)
 
     def values(self, window: Window) -> Values:
-        image = _as_one_line(self._reader.Execute)
+        if self._header_file.suffix.lower() == ".mhd":
+            size = prod(self._axes) * self.header.dtype.itemsize
+            require_whole(self._header_file, size)
+        with blaming(self._values_in):
+            image = _as_one_line(self._reader.Execute)
         data = _itk().GetArrayFromImage(image).T  # ([components,] X, Y, Z[, frames])
         shape = self.header.shape
         components = self._axes[0]
@@ -99,6 +112,9 @@ class Itk(Family):
         image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
         kind = FORMATS[path.suffix.lower()]
         _as_one_line(lambda: itk.WriteImage(image, str(path), imageIO=kind))
+
+    def require(self, path: Path) -> None:
+        require_package("SimpleITK", "itk", str(path))
 
     def beyond(self, header: Header) -> list[str]:
         beyond = []

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import tifffile
 
-from revgan.data.formats import ome_xml, selecting
+from revgan.data.formats import imagej, ome_xml, selecting
+from revgan.data.formats.blaming import blaming
 from revgan.data.formats.contract import (
     Affine,
     Header,
@@ -24,30 +24,26 @@ from revgan.data.formats.ome_xml import ImageInfo
 from revgan.data.formats.physical import beyond_micrographs, place
 from revgan.data.formats.pyramid import choose, lengths
 from revgan.data.formats.tiff_family import TiffFamily
-from revgan.data.formats.tiff_pages import cut_page, in_small_pieces, open_tiff
-from revgan.data.formats.tiff_stacks import GatheringWriter, write_imagej, write_ome
+from revgan.data.formats.tiff_pages import absent_pages, cut_page, in_small_pieces, open_tiff
+from revgan.data.formats.tiff_stacks import GatheringWriter, write_ome
 from revgan.errors import UserError
 
 OME = (".ome.tif", ".ome.tiff")
 
-IMAGEJ_LIMIT = 2**32 - 2**20
-"""The most bytes of values that ImageJ's files can hold."""
-
-IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 OME_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MicroSource:
     """What is kept from an image for files written like it.
 
     Attributes:
-        imagej: whether it is from ImageJ rather than OME.
+        shown: how ImageJ shows it, if it is from ImageJ rather than OME.
         info: its metadata, with the channels that were read.
         rgb: whether its channels are red, green, blue and perhaps alpha in one pixel.
     """
 
-    imagej: bool
+    shown: imagej.Display | None
     info: ImageInfo
     rgb: bool
 
@@ -69,12 +65,13 @@ class _MicroReader(Reader):
     def _header(self, selection: Selection) -> Header:
         path, file = self._path, self._file
         images = [series for series in file.series if "Y" in series.axes and "X" in series.axes]
-        infos = [ImageInfo(name=series.name) for series in images]
+        infos, shown = [ImageInfo(name=series.name) for series in images], None
         if file.is_ome:
             described = ome_xml.ome_images(file.ome_metadata or "")
             infos = described if len(described) == len(images) else infos
         elif file.is_imagej:
-            infos = [ome_xml.imagej_image(file)]
+            info, shown = imagej.read(file)
+            infos = [info]
         names = [info.name or str(number) for number, info in enumerate(infos)]
         number = selecting.series(path, selection.series, names)
         levels, info = images[number].levels, infos[number]
@@ -104,13 +101,17 @@ class _MicroReader(Reader):
         height, width = chosen.scaled
         shape = (height, width) if self._dims < 3 else (width, height, sizes["Z"])
         kept = [info.channels[at] for at in self._channels] if len(info.channels) == count else []
+        if shown is not None:
+            planes = slice(None) if self._z is None else slice(self._z, self._z + 1)
+            shown = shown.part(self._channels, planes, sizes, self._t)
+            kept = list(shown.colours)
         kept_info = ImageInfo(info.name, info.sizes, info.origin, (), tuple(kept))
         return Header(
             len(self._channels),
             shape,
             self._series.dtype.newbyteorder("="),
             self._affine(info, shapes[0]),
-            MicroSource(bool(file.is_imagej), kept_info, self._samples > 1),
+            MicroSource(shown, kept_info, self._samples > 1),
             names=tuple(channels[at] for at in self._channels) if channels else (),
         )
 
@@ -177,7 +178,12 @@ class _MicroReader(Reader):
                 number = number * size + at[axis]
         page = series[number]
         if page is not None:
-            return cut_page(page, window)
+            with blaming(self._path.with_name(page.parent.filehandle.name)):
+                return cut_page(page, window)
+        if absent := absent_pages(self._path, self._file):
+            raise UserError(
+                f"{self._path} says that pages are in {absent}, which isn't there; put it beside"
+            )
         sides = zip(window, self._level.shape, strict=True)  # OME-XML may leave pages out
         shape = [len(range(*part.indices(side))) for part, side in sides]
         return np.zeros((self._samples, *shape), series.dtype)
@@ -217,16 +223,17 @@ class OmeTiff(TiffFamily):
 
     def create(self, path: Path, header: Header) -> Writer:
         known = header.source if isinstance(header.source, MicroSource) else None
-        size = header.channels * prod(header.shape) * header.dtype.itemsize
-        imagej = known is not None and known.imagej and not path.name.lower().endswith(OME)
-        fits = header.dtype.name in IMAGEJ_TYPES and size < IMAGEJ_LIMIT
         info = ImageInfo() if known is None else known.info
         rgb = header.dtype in (np.uint8, np.uint16) and header.channels in (3, 4)
         # Three stains aren't colours.
         rgb = rgb and not header.names and (known is None or known.rgb)
-        if imagej and fits:
+        shown = None if known is None else known.shown
+        if shown is not None and not path.name.lower().endswith(OME) and imagej.holds(header):
             pixels = rgb and header.dtype == np.uint8 and header.channels == 3
-            return GatheringWriter(path, header, partial(write_imagej, rgb=pixels))
+            return GatheringWriter(path, header, partial(imagej.write, rgb=pixels, shown=shown))
+        if shown is not None:
+            alike = len(shown.colours) == header.channels
+            imagej.tell_left_out(shown, tables=alike and not rgb, labels=False)
         return GatheringWriter(path, header, partial(write_ome, info=info, rgb=rgb))
 
     def beyond(self, header: Header) -> list[str]:

@@ -1,11 +1,9 @@
-"""The metadata of images in OME-TIFF and ImageJ's files."""
+"""The metadata of images in OME-TIFF."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
-
-import tifffile
 
 from revgan.data.formats.physical import millimetres
 
@@ -82,32 +80,12 @@ def _length(element: ElementTree.Element, name: str, default: str) -> float | No
     return size if size or name.startswith("Position") else None
 
 
-def imagej_image(file: tifffile.TiffFile) -> ImageInfo:
-    """ImageJ's metadata of a file's only image."""
-    said = file.imagej_metadata or {}
-    unit = str(said.get("unit", "")).encode("latin-1", "replace").decode("unicode_escape")
-    known = millimetres(unit)
-    sizes: list[float | None] = [None, None, None]
-    if known is not None:
-        tags = file.pages.first.tags
-        for axis, name in enumerate(("XResolution", "YResolution")):
-            count, per = tags[name].value if name in tags else (0, 1)
-            sizes[axis] = known * per / count if count and per else None
-        spacing = float(said.get("spacing", 1)) * known
-        sizes[2] = abs(spacing) or None  # negative for a stack that was taken downwards
-    labels = said.get("Labels") or []
-    labels = [labels] if isinstance(labels, str) else list(map(str, labels))
-    # Labels are for planes; if all planes have the same ones, for channels.
-    names = labels[: int(said.get("channels", 1))]
-    planes = len(labels) // len(names) if names else 0
-    return ImageInfo(sizes=tuple(sizes), names=tuple(names) if labels == names * planes else ())
-
-
 def ome_metadata(
     axes: str,
     sizes_um: Mapping[str, float],
     origin_um: Mapping[str, float],
     planes: int,
+    channels: int,
     names: tuple[str, ...],
     info: ImageInfo,
 ) -> dict[str, Any]:
@@ -118,9 +96,9 @@ def ome_metadata(
         sizes_um: micrometres along X, Y and Z, if known.
         origin_um: of the first pixel, in the same way.
         planes: how many pages there are.
-        names: the channels'.
-        info: of the image that it is written like; channels' attributes are kept if it has as many
-            channels as `names`.
+        channels: how many there are; samples of one pixel are one.
+        names: the channels'; () if they have none.
+        info: of the image that it is written like; channels' attributes are kept if it has as many.
     """
     metadata: dict[str, Any] = {"axes": axes}
     if info.name:
@@ -133,9 +111,8 @@ def ome_metadata(
             for axis, start in origin_um.items()
             for key, value in ((f"Position{axis}", start), (f"Position{axis}Unit", "µm"))
         }
-    kept = info.channels if len(info.channels) == len(names) else ({},) * len(names)
-    if names:
-        metadata["Channel"] = [
-            {"Name": name, **more} for name, more in zip(names, kept, strict=True)
-        ]
+    kept = info.channels if len(info.channels) == channels else ({},) * channels
+    called = [{"Name": name} for name in names] or [{}] * channels
+    if names or any(kept):
+        metadata["Channel"] = [{**name, **more} for name, more in zip(called, kept, strict=True)]
     return metadata

@@ -134,8 +134,10 @@ class JpegXl(Family):
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
-        _require(path, imagecodecs.JPEGXL)
         path.write_bytes(imagecodecs.jpegxl_encode(_pixels(values), lossless=True))
+
+    def require(self, path: Path) -> None:
+        _require(path, imagecodecs.JPEGXL)
 
     def beyond(self, header: Header) -> list[str]:
         limits = {
@@ -172,9 +174,11 @@ class Avif(Family):
 
     def write(self, path: Path, values: Values, header: Header) -> None:
         require_photo(header)
-        _require(path, imagecodecs.AVIF)
         data = imagecodecs.avif_encode(_pixels(values), level=100, pixelformat="444")
         path.write_bytes(data)
+
+    def require(self, path: Path) -> None:
+        _require(path, imagecodecs.AVIF)
 
     def beyond(self, header: Header) -> list[str]:
         limits = {

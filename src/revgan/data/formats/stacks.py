@@ -19,7 +19,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
-from revgan.data.formats.tiff_family import TiffFamily
+from revgan.data.formats.tiff_family import TiffFamily, predictable
 from revgan.data.formats.tiff_pages import cut_page
 from revgan.data.formats.tiff_stacks import GatheringWriter
 from revgan.data.scratch import ScratchArray
@@ -132,7 +132,7 @@ def _write_pages(path: Path, header: Header, values: ScratchArray) -> None:
             planarconfig="contig" if channels > 1 else None,
             extrasamples=["unspecified"] * extra if extra else None,
             compression="zlib",
-            predictor=True,
+            predictor=predictable(header.dtype),
             metadata=None,
             maxworkers=1,
         )

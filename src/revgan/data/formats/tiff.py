@@ -20,7 +20,7 @@ from revgan.data.formats.contract import (
 )
 from revgan.data.formats.pillow import Photo, photo_of
 from revgan.data.formats.pyramid import choose
-from revgan.data.formats.tiff_family import TiffFamily
+from revgan.data.formats.tiff_family import TiffFamily, predictable
 from revgan.data.formats.tiff_pages import cut_page, in_small_pieces, open_tiff
 from revgan.data.formats.tiles import TiledWriter
 from revgan.data.formats.upright import turn
@@ -47,9 +47,6 @@ LOSSLESS = ("LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "ZSTD", "LZMA", "NONE
 
 PREDICTING = ("LZW", "ADOBE_DEFLATE", "DEFLATE", "ZSTD", "LZMA")
 """Compressions that may keep differences from sample to sample instead of these."""
-
-PREDICTED = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
-"""Types of integers that tifffile takes such differences of."""
 
 ORIENTATION, PROFILE = 274, 34675
 """The tags of how a picture is to be turned, and of its colours."""
@@ -194,13 +191,12 @@ class Tiff(TiffFamily):
         if layout.planar == "contig":
             pixels = values[0] if header.channels == 1 else values.transpose(1, 2, 0)
         packed = layout.bits < 8 * header.dtype.itemsize and header.dtype.kind == "u"
-        predictable = header.dtype.kind == "f" or header.dtype.name in PREDICTED
         compression = None if packed or layout.compression == "NONE" else layout.compression
         tifffile.imwrite(
             path,
             pixels,
             compression=compression,
-            predictor=predictable and compression in PREDICTING,
+            predictor=predictable(header.dtype) and compression in PREDICTING,
             tile=layout.tile,
             bitspersample=layout.bits if packed else None,
             **_meaning(header, layout),
@@ -210,7 +206,7 @@ class Tiff(TiffFamily):
         layout = _writable(header, np.empty(0))
         if layout.planar != "contig" or header.dtype.kind == "b":
             return super().create(path, header)
-        predicts = header.dtype.name in PREDICTED
+        predicts = header.dtype.kind != "f" and predictable(header.dtype)
         return TiledWriter(path, header, predicts=predicts, **_meaning(header, layout))
 
     def beyond(self, header: Header) -> list[str]:
@@ -289,8 +285,9 @@ def _writable(header: Header, values: Values) -> Layout:
         like = replace(like, compression=default.compression)
     if dtype.kind == "b" and channels > 1 and like.planar == "contig":
         like = replace(like, planar="separate")  # tifffile packs no samples of one bit side by side
-    whole = dtype.kind != "u" or like.bits >= default.bits
-    if whole or (values.size and values.max() >= 2**like.bits):
+    packed = dtype.kind == "u" and default.bits // 2 < like.bits < default.bits
+    packed |= dtype == np.uint8 and like.bits < 8
+    if not packed or (values.size and values.max() >= 2**like.bits):
         like = replace(like, bits=default.bits)
     return like
 

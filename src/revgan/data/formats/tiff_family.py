@@ -1,10 +1,17 @@
 """What the families of TIFF have in common."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tifffile
 
 from revgan.data.formats.contract import Family, Header, Values
+
+
+def predictable(dtype: np.dtype[Any]) -> bool:
+    """Whether tifffile takes differences of values of a type from sample to sample."""
+    return dtype.kind == "f" or (dtype.kind in "iu" and dtype.itemsize <= 4)
 
 
 class TiffFamily(Family):

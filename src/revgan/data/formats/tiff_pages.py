@@ -37,6 +37,17 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     return file
 
 
+def absent_pages(path: Path, file: tifffile.TiffFile) -> str | None:
+    """The name of another file that has some of an OME-TIFF's pages, but isn't there."""
+    root = ElementTree.fromstring(file.ome_metadata or "")
+    for element in root.iter():
+        name = element.get("FileName")
+        # By its number, a file that was called otherwise knows itself.
+        if name and element.text != root.get("UUID") and not (path.parent / name).is_file():
+            return name
+    return None
+
+
 def in_small_pieces(page: tifffile.TiffPage) -> bool:
     """Whether windows of a page cost little more than what they show."""
     if page.is_tiled:

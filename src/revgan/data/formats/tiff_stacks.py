@@ -1,4 +1,4 @@
-"""Writes OME-TIFF with pyramids, and ImageJ's hyperstacks.
+"""Writes OME-TIFF with pyramids.
 
 A TIFF's pages come one after the other, and each pyramid level needs the whole finer one. So
 windows are first collected in a scratch file.
@@ -59,38 +59,6 @@ class GatheringWriter(Writer):
         self._write(self._path, self._header, self._values)
 
 
-def write_imagej(path: Path, header: Header, values: ScratchArray, *, rgb: bool) -> None:
-    """Writes an ImageJ hyperstack, which has no pyramid."""
-    channels, depth, height, width = values.shape
-    sizes, _ = _micrometres(header)
-    metadata: dict[str, Any] = {"axes": "ZCYX"}
-    resolution = None
-    if sizes:
-        metadata["unit"] = "micron"
-        resolution = (1 / sizes["X"], 1 / sizes["Y"])
-        if "Z" in sizes:
-            metadata["spacing"] = sizes["Z"]
-    if header.names:
-        metadata["Labels"] = list(header.names) * depth
-    shape: tuple[int, ...] = (depth, channels, height, width)
-    samples = 1
-    if rgb:
-        shape, samples, metadata["axes"] = (depth, 1, height, width, channels), channels, "ZCYXS"
-    with tifffile.TiffWriter(path, imagej=True) as file:
-        file.write(
-            (
-                _page(values, slice(c, c + samples), z)
-                for z in range(depth)
-                for c in range(0, channels, samples)
-            ),
-            shape=shape,
-            dtype=header.dtype,
-            photometric="rgb" if rgb else "minisblack",
-            resolution=resolution,
-            metadata=metadata,
-        )
-
-
 def write_ome(
     path: Path, header: Header, values: ScratchArray, *, info: ImageInfo, rgb: bool
 ) -> None:
@@ -104,7 +72,7 @@ def write_ome(
         rgb: whether all channels are samples of one pixel.
     """
     channels, depth = values.shape[:2]
-    sizes, origin = _micrometres(header)
+    sizes, origin = micrometres(header)
     planes = depth * (1 if rgb else channels)
     axes = "ZYXS" if rgb else "CZYX"
     spacing = [sizes.get("Y", 1.0), sizes.get("X", 1.0)]
@@ -128,7 +96,8 @@ def write_ome(
                 options["subfiletype"] = 1
             else:
                 options["subifds"] = len(levels)
-                about = ome_metadata(axes, sizes, origin, planes, header.names, info)
+                separate = 1 if rgb else channels
+                about = ome_metadata(axes, sizes, origin, planes, separate, header.names, info)
                 options["metadata"] = about | {"UUID": _identifier(values, about)}
             if sizes:
                 shrunk = header.shape[0] / values.shape[2] if len(header.shape) < 3 else 2**number
@@ -174,13 +143,7 @@ def _tiles(values: ScratchArray, rgb: bool) -> Iterator[NDArray[Any]]:
         yield tile if rgb else tile[..., 0]
 
 
-def _page(values: ScratchArray, channels: slice, z: int) -> NDArray[Any]:
-    """(H, W) of one channel, or (H, W, C) of several."""
-    page = values.read((slice(z, z + 1), slice(None), slice(None)), channels)[:, 0]
-    return page[0] if len(page) == 1 else np.moveaxis(page, 0, -1)
-
-
-def _micrometres(header: Header) -> tuple[dict[str, float], dict[str, float]]:
+def micrometres(header: Header) -> tuple[dict[str, float], dict[str, float]]:
     """Pixel sizes and origin along X, Y and Z; empty if they aren't known."""
     if header.affine is None:
         return {}, {}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from revgan.data.formats.blaming import reason
 from revgan.data.formats.contract import Family, Header, Values, Window, Writer
-from revgan.data.formats.files import reason
 from revgan.data.formats.kinds import KINDS
 from revgan.data.formats.registry import suffix_of, writing_family
 from revgan.errors import UserError
@@ -150,7 +150,7 @@ def require_holds(path: Path | str, header: Header) -> None:
     """Refuses a path whose format can't hold a scan, before there is anything to write.
 
     Raises:
-        UserError: the message says what the format can't hold.
+        UserError: the message says what the format can't hold, or which package it needs.
     """
     path = Path(path)
     family = writing_family(path, header)
@@ -159,6 +159,7 @@ def require_holds(path: Path | str, header: Header) -> None:
             f"{path} can't be written, as {type(family).__name__} files can only be read; use the "
             f"suffix {family.instead}"
         )
+    family.require(path)
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "
@@ -199,7 +200,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     """Same as `replacing`, with a `UserError` if the file can't be put in place."""
     of_body: OSError | None = None
     try:
-        with replacing(path) as unfinished:
+        with replacing(path, suffix_of(path)) as unfinished:
             try:
                 yield unfinished
             except OSError as error:

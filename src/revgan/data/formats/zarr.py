@@ -35,7 +35,7 @@ from revgan.data.formats.pyramid import (
     means,
 )
 from revgan.data.formats.zarr_arrays import codecs_of, readable_array
-from revgan.errors import UserError, one_line, optional
+from revgan.errors import UserError, one_line, optional, require_package
 
 ORDER = {2: "yx", 3: "xyz"}
 """A scan's spatial axes, by how many there are."""
@@ -322,6 +322,9 @@ class Zarr(Family):
 
     def create(self, path: Path, header: Header) -> Writer:
         return _ZarrWriter(path, header)
+
+    def require(self, path: Path) -> None:
+        require_package("zarr", "zarr", str(path))
 
     def beyond(self, header: Header) -> list[str]:
         return beyond_micrographs(header)
