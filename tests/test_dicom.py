@@ -330,8 +330,12 @@ def test_every_image_that_pydicom_ships_is_read_as_gdcm_reads_it():
     ]
 
 
-def test_of_a_series_the_slice_that_is_damaged_is_named(tmp_path):
+def test_a_series_is_no_file_and_of_its_slices_the_damaged_one_is_named(tmp_path):
     write_series(tmp_path / "s", np.ones((3, 8, 6), np.uint16))
+    header = formats.probe(tmp_path / "s", 3)
+    assert "name a folder" in refusal(
+        tmp_path / "y.dcm", lambda: formats.require_holds(tmp_path / "y.dcm", header)
+    )
     path = tmp_path / "s" / "IM0001.dcm"
     content = path.read_bytes()
     path.write_bytes(content[: content.rindex(b"\xe0\x7f\x10\x00") + 40])  # within the pixels

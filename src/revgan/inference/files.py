@@ -107,6 +107,11 @@ def run_translation(run: Path, source: Path, target: Path, wishes: Wishes, conso
     one = len(found.refs) == 1 and found.refs[0].path == source  # not the only one in a folder
     into_folder = wishes.into_folder or not one or (target.is_dir() and not is_scan(target))
     _check_names(run, source, target, into_folder, dims)
+    if into_folder and not wishes.into_folder and not target.exists() and suffix_of(target):
+        raise UserError(
+            f"{target} is named like a file, but {source} is a folder or pattern of files; name a "
+            f"folder, or write {target}/"
+        )
     outputs = [target]
     if into_folder:
         least = least_header(translator, wishes.direction, wishes.dtype)

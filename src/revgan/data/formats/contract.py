@@ -371,8 +371,8 @@ class Family(ABC):
         """
         return _Gathered(self, path, header)
 
-    def require(self, path: Path) -> None:  # noqa: B027 - most need nothing
-        """Looks for the packages that writing a file needs, or raises a `UserError`."""
+    def require(self, path: Path, header: Header) -> None:  # noqa: B027 - most need nothing
+        """Raises a `UserError` where a package is missing, or the path must be of another kind."""
 
     def beyond(self, header: Header) -> list[str]:
         """What this family can't hold of a scan, in words; empty if it can hold everything."""

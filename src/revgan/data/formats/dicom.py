@@ -160,6 +160,15 @@ class Dicom(Family):
         else:
             write_series(path, values[0], header.source, header.nodata)
 
+    def require(self, path: Path, header: Header) -> None:
+        require_pydicom()
+        several = isinstance(header.source, Source) and header.source.slices[0][0].frame is None
+        if len(header.shape) == 3 and several and path.suffix.lower() in self.suffixes:
+            raise UserError(
+                f"{path} would be one file, but a series has one for each slice; name a folder, "
+                f"such as {path.with_suffix('')}"
+            )
+
     def beyond(self, header: Header) -> list[str]:
         source = header.source
         if source is None:  # a path is asked about before there is a scan for it

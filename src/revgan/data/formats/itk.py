@@ -113,7 +113,7 @@ class Itk(Family):
         kind = FORMATS[path.suffix.lower()]
         _as_one_line(lambda: itk.WriteImage(image, str(path), imageIO=kind))
 
-    def require(self, path: Path) -> None:
+    def require(self, path: Path, header: Header) -> None:
         require_package("SimpleITK", "itk", str(path))
 
     def beyond(self, header: Header) -> list[str]:

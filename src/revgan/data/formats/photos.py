@@ -136,7 +136,7 @@ class JpegXl(Family):
         require_photo(header)
         path.write_bytes(imagecodecs.jpegxl_encode(_pixels(values), lossless=True))
 
-    def require(self, path: Path) -> None:
+    def require(self, path: Path, header: Header) -> None:
         _require(path, imagecodecs.JPEGXL)
 
     def beyond(self, header: Header) -> list[str]:
@@ -177,7 +177,7 @@ class Avif(Family):
         data = imagecodecs.avif_encode(_pixels(values), level=100, pixelformat="444")
         path.write_bytes(data)
 
-    def require(self, path: Path) -> None:
+    def require(self, path: Path, header: Header) -> None:
         _require(path, imagecodecs.AVIF)
 
     def beyond(self, header: Header) -> list[str]:

@@ -150,7 +150,8 @@ def require_holds(path: Path | str, header: Header) -> None:
     """Refuses a path whose format can't hold a scan, before there is anything to write.
 
     Raises:
-        UserError: the message says what the format can't hold, or which package it needs.
+        UserError: the message says what the format can't hold, which package it needs, or
+            what the path should be.
     """
     path = Path(path)
     family = writing_family(path, header)
@@ -159,7 +160,7 @@ def require_holds(path: Path | str, header: Header) -> None:
             f"{path} can't be written, as {type(family).__name__} files can only be read; use the "
             f"suffix {family.instead}"
         )
-    family.require(path)
+    family.require(path, header)
     if beyond := family.beyond(header):
         raise UserError(
             f"{path} can't hold {KINDS[len(header.shape)].article} with {' and '.join(beyond)}; "

@@ -323,7 +323,7 @@ class Zarr(Family):
     def create(self, path: Path, header: Header) -> Writer:
         return _ZarrWriter(path, header)
 
-    def require(self, path: Path) -> None:
+    def require(self, path: Path, header: Header) -> None:
         require_package("zarr", "zarr", str(path))
 
     def beyond(self, header: Header) -> list[str]:
