@@ -1,5 +1,6 @@
 """DICOM in and out: every value at its place, whatever the order, encoding and arrangement."""
 
+from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -480,18 +481,17 @@ def test_other_formats_and_grids_have_no_patient_to_name(tmp_path):
     again = formats.read(tmp_path / "x.nii.gz", 3)
     np.testing.assert_array_equal(again.values, original.values)
     np.testing.assert_allclose(again.affine, original.affine, rtol=0, atol=1e-5)
-    for values, header, expected in (
-        (again.values, again.header, "whose patient it would name"),
-        (np.concatenate([original.values] * 2), original.header, "2 channels"),
-        (original.values[..., :-1], cut(original, (slice(None),) * 2 + (slice(0, 4),)).header,
+    for name, values, header, expected in (
+        ("y.dcm", again.values, again.header, "whose patient it would name"),
+        ("y.dcm", original.values, original.header, "name a folder"),
+        ("y", np.concatenate([original.values] * 2), original.header, "2 channels"),
+        ("y", original.values[..., :-1], cut(original, (slice(None),) * 2 + (slice(0, 4),)).header,
          "another grid"),
     ):  # fmt: skip
-        message = refusal(
-            tmp_path / "y.dcm",
-            lambda values=values, header=header: formats.write(tmp_path / "y.dcm", values, header),
-        )
-        assert expected in message
-    assert not (tmp_path / "y.dcm").exists()
+        path = tmp_path / name
+        write = partial(formats.write, path, values, header)
+        assert expected in refusal(path, write)
+        assert not path.exists()
 
 
 def test_a_failure_leaves_no_half_of_a_series_and_no_stranger_is_overwritten(tmp_path, monkeypatch):
