@@ -231,6 +231,20 @@ def test_tiff_whose_zero_is_white_is_inverted(tmp_path):
     assert np.array_equal(read_image(tmp_path / "image.tif"), image)
 
 
+@pytest.mark.parametrize("software", ["tifffile.py", "a scanner"])
+@pytest.mark.parametrize("options", [{}, {"ome": True}, {"compression": "deflate"}])
+def test_true_is_1_in_masks_that_tifffile_writes_and_white_elsewhere(tmp_path, options, software):
+    mask = noise(20, 12, 1)[..., 0] > 128
+    path = tmp_path / "mask.tif"
+    for values, axes in ((mask, "YX"), (np.stack([mask] * 3), "ZYX")):
+        dims, about = len(axes), {"axes": axes}
+        # It says that 0 is white.
+        tifffile.imwrite(path, values, software=software, metadata=about, **options)
+        again = read(path, dims).values[0]
+        expected = mask if software == "tifffile.py" else ~mask
+        np.testing.assert_array_equal(again if dims == 2 else again[..., 0].T, expected)
+
+
 def test_tiff_with_smaller_copies_of_itself_is_one_image(tmp_path):
     image = noise(64, 64, 3)
     with tifffile.TiffWriter(tmp_path / "image.tif") as tif:

@@ -24,7 +24,13 @@ from revgan.data.formats.ome_xml import ImageInfo
 from revgan.data.formats.physical import beyond_micrographs, place
 from revgan.data.formats.pyramid import choose, lengths
 from revgan.data.formats.tiff_family import TiffFamily
-from revgan.data.formats.tiff_pages import absent_pages, cut_page, in_small_pieces, open_tiff
+from revgan.data.formats.tiff_pages import (
+    absent_pages,
+    cut_page,
+    in_small_pieces,
+    is_inverted,
+    open_tiff,
+)
 from revgan.data.formats.tiff_stacks import GatheringWriter, write_ome
 from revgan.errors import UserError
 
@@ -96,7 +102,7 @@ class _MicroReader(Reader):
             pixel_sizes = [info.sizes[0] * 1e3 * shapes[0][1] / width for _, width in shapes]
         self._level = chosen = choose(path, selection, shapes, pixel_sizes)
         self._series = levels[chosen.number]
-        self._inverted = known.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        self._inverted = is_inverted(known)
         self._require_plain(known)
         height, width = chosen.scaled
         shape = (height, width) if self._dims < 3 else (width, height, sizes["Z"])
@@ -163,7 +169,7 @@ class _MicroReader(Reader):
         split = [divmod(channel, self._samples) for channel in self._channels]
         pages = {c: self._page({"T": self._t, "C": c, "Z": z}, window) for c, _ in split}
         values = np.stack([pages[c][sample] for c, sample in split])
-        if self._inverted and values.dtype.kind in "bu":
+        if self._inverted:
             values = ~values
         return values.astype(self.header.dtype, copy=False)
 

@@ -20,7 +20,7 @@ from revgan.data.formats.contract import (
     Writer,
 )
 from revgan.data.formats.tiff_family import TiffFamily, predictable
-from revgan.data.formats.tiff_pages import cut_page
+from revgan.data.formats.tiff_pages import cut_page, is_inverted
 from revgan.data.formats.tiff_stacks import GatheringWriter
 from revgan.data.scratch import ScratchArray
 from revgan.errors import UserError
@@ -66,7 +66,7 @@ class _StackReader(Reader):
         if first.photometric not in (kinds.MINISBLACK, kinds.MINISWHITE, kinds.RGB):
             kind = getattr(first.photometric, "name", first.photometric)
             raise UserError(f"{path} stores its values as {kind}; save it as grey or RGB")
-        self._inverted = first.photometric == kinds.MINISWHITE and first.dtype.kind in "bu"
+        self._inverted = is_inverted(first)
         dtype = first.dtype.newbyteorder("=")
         shape = (first.imagewidth, first.imagelength, len(self._pages))
         channels = volume_channels(path, dtype, shape, (first.samplesperpixel,))

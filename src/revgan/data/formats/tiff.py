@@ -21,7 +21,7 @@ from revgan.data.formats.contract import (
 from revgan.data.formats.pillow import Photo, photo_of
 from revgan.data.formats.pyramid import choose
 from revgan.data.formats.tiff_family import TiffFamily, predictable
-from revgan.data.formats.tiff_pages import cut_page, in_small_pieces, open_tiff
+from revgan.data.formats.tiff_pages import cut_page, in_small_pieces, is_inverted, open_tiff
 from revgan.data.formats.tiles import TiledWriter
 from revgan.data.formats.upright import turn
 from revgan.errors import UserError
@@ -136,8 +136,7 @@ class _TiffReader(Reader):
         if self._palette is not None:
             return np.moveaxis(self._palette[image[0]], -1, 0)
         image = image.astype(self.header.dtype, copy=False)
-        inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and image.dtype.kind in "bu"
-        return ~image if inverted else image
+        return ~image if is_inverted(page) else image
 
     def _whole(self) -> Values:
         page, series = self._series.keyframe, self._series

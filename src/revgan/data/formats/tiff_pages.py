@@ -37,6 +37,18 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     return file
 
 
+def is_inverted(page: tifffile.TiffPage) -> bool:
+    """Whether 0 is white in a page of integers, so that values are to be turned round.
+
+    tifffile, and so scikit-image, marks each array of bool like that, whatever it means: True is 1.
+    """
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or page.dtype is None:
+        return False
+    software = page.parent.pages.first.software  # later pages don't say
+    masks = page.dtype.kind == "b" and software == "tifffile.py"
+    return page.dtype.kind in "bu" and not masks
+
+
 def absent_pages(path: Path, file: tifffile.TiffFile) -> str | None:
     """The name of another file that has some of an OME-TIFF's pages, but isn't there."""
     root = ElementTree.fromstring(file.ome_metadata or "")
