@@ -8,7 +8,8 @@ batches of 4, which take the same samples, paired and unpaired:
 - weights after 1 and after 10 steps: how far those of four processes are from those of one,
   relative to what training changed (L2 of the generator's kernels: biases before a norm have no
   gradient but rounding, which Adam enlarges). Gradients are averaged in another order, so they
-  differ by rounding, and Adam's first steps are of one size whatever the gradient's;
+  differ by rounding, and Adam's first steps are of one size whatever the gradient's; the exact
+  grid and leaky ReLUs enlarge that within a few steps;
 - seconds a step, with gradients in buckets of 25 MiB and with a bucket for each weight, in turns.
   With fewer cores than processes these are upper bounds;
 - after one process is killed: how soon all have ended, and what they say.
@@ -148,7 +149,8 @@ def killed(folder):
         said = launcher.communicate()[0]
     sentences = sorted({line.strip() for line in said.splitlines() if "process" in line
                         and line.startswith("revgan")})  # fmt: skip
-    return {"seconds until all had ended": round(seconds, 1), "said": sentences}
+    said = [sentence.replace(str(run), "RUN") for sentence in sentences]
+    return {"seconds until all had ended": round(seconds, 1), "said": said}
 
 
 def main():

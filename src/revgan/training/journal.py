@@ -18,6 +18,7 @@ from revgan.data.sets import DataSet
 from revgan.errors import UserError, notice
 from revgan.files import flush, write_text, writing
 from revgan.networks.pretrained import save_generator
+from revgan.text import shell_word
 from revgan.training.batch import Batch
 from revgan.training.best import BestModel, forget_best_after
 from revgan.training.checkpoint import (
@@ -220,11 +221,19 @@ class Journal:
         """How to continue the run after an error."""
         return how_to_go_on(self.folder.checkpoints)
 
-    def rescue(self, step: int) -> None:
-        """Saves the state after `step` steps, if complete, when another process is lost."""
+    def rescue(self, step: int) -> str:
+        """Saves the state after `step` steps, if complete, when another process is lost.
+
+        Returns how to continue the run.
+        """
         whole = self.trainer.between_steps and step > self._first
         if self.accelerator.is_main_process and whole and bool(self.trainer.norm().isfinite()):
             self._save(step)
+        if self.accelerator.is_main_process:
+            return self.remedy
+        # The main process, if it is the lost one, wrote nothing now; else it may be about to.
+        run = shell_word(self.folder.checkpoints.parent)
+        return f"revgan train --resume {run} continues from the last checkpoint, if there is one"
 
     def _log(self, step: int, losses: dict[str, float | None]) -> None:
         for sentence in self.trainer.constancy.told(step):

@@ -112,8 +112,7 @@ def train(
                 if stopping:
                     failure = first_told(failure)
             except LostProcessError as error:
-                journal.rescue(step)
-                raise UserError(f"{error}; {journal.remedy}") from error
+                raise UserError(f"{error}; {journal.rescue(step)}") from error
             if failure is not None:
                 raise UserError(f"{failure}; {journal.remedy}")
             if stop.signal is not None and step == first:
