@@ -232,8 +232,11 @@ class Journal:
         if self.accelerator.is_main_process:
             return self.remedy
         # The main process, if it is the lost one, wrote nothing now; else it may be about to.
-        run = shell_word(self.folder.checkpoints.parent)
-        return f"revgan train --resume {run} continues from the last checkpoint, if there is one"
+        run = self.folder.checkpoints.parent
+        return (
+            f"revgan train --resume {shell_word(run)} continues from the last checkpoint, if there "
+            "is one"
+        )
 
     def _log(self, step: int, losses: dict[str, float | None]) -> None:
         for sentence in self.trainer.constancy.told(step):
