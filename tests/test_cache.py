@@ -1,5 +1,6 @@
 """The bound on the cache: what goes, and what stays."""
 
+import ast
 import os
 import time
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from revgan.data import cache as disk
+from revgan.data import formats
 from revgan.data.cache import LIMIT, make_room
+from revgan.data.mapped import parsing
 from revgan.errors import UserError
 
 SIZE = 1000
@@ -101,3 +104,20 @@ def test_a_bound_that_is_none_is_refused(cache, monkeypatch, text):
 def test_a_bound_that_is_empty_is_the_default(monkeypatch):
     monkeypatch.setenv(LIMIT, "")
     assert disk.limit() == 100_000_000_000
+
+
+def test_one_thread_at_a_time_parses_headers(tmp_path, monkeypatch):
+    parse, parsed = ast.literal_eval, []
+
+    def watched(text):
+        parsed.append(parsing.under_way)
+        return parse(text)
+
+    monkeypatch.setattr(ast, "literal_eval", watched)  # by which NumPy does
+    np.save(tmp_path / "a.npy", np.zeros((4, 5)))
+    assert disk.load(tmp_path)["a"].shape == (4, 5)
+    with formats.create(tmp_path / "b.npy", formats.probe(tmp_path / "a.npy", 2)) as file:
+        file.write(np.ones((1, 4, 5)))
+    assert formats.read(tmp_path / "b.npy", 2).values.min() == 1
+    assert parsed
+    assert all(parsed)

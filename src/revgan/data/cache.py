@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from revgan.data.contents import digest
 from revgan.data.large import Unread, windows_of
+from revgan.data.mapped import mapped
 from revgan.data.scratch import reserve
 from revgan.environment import cache_folder
 from revgan.errors import UserError, notice, one_line
@@ -102,9 +103,7 @@ def load(place: Path) -> Arrays | None:
     A damaged one is removed, with a word.
     """
     try:
-        return {
-            file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in place.iterdir()
-        }
+        return {file.stem: mapped(file) for file in place.iterdir()}
     except FileNotFoundError:  # removed, maybe just now
         return None
     except (OSError, ValueError, EOFError, SyntaxError) as error:

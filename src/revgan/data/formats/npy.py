@@ -17,6 +17,7 @@ from revgan.data.formats.contract import (
     Window,
     Writer,
 )
+from revgan.data.mapped import mapped, parsing
 from revgan.data.scratch import reserve
 from revgan.errors import UserError
 
@@ -37,7 +38,8 @@ class _NpyReader(Reader):
             }.get(magic)
             if read is None:
                 raise ValueError(f"version {magic} of the format is unknown")
-            shape, _, dtype = read(file)
+            with parsing:
+                shape, _, dtype = read(file)
             if dtype.hasobject:
                 raise ValueError("it holds Python objects, which aren't loaded for security")
         self._path, self._axes = path, shape
@@ -46,7 +48,7 @@ class _NpyReader(Reader):
         self.header = header_of(path, shape, dtype.newbyteorder("="))
 
     def values(self, window: Window) -> Values:
-        stored = np.lib.format.open_memmap(self._path, mode="r")
+        stored = mapped(self._path)
         header = self.header
         if header.source == LAST:
             stored = np.moveaxis(stored, -1, 0)
@@ -108,7 +110,7 @@ class _NpyWriter(Writer):
 
     def write(self, window: Window, values: Values) -> None:
         # Mapped for this window alone: what stays mapped counts as the process's memory.
-        stored = np.lib.format.open_memmap(self._path, mode="r+")
+        stored = mapped(self._path, "r+")
         channels_first = (
             stored[np.newaxis] if self._axis is None else np.moveaxis(stored, self._axis, 0)
         )
