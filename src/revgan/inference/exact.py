@@ -28,10 +28,10 @@ from revgan.networks import (
     TwoWayGenerator,
     UnetGenerator,
 )
-from revgan.networks.axes import PerAxis
+from revgan.networks.axes import PerAxis, scales_of
 from revgan.networks.layers import InstanceNorm, PaddedConv
 from revgan.networks.parts import with_skip
-from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, scales_of
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle
 from revgan.networks.resizing import Resize
 from revgan.networks.statistics import SlabNorm
 from revgan.reversible import ReversibleSequential

@@ -1,10 +1,28 @@
 """Numbers that may differ from axis to axis, such as those of networks for thin volumes."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 PerAxis = int | tuple[int, ...]
 """One number for all spatial axes, or one for each."""
 
 FACTOR = 2
 """A layer halves or doubles an axis."""
+
+
+class Scaled(Protocol):
+    """A layer that multiplies or divides axes.
+
+    Attributes:
+        scales: by what, axis by axis; None for `FACTOR`.
+    """
+
+    scales: Sequence[int] | None
+
+
+def scales_of(layer: Scaled, spatial_dims: int) -> tuple[int, ...]:
+    """By what a layer multiplies or divides each axis."""
+    return (FACTOR,) * spatial_dims if layer.scales is None else tuple(layer.scales)
 
 
 def per_axis(value: PerAxis, spatial_dims: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from revgan.networks.axes import FACTOR
+from revgan.networks.axes import FACTOR, scales_of
 from revgan.networks.config import GeneratorConfig
 from revgan.networks.layers import TRANSPOSED_CONVOLUTIONS, PaddedConv
 from revgan.networks.resizing import Resize, ResizeConv
@@ -51,11 +51,6 @@ class PixelUnshuffle(nn.Module):
         cubes = x.reshape(batch, channels, *pairs)
         inside, cube = range(3, 3 + 2 * dims, 2), range(2, 2 + 2 * dims, 2)
         return cubes.permute(0, 1, *inside, *cube).reshape(batch, channels * prod(scales), *fewer)
-
-
-def scales_of(layer: PixelShuffle | PixelUnshuffle | Resize, spatial_dims: int) -> tuple[int, ...]:
-    """By what a layer multiplies or divides each axis."""
-    return (FACTOR,) * spatial_dims if layer.scales is None else tuple(layer.scales)
 
 
 def downsampling_layer(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from revgan.networks.axes import FACTOR
+from revgan.networks.axes import scales_of
 from revgan.networks.layers import (
     CHANNELS_LAST,
     PaddedConv,
@@ -48,14 +48,10 @@ class Resize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mode = ("bilinear" if x.ndim == 4 else "trilinear") if self.bilinear else "nearest"
-        return F.interpolate(x, scale_factor=self.scales_of(x.ndim - 2), mode=mode)
+        return F.interpolate(x, scale_factor=scales_of(self, x.ndim - 2), mode=mode)
 
     def extra_repr(self) -> str:
         return f"bilinear={self.bilinear}"
-
-    def scales_of(self, spatial_dims: int) -> tuple[int, ...]:
-        """By what each axis is multiplied."""
-        return (FACTOR,) * spatial_dims if self.scales is None else tuple(self.scales)
 
     def reach(self, rows: range, size: int, scale: int) -> range:
         """The rows of the input that some rows of the output depend on.
@@ -82,7 +78,7 @@ class Resize(nn.Module):
         else:
             images, volumes = aten.upsample_nearest2d_backward, aten.upsample_nearest3d_backward
         backward = images if dims == 2 else volumes
-        scales = map(float, self.scales_of(dims))
+        scales = map(float, scales_of(self, dims))
         x: Tensor = backward(grad, grad.shape[2:], shape, *corners, *scales)
         return x
 
@@ -117,7 +113,7 @@ class ResizeConv(nn.Sequential):
 
     def scales(self, x: Tensor) -> tuple[int, ...]:
         """By what each axis of an input is multiplied."""
-        return self.resize.scales_of(x.ndim - 2)
+        return scales_of(self.resize, x.ndim - 2)
 
     def forward(self, x: Tensor) -> Tensor:
         # Graphs have plain operators; hooks, and layers in the place of ours, want to be called.

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from revgan.networks.axes import scales_of
 from revgan.networks.layers import CHANNELS_LAST, Geometry
-from revgan.networks.resampling import PixelShuffle, PixelUnshuffle, scales_of
+from revgan.networks.resampling import PixelShuffle, PixelUnshuffle
 from revgan.networks.resizing import Resize
 
 
