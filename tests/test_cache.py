@@ -110,7 +110,7 @@ def test_one_thread_at_a_time_parses_headers(tmp_path, monkeypatch):
     parse, parsed = ast.literal_eval, []
 
     def watched(text):
-        parsed.append(parsing.under_way)
+        parsed.append(parsing.locked())
         return parse(text)
 
     monkeypatch.setattr(ast, "literal_eval", watched)  # by which NumPy does

@@ -12,32 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+parsing = Lock()
+"""To be held where a header is parsed."""
 
-class _Parsing:
-    """Holds off other threads; a forked process begins with none."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
-
-    def _begin(self) -> None:
-        self._lock = Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    @property
-    def under_way(self) -> bool:
-        """Whether a thread parses."""
-        return self._lock.locked()
-
-
-parsing = _Parsing()
-"""To be entered where a header is parsed."""
+if hasattr(os, "register_at_fork"):  # a forked process has no thread that would release it
+    os.register_at_fork(
+        before=parsing.acquire, after_in_parent=parsing.release, after_in_child=parsing.release
+    )
 
 
 def mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
