@@ -58,7 +58,7 @@ TITLES = {"AtoB": "satellite to map", "BtoA": "map to satellite"}
 def found(objective, folder=OUT):
     """Records by model and seed."""
     records = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(f"{objective}-*.json")):
         record = json.loads(path.read_text())
         if (record["objective"], record["steps"]) == (objective, STEPS[objective]):
             records.setdefault(record["name"], {})[record["seed"]] = record

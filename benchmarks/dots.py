@@ -3,30 +3,34 @@
     python benchmarks/dots.py earth
     python benchmarks/dots.py runs/brain --tests brain
 
-Of the held-out images of a set (every fourth coronal slice of a volume): the spectral power at
-periods of 2 and 4 pixels, along both axes and the diagonal, divided by the mean of its neighbours,
-averaged over overlapping windows of up to 72 pixels; for translations as a multiple of the truth's.
-The power of rounding to integers is added to both, as what is less can't be seen.
-The same of flat parts, squares of 36 pixels that are the smoothest quarter of the truth. "Chance"
-is what 19 in 20 frequencies that belong to no lattice stay below. Beside it the size of gradients
+Of the test's regions of a set, whole (every fourth slice of a volume, along each axis): the
+spectral power at periods of 2 and 4 pixels, along both axes and the diagonal, divided by the mean
+of its neighbours, averaged over overlapping windows of up to 72 pixels; for translations as a
+multiple of the truth's. The power of rounding to integers is added to both, as what is less can't
+be seen. The same of flat parts, squares of 36 pixels that are the smoothest quarter of the truth.
+"Chance" is what 19 in 20 frequencies that belong to no lattice stay below. Beside it the size of gradients
 as a share of the truth's, as blur has no dots either. Writes results/dots-cpu.json, by the model's
 name.
 """
 
 import argparse
 import json
+import math
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from conditions import RESULTS, conditions
+from scipy.ndimage import uniform_filter
 
 from revgan import Translator
 from revgan.data import formats
 from revgan.data.datasets.brain import write_brain
-from revgan.data.datasets.earth import LARGE, write_earth
-from revgan.data.datasets.earth_labels import write_earth_labels
+from revgan.data.datasets.earth import LARGE, POLES, SMALL, block_role, world_picture
+from revgan.data.datasets.earth_labels import land_cover, painted
 from revgan.directions import DIRECTIONS
 from revgan.environment import cache_folder
+from revgan.evaluation.pretrained import world_pictures
 
 LATTICE = [(0, 2), (2, 0), (2, 2), (0, 4), (4, 0), (4, 4)]
 """Periods along both axes; 0 for none."""
@@ -35,15 +39,45 @@ NEAR, FAR = 3, 5
 """Neighbours are this far away, in bins; nearer ones are part of the peak, by the window."""
 
 WINDOW, STEP = 72, 12
-"""The side of windows and what lies between them: multiples of the periods."""
+"""The side of windows, less in smaller pictures, and what it is a multiple of, as of the periods."""
+
+AT_ONCE = 500
+"""Windows."""
+
+BETWEEN = 4
+"""Each such slice of a volume counts, along each axis."""
 
 FLAT = 36
 """The side of flat parts, a multiple of the periods."""
 
+def blocks(world, layout):
+    """The test's blocks of the Earth by domain, whole but for the poles: (H, W, 3) each."""
+    width, height = layout.size
+    poles = round(POLES * height)
+    places = [
+        (slice(max(top, poles), min(top + layout.block, height - poles)),
+         slice(left, left + layout.block))
+        for top, left in product(range(0, height, layout.block), range(0, width, layout.block))
+        if block_role(top // layout.block, left // layout.block, layout) == "test"
+    ]  # fmt: skip
+    return {domain: [picture[place] for place in places] for domain, picture in world.items()}
+
+
+def labelled_world():
+    classes = land_cover(world_picture("shadedrelief.jpg"))
+    return {"A": world_picture("bmng.jpg"), "B": painted(classes)}
+
+
+def brain():
+    """The test's volume by domain, a file."""
+    folder = write_brain(cache_folder(), task="gray-matter")
+    return {domain: [*(folder / f"test{domain}").iterdir()] for domain in "AB"}
+
+
 SETS = {
-    "earth": lambda: write_earth(cache_folder(), paired=True, layout=LARGE),
-    "earth-labels": lambda: write_earth_labels(cache_folder(), paired=True),
-    "brain": lambda: write_brain(cache_folder(), task="gray-matter"),
+    "earth": lambda: blocks(world_pictures(LARGE), LARGE),
+    "earth-labels": lambda: blocks(labelled_world(), SMALL),
+    "brain": brain,
 }
 
 
@@ -51,20 +85,27 @@ def ratios(parts):
     """Each bin's power over its neighbours' mean (side, side), averaged over square pictures."""
     side = parts.shape[-1]
     window = np.outer(np.hanning(side), np.hanning(side))
-    centred = parts - parts.mean((1, 2), keepdims=True)
-    power = np.abs(np.fft.fft2(centred * window)) ** 2
-    rows, columns = np.mgrid[-FAR : FAR + 1, -FAR : FAR + 1]
-    ring = np.maximum(np.abs(rows), np.abs(columns)) >= NEAR
-    around = sum(
-        np.roll(power, (-row, -column), (1, 2))
-        for row, column in zip(rows[ring], columns[ring], strict=True)
-    )
     rounding = np.square(window).sum() / 12  # the power of rounding to integers, at each bin
-    return ((power + rounding) / (around / ring.sum() + rounding)).mean(0)
+    total = np.zeros((side, side))
+    for some in np.array_split(parts, math.ceil(len(parts) / AT_ONCE)):
+        centred = some - some.mean((1, 2), keepdims=True)
+        power = np.abs(np.fft.fft2(centred * window)) ** 2
+        total += ((power + rounding) / (around(power) + rounding)).sum(0)
+    return total / len(parts)
 
 
-def windows(pictures, side, step):
-    """Their overlapping squares, (N, side, side)."""
+def around(power):
+    """The mean of each bin's neighbours, `NEAR` to `FAR` away; frequencies are periodic."""
+    outer, inner = 2 * FAR + 1, 2 * NEAR - 1
+    sums = (
+        uniform_filter(power, (0, side, side), mode="wrap") * side**2 for side in (outer, inner)
+    )
+    return (next(sums) - next(sums)) / (outer**2 - inner**2)
+
+
+def windows(pictures, side):
+    """Their squares, which overlap by two thirds, (N, side, side)."""
+    step = side // 3
     return np.concatenate(
         [
             np.lib.stride_tricks.sliding_window_view(picture, (side, side))[::step, ::step]
@@ -102,7 +143,7 @@ def steepness(grey):
 def measured(made, truth):
     """Of grey pictures: dots of translations as a multiple of the truth's, and gradients."""
     side = min(WINDOW, min(min(picture.shape) for picture in truth) // STEP * STEP)
-    whole = (windows(pictures, side, STEP) for pictures in (made, truth))
+    whole = (windows(pictures, side) for pictures in (made, truth))
     flat_made, flat_true = (
         np.concatenate([squares(p, FLAT) for p in pictures]) for pictures in (made, truth)
     )
@@ -118,10 +159,15 @@ def measured(made, truth):
 
 
 def grey(values):
-    """Pictures (H, W) of what a file has: an image's mean over channels, a volume's slices."""
-    if values.shape[0] == 1 and values.ndim == 4:
-        return [values[0, :, place].astype(float) for place in range(2, values.shape[2], 4)]
-    return [values.astype(float).mean(0)]
+    """Pictures (H, W) of an image (H, W, C), its channels' mean, or of a volume, its slices."""
+    if isinstance(values, Path):
+        values = formats.read(values).values
+    if values.ndim == 4:
+        values = values.squeeze(0 if values.shape[0] == 1 else -1)
+    if values.shape[-1] == 3:
+        return [values.astype(float).mean(-1)]
+    slices = (np.moveaxis(values, axis, 0)[BETWEEN // 2 :: BETWEEN] for axis in range(3))
+    return [each.astype(float) for of_axis in slices for each in of_axis]
 
 
 def main():
@@ -131,16 +177,12 @@ def main():
     options = parser.parse_args()
     translator = Translator.from_pretrained(options.model, "cpu")
     name = Path(options.model).name
-    folder = SETS[options.tests or name]()
+    pictures = SETS[options.tests or name]()
     found = {}
     for way in DIRECTIONS:
         made, truth = [], []
-        for path in sorted((folder / f"test{way[0]}").iterdir()):
-            target = formats.read(folder / f"test{way[-1]}" / path.name).values
-            values = np.asarray(translator(path, way))
-            made += grey(
-                np.moveaxis(values, -1, 0) if target.ndim == 3 else values.reshape(target.shape)
-            )
+        for values, target in zip(*(pictures[domain] for domain in (way[0], way[-1])), strict=True):
+            made += grey(translator(values, way))
             truth += grey(target)
         found[way] = measured(made, truth)
     path = RESULTS / "dots-cpu.json"

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,17 +119,26 @@ SEEDS = (0, 1)
 DIRECTIONS = ("AtoB", "BtoA")
 
 
-def train(name, options, seed, objective, steps, runs, out=OUT, program=("-m", "revgan")):
+def train(
+    name, options, seed, objective, steps, runs,
+    out=OUT, program=("-m", "revgan"), data=None, scores=None, key=None,
+):  # fmt: skip
     """Trains a run to its end, or goes on with it, and keeps what it shows in a folder.
 
-    `program` is what Python runs as `revgan`.
+    Args:
+        program: what Python runs as `revgan`.
+        data: a folder; by default the Earth's tiles.
+        scores: gives the PSNR of each part of the test, of the run and the direction; by default of
+            each tile.
+        key: the record's name; by default objective, name, steps and seed.
     """
-    key = folder_name(objective, name, steps, seed)
+    key = key or folder_name(objective, name, steps, seed)
     kept = out / f"{key}.json"
     if kept.exists():
         return
     run = runs / key
-    data = write_earth(cache_folder(), paired=objective == "paired", layout=LARGE)
+    data = data or write_earth(cache_folder(), paired=objective == "paired", layout=LARGE)
+    scores = scores or partial(tile_scores, data)
     start = time.monotonic()
     if any(run.glob("checkpoints/step-*")):
         revgan("train", "--resume", run, program=program)
@@ -149,14 +159,14 @@ def train(name, options, seed, objective, steps, runs, out=OUT, program=("-m", "
         "hours": round((time.monotonic() - start) / 3600, 2),
         "validation": [line for line in lines if any("psnr" in key for key in line)],
         "test": json.loads((run / "scores.json").read_text())["test"],
-        "tiles": {direction: tile_scores(run, data, direction) for direction in DIRECTIONS},
+        "tiles": {direction: scores(run, direction) for direction in DIRECTIONS},
     }
     out.mkdir(exist_ok=True)
     kept.write_text(json.dumps(result, indent=1) + "\n")
     print(key, flush=True)
 
 
-def tile_scores(run, data, direction):
+def tile_scores(data, run, direction):
     """PSNR of each test tile in dB, for differences tile by tile."""
     truths = data / f"test{direction[-1]}"
     scores = {}

@@ -48,7 +48,7 @@ def write_earth_labels(root: Path, *, paired: bool) -> Path:
     relief = world_picture("shadedrelief.jpg")
     with making_folder(folder) as building:
         PALETTE.write(building)
-        label_map = _painted(land_cover(relief))
+        label_map = painted(land_cover(relief))
         write_tiles(building, world_picture("bmng.jpg"), label_map, relief, paired=paired)
     return folder
 
@@ -80,6 +80,6 @@ def _surface(height: int, width: int) -> NDArray[np.intp]:
     return np.stack([count(blocks == value) for value in range(3)]).argmax(0)
 
 
-def _painted(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3)."""
+def painted(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The classes' colours, (H, W, 3), by classes (H, W)."""
     return np.array([label.colour for label in PALETTE.counting], np.uint8)[classes]
