@@ -22,7 +22,8 @@ import study
 from earth_runs import REFERENCES, RESULTS, folder_name, markdown, sheet
 
 from revgan import Translator
-from revgan.data.datasets.earth import LARGE, Tile
+from revgan.data.datasets.earth import LARGE, Layout, Tile, write_earth
+from revgan.environment import cache_folder
 from revgan.evaluation.pretrained import world_pictures
 
 OUT = RESULTS / "comparison"
@@ -36,6 +37,20 @@ COMMON = [
     "--training.checkpoint_every=200",
     "--training.sample_every=4000",
 ]
+WITHOUT_NORM = [
+    "--generator.norm=none",
+    "--generator.init=kaiming",
+    "--generator.tanh=false",
+    "--discriminator.norm=none",
+    "--discriminator.init=kaiming",
+    "--discriminator.width=32",
+    "--losses.cycle_weight=3",
+    "--optimizer.lr=0.0005",
+    "--training.batch_size=4",
+    "--training.ema=0.99",
+]
+"""What learns unpaired within the steps that a core has time for (docs/results.md)."""
+
 MODELS = {
     "paired": {
         "RevGAN": ["--preset=pairs", "--generator.width=56"],
@@ -45,9 +60,18 @@ MODELS = {
         "RevGAN": ["--generator.width=56"],
         "CycleGAN": ["--generator.model=resnet", "--generator.width=32"],
     },
+    "coasts": {
+        "RevGAN": [*WITHOUT_NORM, "--generator.width=32"],
+        "CycleGAN": [*WITHOUT_NORM, "--generator.model=resnet", "--generator.width=18"],
+    },
 }
-STEPS = {"paired": 800, "unpaired": 1500}
-"""By objective: of batches of 4 and of 1."""
+STEPS = {"paired": 800, "unpaired": 1500, "coasts": 600}
+"""By what is compared: of batches of 4, of 1, and of 4."""
+
+OFFSETS = (0, 14, 28, 42, 56, 71)
+COASTS = Layout((1350, 675), 135, 64, OFFSETS, 64, OFFSETS, (0.1, 0.9), validation=True)
+"""A pixel is 16', 30 km at the equator, so that tiles of 64 pixels show a coast and what lies far from
+it."""
 
 PLACES, SIDE = [(580, 4420), (1160, 3360)], 400
 """Upper left corners and side of what pictures show: parts of test blocks."""
@@ -60,7 +84,7 @@ def found(objective, folder=OUT):
     records = {}
     for path in sorted(folder.glob(f"{objective}-*.json")):
         record = json.loads(path.read_text())
-        if (record["objective"], record["steps"]) == (objective, STEPS[objective]):
+        if record["steps"] == STEPS[objective]:
             records.setdefault(record["name"], {})[record["seed"]] = record
     return records
 
@@ -138,14 +162,22 @@ def draw(objective, seed, runs, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objectives", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--models", nargs="+", help="by default all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/comparison"))
     parser.add_argument("--pictures", type=Path, help="a folder, for pictures of the first seed")
     options = parser.parse_args()
     for seed, objective in product(options.seeds, options.objectives):
         for name, model in MODELS[objective].items():
-            recipe = [*COMMON, *model]
-            study.train(name, recipe, seed, objective, STEPS[objective], options.runs, OUT)
+            if name not in (options.models or MODELS[objective]):
+                continue
+            recipe, steps = [*COMMON, *model], STEPS[objective]
+            trained = (name, recipe, seed, "unpaired", steps, options.runs, OUT)
+            if objective == "coasts":
+                data = write_earth(cache_folder(), paired=True, layout=COASTS)
+                study.train(*trained, data=data, key=folder_name(objective, name, steps, seed))
+            else:
+                study.train(*trained[:3], objective, *trained[4:])
             report()
     report()
     if options.pictures:
