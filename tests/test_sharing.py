@@ -154,6 +154,9 @@ def test_without_a_connection_or_a_login_nothing_is_pushed(hub, capsys, monkeypa
         lambda content: {"test": [content["test"][0] | {"ssim_low": "x"}]},
         lambda content: {"test": [content["test"][0] | {"direction": None}]},
         lambda content: {"test": [content["test"][0] | {"count": "2"}]},
+        lambda content: content | {"class_iou": 5},
+        lambda content: content | {"class_iou": {"labels": {}}},
+        lambda content: content | {"class_iou": {"labels": {"RevGAN": {"sea": "much"}}}},
     ],
 )
 def test_a_card_of_damaged_scores_has_none_and_says_so(tmp_path, damage):
@@ -162,6 +165,18 @@ def test_a_card_of_damaged_scores_has_none_and_says_so(tmp_path, damage):
     (run / "scores.json").write_text(json.dumps(damage(content)))
     with pytest.warns(Notice, match=r"scores\.json is damaged, so the card has no scores"):
         assert "None were measured." in card_of(run, "user/name", PushOptions())
+
+
+def test_a_card_of_label_maps_has_the_scores_and_each_class(tmp_path):
+    run = shutil.copytree(RUN, tmp_path / "run")
+    content = json.loads((BEFORE / "images" / "scores.json").read_text())
+    classes = {"RevGAN": {"sea": 0.5, "lake|river": None}, "sea everywhere": {"sea": 0.25, "lake|river": 0}}
+    (run / "scores.json").write_text(json.dumps(content | {"class_iou": {"labels": classes}}))
+    card = card_of(run, "user/name", PushOptions())
+    assert "15.24 [15.21, 15.26]" in card
+    assert "| class | RevGAN | sea everywhere |" in card
+    assert "| sea | 0.500 | 0.250 |" in card
+    assert r"| lake\|river |  | 0.000 |" in card
 
 
 def test_a_card_tells_scores_with_intervals_and_no_paths(tmp_path):

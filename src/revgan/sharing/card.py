@@ -17,12 +17,17 @@ from revgan.data.mappings import TypeRange
 from revgan.data.preparation import WITHOUT_FILE, Preparation
 from revgan.data.sets import BUILT_IN
 from revgan.errors import notice
+from revgan.evaluation.report import ClassTable
 from revgan.evaluation.rows import rows_from_json
 from revgan.evaluation.table_files import format_tables
 from revgan.evaluation.tables import Row
 from revgan.networks import TwoWayGenerator
 from revgan.plain_yaml import read_yaml
+from revgan.text import markdown
 from revgan.training.runs import RunFolder
+
+CLASSES = "class_iou"
+"""The key of the scores that are no table of rows, see `Evaluation.to_json`."""
 
 METHODS = {
     "revgan": "RevGAN",
@@ -152,20 +157,40 @@ def _range(mapping: IntensityMapping | None) -> str:
 
 
 def _scores(run: RunFolder | None) -> str:
+    """The tables of a run's scores, as Markdown, and each class's IoU."""
     tables: dict[str, list[Row]] = {}
+    classes: list[str] = []
     if run is not None:
         try:
             content = json.loads(run.scores.read_text(encoding="utf-8"))
+            by_class = content.pop(CLASSES, {})
             tables = {
                 title.replace("_", " "): rows_from_json(rows) for title, rows in content.items()
             }
+            classes = [
+                _class_iou(title.replace("_", " "), table) for title, table in by_class.items()
+            ]
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            tables, classes = {}, []
             notice(f"{run.scores} is damaged, so the card has no scores; run revgan evaluate again")
     if not tables:
         return "None were measured."
-    return format_tables(Path("scores.md"), tables).strip()
+    return "\n\n".join([format_tables(Path("scores.md"), tables).strip(), *classes])
+
+
+def _class_iou(title: str, table: ClassTable) -> str:
+    """The IoU of each class, by method."""
+    methods = list(table)
+    if not methods:
+        raise ValueError("no method")
+    lines = [["class", *map(markdown, methods)], ["---", *["---:"] * len(methods)]]
+    for name in table[methods[0]]:
+        values = (table[method][name] for method in methods)
+        lines.append([markdown(name), *("" if v is None else f"{v:.3f}" for v in values)])
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"**{title}: IoU of each class**\n\n{body}"
 
 
 def _limits(generator: TwoWayGenerator, config: Mapping[str, Any]) -> str:
