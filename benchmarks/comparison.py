@@ -70,13 +70,23 @@ STEPS = {"paired": 800, "unpaired": 1500, "coasts": 600}
 
 OFFSETS = (0, 14, 28, 42, 56, 71)
 COASTS = Layout((1350, 675), 135, 64, OFFSETS, 64, OFFSETS, (0.1, 0.9), validation=True)
-"""A pixel is 16', 30 km at the equator, so that tiles of 64 pixels show a coast and what lies far from
-it."""
+"""A pixel is 16', 30 km at the equator, so that tiles of 64 pixels show a coast and what lies far
+from it."""
+
+OBJECTIVE = {"coasts": "unpaired"}
+"""Of what isn't called after its objective."""
 
 PLACES, SIDE = [(580, 4420), (1160, 3360)], 400
 """Upper left corners and side of what pictures show: parts of test blocks."""
 
 TITLES = {"AtoB": "satellite to map", "BtoA": "map to satellite"}
+
+
+def folder_of(objective):
+    """The folder of images that these are trained with."""
+    if objective == "coasts":
+        return write_earth(cache_folder(), paired=True, layout=COASTS)
+    return write_earth(cache_folder(), paired=objective == "paired", layout=LARGE)
 
 
 def found(objective, folder=OUT):
@@ -171,13 +181,11 @@ def main():
         for name, model in MODELS[objective].items():
             if name not in (options.models or MODELS[objective]):
                 continue
-            recipe, steps = [*COMMON, *model], STEPS[objective]
-            trained = (name, recipe, seed, "unpaired", steps, options.runs, OUT)
-            if objective == "coasts":
-                data = write_earth(cache_folder(), paired=True, layout=COASTS)
-                study.train(*trained, data=data, key=folder_name(objective, name, steps, seed))
-            else:
-                study.train(*trained[:3], objective, *trained[4:])
+            study.train(
+                name, [*COMMON, *model], seed, OBJECTIVE.get(objective, objective),
+                STEPS[objective], options.runs, OUT, data=folder_of(objective),
+                key=folder_name(objective, name, STEPS[objective], seed),
+            )  # fmt: skip
             report()
     report()
     if options.pictures:

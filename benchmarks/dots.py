@@ -8,9 +8,9 @@ spectral power at periods of 2 and 4 pixels, along both axes and the diagonal, d
 of its neighbours, averaged over overlapping windows of up to 72 pixels; for translations as a
 multiple of the truth's. The power of rounding to integers is added to both, as what is less can't
 be seen. The same of flat parts, squares of 36 pixels that are the smoothest quarter of the truth.
-"Chance" is what 19 in 20 frequencies that belong to no lattice stay below. Beside it the size of gradients
-as a share of the truth's, as blur has no dots either. Writes results/dots-cpu.json, by the model's
-name.
+"Chance" is what 19 in 20 frequencies that belong to no lattice stay below. Beside it the size of
+gradients as a share of the truth's, as blur has no dots either. Writes results/dots-cpu.json, by
+the model's name.
 """
 
 import argparse
@@ -39,7 +39,7 @@ NEAR, FAR = 3, 5
 """Neighbours are this far away, in bins; nearer ones are part of the peak, by the window."""
 
 WINDOW, STEP = 72, 12
-"""The side of windows, less in smaller pictures, and what it is a multiple of, as of the periods."""
+"""The side of windows (less in smaller pictures), and what it is a multiple of."""
 
 AT_ONCE = 500
 """Windows."""
@@ -49,6 +49,7 @@ BETWEEN = 4
 
 FLAT = 36
 """The side of flat parts, a multiple of the periods."""
+
 
 def blocks(world, layout):
     """The test's blocks of the Earth by domain, whole but for the poles: (H, W, 3) each."""

@@ -84,6 +84,11 @@ def step(generator, teacher, x, way, side, period):
     return (inner(made, [0] * dims, side, period) - mean).square().mean()
 
 
+def named(values):
+    """Numbers by direction."""
+    return {way: round(float(x), 3) for way, x in zip(DIRECTIONS, values, strict=True)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
@@ -99,10 +104,8 @@ def main():
     generator = student.generator.requires_grad_(True).train()
     period = generator.config.size_multiple
     folder = SETS[options.set or Path(options.model).name]()
-    scans = {
-        way: [prepared(teacher, path, way) for path in sorted((folder / f"train{way[0]}").iterdir())]
-        for way in DIRECTIONS
-    }
+    files = {way: sorted((folder / f"train{way[0]}").iterdir()) for way in DIRECTIONS}
+    scans = {way: [prepared(teacher, path, way) for path in files[way]] for way in DIRECTIONS}
     torch.manual_seed(0)
     draws = np.random.default_rng(0)
     optimizer = torch.optim.Adam(generator.parameters(), options.lr)
@@ -126,8 +129,8 @@ def main():
     record = {
         **conditions(f"python benchmarks/even.py {options.model} {options.out.name}"),
         "minutes": round((time.monotonic() - start) / 60),
-        "grey levels off at first": dict(zip(DIRECTIONS, np.mean(lines[:10], 0).round(3))),
-        "at the end": dict(zip(DIRECTIONS, np.mean(lines[-10:], 0).round(3))),
+        "grey levels off, first steps": named(np.mean(lines[:10], 0)),
+        "grey levels off, last steps": named(np.mean(lines[-10:], 0)),
     }
     (options.out / "even.json").write_text(json.dumps(record, indent=1) + "\n")
 

@@ -123,14 +123,11 @@ def train(
     name, options, seed, objective, steps, runs,
     out=OUT, program=("-m", "revgan"), data=None, scores=None, key=None,
 ):  # fmt: skip
-    """Trains a run to its end, or goes on with it, and keeps what it shows in a folder.
+    """Trains a run to its end, or goes on with it, and keeps what it shows in the folder `out`.
 
-    Args:
-        program: what Python runs as `revgan`.
-        data: a folder; by default the Earth's tiles.
-        scores: gives the PSNR of each part of the test, of the run and the direction; by default of
-            each tile.
-        key: the record's name; by default objective, name, steps and seed.
+    `program` is what Python runs as `revgan`; `data` is a folder, by default the Earth's tiles;
+    `scores` gives the PSNR of each part of the test, of the run and the direction, by default of
+    each tile; `key` is the record's name, by default objective, name, steps and seed.
     """
     key = key or folder_name(objective, name, steps, seed)
     kept = out / f"{key}.json"

@@ -170,7 +170,10 @@ def test_a_card_of_damaged_scores_has_none_and_says_so(tmp_path, damage):
 def test_a_card_of_label_maps_has_the_scores_and_each_class(tmp_path):
     run = shutil.copytree(RUN, tmp_path / "run")
     content = json.loads((BEFORE / "images" / "scores.json").read_text())
-    classes = {"RevGAN": {"sea": 0.5, "lake|river": None}, "sea everywhere": {"sea": 0.25, "lake|river": 0}}
+    classes = {
+        "RevGAN": {"sea": 0.5, "lake|river": None},
+        "sea everywhere": {"sea": 0.25, "lake|river": 0},
+    }
     (run / "scores.json").write_text(json.dumps(content | {"class_iou": {"labels": classes}}))
     card = card_of(run, "user/name", PushOptions())
     assert "15.24 [15.21, 15.26]" in card
