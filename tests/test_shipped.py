@@ -30,6 +30,7 @@ def test_a_shipped_model_is_small_says_what_it_is_and_translates_both_ways(name)
     card = (folder / "README.md").read_text()
     licence = yaml.safe_load((folder / "about.yaml").read_text())["licence"]
     assert f"license: {licence}" in card
+    assert "| A → B | RevGAN |" in card
     translator = Translator.from_pretrained(name, "cpu")
     sizes = [40] * translator.generator.spatial_dims
     draws = np.random.default_rng(0)
