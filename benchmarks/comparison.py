@@ -105,14 +105,14 @@ def folder_of(objective):
     return write_earth(cache_folder(), paired=objective != "unpaired", layout=LARGE)
 
 
-def found(objective, folder=OUT):
-    """Records by model and seed."""
+def found(objective, folder=OUT, steps=None):
+    """Records by model and seed; of `STEPS` if no other number is given."""
     records = {}
     if objective == "memory" and folder == OUT:
         records["pix2pix"] = found("paired")["pix2pix"]
     for path in sorted(folder.glob(f"{objective}-*.json")):
         record = json.loads(path.read_text())
-        if record["steps"] == STEPS[objective]:
+        if record["steps"] == (steps or STEPS[objective]):
             records.setdefault(record["name"], {})[record["seed"]] = record
     return records
 

@@ -4,8 +4,8 @@
 
 The set `brain`, cubes of 32 voxels, depth 6, one downsampling; RevGAN of width 18 has 281,522
 weights, two ResNets of width 10 have 281,922. All else, steps and seeds are the same for both. The
-test is the front of the brain, which training never saw: the mean absolute error and the PSNR of
-each of its cubes of 24 voxels of which at least a quarter is brain (T1 above 0). Differences are
+test is the front of the brain, which training never saw: the PSNR of each of its cubes of 24 voxels
+of which at least a quarter is brain (T1 above 0). Differences are
 RevGAN's minus pix2pix's, cube by cube and seed by seed; their intervals draw cubes and seeds anew,
 95%. The cubes are parts of one brain, so the intervals hold for that one. Runs go on where they
 stopped, and what is recorded in results/comparison/ is not trained again. Writes
@@ -13,14 +13,13 @@ results/comparison-volumes-cpu.md.
 """
 
 import argparse
-import json
 import statistics
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import study
-from comparison import OUT, difference, psnr
+from comparison import OUT, difference, found, psnr
 from earth_runs import RESULTS, folder_name, markdown
 
 from revgan.data import formats
@@ -82,19 +81,9 @@ def cubes(run, direction):
     return scores
 
 
-def recorded():
-    """Records by model and seed."""
-    records = {}
-    for path in sorted(OUT.glob("volumes-*.json")):
-        record = json.loads(path.read_text())
-        if record["steps"] == STEPS:
-            records.setdefault(record["name"], {})[record["seed"]] = record
-    return records
-
-
 def report():
     """Writes the table of what has records."""
-    records = recorded()
+    records = found("volumes", steps=STEPS)
     lines = []
     for direction, title in TITLES.items():
         for name, runs in records.items():

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -17,7 +17,6 @@ from revgan.data.mappings import TypeRange
 from revgan.data.preparation import WITHOUT_FILE, Preparation
 from revgan.data.sets import BUILT_IN
 from revgan.errors import notice
-from revgan.evaluation.report import ClassTable
 from revgan.evaluation.rows import rows_from_json
 from revgan.evaluation.table_files import format_tables
 from revgan.evaluation.tables import Row
@@ -25,6 +24,9 @@ from revgan.networks import TwoWayGenerator
 from revgan.plain_yaml import read_yaml
 from revgan.text import markdown
 from revgan.training.runs import RunFolder
+
+if TYPE_CHECKING:
+    from revgan.evaluation.report import ClassTable  # which imports Matplotlib
 
 CLASSES = "class_iou"
 """The key of the scores that are no table of rows, see `Evaluation.to_json`."""
@@ -180,7 +182,7 @@ def _scores(run: RunFolder | None) -> str:
     return "\n\n".join([format_tables(Path("scores.md"), tables).strip(), *classes])
 
 
-def _class_iou(title: str, table: ClassTable) -> str:
+def _class_iou(title: str, table: "ClassTable") -> str:
     """The IoU of each class, by method."""
     methods = list(table)
     if not methods:
