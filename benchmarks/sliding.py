@@ -28,6 +28,13 @@ CROP = 48
 TRAINING = [
     "--preset=volumes",
     "--objective=paired",
+    # As the preset had them when the results were recorded.
+    "--generator.upsampling=transposed",
+    "--generator.tanh=true",
+    "--losses.l1_weight=100",
+    "--optimizer.warmup=0",
+    "--training.batch_size=1",
+    "--training.ema=null",
     f"--data.crop={CROP}",
     "--generator.width=8",
     "--generator.depth=2",

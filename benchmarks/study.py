@@ -30,7 +30,16 @@ from revgan.environment import cache_folder
 
 OUT = RESULTS / "study"
 STEPS = 4000
+AS_IT_WAS = [
+    "--preset=released-code",
+    "--data.resize=null",
+    "--generator.downsampling_padding=reflect",
+    "--generator.exact=true",
+]
+"""The preset `default` before this study changed it."""
+
 COMMON = [
+    *AS_IT_WAS,
     "--data.crop=64",
     "--generator.width=32",
     "--generator.depth=6",

@@ -174,7 +174,12 @@ def test_the_usage_does_not_repeat_a_long_list_of_options(capsys):
 
 
 def test_the_help_shows_the_defaults_of_the_preset(capsys):
-    for arguments, learning_rate in (([], "0.0002"), (["--preset", "paper"], "0.002")):
+    paired = ["--objective", "paired"]
+    for arguments, learning_rate in (
+        ([], "0.0002"),
+        (paired, "0.0005"),
+        (["--preset", "paper"], "0.002"),
+    ):
         with pytest.raises(SystemExit):
             main(["train", *arguments, "--help"])
         assert f"default: {learning_rate})" in " ".join(capsys.readouterr().out.split())
@@ -237,11 +242,11 @@ def test_the_help_shows_the_defaults_of_the_preset(capsys):
         (["x", "--runtime.device", "gpu"], "must be one of auto, cpu, cuda, mps, not gpu"),
         (
             ["x", "--preset", "nope"],
-            "the presets are cyclegan, default, demo, demo-brain, demo-map, demo-super-resolution",
+            "the presets are cyclegan, default, demo, demo-brain, demo-map,",
         ),
         (
             ["x", "--preset="],
-            "the presets are cyclegan, default, demo, demo-brain, demo-map, demo-super-resolution",
+            "the presets are cyclegan, default, demo, demo-brain, demo-map,",
         ),
     ],
 )

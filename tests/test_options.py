@@ -20,6 +20,7 @@ from revgan.networks import (
 )
 from revgan.networks.layers import InstanceNorm, PaddedConv, init_weights
 from revgan.options import Parser, add_run_options, run_config, stored_config
+from revgan.options.runs import FOR_PAIRS
 from revgan.reversible import AdditiveCoupling, AffineCoupling, OdeCore
 from revgan.training.config import LossConfig, RunConfig, RuntimeConfig
 
@@ -319,6 +320,7 @@ def test_what_another_network_would_be_is_known():
         ),
         ("default", {"identity_start": True, "upsampling": "bilinear", "norm": "instance"}),
         ("pairs", {"objective": "paired", "norm": "none", "tanh": False, "init": "kaiming"}),
+        ("volume-pairs", {"objective": "paired", "norm": "none", "upsampling": "bilinear"}),
     ],
 )
 def test_presets_are_what_the_docs_say(preset, expected):
@@ -350,6 +352,38 @@ def test_what_a_preset_has_gives_way_where_it_means_nothing(preset, options, giv
     for name in given_up:
         with pytest.raises(UsageError, match=f"--generator.{name} can't be"):
             parsed(*given, f"--generator.{name}={getattr(usual, name)}")
+
+
+@pytest.mark.parametrize("preset", FOR_PAIRS)
+def test_a_paired_objective_takes_the_presets_counterpart_for_pairs(preset, tmp_path):
+    """However it is asked for; presets that have none stay as they are."""
+    file = tmp_path / "paired.yaml"
+    file.write_text("objective: paired")
+    counterpart = parsed("--preset", FOR_PAIRS[preset])
+    assert counterpart.objective == "paired"
+    for asked in (["--objective", "paired"], ["--objective=paired"], ["--config", file]):
+        assert parsed("--preset", preset, *asked) == counterpart
+    assert parsed("--objective", "paired") == parsed("--preset", "pairs")
+    paper = parsed("--preset", "paper")
+    assert parsed("--preset", "paper", "--objective", "paired") == replace(
+        paper, objective="paired"
+    )
+
+
+@pytest.mark.parametrize(("one", "other"), [("default", "cyclegan"), ("pairs", "pix2pix")])
+def test_the_papers_rivals_differ_by_their_generators_alone(one, other):
+    ours, theirs = parsed("--preset", one), parsed("--preset", other)
+    usual = GeneratorConfig()
+    ours, theirs = (
+        replace(
+            config,
+            generator=replace(
+                config.generator, model=usual.model, width=usual.width, depth=usual.depth
+            ),
+        )
+        for config in (ours, theirs)
+    )
+    assert ours == theirs
 
 
 def test_configurations_are_printed_with_their_presets_values(capsys):

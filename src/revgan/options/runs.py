@@ -37,6 +37,9 @@ COMMON = {
 }
 """What most people set, and a short help lists."""
 
+FOR_PAIRS = {"default": "pairs", "cyclegan": "pix2pix", "volumes": "volume-pairs"}
+"""What takes a preset's place where the objective that is asked for is paired."""
+
 
 class _ConfigFile(ActionConfigFile):
     """``--config``, which refuses files that hold anything but a run's options."""
@@ -74,12 +77,13 @@ def add_run_options(parser: Parser) -> None:
 
     `parser.start` sets their defaults with `start_from`; here, to the given preset.
     """
+    swapped = ", ".join(f"{name} becomes {pairs}" for name, pairs in FOR_PAIRS.items())
     parser.add_argument(
         "--preset",
         metavar="NAME",
         help=(
-            f"the preset to start from: {', '.join(preset_names())}; --preset NAME --help shows "
-            "its values"
+            f"the preset to start from: {', '.join(preset_names())}; by default default. With "
+            f"--objective paired, {swapped}. --preset NAME --help shows its values"
         ),
     )
     parser.add_argument(
@@ -128,6 +132,7 @@ def start_from(
     Args:
         parser: with the options of `add_run_options`.
         preset: the first defaults; None for none with files, else for the preset called default.
+            For a paired objective, its counterpart in `FOR_PAIRS` takes its place.
         files: runs' configurations, each on top of the ones before.
         values: the topmost values, by the options' names.
         asked: what the command line asks for. What the preset has for a generator, but what means
@@ -143,6 +148,8 @@ def start_from(
         if preset not in preset_names():
             known = ", ".join(preset_names())
             raise UsageError(f"there is no preset {preset!r}; the presets are {known}")
+        if asked is not None and asked.objective == "paired":
+            preset = FOR_PAIRS.get(preset, preset)
         by_preset = _add_file(parser, preset_path(preset))
         shown = f"The defaults shown are from the preset {preset}."
         parser.description = f"{parser.description or ''} {shown}".strip()
