@@ -4,15 +4,18 @@
 
 Satellite to relief map and back on the Earth's tiles of 256 pixels (`earth.LARGE`), crops of 64.
 The widths are those of the paper's dagger rows in Table 2; all else is the preset `pairs` or, where
-unpaired, `default`, and the same for all models, as are seeds and steps. Scores are those of 101
-held-out tiles of 108 pixels, from regions that training never saw. Differences are RevGAN's minus
-the other's, tile by tile and seed by seed; their intervals draw tiles and seeds anew, 95%. Runs go
-on where they stopped, and what is recorded in results/comparison/ is not trained again. Writes
-results/comparison-cpu.md, and the pictures of docs/results.md by --pictures docs/images.
+unpaired, `default`, and the same for all models, as are seeds and steps. `coasts` is unpaired too,
+with smaller models on tiles of 64 pixels of 30 km that all show a coast (`COASTS`). Scores are
+those of 101 held-out tiles of 108 pixels, or 125 of 64, from regions that training never saw.
+Differences are RevGAN's minus
+the other's, tile by tile and seed by seed; their intervals, 95%, draw seeds and tiles anew, or
+seeds and blocks of 36 x 36 degrees, as tiles of a block overlap. Runs go on where they stopped, and
+what is recorded in results/comparison/ is not trained again. Writes results/comparison-cpu.md, and
+the pictures of docs/results.md by --pictures docs/images.
 
-    OMP_NUM_THREADS=1 python benchmarks/comparison.py --objectives normless memory --seeds 0
+    OMP_NUM_THREADS=1 python benchmarks/comparison.py --objectives normless fast memory --seeds 0
 
-trains unpaired models without norms, on tiles of 64 pixels that all show a coast; and a RevGAN that
+trains the models of `coasts` without norms, also at twice the learning rate, and a RevGAN that
 takes crops of 96 pixels within the memory of pix2pix.
 """
 
@@ -42,19 +45,27 @@ COMMON = [
     "--training.checkpoint_every=200",
     "--training.sample_every=4000",
 ]
+BATCHES = [
+    "--discriminator.width=32",
+    "--training.batch_size=4",
+    "--training.ema=0.99",
+    "--optimizer.lr=0.00025",
+]
+"""On `COASTS`."""
+
 WITHOUT_NORM = [
     "--generator.norm=none",
     "--generator.init=kaiming",
     "--generator.tanh=false",
     "--discriminator.norm=none",
     "--discriminator.init=kaiming",
-    "--discriminator.width=32",
     "--losses.cycle_weight=3",
-    "--optimizer.lr=0.0005",
-    "--training.batch_size=4",
-    "--training.ema=0.99",
 ]
-"""What learned fastest of what was tried with batches of 4 (docs/results.md)."""
+COASTS_MODELS = {
+    "RevGAN": [*BATCHES, "--generator.width=32"],
+    "CycleGAN": [*BATCHES, "--generator.model=resnet", "--generator.width=18"],
+}
+"""Of 1.3 million weights."""
 
 MODELS = {
     "paired": {
@@ -65,9 +76,11 @@ MODELS = {
         "RevGAN": ["--generator.width=56"],
         "CycleGAN": ["--generator.model=resnet", "--generator.width=32"],
     },
-    "normless": {
-        "RevGAN": [*WITHOUT_NORM, "--generator.width=32"],
-        "CycleGAN": [*WITHOUT_NORM, "--generator.model=resnet", "--generator.width=18"],
+    "coasts": COASTS_MODELS,
+    "normless": {name: [*model, *WITHOUT_NORM] for name, model in COASTS_MODELS.items()},
+    "fast": {
+        name: [*model, *WITHOUT_NORM, "--optimizer.lr=0.0005"]
+        for name, model in COASTS_MODELS.items()
     },
 }
 MODELS["memory"] = {
@@ -81,7 +94,9 @@ MODELS["memory"] = {
 }
 """At equal memory: 148.4 and 155.6 MiB by `predict_training`."""
 
-STEPS = {"paired": 800, "unpaired": 1500, "normless": 600, "memory": 800}
+STEPS = {"paired": 800, "unpaired": 1500, "memory": 800} | dict.fromkeys(
+    ("coasts", "normless", "fast"), 600
+)
 """By what is compared: of batches of 4, but of 1 for `unpaired`."""
 
 OFFSETS = (0, 14, 28, 42, 56, 71)
@@ -89,18 +104,23 @@ COASTS = Layout((1350, 675), 135, 64, OFFSETS, 64, OFFSETS, (0.1, 0.9), validati
 """A pixel is 16', 30 km at the equator, so that tiles of 64 pixels show a coast and what lies far
 from it."""
 
-OBJECTIVE = {"normless": "unpaired", "memory": "paired"}
+ON_COASTS = ("coasts", "normless", "fast")
+
+OBJECTIVE = dict.fromkeys(ON_COASTS, "unpaired") | {"memory": "paired"}
 """Of what isn't called after its objective."""
 
 PLACES, SIDE = [(580, 4420), (1160, 3360)], 400
-"""Upper left corners and side of what pictures show: parts of test blocks."""
+"""Upper left corners and side of what pictures show, in pixels of `LARGE`: parts of test blocks."""
+
+BLOCK = 36
+"""The side of blocks in degrees."""
 
 TITLES = {"AtoB": "satellite to map", "BtoA": "map to satellite"}
 
 
 def folder_of(objective):
     """The folder of images that these are trained with."""
-    if objective == "normless":
+    if objective in ON_COASTS:
         return write_earth(cache_folder(), paired=True, layout=COASTS)
     return write_earth(cache_folder(), paired=objective != "unpaired", layout=LARGE)
 
@@ -124,16 +144,30 @@ def psnr(records, direction):
     return np.array([[records[s]["tiles"][direction][tile] for tile in tiles] for s in seeds])
 
 
-def difference(ours, theirs, draws=4000):
-    """The mean of ours minus theirs (both S, N), and its interval over seeds and tiles."""
+def difference(ours, theirs, blocks=None, draws=4000):
+    """The mean of ours minus theirs (both S, N), and its interval over seeds and tiles.
+
+    `blocks` says which block each tile is part of (N); then whole blocks are drawn instead.
+    """
     each = ours - theirs
     random = np.random.default_rng(0)
     seeds, tiles = each.shape
-    means = [
-        each[np.ix_(random.integers(0, seeds, seeds), random.integers(0, tiles, tiles))].mean()
-        for _ in range(draws)
-    ]
+    names, members = np.unique(range(tiles) if blocks is None else blocks, return_inverse=True)
+    groups = [np.flatnonzero(members == number) for number in range(len(names))]
+    means = []
+    for _ in range(draws):
+        drawn_seeds = random.integers(0, seeds, seeds)
+        drawn = np.concatenate([groups[n] for n in random.integers(0, len(groups), len(groups))])
+        means.append(each[np.ix_(drawn_seeds, drawn)].mean())
     return each.mean(), *np.percentile(means, (2.5, 97.5))
+
+
+def block_of(tile):
+    """Row and column of the block that a tile is in, by its name, such as N21.6W068.4."""
+    latitude, longitude = float(tile[1:5]), float(tile[6:])
+    down = 90 - latitude if tile[0] == "N" else 90 + latitude
+    right = 180 + longitude if tile[5] == "E" else 180 - longitude
+    return f"{down // BLOCK:.0f} {right // BLOCK:.0f}"
 
 
 def report():
@@ -162,16 +196,20 @@ def report():
         ours, theirs = (
             psnr({seed: records[name][seed] for seed in both}, direction) for name in models
         )
-        mean, low, high = difference(ours, theirs)
-        said = f"{mean:+.2f} dB [{low:+.2f}, {high:+.2f}]"
-        lines.append([f"{title}, {objective}: {one} minus {other}", said, "", ""])
+        tiles = sorted(next(iter(records[one].values()))["tiles"][direction])
+        for drawn, blocks in (("tiles", None), ("blocks", [block_of(tile) for tile in tiles])):
+            mean, low, high = difference(ours, theirs, blocks)
+            said = f"{mean:+.2f} dB [{low:+.2f}, {high:+.2f}]"
+            lines.append([f"{title}, {objective}: {one} minus {other}, by {drawn}", said, "", ""])
     heads = ["direction, objective and model", "PSNR (dB)", "SSIM", "MAE (of 255)"]
     (RESULTS / "comparison-cpu.md").write_text(markdown(heads, lines))
 
 
 def draw(objective, seed, runs, path):
     """Two regions of the test, translated there and back by both models of an objective."""
-    world = world_pictures(LARGE)
+    layout = COASTS if objective in ON_COASTS else LARGE
+    scale = LARGE.size[0] // layout.size[0]
+    world = world_pictures(layout)
     translators = [
         Translator.from_pretrained(
             runs / folder_name(objective, name, STEPS[objective], seed), "cpu"
@@ -180,16 +218,17 @@ def draw(objective, seed, runs, path):
     ]
     rows = []
     for direction, (top, left) in product(TITLES, PLACES):
-        place = Tile(top, left, "test", SIDE, LARGE.size[0])
+        place = Tile(top // scale, left // scale, "test", SIDE // scale, layout.size[0])
         given, truth = (place.cut(world[domain]) for domain in (direction[0], direction[-1]))
-        rows.append([given, *(each(given, direction) for each in translators), truth])
+        row = [given, *(each(given, direction) for each in translators), truth]
+        rows.append([picture.repeat(scale, 0).repeat(scale, 1) for picture in row])
     sheet(["input", *MODELS[objective], "truth"], rows, path)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--objectives", nargs="+", default=["paired", "unpaired"], choices=list(MODELS)
+        "--objectives", nargs="+", default=["paired", "unpaired", "coasts"], choices=list(MODELS)
     )
     parser.add_argument("--models", nargs="+", help="by default all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

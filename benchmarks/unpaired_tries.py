@@ -55,7 +55,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/unpaired-tries"))
     options = parser.parse_args()
-    folder = folder_of("normless")
+    folder = folder_of("coasts")
     for way in DIRECTIONS:
         print(f"mean training colour, {way}: {mean_colour(folder, way[-1]):.2f} dB", flush=True)
     rows = json.loads((RESULTS / "unpaired-tries-cpu.json").read_text())["rows"]
