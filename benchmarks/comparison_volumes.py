@@ -58,6 +58,17 @@ MODELS = {
     "RevGAN": ["--generator.width=18"],
     "pix2pix": ["--generator.model=resnet", "--generator.width=10"],
 }
+BEFORE = [
+    *MODELS["RevGAN"],
+    "--generator.tanh=true",
+    "--generator.upsampling=transposed",
+    "--losses.l1_weight=100",
+    "--optimizer.lr=0.0002",
+    "--optimizer.warmup=0",
+    "--training.ema=null",
+]
+"""As pairs had it before there was the preset `volume-pairs`."""
+
 TITLES = {"AtoB": "T1 to grey matter", "BtoA": "grey matter to T1"}
 
 
@@ -114,7 +125,13 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--runs", type=Path, default=Path("runs/comparison-volumes"))
+    parser.add_argument("--before", action="store_true", help="also RevGAN by the older preset")
     options = parser.parse_args()
+    if options.before:
+        study.train(
+            "RevGAN", [*COMMON, *BEFORE], 0, "paired", STEPS, options.runs, OUT,
+            data=brain(), scores=cubes, key=folder_name("before volumes", "RevGAN", STEPS, 0),
+        )  # fmt: skip
     for seed, name in product(options.seeds, options.models):
         study.train(
             name, [*COMMON, *MODELS[name]], seed, "paired", STEPS, options.runs, OUT,
