@@ -143,7 +143,7 @@ def test_a_resumed_run_takes_what_auto_chose_until_an_option_changes_it(
     capsys, images, tmp_path, monkeypatch
 ):
     run = tmp_path / "run"
-    assert train(images, run) == 0
+    assert train(images, run, "--training.batch_size=1", objective="paired") == 0
 
     def resumed(steps, *options):
         capsys.readouterr()
