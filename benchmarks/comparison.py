@@ -7,11 +7,10 @@ The widths are those of the paper's dagger rows in Table 2; all else is the pres
 unpaired, `default`, and the same for all models, as are seeds and steps. `coasts` is unpaired too,
 with smaller models on tiles of 64 pixels of 30 km that all show a coast (`COASTS`). Scores are
 those of 101 held-out tiles of 108 pixels, or 125 of 64, from regions that training never saw.
-Differences are RevGAN's minus
-the other's, tile by tile and seed by seed; their intervals, 95%, draw seeds and tiles anew, or
-seeds and blocks of 36 x 36 degrees, as tiles of a block overlap. Runs go on where they stopped, and
-what is recorded in results/comparison/ is not trained again. Writes results/comparison-cpu.md, and
-the pictures of docs/results.md by --pictures docs/images.
+Differences are RevGAN's minus the other's, tile by tile and seed by seed; their intervals, 95%,
+draw seeds and tiles anew, or seeds and blocks of 36 x 36 degrees, as tiles of a block overlap. Runs
+go on where they stopped, and what is recorded in results/comparison/ is not trained again. Writes
+results/comparison-cpu.md, and the pictures of docs/results.md by --pictures docs/images.
 
     OMP_NUM_THREADS=1 python benchmarks/comparison.py --objectives normless fast memory --seeds 0
 
@@ -196,7 +195,7 @@ def report():
         ours, theirs = (
             psnr({seed: records[name][seed] for seed in both}, direction) for name in models
         )
-        tiles = sorted(next(iter(records[one].values()))["tiles"][direction])
+        tiles = sorted(records[one][min(both)]["tiles"][direction])
         for drawn, blocks in (("tiles", None), ("blocks", [block_of(tile) for tile in tiles])):
             mean, low, high = difference(ours, theirs, blocks)
             said = f"{mean:+.2f} dB [{low:+.2f}, {high:+.2f}]"
