@@ -5,12 +5,13 @@
 
 Of the test's regions of a set, whole (every fourth slice of a volume, along each axis): the
 spectral power at periods of 2 and 4 pixels, along both axes and the diagonal, divided by the mean
-of its neighbours, averaged over overlapping windows of up to 72 pixels; for translations as a
-multiple of the truth's. The power of rounding to integers is added to both, as what is less can't
-be seen. The same of flat parts, squares of 36 pixels that are the smoothest quarter of the truth.
-"Chance" is what 19 in 20 frequencies that belong to no lattice stay below. Beside it the size of
-gradients as a share of the truth's, as blur has no dots either. Writes results/dots-cpu.json, by
-the model's name.
+of its neighbours, averaged over overlapping windows of up to 72 pixels; for translations, for the
+truth, and for the former as a multiple of the latter. A lattice stands out of its neighbours, so
+that its power is above 1; a multiple above 1 alone can be a gap in the truth. Both diagonals count.
+The power of rounding to integers is added, as what is less can't be seen. The same of flat parts,
+squares of 36 pixels that are the smoothest quarter of the truth. "Chance" is what 19 in 20
+frequencies that belong to no lattice stay below. Beside it the size of gradients as a share of the
+truth's, as blur has no dots either. Writes results/dots-cpu.json, by the model's name.
 """
 
 import argparse
@@ -83,7 +84,9 @@ SETS = {
 
 
 def ratios(parts):
-    """Each bin's power over its neighbours' mean (side, side), averaged over square pictures."""
+    """Each bin's power over its neighbours' mean (side, side), averaged over square pictures and
+    their mirror images.
+    """
     side = parts.shape[-1]
     window = np.outer(np.hanning(side), np.hanning(side))
     rounding = np.square(window).sum() / 12  # the power of rounding to integers, at each bin
@@ -92,7 +95,8 @@ def ratios(parts):
         centred = some - some.mean((1, 2), keepdims=True)
         power = np.abs(np.fft.fft2(centred * window)) ** 2
         total += ((power + rounding) / (around(power) + rounding)).sum(0)
-    return total / len(parts)
+    mirrored = np.roll(total[:, ::-1], 1, axis=1)
+    return (total + mirrored) / 2 / len(parts)
 
 
 def around(power):
@@ -117,17 +121,23 @@ def windows(pictures, side):
 
 
 def at_lattice(made, truth):
-    """By period, the ratio of translations over the truth's; and what chance makes elsewhere."""
-    ratio = ratios(made) / ratios(truth)
-    side = len(ratio)
-    bins = [tuple(side // period if period else 0 for period in pair) for pair in LATTICE]
+    """By period, of translations and truth; and what chance makes elsewhere."""
+    side = made.shape[-1]
+    found = {"translations": ratios(made), "truth": ratios(truth)}
+    found["multiple"] = found["translations"] / found["truth"]
     places = np.minimum(np.arange(side), side - np.arange(side))
     lattice = np.isin(places, (0, side // 4, side // 2))
     high = places[:, None] + places[None] > side // 8  # below, pictures differ by what they show
-    others = ratio[high & ~(lattice[:, None] & lattice[None])]
-    named = {f"{down} x {right}": round(float(ratio[at]), 2)
-             for (down, right), at in zip(LATTICE, bins, strict=True)}  # fmt: skip
-    return named | {"chance": round(float(np.percentile(others, 95)), 2)}
+    others = high & ~(lattice[:, None] & lattice[None])
+    bins = {
+        f"{down} x {right}": (down and side // down, right and side // right)
+        for down, right in LATTICE
+    }
+    return {
+        what: {name: round(float(ratio[at]), 2) for name, at in bins.items()}
+        | {"chance": round(float(np.percentile(ratio[others], 95)), 2)}
+        for what, ratio in found.items()
+    }
 
 
 def squares(picture, side):
@@ -142,7 +152,7 @@ def steepness(grey):
 
 
 def measured(made, truth):
-    """Of grey pictures: dots of translations as a multiple of the truth's, and gradients."""
+    """Of grey pictures: dots of translations and truth, and gradients as a share."""
     side = min(WINDOW, min(min(picture.shape) for picture in truth) // STEP * STEP)
     whole = (windows(pictures, side) for pictures in (made, truth))
     flat_made, flat_true = (
