@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from revgan.data.sampling import TrainingSamples
-from revgan.errors import UserError
+from revgan.errors import Notice, UserError
 from revgan.training import batches
 from revgan.training.config import RuntimeConfig
 from revgan.training.step import Trainer
@@ -154,3 +154,11 @@ def test_workers_that_can_not_be_started_are_told(folder, tmp_path, monkeypatch)
         UserError, match=r"worker processes can't be started \(Resource temporarily"
     ):
         run(with_workers(configuration(folder), 2), tmp_path)
+
+
+def test_more_workers_than_cores_are_said_in_one_sentence(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})  # PyTorch's count
+    monkeypatch.setattr(batches, "usable_cores", lambda: {0})
+    with pytest.warns(Notice, match="workers 2 is more than the cores .*, 1; ") as said:
+        run(with_workers(configuration(folder), 2), tmp_path)
+    assert sum("workers" in str(one.message) for one in said) == 1

@@ -1,6 +1,7 @@
 """One training step, and the state that continues it."""
 
 import copy
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -15,8 +16,9 @@ from torch.optim import Adam
 
 from revgan.networks import PatchDiscriminator, RevGenerator
 from revgan.training.batch import Batch
-from revgan.training.config import LossConfig, OptimizerConfig
+from revgan.training.config import LossConfig, OptimizerConfig, RuntimeConfig
 from revgan.training.objectives import Objective, Players, build_objective
+from revgan.training.setup import make_accelerator
 from revgan.training.step import Trainer, decay, frozen
 
 
@@ -128,6 +130,17 @@ def test_bf16_trains_to_nearly_the_same_losses():
         # bfloat16 keeps 8 bits: 0.4% a rounding, a few of which add up.
         assert theirs[name] == pytest.approx(loss.item(), rel=0.05), name
     assert all(value.dtype == torch.float32 for value in half.state().values())
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_a_cpu_that_computes_bf16_slowly_is_named(monkeypatch, capability):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for precision in ("auto", "float32", "bf16"):
+            make_accelerator(RuntimeConfig(device="cpu", precision=precision))
+    expected = ["this CPU has no AVX-512"] if capability == "AVX2" else []
+    assert [str(one.message).split(",")[0] for one in said] == expected
 
 
 def test_dropout_and_the_image_pools_draw_from_streams_of_their_own(monkeypatch):

@@ -10,7 +10,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -18,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from revgan.data.sampling import Steps, TrainingSamples
-from revgan.errors import UserError, io_sentence, one_line, out_of_memory
+from revgan.environment import usable_cores
+from revgan.errors import UserError, io_sentence, notice, one_line, out_of_memory
 from revgan.load import on_all_cores
 from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
@@ -26,6 +29,14 @@ from revgan.training.interrupt import leave_signals_to_parent
 from revgan.training.step import Trainer
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _on_all_cores() -> Iterator[int]:
+    """Within, workers start on all cores, whose number it gives; PyTorch doesn't say too many."""
+    with on_all_cores(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield len(usable_cores())
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class Batches:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        with on_all_cores():  # or PyTorch warns of more workers than cores
+        with _on_all_cores() as cores:
             self._loader = DataLoader(
                 _Told(samples),
                 batch_sampler=steps,
@@ -114,11 +125,16 @@ class Batches:
                 pin_memory=self._device.type == "cuda",
                 worker_init_fn=leave_signals_to_parent,
             )
+        if workers > cores:
+            notice(
+                f"runtime.workers {workers} is more than the cores that this process may use, "
+                f"{cores}; workers and training take turns on them, so fewer may be faster"
+            )
         self.failure: str | None = None
 
     def __enter__(self) -> "Batches":
         others = multiprocessing.active_children()
-        with on_all_cores():
+        with _on_all_cores():
             self._iterator = self._started()
         self._workers = [one for one in multiprocessing.active_children() if one not in others]
         # PyTorch's handler raises an error for a dead worker at any moment, even in the middle of a
