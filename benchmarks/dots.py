@@ -12,13 +12,19 @@ The power of rounding to integers is added, as what is less can't be seen. The s
 squares of 36 pixels that are the smoothest quarter of the truth. "Chance" is what 19 in 20
 frequencies that belong to no lattice stay below. Beside it the size of gradients as a share of the
 truth's, as blur has no dots either. Writes results/dots-cpu.json, by the model's name.
+
+    python benchmarks/dots.py brain --flips [2]
+
+is of the mean over mirror images, as revgan translate --flips has it; of volumes only.
 """
 
 import argparse
 import json
 import math
+import subprocess
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from conditions import RESULTS, conditions
@@ -181,19 +187,34 @@ def grey(values):
     return [each.astype(float) for of_axis in slices for each in of_axis]
 
 
+def mean_of_mirrored(model, path, way, flips):
+    """The mean of a file's translations over mirror images, an array as the file has it."""
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        command = "revgan", "translate", model, path, made, "--direction", way, "--flips", flips
+        subprocess.run([*map(str, command), "--device", "cpu"], check=True)
+        return formats.read(made).values
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--tests", choices=list(SETS), help="by default those of the model's name")
+    parser.add_argument("--flips", help="axes of the model's grid")
     options = parser.parse_args()
     translator = Translator.from_pretrained(options.model, "cpu")
     name = Path(options.model).name
     pictures = SETS[options.tests or name]()
+    if options.flips:
+        name += f" --flips {options.flips}"
     found = {}
     for way in DIRECTIONS:
         made, truth = [], []
         for values, target in zip(*(pictures[domain] for domain in (way[0], way[-1])), strict=True):
-            made += grey(translator(values, way))
+            if options.flips:
+                made += grey(mean_of_mirrored(options.model, values, way, options.flips))
+            else:
+                made += grey(translator(values, way))
             truth += grey(target)
         found[way] = measured(made, truth)
     path = RESULTS / "dots-cpu.json"
