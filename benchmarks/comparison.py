@@ -13,10 +13,12 @@ draw seeds and tiles anew, or seeds and blocks of 36 x 36 degrees, as tiles of a
 go on where they stopped, and what is recorded in results/comparison/ is not trained again. Writes
 results/comparison-cpu.md, and the pictures of docs/results.md by --pictures docs/images.
 
-    OMP_NUM_THREADS=1 python benchmarks/comparison.py --objectives normless fast memory --seeds 0
+    O="normless fast memory beta2"
+    OMP_NUM_THREADS=1 python benchmarks/comparison.py --objectives $O --seeds 0
 
-trains the models of `coasts` without norms, also at twice the learning rate, and a RevGAN that
-takes crops of 96 pixels within the memory of `paired`'s pix2pix.
+trains the models of `coasts` without norms, also at twice the learning rate; a RevGAN that takes
+crops of 96 pixels within the memory of `paired`'s pix2pix; and those of `coast-pairs` with the
+beta2 that `pairs` has since.
 """
 
 import argparse
@@ -67,10 +69,12 @@ COASTS_MODELS = {
 }
 """Of 1.3 million weights."""
 
+PAIRS = ["--preset=pairs", "--optimizer.beta2=0.999"]  # which the preset had when these were made
+
 MODELS = {
     "paired": {
-        "RevGAN": ["--preset=pairs", "--generator.width=56"],
-        "pix2pix": ["--preset=pairs", "--generator.model=resnet", "--generator.width=32"],
+        "RevGAN": [*PAIRS, "--generator.width=56"],
+        "pix2pix": [*PAIRS, "--generator.model=resnet", "--generator.width=32"],
     },
     "unpaired": {
         "RevGAN": ["--generator.width=56"],
@@ -78,6 +82,10 @@ MODELS = {
     },
     "coasts": COASTS_MODELS,
     "coast-pairs": {
+        "RevGAN": [*PAIRS, "--generator.width=32"],
+        "pix2pix": [*PAIRS, "--generator.model=resnet", "--generator.width=18"],
+    },
+    "beta2": {
         "RevGAN": ["--preset=pairs", "--generator.width=32"],
         "pix2pix": ["--preset=pairs", "--generator.model=resnet", "--generator.width=18"],
     },
@@ -89,7 +97,7 @@ MODELS = {
 }
 MODELS["memory"] = {
     "RevGAN": [
-        "--preset=pairs",
+        *PAIRS,
         "--generator.width=44",
         "--generator.memory=lean",
         "--data.crop=96",
@@ -98,9 +106,13 @@ MODELS["memory"] = {
 }
 """At equal memory: 148.4 and 155.6 MiB by `predict_training`."""
 
-STEPS = {"paired": 800, "coast-pairs": 800, "unpaired": 1500, "memory": 800} | dict.fromkeys(
-    ("coasts", "normless", "fast"), 600
-)
+STEPS = {
+    "paired": 800,
+    "coast-pairs": 800,
+    "beta2": 800,
+    "unpaired": 1500,
+    "memory": 800,
+} | dict.fromkeys(("coasts", "normless", "fast"), 600)
 """By what is compared: of batches of 4, but of 1 for `unpaired`."""
 
 OFFSETS = (0, 14, 28, 42, 56, 71)
@@ -108,10 +120,10 @@ COASTS = Layout((1350, 675), 135, 64, OFFSETS, 64, OFFSETS, (0.1, 0.9), validati
 """A pixel is 16', 30 km at the equator, so that tiles of 64 pixels show a coast and what lies far
 from it."""
 
-ON_COASTS = ("coasts", "coast-pairs", "normless", "fast")
+ON_COASTS = ("coasts", "coast-pairs", "beta2", "normless", "fast")
 
 OBJECTIVE = dict.fromkeys(ON_COASTS, "unpaired") | dict.fromkeys(
-    ("coast-pairs", "memory"), "paired"
+    ("coast-pairs", "beta2", "memory"), "paired"
 )
 """Of what isn't called after its objective."""
 

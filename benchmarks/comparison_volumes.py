@@ -46,6 +46,7 @@ COMMON = [
     "--discriminator.width=16",
     "--losses.l1_weight=150",
     "--optimizer.lr=0.0005",
+    "--optimizer.beta2=0.999",  # as the preset had it
     "--optimizer.warmup=50",
     "--training.ema=0.99",
     "--training.batch_size=2",
