@@ -9,11 +9,14 @@ import sys
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from revgan.data.sampling import TrainingSamples
-from revgan.errors import Notice, UserError
-from revgan.training import batches
+from revgan.errors import UserError
+from revgan.training import batches, session
 from revgan.training.config import RuntimeConfig
+from revgan.training.runs import RunFolder
+from revgan.training.session import run_training
 from revgan.training.step import Trainer
 from small_runs import configuration, run, same_weights, write_images
 
@@ -156,9 +159,12 @@ def test_workers_that_can_not_be_started_are_told(folder, tmp_path, monkeypatch)
         run(with_workers(configuration(folder), 2), tmp_path)
 
 
-def test_more_workers_than_cores_are_said_in_one_sentence(folder, tmp_path, monkeypatch):
+def test_more_workers_than_cores_are_said_and_are_no_error(folder, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})  # PyTorch's count
-    monkeypatch.setattr(batches, "usable_cores", lambda: {0})
-    with pytest.warns(Notice, match="workers 2 is more than the cores .*, 1; ") as said:
-        run(with_workers(configuration(folder), 2), tmp_path)
-    assert sum("workers" in str(one.message) for one in said) == 1
+    monkeypatch.setattr(session, "usable_cores", lambda: {0})
+    console = Console(soft_wrap=True)
+    config = with_workers(configuration(folder), 2)
+    run_training(config, RunFolder(tmp_path), resume=False, console=console)
+    assert (
+        "workers 2 is more than the cores that this process may use, 1;" in capfd.readouterr().out
+    )

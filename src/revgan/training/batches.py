@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from revgan.data.sampling import Steps, TrainingSamples
-from revgan.environment import usable_cores
-from revgan.errors import UserError, io_sentence, notice, one_line, out_of_memory
+from revgan.errors import UserError, io_sentence, one_line, out_of_memory
 from revgan.load import on_all_cores
 from revgan.training.batch import Batch
 from revgan.training.config import RunConfig
@@ -32,11 +31,11 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def _on_all_cores() -> Iterator[int]:
-    """Within, workers start on all cores, whose number it gives; PyTorch doesn't say too many."""
+def _on_all_cores() -> Iterator[None]:
+    """Within, workers start on all cores; if they are too many, `run_training` has said so."""
     with on_all_cores(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
-        yield len(usable_cores())
+        yield
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Batches:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        with _on_all_cores() as cores:
+        with _on_all_cores():
             self._loader = DataLoader(
                 _Told(samples),
                 batch_sampler=steps,
@@ -124,11 +123,6 @@ class Batches:
                 collate_fn=_joined,
                 pin_memory=self._device.type == "cuda",
                 worker_init_fn=leave_signals_to_parent,
-            )
-        if workers > cores:
-            notice(
-                f"runtime.workers {workers} is more than the cores that this process may use, "
-                f"{cores}; workers and training take turns on them, so fewer may be faster"
             )
         self.failure: str | None = None
 

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from revgan.data import cache
 from revgan.data.sets import DataSet
+from revgan.environment import usable_cores
 from revgan.errors import visible
 from revgan.memory import format_bytes
 from revgan.networks.config import PER_AXIS
@@ -45,10 +46,9 @@ def run_training(
     if before is not None:
         before.require_same(record, run.root)
     console.print(_description(config, data), soft_wrap=True)
-    if told := _fitted(config):
-        console.print(told, soft_wrap=True)
-    if told := _kept(config, data):
-        console.print(told, soft_wrap=True)
+    for told in _fitted(config), _kept(config, data), _crowded(config):
+        if told:
+            console.print(told, soft_wrap=True)
     outcome = train(config, data, run, resume=resume, console=console, record=record)
     if outcome.finished:
         best = Best.read(run.best)
@@ -80,6 +80,17 @@ def _kept(config: RunConfig, data: DataSet) -> str | None:
         f"{what}, of this and other runs, take {format_bytes(cache.size())} in {cache.folder()}, "
         f"with a limit of {format_bytes(cache.limit())} ({cache.LIMIT}, in GB); they can be "
         "deleted at any time"
+    )
+
+
+def _crowded(config: RunConfig) -> str | None:
+    """That workers are more than the cores."""
+    workers, cores = config.runtime.workers or 0, len(usable_cores())
+    if workers <= cores:
+        return None
+    return (
+        f"runtime.workers {workers} is more than the cores that this process may use, {cores}; "
+        "workers and training take turns on them, so fewer may be faster"
     )
 
 
