@@ -69,6 +69,12 @@ COASTS_MODELS = {
 }
 """Of 1.3 million weights."""
 
+COAST_PAIRS = {
+    "RevGAN": ["--generator.width=32"],
+    "pix2pix": ["--generator.model=resnet", "--generator.width=18"],
+}
+"""The same without what is only of `coasts`."""
+
 PAIRS = ["--preset=pairs", "--optimizer.beta2=0.999"]  # which the preset had when these were made
 
 MODELS = {
@@ -81,14 +87,8 @@ MODELS = {
         "CycleGAN": ["--generator.model=resnet", "--generator.width=32"],
     },
     "coasts": COASTS_MODELS,
-    "coast-pairs": {
-        "RevGAN": [*PAIRS, "--generator.width=32"],
-        "pix2pix": [*PAIRS, "--generator.model=resnet", "--generator.width=18"],
-    },
-    "beta2": {
-        "RevGAN": ["--preset=pairs", "--generator.width=32"],
-        "pix2pix": ["--preset=pairs", "--generator.model=resnet", "--generator.width=18"],
-    },
+    "coast-pairs": {name: [*PAIRS, *model] for name, model in COAST_PAIRS.items()},
+    "beta2": {name: ["--preset=pairs", *model] for name, model in COAST_PAIRS.items()},
     "normless": {name: [*model, *WITHOUT_NORM] for name, model in COASTS_MODELS.items()},
     "fast": {
         name: [*model, *WITHOUT_NORM, "--optimizer.lr=0.0005"]

@@ -37,7 +37,7 @@ def make_accelerator(runtime: RuntimeConfig, run: RunFolder | None = None) -> Ac
     if precision == "bf16" and not cuda and torch.backends.cpu.get_cpu_capability() == "AVX2":
         notice(
             "this CPU has no AVX-512, and computes many convolutions in bf16 far more slowly than "
-            "in float32 (30 times was measured); runtime.precision float32 is faster here"
+            "in float32; runtime.precision float32 is faster here"
         )
     # It would refuse a precision that differs from an earlier call's, and has no public reset.
     AcceleratorState._reset_state()
