@@ -44,7 +44,7 @@ def main():
         for run, objective in zip(runs, OBJECTIVES, strict=True):
             options = ["--preset", "demo", "--objective", objective, "--training.steps", STEPS]
             begun = run if any(run.glob("checkpoints/step-*")) else None
-            tiles = "earth-small" if data == "earth" else data
+            tiles = f"{data}-small"
             revgan("train", tiles, *options, "--run", run, resume=begun)
         tables = [out / f"{data}.{kind}" for kind in ("md", "csv", "json", "tex")]
         revgan("evaluate", *runs, *names, *scores, "--table", *map(_relative, tables))

@@ -104,7 +104,7 @@ def test_a_bad_test_image_is_refused_before_training(tmp_path):
 
 
 def test_a_missing_folder_is_told_the_built_in_sets(tmp_path):
-    sets = "earth, earth-small, earth-map, earth-labels"
+    sets = "earth, earth-small, earth-map, earth-labels, earth-labels-small"
     with pytest.raises(UserError, match=f"does not exist; give a folder .*: {sets}$"):
         locate(config(tmp_path / "no"), paired=False)
 

@@ -21,7 +21,13 @@ from revgan.options import (
 from revgan.text import shell_word
 
 Dataset = Literal[
-    "earth-map", "earth", "earth-small", "earth-labels", "brain", "brain-super-resolution"
+    "earth-map",
+    "earth",
+    "earth-small",
+    "earth-labels",
+    "earth-labels-small",
+    "brain",
+    "brain-super-resolution",
 ]
 
 PRESETS: dict[Dataset, str] = {
@@ -29,6 +35,7 @@ PRESETS: dict[Dataset, str] = {
     "earth": "demo",
     "earth-small": "demo",
     "earth-labels": "demo",
+    "earth-labels-small": "demo",
     "brain": "demo-brain",
     "brain-super-resolution": "demo-super-resolution",
 }
@@ -52,8 +59,8 @@ def add_options(parser: Parser) -> None:
         help="earth-map (the default): satellite image (A) and flat map (B), from the model earth; "
         "earth: satellite image and relief map of 256 x 256 pixels; earth-small: the same of "
         "64 x 64 (the default with --from-scratch); earth-labels: satellite image and label map of "
-        "the land cover; brain: T1 and grey matter in 3D; brain-super-resolution: T1 at half "
-        "resolution and T1",
+        "the land cover, 256 x 256; earth-labels-small: 64 x 64; brain: T1 and grey matter in 3D; "
+        "brain-super-resolution: T1 at half resolution and T1",
     )
     parser.add_argument(
         "--from-scratch", action="store_true", help="train without a model to start from"

@@ -33,7 +33,8 @@ class DataConfig:
 
     Attributes:
         path: a folder of images or volumes, or the name of a built-in set (earth,
-            earth-small, earth-map, earth-labels; of volumes: brain, brain-super-resolution).
+            earth-small, earth-map, earth-labels, earth-labels-small; of volumes: brain,
+            brain-super-resolution).
         spatial_dims: 2 for images, 3 for volumes.
         a: patterns of the paths of A's scans in `path`, such as sub-*/anat/*_T1w.nii.gz, for
             folders without trainA and trainB. Scans whose wildcards stand for the same text belong

@@ -56,12 +56,14 @@ BUILT_IN = {
     "earth-small": 2,
     "earth-map": 2,
     "earth-labels": 2,
+    "earth-labels-small": 2,
     "brain": 3,
     "brain-super-resolution": 3,
 }
 """The built-in sets, with their spatial dimensions."""
 
 EARTH_LAYOUTS = {"earth": LARGE, "earth-small": SMALL}
+LABEL_LAYOUTS = {"earth-labels": LARGE, "earth-labels-small": SMALL}
 
 Splits = tuple[Split, Split, Split]
 """For training, testing and validation."""
@@ -370,8 +372,8 @@ def _root(config: DataConfig, *, paired: bool) -> Path:
         return write_earth(cache_folder(), paired=paired, layout=EARTH_LAYOUTS[config.path])
     if config.path == "earth-map":
         return write_earth_map(cache_folder(), paired=paired)
-    if config.path == "earth-labels":
-        return write_earth_labels(cache_folder(), paired=paired)
+    if config.path in LABEL_LAYOUTS:
+        return write_earth_labels(cache_folder(), paired=paired, layout=LABEL_LAYOUTS[config.path])
     super_resolution = config.path == "brain-super-resolution"
     return write_brain(
         cache_folder(), task="super-resolution" if super_resolution else "gray-matter"

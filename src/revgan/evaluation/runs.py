@@ -44,6 +44,7 @@ DOMAIN_NAMES = {
     "earth-small": ("satellite", "map"),
     "earth-map": ("satellite", "flat map"),
     "earth-labels": ("satellite", "land cover"),
+    "earth-labels-small": ("satellite", "land cover"),
     "brain": ("T1", "grey matter"),
     "brain-super-resolution": ("half resolution", "full resolution"),
 }

