@@ -33,7 +33,7 @@ from scipy.ndimage import uniform_filter
 from revgan import Translator
 from revgan.data import formats
 from revgan.data.datasets.brain import write_brain
-from revgan.data.datasets.earth import LARGE, POLES, SMALL, block_role, world_picture
+from revgan.data.datasets.earth import LARGE, POLES, block_role
 from revgan.data.datasets.earth_labels import land_cover, painted
 from revgan.directions import DIRECTIONS
 from revgan.environment import cache_folder
@@ -58,22 +58,21 @@ FLAT = 36
 """The side of flat parts, a multiple of the periods."""
 
 
-def blocks(world, layout):
+def blocks(world):
     """The test's blocks of the Earth by domain, whole but for the poles: (H, W, 3) each."""
-    width, height = layout.size
+    (width, height), block = LARGE.size, LARGE.block
     poles = round(POLES * height)
     places = [
-        (slice(max(top, poles), min(top + layout.block, height - poles)),
-         slice(left, left + layout.block))
-        for top, left in product(range(0, height, layout.block), range(0, width, layout.block))
-        if block_role(top // layout.block, left // layout.block, layout) == "test"
-    ]  # fmt: skip
+        (slice(max(top, poles), min(top + block, height - poles)), slice(left, left + block))
+        for top, left in product(range(0, height, block), range(0, width, block))
+        if block_role(top // block, left // block, LARGE) == "test"
+    ]
     return {domain: [picture[place] for place in places] for domain, picture in world.items()}
 
 
 def labelled_world():
-    classes = land_cover(world_picture("shadedrelief.jpg"))
-    return {"A": world_picture("bmng.jpg"), "B": painted(classes)}
+    world = world_pictures(LARGE)
+    return {**world, "B": painted(land_cover(world["B"]))}
 
 
 def brain():
@@ -83,8 +82,8 @@ def brain():
 
 
 SETS = {
-    "earth": lambda: blocks(world_pictures(LARGE), LARGE),
-    "earth-labels": lambda: blocks(labelled_world(), SMALL),
+    "earth": lambda: blocks(world_pictures(LARGE)),
+    "earth-labels": lambda: blocks(labelled_world()),
     "brain": brain,
 }
 
