@@ -10,8 +10,11 @@ truth, and for the former as a multiple of the latter. A lattice stands out of i
 that its power is above 1; a multiple above 1 alone can be a gap in the truth. Both diagonals count.
 The power of rounding to integers is added, as what is less can't be seen. The same of flat parts,
 squares of 36 pixels that are the smoothest quarter of the truth. "Chance" is what 19 in 20
-frequencies that belong to no lattice stay below. Beside it the size of gradients as a share of the
-truth's, as blur has no dots either. Writes results/dots-cpu.json, by the model's name.
+frequencies that belong to no lattice stay below. "Of mean power" is the multiple where powers are
+averaged before they are divided, so that windows with much detail count most. "Levels" are the
+amplitude, in grey levels, of what stands out of the neighbours: what one could see. Beside it the
+size of gradients as a share of the truth's, as blur has no dots either. Writes
+results/dots-cpu.json, by the model's name.
 
     python benchmarks/dots.py brain --flips [2]
 
@@ -22,6 +25,7 @@ import argparse
 import json
 import math
 import subprocess
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -88,20 +92,42 @@ SETS = {
 }
 
 
-def ratios(parts):
-    """Each bin's power over its neighbours' mean (side, side), averaged over square pictures and
-    their mirror images.
+@dataclass(frozen=True)
+class Spectrum:
+    """Of square pictures and their mirror images: (side, side) each.
+
+    `ratio` is each bin's power over its neighbours' mean, averaged over pictures; `power` and
+    `around` are the means of both.
     """
+
+    ratio: np.ndarray
+    power: np.ndarray
+    around: np.ndarray
+
+    @property
+    def of_means(self):
+        return self.power / self.around
+
+    @property
+    def levels(self):
+        """The amplitude of what stands out of the neighbours, in grey levels."""
+        side = len(self.power)
+        out = np.sqrt(np.maximum(self.power - self.around, 0))
+        return out / np.outer(np.hanning(side), np.hanning(side)).sum()
+
+
+def spectrum(parts):
     side = parts.shape[-1]
     window = np.outer(np.hanning(side), np.hanning(side))
     rounding = np.square(window).sum() / 12  # the power of rounding to integers, at each bin
-    total = np.zeros((side, side))
+    total = np.zeros((3, side, side))
     for some in np.array_split(parts, math.ceil(len(parts) / AT_ONCE)):
         centred = some - some.mean((1, 2), keepdims=True)
-        power = np.abs(np.fft.fft2(centred * window)) ** 2
-        total += ((power + rounding) / (around(power) + rounding)).sum(0)
-    mirrored = np.roll(total[:, ::-1], 1, axis=1)
-    return (total + mirrored) / 2 / len(parts)
+        power = np.abs(np.fft.fft2(centred * window)) ** 2 + rounding
+        near = around(power)
+        total += np.stack([each.sum(0) for each in (power / near, power, near)])
+    mirrored = np.roll(total[:, :, ::-1], 1, axis=2)
+    return Spectrum(*(total + mirrored) / 2 / len(parts))
 
 
 def around(power):
@@ -128,8 +154,15 @@ def windows(pictures, side):
 def at_lattice(made, truth):
     """By period, of translations and truth; and what chance makes elsewhere."""
     side = made.shape[-1]
-    found = {"translations": ratios(made), "truth": ratios(truth)}
-    found["multiple"] = found["translations"] / found["truth"]
+    ours, true = spectrum(made), spectrum(truth)
+    found = {
+        "translations": ours.ratio,
+        "truth": true.ratio,
+        "multiple": ours.ratio / true.ratio,
+        "multiple of mean power": ours.of_means / true.of_means,
+        "levels": ours.levels,
+        "levels of truth": true.levels,
+    }
     places = np.minimum(np.arange(side), side - np.arange(side))
     lattice = np.isin(places, (0, side // 4, side // 2))
     high = places[:, None] + places[None] > side // 8  # below, pictures differ by what they show
@@ -139,9 +172,12 @@ def at_lattice(made, truth):
         for down, right in LATTICE
     }
     return {
-        what: {name: round(float(ratio[at]), 2) for name, at in bins.items()}
-        | {"chance": round(float(np.percentile(ratio[others], 95)), 2)}
-        for what, ratio in found.items()
+        what: {
+            name: round(float(values[at]), 3 if "levels" in what else 2)
+            for name, at in bins.items()
+        }
+        | {"chance": round(float(np.percentile(values[others], 95)), 2)}
+        for what, values in found.items()
     }
 
 
