@@ -89,13 +89,13 @@ MODELS = {
     "coasts": COASTS_MODELS,
     "coast-pairs": {name: [*PAIRS, *model] for name, model in COAST_PAIRS.items()},
     "beta2": {name: ["--preset=pairs", *model] for name, model in COAST_PAIRS.items()},
-    "long": {name: ["--preset=pairs", *model] for name, model in COAST_PAIRS.items()},
     "normless": {name: [*model, *WITHOUT_NORM] for name, model in COASTS_MODELS.items()},
     "fast": {
         name: [*model, *WITHOUT_NORM, "--optimizer.lr=0.0005"]
         for name, model in COASTS_MODELS.items()
     },
 }
+MODELS["long"] = MODELS["beta2"]
 MODELS["memory"] = {
     "RevGAN": [
         *PAIRS,

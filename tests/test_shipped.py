@@ -1,7 +1,6 @@
 """The trained models that come with the package."""
 
 import json
-from functools import partial
 
 import nibabel
 import numpy as np
@@ -95,7 +94,7 @@ def test_the_demo_shows_its_model_and_fine_tunes_it_beside_a_training_from_scrat
     capsys, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(sets, "write_earth_map", partial(write_earth_map, layout=SMALL))
+    monkeypatch.setitem(sets.EARTH, "earth-map", (write_earth_map, SMALL))
     places = pretrained.held_out_places()[:1]
     monkeypatch.setattr(pretrained, "held_out_places", lambda: places)
     run = tmp_path / "run"

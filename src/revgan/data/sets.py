@@ -62,8 +62,14 @@ BUILT_IN = {
 }
 """The built-in sets, with their spatial dimensions."""
 
-EARTH_LAYOUTS = {"earth": LARGE, "earth-small": SMALL}
-LABEL_LAYOUTS = {"earth-labels": LARGE, "earth-labels-small": SMALL}
+EARTH = {
+    "earth": (write_earth, LARGE),
+    "earth-small": (write_earth, SMALL),
+    "earth-map": (write_earth_map, LARGE),
+    "earth-labels": (write_earth_labels, LARGE),
+    "earth-labels-small": (write_earth_labels, SMALL),
+}
+"""What writes a set of the Earth, and the sizes of its tiles."""
 
 Splits = tuple[Split, Split, Split]
 """For training, testing and validation."""
@@ -368,12 +374,9 @@ def _root(config: DataConfig, *, paired: bool) -> Path:
             f"{config.path} is a set of {other.many}; set data.spatial_dims {dims}, for example "
             f"with --preset {other.preset}"
         )
-    if config.path in EARTH_LAYOUTS:
-        return write_earth(cache_folder(), paired=paired, layout=EARTH_LAYOUTS[config.path])
-    if config.path == "earth-map":
-        return write_earth_map(cache_folder(), paired=paired)
-    if config.path in LABEL_LAYOUTS:
-        return write_earth_labels(cache_folder(), paired=paired, layout=LABEL_LAYOUTS[config.path])
+    if config.path in EARTH:
+        write, layout = EARTH[config.path]
+        return write(cache_folder(), paired=paired, layout=layout)
     super_resolution = config.path == "brain-super-resolution"
     return write_brain(
         cache_folder(), task="super-resolution" if super_resolution else "gray-matter"
