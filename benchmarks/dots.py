@@ -112,15 +112,19 @@ class Spectrum:
     def levels(self):
         """The amplitude of what stands out of the neighbours, in grey levels."""
         side = len(self.power)
-        out = np.sqrt(np.maximum(self.power - self.around, 0))
-        return out / np.outer(np.hanning(side), np.hanning(side)).sum()
+        once = np.isin(np.arange(side), (0, side // 2))  # others have half at the opposite bin
+        out = np.sqrt(np.maximum(self.power - self.around, 0)) / hann(side).sum()
+        return np.where(once[:, None] & once[None], out, 2 * out)
+
+
+def hann(side):
+    return np.outer(np.hanning(side), np.hanning(side))
 
 
 def spectrum(parts):
-    side = parts.shape[-1]
-    window = np.outer(np.hanning(side), np.hanning(side))
+    window = hann(parts.shape[-1])
     rounding = np.square(window).sum() / 12  # the power of rounding to integers, at each bin
-    total = np.zeros((3, side, side))
+    total = np.zeros((3, *window.shape))
     for some in np.array_split(parts, math.ceil(len(parts) / AT_ONCE)):
         centred = some - some.mean((1, 2), keepdims=True)
         power = np.abs(np.fft.fft2(centred * window)) ** 2 + rounding
@@ -171,13 +175,16 @@ def at_lattice(made, truth):
         f"{down} x {right}": (down and side // down, right and side // right)
         for down, right in LATTICE
     }
+    rows = {
+        what: {name: values[at] for name, at in bins.items()}
+        | {"chance": np.percentile(values[others], 95)}
+        for what, values in found.items()
+    }
     return {
         what: {
-            name: round(float(values[at]), 3 if "levels" in what else 2)
-            for name, at in bins.items()
+            name: round(float(value), 3 if "levels" in what else 2) for name, value in row.items()
         }
-        | {"chance": round(float(np.percentile(values[others], 95)), 2)}
-        for what, values in found.items()
+        for what, row in rows.items()
     }
 
 
@@ -240,6 +247,7 @@ def main():
     translator = Translator.from_pretrained(options.model, "cpu")
     name = Path(options.model).name
     pictures = SETS[options.tests or name]()
+    tests = f" --tests {options.tests}" if options.tests else ""
     if options.flips:
         name += f" --flips {options.flips}"
     found = {}
@@ -255,7 +263,7 @@ def main():
     path = RESULTS / "dots-cpu.json"
     content = json.loads(path.read_text()) if path.exists() else {}
     content[name] = {
-        **conditions(f"python benchmarks/dots.py {name}"),
+        **conditions(f"python benchmarks/dots.py {name}" + tests),
         **found,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
