@@ -4,9 +4,10 @@
 
 Scores the held-out slab of the set `brain` in the files' units, 0 to 255: everywhere, and inside
 the brain (T1 above 0). The reference is, for each value of a voxel, the mean that the other domain
-has in the training slabs where a voxel has this value: a table of grey levels, which
-sees nothing around a voxel. Writes results/brain-cpu.json, and a picture of both ways: a coronal
-and a sagittal slice of the input, the translation, the truth, and the difference in grey levels.
+has in the training slabs where a voxel has this value: a table of grey levels, which sees nothing
+around a voxel. Writes results/brain-cpu.json, by the model's name, and a picture of both ways: a
+coronal and a sagittal slice of the input, the translation, the truth, and the difference in grey
+levels.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from conditions import RESULTS, conditions
+from conditions import record
 
 from revgan import Translator
 from revgan.data import formats
@@ -77,41 +78,42 @@ def draw(rows, path):
     figure.savefig(path, dpi=90)
 
 
-def main(model, picture):
+def slabs():
+    """The volumes (X, Y, Z) of the set, by role and domain."""
     folder = write_brain(cache_folder(), task="gray-matter")
-    slabs = {
-        (slab.role, domain): []
-        for slab in SLABS
-        for domain in "AB"
-    }  # fmt: skip
+    found = {}
     for slab in SLABS:
         for domain in "AB":
             path = folder / f"{slab.role}{domain}" / f"{slab.name}.nii.gz"
-            slabs[slab.role, domain].append(formats.read(path).values[0])
+            found.setdefault((slab.role, domain), []).append(formats.read(path).values[0])
+    return found
+
+
+def by_single_voxels(volumes):
+    """The best function of a single voxel's grey level, each way: of a volume, and the way."""
+    tables = {way: table(volumes["train", way[0]], volumes["train", way[-1]]) for way in DIRECTIONS}
+    return lambda values, way: tables[way][values.round().astype(int)]
+
+
+def main(model, picture):
+    volumes = slabs()
+    reference = by_single_voxels(volumes)
     translator = Translator.from_pretrained(model, "cpu")
-    (held_out,) = (slab for slab in SLABS if slab.role == "test")
-    inside = slabs["test", "A"][0] > 0
+    inside = volumes["test", "A"][0] > 0
     rows, shown = {}, {}
     for way in DIRECTIONS:
         source, target = way[0], way[-1]
-        truth = slabs["test", target][0]
-        made = translator(folder / f"test{source}" / f"{held_out.name}.nii.gz", way)
-        made = np.asarray(made).reshape(truth.shape).astype(float)
-        given = slabs["test", source][0].astype(float)
-        shown[NAMES[way]] = given, made, truth.astype(float)
-        lookup = table(slabs["train", source], slabs["train", target])
-        by_table = lookup[slabs["test", source][0].round().astype(int)]
+        given, truth = (volumes["test", domain][0] for domain in (source, target))
+        made = translator(given[None], way)[0].round().clip(0, LEVELS - 1)
+        shown[NAMES[way]] = given.astype(float), made.astype(float), truth.astype(float)
         rows[way] = {
             "model": scores(made, truth, inside),
-            "best function of single voxels": scores(by_table, truth, inside),
-            "input unchanged": scores(slabs["test", source][0], truth, inside),
+            "best function of single voxels": scores(reference(given, way), truth, inside),
+            "input unchanged": scores(given, truth, inside),
         }
     draw(shown, picture)
-    content = {
-        **conditions(f"python benchmarks/brain.py {Path(model).name}"),
-        "scores": rows,
-    }
-    (RESULTS / "brain-cpu.json").write_text(json.dumps(content, indent=1) + "\n")
+    name = Path(model).name
+    record("brain-cpu.json", name, f"python benchmarks/brain.py {name}", {"scores": rows})
     print(json.dumps(rows, indent=1))
 
 

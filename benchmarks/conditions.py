@@ -1,5 +1,6 @@
 """What every file of results says of how it came about."""
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -16,3 +17,11 @@ def conditions(command):
         "machine": cpu_model(),
         "versions": library_versions(),
     }
+
+
+def record(file, name, command, found):
+    """Keeps what was found for a model, by its name, beside what the file has for others."""
+    path = RESULTS / file
+    content = json.loads(path.read_text()) if path.exists() else {}
+    content[name] = {**conditions(command), **found}
+    path.write_text(json.dumps(content, indent=1) + "\n")

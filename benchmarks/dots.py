@@ -2,6 +2,7 @@
 
     python benchmarks/dots.py earth
     python benchmarks/dots.py runs/brain --tests brain
+    python benchmarks/dots.py single-voxels --tests brain     # a control that has no lattice
 
 Of the test's regions of a set, whole (every fourth slice of a volume, along each axis): the
 spectral power at periods of 2 and 4 pixels, along both axes and the diagonal, divided by the mean
@@ -16,31 +17,29 @@ amplitude, in grey levels, of what stands out of the neighbours: what one could 
 size of gradients as a share of the truth's, as blur has no dots either. Writes
 results/dots-cpu.json, by the model's name.
 
-    python benchmarks/dots.py brain --flips [2]
-
-is of the mean over mirror images, as revgan translate --flips has it; of volumes only.
+What stands out need not be a lattice: edges along the axes have their power at the same
+frequencies. So the same is also measured as a multiple of the model's own without a lattice: the
+mean of its translations of the image at all shifts that strides tell apart, each shifted back, as
+in cycle spinning (Coifman and Donoho, 1995). There every position has had every place in the
+lattice, which cancels. Without strides, nothing is there to shift, and the multiple is 1.
 """
 
 import argparse
 import json
 import math
-import subprocess
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-from conditions import RESULTS, conditions
+from brain import by_single_voxels, slabs
+from conditions import record
 from scipy.ndimage import uniform_filter
 
 from revgan import Translator
-from revgan.data import formats
-from revgan.data.datasets.brain import write_brain
 from revgan.data.datasets.earth import LARGE, POLES, block_role
 from revgan.data.datasets.earth_labels import land_cover, painted
 from revgan.directions import DIRECTIONS
-from revgan.environment import cache_folder
 from revgan.evaluation.pretrained import world_pictures
 
 LATTICE = [(0, 2), (2, 0), (2, 2), (0, 4), (4, 0), (4, 4)]
@@ -61,6 +60,9 @@ BETWEEN = 4
 FLAT = 36
 """The side of flat parts, a multiple of the periods."""
 
+CONTROL = "single-voxels"
+"""In a model's place, the best function of single voxels, which has no lattice."""
+
 
 def blocks(world):
     """The test's blocks of the Earth by domain, whole but for the poles: (H, W, 3) each."""
@@ -80,9 +82,8 @@ def labelled_world():
 
 
 def brain():
-    """The test's volume by domain, a file."""
-    folder = write_brain(cache_folder(), task="gray-matter")
-    return {domain: [*(folder / f"test{domain}").iterdir()] for domain in "AB"}
+    """The test's volume by domain, (1, X, Y, Z)."""
+    return {domain: [volume[None] for volume in slabs()["test", domain]] for domain in "AB"}
 
 
 SETS = {
@@ -155,15 +156,17 @@ def windows(pictures, side):
     )  # fmt: skip
 
 
-def at_lattice(made, truth):
-    """By period, of translations and truth; and what chance makes elsewhere."""
+def at_lattice(made, truth, spun):
+    """By period, of translations, the truth, and the former's means; and what chance makes."""
     side = made.shape[-1]
-    ours, true = spectrum(made), spectrum(truth)
+    ours, true, free = spectrum(made), spectrum(truth), spectrum(spun)
     found = {
         "translations": ours.ratio,
         "truth": true.ratio,
         "multiple": ours.ratio / true.ratio,
         "multiple of mean power": ours.of_means / true.of_means,
+        "multiple of lattice-free": ours.ratio / free.ratio,
+        "multiple of lattice-free mean power": ours.of_means / free.of_means,
         "levels": ours.levels,
         "levels of truth": true.levels,
     }
@@ -199,74 +202,72 @@ def steepness(grey):
     return np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
 
 
-def measured(made, truth):
-    """Of grey pictures: dots of translations and truth, and gradients as a share."""
+def measured(made, truth, spun):
+    """Of grey pictures: dots of translations, and their gradients as a share of the truth's."""
     side = min(WINDOW, min(min(picture.shape) for picture in truth) // STEP * STEP)
-    whole = (windows(pictures, side) for pictures in (made, truth))
-    flat_made, flat_true = (
-        np.concatenate([squares(p, FLAT) for p in pictures]) for pictures in (made, truth)
-    )
-    rough = np.array([steepness(part) for part in flat_true])
-    shows = flat_true.max((1, 2)) > 0  # what surrounds a brain is no part of it
+    whole = [windows(pictures, side) for pictures in (made, truth, spun)]
+    parts = [
+        np.concatenate([squares(picture, FLAT) for picture in pictures])
+        for pictures in (made, truth, spun)
+    ]
+    rough = np.array([steepness(part) for part in parts[1]])
+    shows = parts[1].max((1, 2)) > 0  # what surrounds a brain is no part of it
     flat = shows & (rough <= np.quantile(rough[shows], 0.25))
     total = sum(steepness(picture) for picture in truth)
     return {
         "dots": at_lattice(*whole),
-        "dots in flat parts": at_lattice(flat_made[flat], flat_true[flat]),
+        "dots in flat parts": at_lattice(*(each[flat] for each in parts)),
         "gradients": round(float(sum(map(steepness, made)) / total), 3),
     }
 
 
 def grey(values):
     """Pictures (H, W) of an image (H, W, C), its channels' mean, or of a volume, its slices."""
-    if isinstance(values, Path):
-        values = formats.read(values).values
-    if values.ndim == 4:
-        values = values.squeeze(0 if values.shape[0] == 1 else -1)
-    if values.shape[-1] == 3:
+    if values.ndim == 3:
         return [values.astype(float).mean(-1)]
-    slices = (np.moveaxis(values, axis, 0)[BETWEEN // 2 :: BETWEEN] for axis in range(3))
+    slices = (np.moveaxis(values[0], axis, 0)[BETWEEN // 2 :: BETWEEN] for axis in range(3))
     return [each.astype(float) for of_axis in slices for each in of_axis]
 
 
-def mean_of_mirrored(model, path, way, flips):
-    """The mean of a file's translations over mirror images, an array as the file has it."""
-    with TemporaryDirectory() as folder:
-        made = Path(folder) / path.name
-        command = "revgan", "translate", model, path, made, "--direction", way, "--flips", flips
-        subprocess.run([*map(str, command), "--device", "cpu"], check=True)
-        return formats.read(made).values
+def translations(translate, values, way, strides):
+    """A picture's translation, and the mean over shifts, both as files have them."""
+    dims = len(strides)
+    first = 1 if dims == 3 else 0  # volumes have their channel first
+    made = []
+    for shift in product(*map(range, strides)):
+        before = [0] * values.ndim
+        before[first : first + dims] = shift
+        shifted = np.pad(values, [(by, 0) for by in before], mode="edge")
+        translated = translate(shifted, way).round().clip(0, 255).astype(float)
+        made.append(translated[tuple(slice(by, None) for by in before)])
+    return made[0], np.mean(made, 0).round()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--tests", choices=list(SETS), help="by default those of the model's name")
-    parser.add_argument("--flips", help="axes of the model's grid")
     options = parser.parse_args()
-    translator = Translator.from_pretrained(options.model, "cpu")
     name = Path(options.model).name
+    if name == CONTROL:
+        translate, strides = by_single_voxels(slabs()), (1, 1, 1)
+    else:
+        translate = Translator.from_pretrained(options.model, "cpu")
+        generator = translate.generator
+        strides = generator.config.size_multiples(generator.spatial_dims)
     pictures = SETS[options.tests or name]()
     tests = f" --tests {options.tests}" if options.tests else ""
-    if options.flips:
-        name += f" --flips {options.flips}"
     found = {}
     for way in DIRECTIONS:
-        made, truth = [], []
-        for values, target in zip(*(pictures[domain] for domain in (way[0], way[-1])), strict=True):
-            if options.flips:
-                made += grey(mean_of_mirrored(options.model, values, way, options.flips))
-            else:
-                made += grey(translator(values, way))
+        pairs = zip(*(pictures[domain] for domain in (way[0], way[-1])), strict=True)
+        made, truth, spun = [], [], []
+        for values, target in pairs:
+            plain, mean = translations(translate, values, way, strides)
+            made += grey(plain)
+            spun += grey(mean)
             truth += grey(target)
-        found[way] = measured(made, truth)
-    path = RESULTS / "dots-cpu.json"
-    content = json.loads(path.read_text()) if path.exists() else {}
-    content[name] = {
-        **conditions(f"python benchmarks/dots.py {name}" + tests),
-        **found,
-    }
-    path.write_text(json.dumps(content, indent=1) + "\n")
+        found[way] = measured(made, truth, spun)
+    record("dots-cpu.json", name, f"python benchmarks/dots.py {name}{tests}", found)
     print(json.dumps(found, indent=1))
 
 

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from conditions import RESULTS, conditions
+from conditions import record
 from scipy.ndimage import distance_transform_edt
 
 from revgan import Translator
@@ -76,17 +76,12 @@ def main():
     pictures = world_pictures(LARGE)
     masks = parts(pictures["B"])
     places = [tile for tile in tiles(pictures["B"], LARGE) if tile.role == "test"]
-    path = RESULTS / "shores-cpu.json"
-    content = json.loads(path.read_text()) if path.exists() else {}
     for model in options.models:
         name = Path(model).name
         translator = Translator.from_pretrained(model, "cpu")
-        content[name] = {
-            **conditions(f"python benchmarks/shores.py {name}"),
-            **measured(translator, pictures, masks, places),
-        }
-        path.write_text(json.dumps(content, indent=1) + "\n")
-        print(name, json.dumps({way: content[name][way] for way in DIRECTIONS}, indent=1))
+        found = measured(translator, pictures, masks, places)
+        record("shores-cpu.json", name, f"python benchmarks/shores.py {name}", found)
+        print(name, json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
