@@ -249,6 +249,8 @@ def main():
     parser.add_argument("--tests", choices=list(SETS), help="by default those of the model's name")
     options = parser.parse_args()
     name = Path(options.model).name
+    if not options.tests and name not in SETS:
+        parser.error(f"{name} has no set of its own; give one with --tests")
     if name == CONTROL:
         translate, strides = by_single_voxels(slabs()), (1, 1, 1)
     else:
